@@ -1,0 +1,252 @@
+"""The main job, shown: a studio gets a bad release under load, and is rolled back and proved well.
+
+Hides: which release is bad in the way that a level is for.
+Never: pretends; what it prints was measured, and the exit status is the run's.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+import rollback.kinds  # noqa: F401 - registers every kind
+from drills.load import Load
+from drills.sandboxes.studio import Studio
+from rollback.act import authorize, service
+from rollback.act.deciding import decide_now
+from rollback.act.plan import Plan, find_level, make_plan
+from rollback.act.sealing import seal_checkpoint
+from rollback.act.site import Site
+from rollback.cli.driving import drive
+from rollback.cli.show import error_lines, paint, plain_json, seconds, table
+from rollback.cli.timeline import Live, exit_status, plan_lines, result, result_lines
+from rollback.declare import load
+from rollback.host import Host
+from rollback.judge.decision import Decision
+from rollback.model.errors import NeedsOperator, RollbackError, UsageError
+from rollback.observe.view import View
+
+LOAD_PER_S = 20.0
+NOTICE_S_MAX = 60.0
+RESTORED_BROKEN = "restored-version-broken"
+FAULT_OF = {
+    "flag": "context-leak",
+    "configuration": "wrong-configuration",
+    "code": "errors-5xx",
+    "full-restore": "corrupt-state",
+    "component": "damaged-knowledge",
+}
+NOT_NOTICED = ("memory-leak",)  # no declared metric sees it; the gate's performance suite does
+
+
+@dataclass
+class Stage:
+    """What the demo prints on: standard error for people, silent for `--json`."""
+
+    quiet: bool
+
+    def head(self, text: str) -> None:
+        """A heading."""
+        self.say(["", paint(text, "bold", stream=sys.stderr)])
+
+    def say(self, lines: list[str]) -> None:
+        """Lines of progress."""
+        if not self.quiet:
+            print("\n".join(lines), file=sys.stderr, flush=True)
+
+
+def demo(level: str, fault: str, directory: Path, *, as_json: bool, keep: bool) -> int:
+    """The whole demo; its exit status."""
+    stage = Stage(quiet=as_json)
+    stage.head(f"A studio in {directory}")
+    studio = Studio.build(directory)
+    system = load(studio.declaration)
+    level, fault = _choice(level, fault, list(system.levels), {lv.rank: k for k, lv in system.levels.items()})
+    with Site.open(system, Host(), listen=Live(quiet=as_json)) as site, _services(site, keep=keep):
+        stage.say([f"  v1.0.0 runs: {', '.join(system.services)}; three agents hand work to each other"])
+        with Load(studio.router_url, LOAD_PER_S, counts_file=directory / "load.json"):
+            _checkpoint(site, stage)
+            shipped = _ship(site, studio, fault, stage)
+            decision = _notice(site, stage, since_s=shipped)
+            if fault == RESTORED_BROKEN:
+                studio.break_restored_version()
+            run = _go_back(site, level or decision.level, fault, stage)
+        ended = result(site, run)
+        if as_json:
+            click.echo(plain_json(ended))
+        else:
+            click.echo("\n".join(result_lines(site, run)))
+        return exit_status(run)
+
+
+def _choice(level: str, fault: str, levels: list[str], ranks: dict[int, str]) -> tuple[str, str]:
+    if level.isdigit() and int(level) in ranks:
+        level = ranks[int(level)]
+    if level and level not in levels:
+        raise UsageError(f"the studio has no level {level}", hint=f"levels: {', '.join(levels)}")
+    known = [name for name in (*Studio.FAULTS, RESTORED_BROKEN) if name not in NOT_NOTICED]
+    if fault and fault not in known:
+        raise UsageError(f"the demo has no fault {fault}", hint=f"faults: {', '.join(known)}")
+    return level, fault or FAULT_OF.get(level, "errors-5xx")
+
+
+@contextmanager
+def _services(site: Site, *, keep: bool) -> Iterator[None]:
+    """The studio's services run inside, and are stopped afterwards unless they are to stay."""
+    view = View(site.system, site.host)
+    names = service.ordered(site.system, site.system.services)
+    try:
+        for name in names:
+            service.start(view, name, within_s=20.0)
+        yield
+    finally:
+        if not keep:
+            for name in reversed(names):
+                service.stop(view, name, within_s=20.0)
+
+
+def _checkpoint(site: Site, stage: Stage) -> None:
+    stage.head("A checkpoint of what is good, and its seal")
+    made = site.checkpoints.create("v1.0.0", kind="release", components=None, reason="before v2.0.0")
+    site.tell("checkpoint.created", checkpoint=made.id, name=made.name, state=made.state)
+    stage.say([f"  {made.name}  {made.id[:16]}  {len(made.components)} components, re-read and re-hashed"])
+    with _working(stage, "the four suites run against v1.0.0"):
+        sealed = seal_checkpoint(site, made)
+    stage.say([f"  sealed: {sealed.said}"])
+    if not sealed.green:
+        raise NeedsOperator("the studio is not well before anything was shipped", hint=sealed.said)
+
+
+def _ship(site: Site, studio: Studio, fault: str, stage: Stage) -> float:
+    release = Studio.FAULTS[fault] if fault in Studio.FAULTS else "v2.0.0"
+    stage.head(f"{release} is shipped")
+    view = View(site.system, site.host)
+    names = service.ordered(site.system, site.system.services)
+
+    def restart() -> None:
+        for name in reversed(names):
+            service.stop(view, name, within_s=20.0)
+        for name in names:
+            try:
+                service.start(view, name, within_s=4.0 if fault == "refuses-to-start" else 20.0)
+            except RollbackError as error:
+                if fault != "refuses-to-start":
+                    raise
+                stage.say([f"  {error}"])
+
+    site.tell("deployment.started", release=release)
+    studio.ship(release, restart)
+    site.tell("deployment.done", release=release)
+    stage.say([f"  main is at {release}; the load goes on"])
+    return site.host.clock.boot_s()
+
+
+def _notice(site: Site, stage: Stage, *, since_s: float) -> Decision:
+    """The decision that calls for a rollback, with its samples. Raises: NeedsOperator after a minute."""
+    stage.head("The declared metrics are watched")
+    last: list[Decision] = []
+
+    def bad() -> bool:
+        last[:] = [decide_now(site)]
+        return last[0].respond == "roll-back"
+
+    with _working(stage, "metrics are read once a second"):
+        noticed = site.host.clock.poll(bad, within_s=NOTICE_S_MAX, every_s=1.0)
+    decision = last[0]
+    rows = [
+        (s.metric, "UNKNOWN" if s.value is None else f"{s.value:.4g}", s.unit, s.count, s.note)
+        for s in decision.samples
+    ]
+    stage.say(table(("metric", "value", "unit", "readings", ""), rows, indent="  "))
+    if not noticed:
+        raise NeedsOperator("no trigger fired within a minute", hint="; ".join(decision.reasoning))
+    took = site.host.clock.boot_s() - since_s
+    stage.say([f"  noticed after {seconds(took)}", *(f"  {reason}" for reason in decision.reasoning)])
+    return decision
+
+
+def _go_back(site: Site, level: str, fault: str, stage: Stage) -> Any:
+    key, found = find_level(site, level)
+    component = "knowledge" if getattr(found, "component", None) == "required" else ""
+    plan: Plan = make_plan(
+        site, key, run=authorize.next_run_id(site), requester=site.system.people.members[0].id,
+        component=component, reason=f"demo: {fault}",
+    )  # fmt: skip
+    stage.head("The plan")
+    stage.say(plan_lines(plan))
+    stage.head("The rollback")
+    run = authorize.create(site, plan)
+    authorize.approve(site, run, person=plan.requester, note="the demo confirms")
+    return drive(site, run, wait=True)
+
+
+@contextmanager
+def _working(stage: Stage, what: str) -> Iterator[None]:
+    """A dot a second while something takes long, on a terminal."""
+    if stage.quiet or not sys.stderr.isatty():
+        stage.say([f"  {what} ..."])
+        yield
+        return
+    done = threading.Event()
+
+    def tick() -> None:
+        for count in range(600):
+            print(f"\r  {what} {count} s ", end="", file=sys.stderr, flush=True)
+            if done.wait(1.0):
+                break
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+    thread = threading.Thread(target=tick, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+@click.command("demo")
+@click.option("--level", default="", help="flag, configuration, code, full-restore, component, or a rank.")
+@click.option("--fault", default="", help="Ship this kind of bad release instead of the level's own.")
+@click.option("--dir", "directory", type=click.Path(path_type=Path), default=None)
+@click.option("--json", "as_json", is_flag=True)
+@click.option("--keep", is_flag=True, help="Leave the studio running.")
+def _command(level: str, fault: str, directory: Path | None, as_json: bool, keep: bool) -> int:
+    return demo(level, fault, directory or _fresh(), as_json=as_json, keep=keep)
+
+
+def _fresh() -> Path:
+    """A new folder: below `reports/` of a checkout, else below the current one."""
+    stamp = f"{Host().clock.now():%Y%m%d-%H%M%S}"
+    above = Path("reports") if Path("reports", "README.md").is_file() else Path()
+    return (above / f"demo-{stamp}").absolute()
+
+
+def main() -> int:
+    """The exit status of the demo."""
+    attempt: Callable[[], Any] = lambda: _command.main(standalone_mode=False)  # noqa: E731
+    try:
+        return int(attempt() or 0)
+    except RollbackError as error:
+        if "--json" in sys.argv:
+            body = {"kind": type(error).__name__, "message": error.message, "where": error.where,
+                    "hint": error.hint, "exit_status": error.exit_status}  # fmt: skip
+            print(json.dumps({"error": body}))
+        else:
+            print("\n".join(error_lines(error)), file=sys.stderr)
+        return error.exit_status
+    except click.ClickException as wrong:
+        print(f"rollback demo: {wrong.format_message()}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,3 @@
+"""The release."""
+
+VERSION = "1.0.0"

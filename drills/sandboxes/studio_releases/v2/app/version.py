@@ -1,0 +1,3 @@
+"""The release."""
+
+VERSION = "2.0.0"

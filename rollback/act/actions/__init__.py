@@ -1,0 +1,5 @@
+"""Kinds of actions: a file each.
+
+Hides: how each does its work.
+Never: knows of its siblings.
+"""

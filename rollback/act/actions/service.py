@@ -1,0 +1,232 @@
+"""Step `service`: services start, stop, restart, reload or drain, in the order of what they need.
+
+Hides: who manages a service.
+Never: signals a process whose identity was not established.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import model_validator
+
+from rollback.act import service as services
+from rollback.act.moment import mark, marked, unmark
+from rollback.act.patch import tree_of
+from rollback.model.component import RelativePath
+from rollback.model.errors import HostError, PlanError
+from rollback.model.finding import Answer, Finding, Json, failed, passed, unknown
+from rollback.model.registry import Kind, Planned, register
+from rollback.model.step import Id, Step
+from rollback.observe.check import ask, wait_for
+
+if TYPE_CHECKING:
+    from rollback.act.scene import Scene
+    from rollback.observe.view import View
+
+Names = tuple[Id, ...] | Literal["dependents"]
+VERBS = ("start", "stop", "restart", "reload", "drain")
+
+
+@register("action", "service")
+class ServiceStep(Step):
+    """One verb and the services it is about; `dependents` are those that use the chosen component.
+
+    `touch` gives files a new time, for programs that watch them.
+    """
+
+    stores_nothing: ClassVar[bool] = True
+    start: Names | None = None
+    stop: Names | None = None
+    restart: Names | None = None
+    reload: Names | None = None
+    drain: Names | None = None
+    touch: tuple[RelativePath, ...] | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> ServiceStep:
+        given = [verb for verb in (*VERBS, "touch") if getattr(self, verb) is not None]
+        if len(given) != 1:
+            raise ValueError("write one of: start, stop, restart, reload, drain, touch")
+        return self
+
+    @property
+    def verb(self) -> str:
+        """What is done."""
+        return next(verb for verb in (*VERBS, "touch") if getattr(self, verb) is not None)
+
+    def bind(self, scene: Scene) -> dict[str, Json]:
+        """The names, in the order in which they are worked on."""
+        if self.touch is not None:
+            return {"names": list(self.touch)}
+        wanted: Names = getattr(self, self.verb)
+        if wanted == "dependents":
+            if not scene.component:
+                raise PlanError("dependents of what? no component is chosen",
+                                hint="add --component, or name the services")  # fmt: skip
+            names = services.dependents(scene.system, scene.component)
+        else:
+            for name in wanted:
+                services.kind_of(services.declared(scene.system, name))
+            names = services.ordered(scene.system, wanted)
+        if self.verb in ("stop", "drain"):
+            names = tuple(reversed(names))
+        for name in names:
+            self._possible(scene, name)
+        return {"names": list(names), "identities": self._identities(scene, names)}
+
+    def describe(self, scene: Scene) -> tuple[str, ...]:
+        """The services in order."""
+        names = ", ".join(_names(scene)) or "nothing: no service uses the component"
+        return (f"{self.verb} {names}",)
+
+    def touches(self, scene: Scene) -> tuple[str, ...]:
+        """Nothing that is stored."""
+        return ()
+
+    def apply(self, scene: Scene) -> dict[str, Json]:
+        """Every service is as the verb says, and was asked."""
+        unmark(scene)
+        clock = scene.host.clock
+        end = clock.boot_s() + self.within
+        told: dict[str, Json] = {}
+        for name, do in self._works(scene):
+            left_s = end - clock.boot_s()
+            if left_s <= 0:
+                raise HostError(f"no time is left to {self.verb} {name}", where=name,
+                                hint=f"{self.within:g} s were allowed")  # fmt: skip
+            told[name] = do(scene.view(), name, left_s)
+        mark(scene)
+        return told
+
+    def probe(self, scene: Scene) -> Finding:
+        """Is every service as the verb leaves it? Asked of its manager, not of memory."""
+        if self.verb in ("reload", "restart", "touch"):
+            if not marked(scene):
+                return failed(
+                    f"the {self.verb} did not come to its end; doing it again does no harm"
+                )
+            if self.verb == "touch":
+                return passed(f"{', '.join(_names(scene))}: touched")
+        findings = [self._state(scene, name) for name in _names(scene)]
+        for answer in (Answer.FAIL, Answer.UNKNOWN):
+            for finding in findings:
+                if finding.answer is answer:
+                    return finding
+        return passed("; ".join(f.evidence for f in findings) or "there is no service to ask")
+
+    def undo(self, scene: Scene) -> None:
+        """Started services are stopped and stopped ones started; nothing else leaves a trace."""
+        view = scene.view()
+        names = _names(scene)
+        identities = scene.bound.get("identities")
+        before = identities if isinstance(identities, dict) else {}
+        if self.verb == "start":
+            for name in reversed(names):
+                if not before.get(name):
+                    services.stop(view, name, within_s=self.within)
+        elif self.verb == "stop":
+            for name in reversed(names):
+                if before.get(name):
+                    services.start(view, name, within_s=self.within)
+
+    # -- inside ----------------------------------------------------------------------------
+
+    def _works(self, scene: Scene) -> list[tuple[str, Callable[[View, str, float], str]]]:
+        names = _names(scene)
+        if self.verb == "touch":
+            return [(path, lambda _v, p, _s: self._touched(scene, p)) for path in names]
+        if self.verb == "restart":
+            stops = [(name, _stop) for name in reversed(names)]
+            # a name would stand twice among the evidence: what was started tells the rest
+            return [*stops, *[(name, _start) for name in names]]
+        does = {"start": _start, "stop": _stop, "reload": _reload, "drain": _drain}[self.verb]
+        return [(name, does) for name in names]
+
+    def _touched(self, scene: Scene, path: str) -> str:
+        now = scene.host.clock.now()
+        with tree_of(scene.system, scene.host) as tree:
+            if tree.stat(path) is None:
+                raise HostError("there is no such file to touch", where=tree.place(path))
+            tree.dress(path, mtime_ns=int(now.timestamp() * 1e9))
+        return f"{path} has the time {now:%H:%M:%S}"
+
+    def _state(self, scene: Scene, name: str) -> Finding:
+        view = scene.view()
+        if self.verb == "drain":
+            return _drained(view, name)
+        try:
+            runs = services.running(view, name)
+        except HostError as error:
+            if self.verb != "start":
+                return unknown(f"{name}: {error}")
+            finding = services.ready(view, name)  # who started it is not known; that it answers is
+            return finding if finding.answer is Answer.PASS else unknown(f"{name}: {error}")
+        if self.verb == "stop":
+            return failed(f"{name} runs") if runs else passed(f"{name} does not run")
+        if not runs:
+            return failed(f"{name} does not run")
+        finding = services.ready(view, name)
+        return finding if finding.answer is Answer.PASS else failed(f"{name}: {finding.evidence}")
+
+    def _possible(self, scene: Scene, name: str) -> None:
+        service = services.declared(scene.system, name)
+        if self.verb == "reload" and service.reload is None and service.manager == "registry":
+            raise PlanError(f"service {name} declares no way to reload",
+                            hint="declare reload: {signal: HUP}, or restart it")  # fmt: skip
+        if self.verb == "drain" and service.drain is None:
+            raise PlanError(f"service {name} declares no drain check",
+                            hint="declare drain: a check that is PASS when all work has ended")  # fmt: skip
+
+    def _identities(self, scene: Scene, names: tuple[str, ...]) -> dict[str, Json]:
+        """Which of them run at planning: what an undo brings back. Unknown counts as running."""
+        found: dict[str, Json] = {}
+        for name in names:
+            try:
+                found[name] = bool(services.identity(scene.view(), name))
+            except HostError:
+                found[name] = True
+        return found
+
+
+def _names(scene: Scene) -> list[str]:
+    names = scene.bound["names"]
+    assert isinstance(names, list)
+    return [str(name) for name in names]
+
+
+def _start(view: View, name: str, within_s: float) -> str:
+    return services.start(view, name, within_s=within_s)
+
+
+def _stop(view: View, name: str, within_s: float) -> str:
+    return services.stop(view, name, within_s=within_s)
+
+
+def _reload(view: View, name: str, within_s: float) -> str:
+    return services.reload(view, name, within_s=within_s)
+
+
+def _drain(view: View, name: str, within_s: float) -> str:
+    if not services.running(view, name):
+        return f"{name} does not run: nothing to drain"
+    check = services.declared(view.system, name).drain
+    assert isinstance(check, Kind)
+    finding = wait_for(check, view, within_s=max(0.2, within_s - 0.3))
+    if finding.answer is not Answer.PASS:
+        raise HostError(f"{name} still has open work: {finding.evidence}", where=name,
+                        hint="wait and resume, or stop it and lose that work")  # fmt: skip
+    return finding.evidence
+
+
+def _drained(view: View, name: str) -> Finding:
+    check = services.declared(view.system, name).drain
+    if not isinstance(check, Kind) or isinstance(check, Planned):
+        return unknown(f"{name} declares no drain check that could be asked")
+    try:
+        if not services.running(view, name):
+            return passed(f"{name} does not run: nothing to drain")
+    except HostError as error:
+        return unknown(f"{name}: {error}")
+    return ask(check, view)

@@ -1,0 +1,114 @@
+"""Step `watch`: metrics and checks must stay good for a while; the first bad sample ends it.
+
+Hides: how it goes on across waits.
+Never: takes no data for good data.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field, model_validator
+
+from rollback.act.moment import elapsed_s
+from rollback.act.watching import hold
+from rollback.model.errors import HostError, PlanError
+from rollback.model.finding import Answer, Finding, Json, failed, passed
+from rollback.model.policy import Condition
+from rollback.model.quantity import Seconds
+from rollback.model.registry import nearest, register
+from rollback.model.step import Id, Step
+from rollback.observe.check import ask
+from rollback.observe.metric import read
+
+if TYPE_CHECKING:
+    from rollback.act.scene import Later, Scene
+
+
+@register("action", "watch")
+class WatchStep(Step):
+    """`expect` are conditions on metrics that must hold, `checks` ids of declared checks.
+
+    Looked at `every` so often, `for` so long.
+    """
+
+    stores_nothing: ClassVar[bool] = True
+    checks: tuple[Id, ...] = ()
+    expect: tuple[Condition, ...] = ()
+    for_: Seconds = Field(alias="for")
+    every: Seconds = 30.0
+
+    @model_validator(mode="after")
+    def _something(self) -> WatchStep:
+        if not self.checks and not self.expect:
+            raise ValueError("write what is watched: checks, expect")
+        if any(condition.metric is None for condition in self.expect):
+            raise ValueError("a watched condition is about one metric")
+        return self
+
+    def bind(self, scene: Scene) -> dict[str, Json]:
+        """Every name is declared."""
+        known = {check.id: check for _, check in scene.system.checks() if hasattr(check, "id")}
+        for name in self.checks:
+            if name not in known:
+                raise PlanError(
+                    f"there is no check {name}", hint=nearest(name, tuple(filter(None, known)))
+                )
+        for condition in self.expect:
+            if condition.metric not in scene.system.metrics:
+                hint = nearest(str(condition.metric), tuple(scene.system.metrics))
+                raise PlanError(f"there is no metric {condition.metric}", hint=hint)
+        return {}
+
+    def describe(self, _scene: Scene) -> tuple[str, ...]:
+        """What is watched, how long."""
+        names = [*self.checks, *(str(condition.metric) for condition in self.expect)]
+        return (f"watch {', '.join(names)} for {self.for_:g} s, every {self.every:g} s",)
+
+    def touches(self, _scene: Scene) -> tuple[str, ...]:
+        """Nothing."""
+        return ()
+
+    def apply(self, scene: Scene) -> dict[str, Json] | Later:
+        """All was good until now: the last samples, or when to look next."""
+        return hold(scene, "watch", lambda: self._look(scene), for_s=self.for_, every_s=self.every)
+
+    def probe(self, scene: Scene) -> Finding:
+        """Is its time over? What was bad had ended the step."""
+        left_s = self.for_ - (elapsed_s(scene) or 0.0)
+        return passed("the watch is over") if left_s <= 0 else failed(f"{left_s:.0f} s to watch")
+
+    def undo(self, scene: Scene) -> None:
+        """Looking left no trace."""
+
+    def _look(self, scene: Scene) -> dict[str, Json]:
+        view = scene.view()
+        seen: dict[str, Json] = {}
+        for _, check in scene.system.checks():
+            if getattr(check, "id", None) in self.checks:
+                finding = ask(check, view)
+                seen[str(getattr(check, "id", ""))] = finding.evidence
+                if finding.answer is not Answer.PASS:
+                    raise HostError(
+                        f"{getattr(check, 'id', '')}: {finding.evidence}", where="watch"
+                    )
+        for condition in self.expect:
+            name = str(condition.metric)
+            sample = read(name, view)
+            seen[name] = sample.value
+            if sample.value is None:
+                raise HostError(f"{name} is unknown: {sample.note}", where="watch",
+                                hint="what cannot be seen is not watched")  # fmt: skip
+            if not _holds(condition, sample.value):
+                raise HostError(f"{name} is {sample.value:g} {sample.unit}", where="watch")
+        return seen
+
+
+def _holds(limits: Condition, value: float) -> bool:
+    return (
+        (limits.above is None or value > limits.above)
+        and (limits.below is None or value < limits.below)
+        and (limits.at_least is None or value >= limits.at_least)
+        and (limits.at_most is None or value <= limits.at_most)
+        and (limits.equals is None or value == limits.equals)
+    )

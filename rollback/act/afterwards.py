@@ -1,0 +1,91 @@
+"""What follows a drive, whatever its end: messages go out, the report is written, the anchor set.
+
+Hides: which state calls for which message.
+Never: changes the outcome: what fails here is noted, and the run stays what it is.
+"""
+
+from __future__ import annotations
+
+import json
+
+from rollback.act.site import Site
+from rollback.keep.journal import Journal
+from rollback.model.errors import JournalError
+from rollback.model.event import Event
+from rollback.model.finding import Json
+from rollback.model.lifecycle import Run
+from rollback.tell import message, report
+
+_MOMENTS = {
+    "mitigated": ("run.mitigated",), "complete": ("gate.opened",), "waiting": ("run.waiting",),
+    "needs-operator": ("run.needs-operator", "gate.closed"), "undone": ("run.undone",),
+    "abandoned": ("run.abandoned",),
+}  # fmt: skip
+
+
+def settle(site: Site, run: Run) -> Run:
+    """Every message that is due has been tried, the report stands, count and head are anchored."""
+    _queue(site, run)
+    _deliver(site, run)
+    run = site.run(run.id)
+    write_report(site, run)
+    _anchor(site.journal, site)
+    return run
+
+
+def write_report(site: Site, run: Run) -> str:
+    """The report of the run, as JSON and Markdown in its folder; the path of the latter."""
+    folder = site.run_folder(run.id)
+    body = report.build(site.system, run, site.journal.events())
+    text = json.dumps(body, indent=2, sort_keys=True).encode()
+    site.state.tree.write(f"runs/{run.id}/report.json", text)
+    site.state.tree.write(f"runs/{run.id}/report.md", report.markdown(body).encode())
+    return str(folder / "report.md")
+
+
+def _queue(site: Site, run: Run) -> None:
+    """Messages that the declaration wants at a state are queued once per run and state."""
+    queued = {event.data.get("id") for event in _mine(site, run) if event.kind == "message.queued"}
+    for word, kinds in _MOMENTS.items():
+        if not any(kind in run.moments for kind in kinds):
+            continue
+        for name in message.due_in(site.system, word):
+            fields = {
+                "run": run.id, "level": str(run.plan["level"]), "state": word, "incident": run.incident,
+                "reason": run.reason,
+            }  # fmt: skip
+            data = message.queued(
+                site.system, name, message.fields_of(site.system, **fields), run=run.id,
+                step=f"on-{word}",
+            )  # fmt: skip
+            if data["id"] not in queued:
+                site.tell("message.queued", run=run.id, **data)
+
+
+def _deliver(site: Site, run: Run) -> None:
+    for event in message.undelivered(_mine(site, run)):
+        outcomes = message.deliver(site.system, site.host, event)
+        name = event.data.get("name", "")
+        for outcome in outcomes:
+            if not outcome.ok:
+                site.tell("message.failed", run=run.id, name=name, **outcome.data())
+        if all(outcome.ok for outcome in outcomes):
+            channels: list[Json] = [outcome.channel for outcome in outcomes]
+            site.tell(
+                "message.delivered",
+                run=run.id,
+                id=event.data.get("id"),
+                name=name,
+                channels=channels,
+            )
+
+
+def _mine(site: Site, run: Run) -> list[Event]:
+    return [event for event in site.journal.events() if event.run == run.id]
+
+
+def _anchor(journal: Journal, site: Site) -> None:
+    try:
+        journal.anchor()
+    except JournalError as error:
+        site.tell("journal.unanchored", error=str(error))

@@ -1,0 +1,198 @@
+"""Starting a run, and the stage that lets it go: guardrails first, then the approvals it needs.
+
+Hides: how approvals are signed and checked.
+Never: takes an effect.
+"""
+
+from __future__ import annotations
+
+import platform
+from datetime import timedelta
+
+from rollback.act.plan import Plan, find_level, plan_of
+from rollback.act.site import Site
+from rollback.host.clock import iso, parse_iso
+from rollback.host.signing import sign, verified
+from rollback.judge import authority as judge
+from rollback.judge.guardrails import Circumstances, refusals
+from rollback.model.errors import NotAuthorized, PlanError
+from rollback.model.lifecycle import ENDED, Run, State
+from rollback.model.people import Authority
+
+
+def create(site: Site, plan: Plan) -> Run:
+    """The run is in the journal, PLANNED.
+
+    Raises: Refused by a guardrail; nothing but the refusal is written then.
+    """
+    site.trusted()
+    guard(site, plan)
+    run_id = plan.stamp["run"]
+    site.keep_declaration(run_id)
+    event = site.tell(
+        "run.planned", run=run_id, plan=plan.as_json(), plan_digest=plan.digest(),
+        incident=_incident(site), reason=plan.reason,
+    )  # fmt: skip
+    site.journal.anchor()
+    return site.run(event.run)
+
+
+def next_run_id(site: Site) -> str:
+    """The id of the next run, like r0001."""
+    return f"r{len(site.runs()) + 1:04d}"
+
+
+def guard(site: Site, plan: Plan) -> None:
+    """No guardrail says no. Raises: Refused; the refusal is in the journal."""
+    _, level = find_level(site, plan.level)
+    began = [
+        parse_iso(run.moments["run.planned"][2])
+        for run in site.runs().values()
+        if run.state not in (State.ABANDONED, State.EXPIRED)
+    ]
+    seen = Circumstances(
+        now=site.host.clock.now(), begun=began, need_bytes=int(str(plan.impact.get("bytes", 0))),
+        free_bytes=site.host.free_bytes(str(site.system.root_path)), touched=plan.touched,
+    )  # fmt: skip
+    found = refusals(site.system, level, seen)
+    if found:
+        site.tell("run.refused", level=plan.level, reasons=[str(refused) for refused in found])
+        raise found[0]
+
+
+def stage(site: Site, run: Run, plan: Plan) -> Run:
+    """PLANNED goes on when enough people said yes, waits when not yet, ends when one said no."""
+    result = standing(site, run, plan)
+    if result.denied:
+        return site.note(run, "run.abandoned", reason=result.denied)
+    if result.enough:
+        for approval in result.used:
+            run = site.note(run, "approval.used", nonce=approval.nonce, person=approval.person)
+        return site.note(run, "run.authorized", by=[a.person for a in result.used])
+    return site.note(run, "run.waiting", on="approval", what=result.missing)
+
+
+def standing(site: Site, run: Run, plan: Plan) -> judge.Standing:
+    """Where the approvals of a run stand now."""
+    authority = authority_of(site, plan)
+    if authority is None or (authority.alone and not _confirm(site)):
+        return judge.Standing("")
+    valid = [approval for approval in _given(run) if not _why_not(site, run, approval)]
+    return judge.standing(authority, site.system.people, valid, requester=plan.requester)
+
+
+def authority_of(site: Site, plan: Plan) -> Authority | None:
+    """The authority of the plan's level; a procedure without one answers to the owner's role."""
+    _, level = find_level(site, plan.level)
+    found = level.authority
+    return found or Authority(roles=(site.system.people.owner,), alone=True)
+
+
+def approve(
+    site: Site, run: Run, *, person: str, answer: str = "yes", note: str = "", key: str = "",
+    valid_for: timedelta = timedelta(seconds=judge.VALID_FOR_S),
+) -> judge.Approval:  # fmt: skip
+    """The person's answer is in the journal, signed when a key is given.
+
+    Raises: NotAuthorized when it would count for nothing; then it is not recorded.
+    """
+    approval = make_approval(
+        site, run, person=person, answer=answer, note=note, valid_for=valid_for
+    )
+    declared = judge.member(site.system.people, person)
+    if key:
+        signature = sign(approval.signed_bytes(), key, namespace=judge.NAMESPACE)
+        approval = judge.Approval(**{**approval.as_json(), "signature": signature})  # type: ignore[arg-type]
+    elif declared and declared.key:
+        raise NotAuthorized(
+            f"{person} has a declared key, so an answer must be signed with it",
+            hint=f"type: rollback approve {run.id} --as {person} --key FILE",
+        )
+    record(site, run, approval)
+    return approval
+
+
+def make_approval(
+    site: Site, run: Run, *, person: str, answer: str, note: str, valid_for: timedelta
+) -> judge.Approval:
+    """An unsigned answer about this run's plan, on this machine, under the policy in force."""
+    now = site.host.clock.now()
+    return judge.Approval(
+        run=run.id, plan=run.plan_digest, host=platform.node(), policy=site.system.authority_digest,
+        person=person, nonce=site.host.token(), given=iso(now), expires=iso(now + valid_for),
+        answer=answer, note=note,
+    )  # fmt: skip
+
+
+def record(site: Site, run: Run, approval: judge.Approval) -> Run:
+    """The answer is in the journal. Raises: NotAuthorized, PlanError."""
+    if run.state in ENDED:
+        raise PlanError(f"run {run.id} has ended: it is {run.state}", hint="rollback history")
+    if any(approval.nonce == given.nonce for given in _given(run)):
+        raise NotAuthorized("this approval was given before; it counts once", where=run.id)
+    why = _why_not(site, run, approval)
+    if not why and not _may_speak(site, run, approval.person):
+        why = f"{approval.person} holds none of the roles that may answer for this run"
+    if why:
+        raise NotAuthorized(why, where=run.id, hint="rollback status shows who may approve")
+    kind = "approval.given" if approval.answer == "yes" else "approval.denied"
+    run = site.note(run, kind, **approval.as_json())
+    return run
+
+
+def may_wake(site: Site, run: Run) -> bool:
+    """True when what a waiting run waits for is there."""
+    waits = run.waiting_for
+    if waits.get("on") == "approval":
+        result = standing(site, run, plan_of(run))
+        return result.enough or bool(result.denied)
+    if waits.get("on") == "timer":
+        return site.host.clock.now().timestamp() >= float(str(waits.get("until", 0)))
+    return False
+
+
+def _given(run: Run) -> list[judge.Approval]:
+    found = []
+    for data in run.approvals:
+        try:
+            found.append(judge.read(data))
+        except ValueError:
+            continue  # written by hand into a state directory: it counts for nothing
+    return found
+
+
+def _why_not(site: Site, run: Run, approval: judge.Approval) -> str:
+    declared = judge.member(site.system.people, approval.person)
+    key = declared.key if declared else None
+    checked = bool(
+        key
+        and approval.signature
+        and verified(approval.signed_bytes(), approval.signature, key, approval.person,
+                     namespace=judge.NAMESPACE)
+    )  # fmt: skip
+    return judge.invalid(
+        approval, people=site.system.people, plan=run.plan_digest, run=run.id, host=platform.node(),
+        policy=site.system.authority_digest, now=site.host.clock.now(), verified=checked,
+    )  # fmt: skip
+
+
+def _may_speak(site: Site, run: Run, person: str) -> bool:
+    authority = authority_of(site, plan_of(run))
+    declared = judge.member(site.system.people, person)
+    return bool(declared and authority and set(declared.roles) & set(authority.roles))
+
+
+def _confirm(site: Site) -> bool:
+    autonomy = site.system.autonomy
+    row = autonomy.table.get(autonomy.current)
+    return row.confirm if row else True
+
+
+def _incident(site: Site) -> str:
+    """The incident this run belongs to: an open one of today, else a new number."""
+    day = f"{site.host.clock.now():%Y%m%d}"
+    runs = list(site.runs().values())
+    if runs and runs[-1].state is State.NEEDS_OPERATOR and runs[-1].incident:
+        return runs[-1].incident  # climbing is a new run of the same incident
+    numbers = {run.incident for run in runs if run.incident.startswith(f"INC-{day}-")}
+    return f"INC-{day}-{len(numbers) + 1:03d}"

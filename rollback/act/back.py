@@ -1,0 +1,116 @@
+"""Runs that no level declares: undoing a run, and restoring a checkpoint by hand.
+
+They change the managed system, so they are runs like any other: authorised under the strictest
+level that touches the same components, protected, journalled; without a gate they end MITIGATED.
+
+Hides: how such a plan is made up.
+Never: skips an approval that a level would ask for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+from rollback.act.plan import Plan, ad_hoc, find_level, plan_of
+from rollback.act.scene import Target
+from rollback.act.site import Site
+from rollback.model.errors import PlanError
+from rollback.model.level import Level
+from rollback.model.lifecycle import Run
+
+_UNDOABLE = ("flag", "edit", "set", "restore", "git", "service", "command", "take-back")
+
+
+def undo_plan(site: Site, old: Run, *, run: str, requester: str, reason: str) -> Plan:
+    """The steps of an earlier run, taken back from last to first, to its safety checkpoint.
+
+    Raises: PlanError when it did nothing, or something that has no way back.
+    """
+    plan = plan_of(old)
+    taken = [
+        step for step in plan.every_step()
+        if (record := old.steps.get(step.index)) and record.status in ("ended", "failed", "doubted")
+        and step.kind in _UNDOABLE
+    ]  # fmt: skip
+    if not taken:
+        raise PlanError(
+            f"run {old.id} did nothing that could be taken back", hint="rollback history"
+        )
+    written: list[dict[str, Any]] = []
+    for step in reversed(taken):
+        body = asdict(step)
+        body["alternatives"] = []
+        written.append({"take-back": {
+            "id": f"back-{step.index}".replace("_", "-"), "run": old.id, "step": body,
+            "target": asdict(plan.target), "stamp": dict(plan.stamp), "safety": old.safety,
+            "component": plan.component, "exempt": step.exempt,
+        }})  # fmt: skip
+    _, level = find_level(site, plan.level)
+    strict = level if isinstance(level, Level) else strictest(site, plan.touched)
+    target = Target("checkpoint", old.safety, f"before {old.id}")
+    return ad_hoc(
+        site, f"Back to before run {old.id}", written, run=run, requester=requester,
+        reason=reason or f"undo of {old.id}", target=target, strict=strict, undoes=old.id,
+        component=plan.component,
+    )  # fmt: skip
+
+
+def restore_plan(
+    site: Site, checkpoint: str, components: Iterable[str], *, run: str, requester: str, reason: str
+) -> Plan:
+    """Stop what uses the components, put them back from the checkpoint, start it again."""
+    found = site.checkpoints.get(checkpoint)
+    wanted = tuple(components) or _in_order(site, found.components)
+    for name in wanted:
+        if name not in found.components:
+            raise PlanError(
+                f"checkpoint {found.name or found.id[:12]} does not hold {name}",
+                hint="it holds: " + ", ".join(found.components),
+            )
+    services = [
+        name
+        for name, service in site.system.services.items()
+        if set(service.components) & set(wanted)
+    ]
+    steps: list[dict[str, Any]] = [
+        {"restore": {"id": f"restore-{name}"[:63], "component": name, "within": "10m"}}
+        for name in wanted
+    ]
+    if services:
+        steps.insert(0, {"service": {"id": "stop", "stop": services}})
+        steps.append({"service": {"id": "start", "start": services}})
+    target = Target("checkpoint", found.id, found.name, found.at)
+    return ad_hoc(
+        site, f"Restore of checkpoint {found.name or found.id[:12]}", steps, run=run,
+        requester=requester, reason=reason or "restore by hand", target=target,
+        strict=strictest(site, wanted),
+    )  # fmt: skip
+
+
+def strictest(site: Site, touched: Iterable[str]) -> Level:
+    """The level with the hardest authority among those that touch one of the components.
+
+    Hardest: the most people, then the highest rank. No level names them: the highest of all.
+    """
+    names = set(touched)
+
+    def touches(key: str) -> bool:
+        return any(name in str(site.system.source["levels"][key]["steps"]) for name in names)
+
+    levels = [level for key, level in site.system.levels.items() if touches(key)]
+    found = levels or list(site.system.levels.values())
+
+    def people(level: Level) -> int:
+        authority = level.authority
+        return len(authority.roles) if authority.quorum == "all" else authority.count
+
+    return max(found, key=lambda level: (people(level), not level.authority.alone, level.rank))
+
+
+def _in_order(site: Site, names: Iterable[str]) -> tuple[str, ...]:
+    components = site.system.components
+    return tuple(
+        sorted((n for n in names if n in components), key=lambda n: (components[n].order, n))
+    )

@@ -1,0 +1,318 @@
+"""The engine: carries one run from PLANNED to its end, one durable transition at a time.
+
+Intent is on disk before an effect, the effect before the claim. Killed anywhere, the next driver
+finds in the journal what began and did not end, probes it, and goes on.
+
+Hides: which stage belongs to which state.
+Never: asks a person, prints, or believes a step that nobody probed after a crash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from rollback.act import authorize, gating
+from rollback.act.plan import Plan, PlannedStep, plan_of
+from rollback.act.scene import Action, Later, Scene, Undoable
+from rollback.act.site import Site
+from rollback.keep.checkpoint import Checkpoint
+from rollback.keep.lease import Lease
+from rollback.model.errors import Partial, RollbackError, StoreError
+from rollback.model.event import Event
+from rollback.model.finding import Answer, Finding, Json
+from rollback.model.lifecycle import ENDED, TRANSITIONS_MAX, Run, State
+
+S = State
+
+
+def roll_back(site: Site, run_id: str) -> Run:
+    """The run as far as it can go now: ended, or waiting for somebody or something.
+
+    Effects: changes host, writes journal. Again: an ended run is returned as it is.
+    Crash: at any instant; call it again. Raises: RunLocked.
+    """
+    with Lease(site.state.tree, site.host, purpose=f"run {run_id}") as lease:
+        run = site.run(run_id)
+        if run.state in ENDED:
+            return run
+        run = site.note(run, "lease.taken", epoch=lease.epoch)
+        while not resting(site, run):
+            lease.check()
+            run = advance(site, run)
+        return run
+
+
+def resting(site: Site, run: Run) -> bool:
+    """True when nothing moves the run on by itself right now."""
+    if run.state is S.WAITING:
+        return not authorize.may_wake(site, run)
+    return run.state in ENDED or (run.state is S.MITIGATED and not run.gated)
+
+
+def advance(site: Site, run: Run) -> Run:
+    """The run after one durable transition."""
+    if run.transitions >= TRANSITIONS_MAX:
+        return _stop(site, run, f"it has made {run.transitions} transitions, which is a loop")
+    return _STAGES[run.state](site, run, plan_of(run))
+
+
+def scene_of(site: Site, run: Run, plan: Plan, step: PlannedStep) -> Scene:
+    """What the step sees."""
+    return Scene(
+        system=site.system, host=site.host, state=site.state, level=plan.level, run=run.id,
+        step=step.index, target=plan.target, stamp=plan.stamp, component=plan.component,
+        environment=step.environment, bound=step.bound, safety=run.safety,
+        note=lambda kind, data: _note_once(site, run.id, step.index, kind, data),
+    )  # fmt: skip
+
+
+# -- stages --------------------------------------------------------------------------------
+
+
+def _protect(site: Site, run: Run, plan: Plan) -> Run:
+    """Exempt steps that come first are taken; then the present becomes a checkpoint."""
+    found = _next(run, plan)
+    if isinstance(found, _Failure):
+        return _consequence(site, run, found)
+    if found is not None and found.exempt:
+        return _take(site, run, plan, found)
+    touched = plan.touched
+    if not touched:
+        return site.note(run, "run.protected", checkpoint="", because="nothing stored is changed")
+    moved = _moved(site, run, plan)
+    if moved:
+        return site.note(run, "run.undoing", reason=f"the system moved since the plan: {moved}")
+    try:
+        made = _safety(site, run, touched)
+    except (StoreError, OSError) as error:
+        missing: list[Json] = [*error.paths] if isinstance(error, Partial) else []
+        return site.note(
+            run, "run.undoing", reason=f"the present cannot be kept: {error}", missing=missing
+        )
+    return site.note(run, "run.protected", checkpoint=made.id, size_bytes=made.size_bytes)
+
+
+def _safety(site: Site, run: Run, touched: tuple[str, ...]) -> Checkpoint:
+    """The checkpoint of the present; the one that an earlier driver of this run made, if it did."""
+    name = f"safety-{run.id}"
+    for made in site.checkpoints.list():
+        if made.name == name and made.state == "whole":
+            return made
+    return site.checkpoints.create(
+        name, kind="safety", components=touched, reason=f"before run {run.id}"
+    )
+
+
+def _step(site: Site, run: Run, plan: Plan) -> Run:
+    found = _next(run, plan)
+    if isinstance(found, _Failure):
+        return _consequence(site, run, found)
+    if found is None:
+        gating.mark(site, run, plan)
+        return site.note(run, "run.mitigated")
+    return _take(site, run, plan, found)
+
+
+def _wake(site: Site, run: Run, _plan: Plan) -> Run:
+    return site.note(run, "run.woken", was=run.waiting_for)
+
+
+def _undo(site: Site, run: Run, plan: Plan) -> Run:
+    """The last step that did something is taken back; when none is left the run is UNDONE."""
+    for step in reversed(list(plan.every_step())):
+        record = run.steps.get(step.index)
+        if record is None or record.status in ("undone", "skipped"):
+            continue
+        return _take_back(site, run, plan, step)
+    return site.note(run, "run.undone", reason=run.reason)
+
+
+_STAGES: dict[State, Callable[[Site, Run, Plan], Run]] = {
+    S.PLANNED: authorize.stage,
+    S.AUTHORIZED: _protect,
+    S.PROTECTED: lambda site, run, _plan: site.note(run, "run.started"),
+    S.RUNNING: _step,
+    S.MITIGATED: gating.stage,
+    S.WAITING: _wake,
+    S.UNDOING: _undo,
+}
+
+
+# -- one step ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """A step that failed for good, its alternatives too."""
+
+    step: PlannedStep
+
+
+def _next(run: Run, plan: Plan) -> PlannedStep | _Failure | None:
+    """The first step that is not done; its failure; or None when all are."""
+    for step in plan.steps:
+        status = _status(run, step)
+        if status in ("ended", "skipped"):
+            continue
+        if status != "failed":
+            return step
+        rest = [
+            alternative for alternative in step.alternatives if _status(run, alternative) != "ended"
+        ]
+        if not step.alternatives or (rest and _status(run, rest[0]) == "failed"):
+            return _Failure(step)
+        if rest:
+            return rest[0]
+    return None
+
+
+def _status(run: Run, step: PlannedStep) -> str:
+    record = run.steps.get(step.index)
+    return record.status if record else ""
+
+
+def _take(site: Site, run: Run, plan: Plan, step: PlannedStep) -> Run:
+    """The step is done and claimed, or failed, or waits; in doubt after a crash it is probed."""
+    action = step.action()
+    scene = scene_of(site, run, plan, step)
+    status = _status(run, step)
+    waited = status == "began" and run.waiting_for == {} and _waited(site, run, step)
+    if status == "began" and not waited:
+        run = site.note(run, "step.doubted", index=step.index, id=step.id)
+        status = "doubted"
+    if status == "doubted":
+        finding = _probe(action, scene)
+        if finding.answer is Answer.PASS:
+            return site.note(
+                run, "step.ended", index=step.index, id=step.id,
+                evidence={"found_done": finding.evidence},
+            )  # fmt: skip
+        if finding.answer is Answer.UNKNOWN:
+            return _stop(
+                site, run, f"step {step.index} {step.id} began, and whether it happened is unknown: "
+                f"{finding.evidence}",
+            )  # fmt: skip
+    if not waited:
+        run = site.note(run, "step.began", index=step.index, id=step.id, action=step.kind)
+    return _apply(site, run, step, action, scene)
+
+
+def _apply(site: Site, run: Run, step: PlannedStep, action: Action, scene: Scene) -> Run:
+    began_s = site.host.clock.boot_s()
+    try:
+        outcome = action.apply(scene)
+    except Exception as error:  # noqa: BLE001 - whatever a kind raises, the run stops in a known state
+        return site.note(
+            run, "step.failed", index=step.index, id=step.id, evidence=_blame(error),
+        )  # fmt: skip
+    took_s = round(site.host.clock.boot_s() - began_s, 6)
+    if isinstance(outcome, Later):
+        until = site.host.clock.now().timestamp() + outcome.after_s
+        return site.note(
+            run, "run.waiting", on="timer", what=outcome.what, until=until, step=step.index
+        )
+    evidence: dict[str, Json] = {**outcome, "took_s": took_s}
+    if took_s > step.within_s:
+        evidence["late"] = f"it took {took_s:.1f} s, {step.within_s:g} s were allowed"
+    return site.note(run, "step.ended", index=step.index, id=step.id, evidence=evidence)
+
+
+def _consequence(site: Site, run: Run, failure: _Failure) -> Run:
+    """What the declaration says follows from a failed step."""
+    step = failure.step
+    record = run.steps[step.index]
+    why = f"step {step.index} {step.id} failed: {record.evidence.get('error', 'no reason given')}"
+    for task in step.opens:
+        site.note(run, "task.opened", title=task, because=why)
+    if step.otherwise == "continue":
+        return site.note(run, "step.skipped", index=step.index, id=step.id, because=why)
+    if step.otherwise == "stop":
+        return site.note(run, "run.undoing", reason=why)
+    return _stop(site, run, why, climb=step.otherwise == "climb")
+
+
+def _take_back(site: Site, run: Run, plan: Plan, step: PlannedStep) -> Run:
+    action = step.action()
+    if isinstance(action, Undoable):
+        try:
+            action.undo(scene_of(site, run, plan, step))
+        except Exception as error:  # noqa: BLE001 - as in _apply
+            blame = _blame(error)["error"]
+            return _stop(site, run, f"step {step.index} {step.id} cannot be taken back: {blame}")
+        return site.note(run, "step.undone", index=step.index, id=step.id)
+    if step.exempt or (not step.touches and _status(run, step) == "failed"):
+        return site.note(
+            run, "step.undone", index=step.index, id=step.id, because="it had stored nothing away"
+        )
+    return _stop(site, run, f"step {step.index} {step.id} has no way back; {run.reason}")
+
+
+def _probe(action: Action, scene: Scene) -> Finding:
+    try:
+        return action.probe(scene)
+    except (RollbackError, OSError) as error:
+        return Finding(Answer.UNKNOWN, f"it cannot be probed: {error}")
+
+
+def _stop(site: Site, run: Run, reason: str, *, climb: bool = False) -> Run:
+    """The run waits for a person, and says what for."""
+    offer = _higher(site, plan_of(run)) if climb else ""
+    if offer:
+        reason = f"{reason}; the next level is {offer}"
+    return site.note(run, "run.needs-operator", reason=reason, offer=offer)
+
+
+def _higher(site: Site, plan: Plan) -> str:
+    above = sorted(
+        (level.rank, key) for key, level in site.system.levels.items() if level.rank > plan.rank
+    )
+    declared = site.system.levels.get(plan.level)
+    if declared and declared.on_fail:
+        return declared.on_fail.climb
+    return above[0][1] if above else ""
+
+
+def _moved(site: Site, run: Run, plan: Plan) -> str:
+    """What changed since the plan that its approval rested on: head and lost commits."""
+    for step in plan.steps:
+        keys = [key for key in ("head", "lost") if key in step.bound]
+        if not keys or _status(run, step) == "ended":
+            continue
+        fresh = step.action().bind(scene_of(site, run, plan, step))
+        for key in keys:
+            if fresh.get(key) != step.bound[key]:
+                return f"{key} of step {step.index} {step.id}"
+    return ""
+
+
+def _waited(site: Site, run: Run, step: PlannedStep) -> bool:
+    """True when the step began, put itself off, and its time has come: no crash lies between."""
+    last = [
+        event
+        for event in _tail(site, run.id)
+        if event.kind in ("run.woken", "step.began", "step.doubted")
+    ]
+    return bool(last) and last[-1].kind == "run.woken" and bool(step.index)
+
+
+def _tail(site: Site, run_id: str) -> Iterator[Event]:
+    return (event for event in site.journal.events() if event.run == run_id)
+
+
+def _note_once(site: Site, run_id: str, step: str, kind: str, data: dict[str, Json]) -> None:
+    """A step's own event, once per run and step however often the step is applied."""
+    for event in _tail(site, run_id):
+        if (
+            event.kind == kind
+            and event.data.get("step") == step
+            and event.data.get("name") == data.get("name")
+        ):
+            return
+    site.tell(kind, run=run_id, **{**data, "step": step})
+
+
+def _blame(error: Exception) -> dict[str, Json]:
+    if isinstance(error, RollbackError):
+        return {"error": str(error), "hint": error.hint, "kind": type(error).__name__}
+    return {"error": f"{type(error).__name__}: {error}", "kind": "unexpected", "hint": ""}

@@ -1,0 +1,225 @@
+"""The stage from MITIGATED to COMPLETE, which only proof can pass.
+
+What was put back still stands, the suites and the witness say the system is well, and no item of
+the checklist that gates completion is open.
+
+Hides: where verdicts and marks lie.
+Never: opens on absence: no gate result, no COMPLETE.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from rollback.act.plan import Plan, find_level
+from rollback.act.site import Site
+from rollback.host.clock import parse_iso
+from rollback.keep.scope import Scope
+from rollback.model.errors import RollbackError
+from rollback.model.event import canonical
+from rollback.model.finding import Json
+from rollback.model.level import ChecklistItem, Level
+from rollback.model.lifecycle import Run
+from rollback.model.step import Suite
+from rollback.prove import gate, seal
+from rollback.prove.expect import Expectations, expectations
+from rollback.prove.suite import SuiteResult, run_suite
+
+SUITE_S_MAX = {"smoke": 60.0, "functional": 300.0, "integration": 300.0, "performance": 600.0}
+_MARK = "mitigated.json"
+
+
+def mark(site: Site, run: Run, plan: Plan) -> None:
+    """What stands in the restored components at mitigation is written down."""
+    found = {name: dict(_fingerprints(site, name)) for name in _watched(site, plan)}
+    site.run_folder(run.id)
+    site.state.tree.write(f"runs/{run.id}/{_MARK}", canonical(found))
+
+
+def stage(site: Site, run: Run, plan: Plan) -> Run:
+    """COMPLETE on proof; else the run stops for a person, with every reason."""
+    _, level = find_level(site, plan.level)
+    wanted, sealed = wanted_of(site, plan)
+    since = run.moments["run.mitigated"][2]
+    reasons: list[str] = []
+    notes = list(wanted.notes)
+    for suite in wanted.suites:
+        result = _ask(site, run, plan, wanted, suite, since, sealed)
+        run = site.note(run, "suite.ended", **_told(result))
+        if not result.open:
+            reasons += [f"{suite}: {reason}" for reason in result.reasons]
+            break
+    if not reasons:
+        reasons += gate.witness(
+            site.system, site.host, wanted, parse_iso(since), site.checkpoints.held(),
+            environment=plan.environment,
+        )  # fmt: skip
+    if not reasons:
+        reasons += gate.unchanged(site.system, plan.touched, lambda name: _changed(site, run, name))
+        items, still_open = checklist(site, run, plan, level.checklist)
+        for item in items:
+            run = site.note(run, "checklist.item", **item)
+        reasons += still_open
+    if reasons:
+        return site.note(
+            run, "gate.closed", reason=reasons[0], reasons=list(reasons), notes=list(notes),
+            climb=level.on_fail.climb if level.on_fail else "",
+        )  # fmt: skip
+    red = [key for key, one in wanted.checks.items() if one.wanted == "known-red"]
+    return site.note(run, "gate.opened", notes=list(notes), known_red=list(red), reason="")
+
+
+def wanted_of(site: Site, plan: Plan) -> tuple[Expectations, seal.Seal | None]:
+    """The required list of the plan's gate, and the seal of its target if there is one."""
+    sealed = seal_of(site, plan)
+    _, level = find_level(site, plan.level)
+    if not isinstance(level, Level):
+        return expectations(site.system, None, sealed, today=site.host.clock.now()), sealed
+    return expectations(site.system, plan.level, sealed, today=site.host.clock.now()), sealed
+
+
+def seal_of(site: Site, plan: Plan) -> seal.Seal | None:
+    """The newest seal of the version that the plan goes back to; None: no baseline."""
+    tree = site.state.tree
+    if plan.target.source == "checkpoint":
+        return seal.newest(tree, {"checkpoint": plan.target.id})
+    if plan.target.source == "git":
+        found = seal.newest(tree, {"commit": plan.target.id})
+        if found:
+            return found
+    good = site.checkpoints.last_good()
+    return seal.newest(tree, {"checkpoint": good.id}) if good else None
+
+
+def checklist(
+    site: Site, run: Run, plan: Plan, items: tuple[ChecklistItem, ...]
+) -> tuple[list[dict[str, Json]], list[str]]:
+    """Each item with its state and evidence, and the reasons of those that keep the gate closed."""
+    told: list[dict[str, Json]] = []
+    reasons: list[str] = []
+    for item in items:
+        done, evidence = _item(site, run, plan, item)
+        told.append({
+            "id": item.id, "item": item.item, "done": done, "evidence": evidence,
+            "gates": item.gates, "due_s": item.due,
+        })  # fmt: skip
+        if not done and item.gates == "complete":
+            reasons.append(f"checklist: {item.item}: {evidence}")
+    return told, reasons
+
+
+def _item(site: Site, run: Run, plan: Plan, item: ChecklistItem) -> tuple[bool, str]:
+    if item.step:
+        index = next((step.index for step in plan.every_step() if step.id == item.step), "")
+        record = run.steps.get(index)
+        return bool(
+            record and record.status == "ended"
+        ), f"step {item.step} is {record.status if record else 'not taken'}"
+    events = [event for event in site.journal.events() if event.run == run.id]
+    if item.message:
+        sent = [
+            e for e in events if e.kind == "message.queued" and e.data.get("name") == item.message
+        ]
+        return bool(sent), f"message {item.message} {'is on its way' if sent else 'was not sent'}"
+    if item.check:
+        suites = [
+            result for result in run.suites.values() if item.check in _dict(result.get("findings"))
+        ]
+        answer = (
+            _dict(_dict(suites[-1].get("findings")).get(item.check)).get("outcome")
+            if suites
+            else None
+        )
+        return answer == "pass", f"check {item.check} answered {answer or 'nothing'}"
+    wanted = item.attest or item.record or item.follow_up
+    said = [e for e in events if e.kind == "answer.given" and e.data.get("item") == item.id]
+    return bool(said), f"{'said' if said else 'not said yet'} by {wanted}"
+
+
+def _ask(
+    site: Site, run: Run, plan: Plan, wanted: Expectations, suite: Suite, since: str,
+    sealed: seal.Seal | None,
+) -> SuiteResult:  # fmt: skip
+    folder = site.run_folder(run.id)
+    work = folder / "suites" / f"{suite}-{site.host.token(4)}"
+    site.state.tree.make_folder(str(work.relative_to(site.state.path)), parents=True)
+    return run_suite(
+        suite, system=site.system, host=site.host, expectations=wanted, environment=plan.environment,
+        since=parse_iso(since), work=work, allure=folder / "allure-results",
+        deadline_s=deadline_s(site, suite), run_id=run.id, level=plan.level,
+        baseline=_baseline(site, sealed), held=site.checkpoints.held(),
+    )  # fmt: skip
+
+
+def deadline_s(site: Site, suite: Suite) -> float:
+    """How long a suite may take: what its checks may take together, and room to start."""
+    checks = getattr(site.system.verification, suite)
+    return min(SUITE_S_MAX[suite], 20.0 + sum(getattr(check, "within", 5.0) for check in checks))
+
+
+def _baseline(site: Site, sealed: seal.Seal | None) -> Path | None:
+    return site.state.path / seal.path(sealed.id) if sealed else None
+
+
+def _told(result: SuiteResult) -> dict[str, Json]:
+    findings: dict[str, Json] = {
+        key: {name: value for name, value in found.items() if name != "samples"}
+        for key, found in result.findings.items()
+    }
+    return {
+        "suite": result.suite, "open": result.open, "passed": result.passed, "failed": result.failed,
+        "skipped": result.skipped, "duration_s": round(result.duration_s, 3),
+        "reasons": list(result.reasons), "findings": findings, "status": result.status,
+    }  # fmt: skip
+
+
+def _watched(site: Site, plan: Plan) -> Iterator[str]:
+    for name in plan.touched:
+        component = site.system.components[name]
+        if not component.volatile and component.content != "append-only":
+            yield name
+
+
+def _changed(site: Site, run: Run, name: str) -> list[str]:
+    try:
+        then = json.loads(site.state.tree.read(f"runs/{run.id}/{_MARK}")).get(name, {})
+        now = dict(_fingerprints(site, name))
+    except (OSError, ValueError, RollbackError) as error:
+        return [f"(cannot be compared: {error})"]
+    return sorted(path for path in {*then, *now} if then.get(path) != now.get(path))
+
+
+def _fingerprints(site: Site, name: str) -> Iterator[tuple[str, str]]:
+    """Path and digest of everything in a component that is ours."""
+    component = site.system.components[name]
+    scope = Scope(exclude=component.exclude, reserved_names=frozenset({b".git"}))
+    with site.host.tree(str(site.system.root_path)) as root:
+        found = root.stat(component.path)
+        if found is None:
+            return
+        if not stat.S_ISDIR(found.st_mode):
+            yield component.path, _one(root.read(component.path), found)
+            return
+        with root.sub(component.path) as tree:
+            for path, status in tree.walk(enter=scope.enters):
+                if not scope.holds(path):
+                    continue
+                body = b""
+                if stat.S_ISREG(status.st_mode):
+                    body = tree.read(path)
+                elif stat.S_ISLNK(status.st_mode):
+                    body = tree.readlink(path)
+                yield os.fsdecode(path), _one(body, status)
+
+
+def _one(body: bytes, status: os.stat_result) -> str:
+    return hashlib.sha256(b"%o\0" % status.st_mode + body).hexdigest()
+
+
+def _dict(value: object) -> Mapping[str, Json]:
+    return value if isinstance(value, dict) else {}

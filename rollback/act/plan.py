@@ -1,0 +1,340 @@
+"""The plan: the steps of one level bound to one declaration and one absolute target.
+
+Nothing is left to decide in it, so its digest is what people approve and what a resume carries on
+with. A dry run prints the same object.
+
+Hides: how a level's steps, variants and alternatives become a list.
+Never: changes anything.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from rollback.act.scene import Action, Scene, Target
+from rollback.act.site import Site
+from rollback.act.target import Candidate, choose
+from rollback.model.errors import PlanError
+from rollback.model.event import digest
+from rollback.model.finding import Json
+from rollback.model.level import Level, Procedure
+from rollback.model.lifecycle import Run
+from rollback.model.registry import Kind, Planned, nearest, read_item
+from rollback.model.step import Step
+from rollback.observe.check import ask
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStep:
+    """One bound step. `index` is "3", an alternative's "3.1"; `says` are the lines of a dry run."""
+
+    index: str
+    id: str
+    kind: str
+    parameters: dict[str, Any]
+    bound: dict[str, Json]
+    says: tuple[str, ...]
+    within_s: float
+    exempt: bool
+    touches: tuple[str, ...]
+    environment: str
+    otherwise: str = "stop"
+    opens: tuple[str, ...] = ()
+    alternatives: tuple[PlannedStep, ...] = ()
+
+    def action(self) -> Action:
+        """The step's kind with its parameters."""
+        made = read_item("action", {self.kind: self.parameters})
+        assert isinstance(made, Action), f"{self.kind} is no action"
+        return made
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything a run does. `impact` states what is lost and who is concerned, as measured."""
+
+    system: str
+    system_digest: str
+    policy: str
+    host: str
+    tool: str
+    level: str
+    title: str
+    procedure: bool
+    rank: int
+    variant: str
+    component: str
+    environment: str
+    target: Target
+    stamp: dict[str, str]
+    steps: tuple[PlannedStep, ...]
+    gate: dict[str, Json]
+    impact: dict[str, Json]
+    requester: str
+    reason: str
+    emergency: bool = False
+    undoes: str = ""
+    format: int = FORMAT
+    candidates: tuple[Candidate, ...] = field(default=(), compare=False)
+
+    def as_json(self) -> dict[str, Json]:
+        """The body that is journalled and digested."""
+        body = asdict(self)
+        body.pop("candidates")
+        plain: dict[str, Json] = _plain(body)
+        return plain
+
+    def digest(self) -> str:
+        """The plan's id."""
+        return digest(self.as_json(), domain="rollback-plan-v1")
+
+    def every_step(self) -> Iterator[PlannedStep]:
+        """Steps and their alternatives, in order."""
+        for step in self.steps:
+            yield step
+            yield from step.alternatives
+
+    @property
+    def touched(self) -> tuple[str, ...]:
+        """The components whose content the steps change, in order, once each."""
+        return tuple(dict.fromkeys(name for step in self.every_step() for name in step.touches))
+
+    @property
+    def idle(self) -> bool:
+        """True when the present is the target already: no step would change anything."""
+        counts = [step.bound["changes"] for step in self.steps if "changes" in step.bound]
+        return bool(counts) and not any(counts)
+
+
+def read_plan(body: Mapping[str, Any]) -> Plan:
+    """The plan of a journalled body. Raises: PlanError when another version wrote it."""
+    if body.get("format") != FORMAT:
+        raise PlanError(
+            f"this run was planned by rollback {body.get('tool')}, in plan format {body.get('format')}",
+            hint="finish it with that version",
+        )
+    data = dict(body)
+    data["target"] = Target(**data["target"])
+    data["steps"] = tuple(_read_step(step) for step in data["steps"])
+    return Plan(**data)
+
+
+def make_plan(
+    site: Site, name: str, *, run: str, requester: str, to: str = "", component: str = "",
+    variant: str = "", environment: str = "production", reason: str = "",
+) -> Plan:  # fmt: skip
+    """What a run of this level would do now. Changes nothing.
+
+    Raises: PlanError when there is no such level, target, component or variant, or when the level
+    holds a step of a kind that is not built yet.
+    """
+    key, level = find_level(site, name)
+    component = _component(site, key, level, component)
+    variant = _variant(key, level, variant)
+    target, seen = choose(site, level, to)
+    scene = Scene(
+        system=site.system, host=site.host, state=site.state, level=key, run=run, step="",
+        target=target, stamp=_stamp(site, run), component=component, environment=environment,
+    )  # fmt: skip
+    section = "procedures" if isinstance(level, Procedure) else "levels"
+    written = site.system.source[section][key]["steps"]
+    steps = _steps(scene, level, written, variant)
+    return _plan(
+        site, scene, level, steps, requester=requester, reason=reason, variant=variant, seen=seen
+    )
+
+
+def ad_hoc(
+    site: Site, title: str, written: list[dict[str, Any]], *, run: str, requester: str, reason: str,
+    target: Target, strict: Level, undoes: str = "", component: str = "",
+) -> Plan:  # fmt: skip
+    """A plan of these steps under the authority of `strict`, without a gate: it never ends COMPLETE."""
+    scene = Scene(
+        system=site.system, host=site.host, state=site.state, level="", run=run, step="",
+        target=target, stamp=_stamp(site, run), component=component,
+    )  # fmt: skip
+    steps = tuple(
+        bind(scene, str(number), *_one(item)) for number, item in enumerate(written, start=1)
+    )
+    key = next(name for name, level in site.system.levels.items() if level is strict)
+    plan = _plan(
+        site, scene, strict, steps, requester=requester, reason=reason, variant="", seen=()
+    )
+    body = {**{n: getattr(plan, n) for n in plan.__slots__}, "gate": {}, "title": title}
+    return Plan(**{**body, "level": key, "undoes": undoes})
+
+
+def find_level(site: Site, name: str) -> tuple[str, Level | Procedure]:
+    """The level (by id or rank) or procedure (by id). Raises: PlanError."""
+    found = site.system.level(name)
+    if found:
+        return found
+    if name in site.system.procedures:
+        return name, site.system.procedures[name]
+    known = (*site.system.levels, *site.system.procedures)
+    ranks = ", ".join(f"{level.rank} {key}" for key, level in site.system.levels.items())
+    raise PlanError(f"there is no level {name}", hint=f"{nearest(name, known)} (levels: {ranks})")
+
+
+def bind(scene: Scene, index: str, kind: str, parameters: dict[str, Any]) -> PlannedStep:
+    """The step with everything decided. Raises: PlanError."""
+    step = read_item("action", {kind: parameters})
+    if isinstance(step, Planned):
+        raise PlanError(
+            f"step {index} is {step.planned_kind}, which is not built yet: {step.missing}",
+            hint="choose another level, or do this step by hand and take it out of the declaration",
+        )
+    assert isinstance(step, Step)
+    assert isinstance(step, Action), f"{kind} does not keep the contract of an action"
+    where = scene.at(step=index, bound={})
+    bound = step.bind(where)
+    ready = scene.at(step=index, bound=bound)
+    written = (
+        (parameters.get("on_fail") or {}) if isinstance(parameters.get("on_fail"), dict) else {}
+    )
+    alternatives = tuple(
+        bind(scene, f"{index}.{number}", *_one(item))
+        for number, item in enumerate(written.get("then", ()), start=1)
+    )
+    return PlannedStep(
+        index=index, id=step.id or f"{kind}-{index}", kind=kind, parameters=parameters, bound=bound,
+        says=step.describe(ready), within_s=step.within,
+        exempt=step.stores_nothing if step.exempt is None else step.exempt,
+        touches=step.touches(ready), environment=step.environment or scene.environment,
+        otherwise=step.on_fail.otherwise, opens=step.on_fail.opens, alternatives=alternatives,
+    )  # fmt: skip
+
+
+def _one(item: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    ((kind, parameters),) = item.items()
+    return kind, parameters or {}
+
+
+def _steps(
+    scene: Scene, level: Level | Procedure, written: list[dict[str, Any]], variant: str
+) -> tuple[PlannedStep, ...]:
+    chosen = []
+    for declared, item in zip(level.steps, written, strict=True):
+        only = getattr(declared, "variant", None)
+        if only is None or only == variant:
+            chosen.append(item)
+    return tuple(bind(scene, str(n), *_one(item)) for n, item in enumerate(chosen, start=1))
+
+
+def _plan(
+    site: Site, scene: Scene, level: Level | Procedure, steps: tuple[PlannedStep, ...], *,
+    requester: str, reason: str, variant: str, seen: tuple[Candidate, ...],
+) -> Plan:  # fmt: skip
+    gate = level.gate
+    return Plan(
+        system=site.system.system.id, system_digest=site.system.digest,
+        policy=site.system.authority_digest, host=platform.node(), tool=version(),
+        level=scene.level, title=level.title, procedure=isinstance(level, Procedure),
+        rank=getattr(level, "rank", -1), variant=variant, component=scene.component,
+        environment=scene.environment, target=scene.target, stamp=dict(scene.stamp), steps=steps,
+        gate=_plain(gate.model_dump(mode="json")) if gate else {},
+        impact=_impact(site, scene, level, steps), requester=requester, reason=reason,
+        emergency=level.emergency, candidates=seen,
+    )  # fmt: skip
+
+
+def _component(site: Site, key: str, level: Level | Procedure, given: str) -> str:
+    wanted = getattr(level, "component", None)
+    if given and given not in site.system.components:
+        raise PlanError(
+            f"there is no component {given}", hint=nearest(given, tuple(site.system.components))
+        )
+    if wanted == "required" and not given:
+        known = ", ".join(site.system.components)
+        raise PlanError(f"level {key} works on one component", hint=f"add --component ({known})")
+    if wanted is None and given:
+        raise PlanError(
+            f"level {key} does not work on a single component",
+            hint="leave --component out, or choose the level for one component",
+        )
+    return given or ("" if wanted in (None, "required") else str(wanted))
+
+
+def _variant(key: str, level: Level | Procedure, given: str) -> str:
+    if given and given not in level.variants:
+        raise PlanError(
+            f"level {key} has no variant {given}", hint=nearest(given, tuple(level.variants))
+        )
+    return given or level.variant or ""
+
+
+def _stamp(site: Site, run: str) -> dict[str, str]:
+    now = site.host.clock.now()
+    return {"date": f"{now:%Y%m%d}", "time": f"{now:%H%M%S}", "run": run}
+
+
+def _impact(
+    site: Site, scene: Scene, level: Level | Procedure, steps: tuple[PlannedStep, ...]
+) -> dict[str, Json]:
+    """What is lost, as measured now: files, commits, open items; and who depends on it."""
+    touched = list(dict.fromkeys(name for step in steps for name in step.touches))
+    components = site.system.components
+    lost: list[Json] = [c for step in steps for c in _list(step.bound.get("lost"))]
+    open_items: dict[str, Json] = {}
+    for name in touched:
+        check = components[name].open_items
+        if isinstance(check, Kind) and not isinstance(check, Planned):
+            finding = ask(check, scene.view())
+            open_items[name] = finding.details.get("value", finding.evidence)
+    dependents = [
+        other for other, component in components.items()
+        if set(component.depends_on) & set(touched) and other not in touched
+    ]  # fmt: skip
+    services = [
+        name
+        for name, service in site.system.services.items()
+        if set(service.components) & set(touched)
+    ]
+    return {
+        "data_loss": getattr(level, "data_loss", "") or "", "components": list(touched),
+        "dependents": list(dependents), "services": list(services), "lost_commits": lost,
+        "open_items": open_items,
+        "files": sum(_int(step.bound.get("changes")) for step in steps if step.touches),
+        "bytes": sum(_int(step.bound.get("bytes")) for step in steps),
+    }  # fmt: skip
+
+
+def version() -> str:
+    """The version of this tool."""
+    from importlib.metadata import version as installed  # costs 10 ms; only plans need it
+
+    return installed("rollback-proof")
+
+
+def plan_of(run: Run) -> Plan:
+    """The plan of a journalled run."""
+    return read_plan(run.plan)
+
+
+def _read_step(body: Mapping[str, Any]) -> PlannedStep:
+    data = dict(body)
+    for name in ("says", "touches", "opens"):
+        data[name] = tuple(data[name])
+    data["alternatives"] = tuple(_read_step(step) for step in data["alternatives"])
+    return PlannedStep(**data)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return value
+
+
+def _list(value: Json) -> list[Json]:
+    return value if isinstance(value, list) else []
+
+
+def _int(value: Json) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0

@@ -1,0 +1,129 @@
+"""What a step sees while it works: the machine, the target, what was bound at planning.
+
+Hides: nothing.
+Never: changes during a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Protocol, runtime_checkable
+
+from rollback.host import Host
+from rollback.keep.checkpoint import Checkpoints
+from rollback.keep.git import Repository
+from rollback.keep.state import StateDir
+from rollback.model.finding import Finding, Json
+from rollback.model.system import System
+from rollback.observe.view import View
+
+Note = Callable[[str, dict[str, Json]], None]
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a run goes back to, absolutely: a checkpoint id or a commit id, never a name.
+
+    `source` is `checkpoint`, `git` or "" (a level that needs no target). `label` is for people.
+    """
+
+    source: str = ""
+    id: str = ""
+    label: str = ""
+    at: str = ""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One step's surroundings.
+
+    `bound` is what the step's `bind` returned when the plan was made. `stamp` holds date, time and
+    run, stamped once per run, for names like `rollback-{date}-{run}`. `component` is the one that
+    was chosen where the level works on one. `note` appends an event about this run. `safety` is the
+    checkpoint of the present, made before anything destructive ("" before PROTECTED).
+    """
+
+    system: System
+    host: Host
+    state: StateDir
+    level: str
+    run: str
+    step: str
+    target: Target
+    stamp: Mapping[str, str]
+    component: str = ""
+    environment: str = "production"
+    bound: Mapping[str, Json] = field(default_factory=dict)
+    safety: str = ""
+    note: Note = lambda _kind, _data: None
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """The checkpoints of this system."""
+        return Checkpoints(self.system, self.host, self.state)
+
+    def repository(self) -> Repository:
+        """The managed repository, opened; PlanError when none is declared."""
+        return Repository.open(self.system, self.host)
+
+    def view(self) -> View:
+        """The eyes of a check, in this step's environment."""
+        return View(self.system, self.host, environment=self.environment)
+
+    def named(self, pattern: str) -> str:
+        """`pattern` with {date}, {time} and {run} filled in."""
+        for name, value in self.stamp.items():
+            pattern = pattern.replace("{" + name + "}", value)
+        return pattern
+
+    def at(self, *, step: str, bound: Mapping[str, Json], safety: str = "") -> Scene:
+        """The same surroundings for another step."""
+        return replace(self, step=step, bound=bound, safety=safety or self.safety)
+
+
+@dataclass(frozen=True)
+class Later:
+    """A step's answer that there is nothing to do until `after_s` seconds from now, or `until`."""
+
+    what: str
+    after_s: float
+
+
+@runtime_checkable
+class Action(Protocol):
+    """A kind of step. Its fields are its parameters (see model.step.Step).
+
+    `stores_nothing` kinds store nothing away and may stand before PROTECTED.
+    """
+
+    stores_nothing: bool
+
+    def bind(self, scene: Scene) -> dict[str, Json]:
+        """Everything that is left to decide is decided: absolute names, ids, previous values.
+
+        Effects: reads host. Raises: PlanError when the step cannot be done.
+        """
+
+    def describe(self, scene: Scene) -> tuple[str, ...]:
+        """What would be done, a line each; `scene.bound` is filled. Changes nothing."""
+
+    def touches(self, scene: Scene) -> tuple[str, ...]:
+        """The components whose stored content this step changes; they are in the safety checkpoint."""
+
+    def apply(self, scene: Scene) -> dict[str, Json] | Later:
+        """It is done, durably; the evidence. Again: no change.
+
+        Raises: RollbackError when it could not be done.
+        """
+
+    def probe(self, scene: Scene) -> Finding:
+        """Did it happen? PASS: whole. FAIL: not, or not whole; apply again. UNKNOWN: ask a person."""
+
+
+@runtime_checkable
+class Undoable(Protocol):
+    """A kind of step that can be taken back."""
+
+    def undo(self, scene: Scene) -> None:
+        """What `apply` changed is as it was before. Again: no change."""

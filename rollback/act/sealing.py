@@ -1,0 +1,95 @@
+"""Running the suites outside a run, and keeping how they came out as the seal of a checkpoint.
+
+Hides: where the verdicts of such a run lie.
+Never: calls a version good that the suites did not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from rollback.act.gating import deadline_s
+from rollback.act.site import Site
+from rollback.host.clock import iso
+from rollback.keep.checkpoint import Checkpoint
+from rollback.model.finding import Json
+from rollback.model.step import SUITES, Suite
+from rollback.prove import seal
+from rollback.prove.expect import expectations
+from rollback.prove.suite import SuiteResult, run_suite
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """A seal that was made: its id, how many checks passed and failed, which suites were open."""
+
+    id: str
+    green: bool
+    passed: int
+    failed: int
+    reasons: tuple[str, ...]
+
+    @property
+    def said(self) -> str:
+        """One line for people."""
+        word = "all green" if self.green else "not green: " + "; ".join(self.reasons[:3])
+        return f"{self.passed} passed, {self.failed} failed, {word}"
+
+    def as_json(self) -> dict[str, Json]:
+        """For `--json`."""
+        return {"id": self.id, "green": self.green, "passed": self.passed, "failed": self.failed,
+                "reasons": [*self.reasons]}  # fmt: skip
+
+
+def ask_suites(
+    site: Site,
+    suites: Iterable[Suite] = SUITES,
+    *,
+    level: str = "",
+    environment: str = "production",
+) -> list[SuiteResult]:
+    """Each suite's result, in order; all of them are run."""
+    wanted = expectations(site.system, level or None, None, today=site.host.clock.now())
+    results = []
+    for suite in suites:
+        if suite not in wanted.suites:
+            continue
+        name = f"runs/verify-{site.host.token(6)}"
+        site.state.tree.make_folder(name, parents=True)
+        work = site.state.path / name
+        try:
+            results.append(run_suite(
+                suite, system=site.system, host=site.host, expectations=wanted, environment=environment,
+                since=None, work=work, allure=None, deadline_s=deadline_s(site, suite),
+                level=level or None, held=site.checkpoints.held(),
+            ))  # fmt: skip
+        finally:
+            with contextlib.suppress(OSError):
+                shutil.rmtree(work)
+    return results
+
+
+def seal_checkpoint(site: Site, made: Checkpoint) -> Sealed:
+    """The outcome of all suites, run now, is kept as the seal of this checkpoint (and its commit)."""
+    results = ask_suites(site)
+    findings = {key: one for result in results for key, one in result.sealed().items()}
+    at = iso(site.host.clock.now())
+    kept = None
+    owners: list[dict[str, str]] = [{"checkpoint": made.id}]
+    owners += [{"commit": commit} for commit in made.heads.values()]
+    for owner in owners:
+        sealed = seal.make(findings, belongs_to=owner, at=at, system_digest=site.system.digest)
+        kept = (
+            seal.save(site.state.tree, sealed)
+            if kept is None
+            else (seal.save(site.state.tree, sealed), kept)[1]
+        )
+    assert kept is not None
+    green = bool(results) and all(result.open for result in results)
+    site.tell("checkpoint.sealed", checkpoint=made.id, seal=kept, green=green)
+    reasons = tuple(reason for result in results for reason in result.reasons)
+    passed = sum(result.passed for result in results)
+    return Sealed(kept, green, passed, sum(result.failed for result in results), reasons)

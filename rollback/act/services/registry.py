@@ -1,0 +1,151 @@
+"""Services that we start ourselves: a program that inherits a locked file, and is known by it.
+
+Hides: locks, signals, ports.
+Never: takes a service for stopped because its lock is free while its port is taken.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Mapping
+
+from rollback.act.service import LOOPBACK, POLL_S
+from rollback.host import net, processes
+from rollback.model.component import Service
+from rollback.model.errors import Confined, HostError
+from rollback.model.registry import Kind, register
+from rollback.observe.view import View
+
+_KILL_WAIT_S = 2.0
+
+
+@register("service", "registry")
+class RegistryService(Kind):
+    """The lock protocol of rollback.host.processes."""
+
+    def start(self, name: str, service: Service, view: View, *, within_s: float) -> str:
+        """The program runs and holds the lock."""
+        lock = _file(view, service.lock, name)
+        if processes.held(lock):
+            return f"{name} was running already"
+        environment = _environment(name, service)
+        argv, port = _on_free_port(name, service)
+        log = _file(view, service.log, name) if service.log else os.devnull
+        cwd = str(view.root / service.cwd)
+        pid = processes.start_service(
+            argv, cwd=cwd, environment=environment, lock=lock, log=log, tap=view.host.tap
+        )
+        told = f"{name} was started as process {pid}"
+        return f"{told} on the fallback port {port}" if port else told
+
+    def stop(self, name: str, service: Service, view: View, *, within_s: float) -> str:
+        """The holder of the lock got its signal, then KILL; the lock is free."""
+        lock = _file(view, service.lock, name)
+        found = processes.holder(lock)
+        if found is None:
+            _not_outside(name, service)
+            return f"{name} was stopped already"
+        clock, tap = view.host.clock, view.host.tap
+        with found:
+            found.signal(getattr(signal, f"SIG{service.stop.signal}"), tap=tap)
+            grace_s = min(service.stop.grace, max(0.1, within_s - _KILL_WAIT_S))
+            if clock.poll(lambda: not processes.held(lock), within_s=grace_s, every_s=POLL_S):
+                return f"{name} ended on SIG{service.stop.signal}"
+            found.signal(signal.SIGKILL, tap=tap)
+            if clock.poll(lambda: not processes.held(lock), within_s=_KILL_WAIT_S, every_s=POLL_S):
+                return f"{name} did not end within {grace_s:g} s and was killed"
+        raise HostError(
+            f"{name} was killed, but its lock is still held: a child of it lives on", where=lock,
+            hint=f"look with: fuser -v {lock}",
+        )  # fmt: skip
+
+    def reload(self, name: str, service: Service, view: View, *, within_s: float) -> str:
+        """The holder got the signal, or the declared program ran."""
+        found = processes.holder(_file(view, service.lock, name))
+        if found is None:
+            raise HostError(f"{name} is not running and cannot be reloaded", where=name,
+                            hint="start it instead")  # fmt: skip
+        with found:
+            if service.reload is not None and service.reload.argv is not None:
+                return _told(name, service.reload.argv, view, within_s)
+            word = service.reload.signal if service.reload is not None else None
+            if word is None:
+                raise HostError(f"{name} declares no way to reload", where=name,
+                                hint="declare reload: {signal: HUP}")  # fmt: skip
+            found.signal(getattr(signal, f"SIG{word}"), tap=view.host.tap)
+            return f"{name} got SIG{word}"
+
+    def identity(self, name: str, service: Service, view: View) -> str:
+        """Process and start time of the holder; `held` when it cannot be named."""
+        lock = _file(view, service.lock, name)
+        found = processes.holder(lock)
+        if found is None:
+            _not_outside(name, service)
+            return ""
+        with found:
+            return f"{found.pid}:{processes.started(found.pid):.0f}"
+
+
+def _file(view: View, path: str | None, name: str) -> str:
+    """The absolute path, its folder proved to lie below the root."""
+    if path is None:
+        raise HostError(f"{name} declares no lock", where=name)
+    with view.host.tree(str(view.root)) as tree:
+        folder = os.path.dirname(path) or "."
+        found = tree.stat(folder)
+        if found is None:
+            tree.make_folder(folder, mode=0o755, parents=True)
+        try:
+            tree.sub(folder).close()
+        except HostError as error:
+            raise Confined("the folder is no folder below the root", where=str(path)) from error
+    return str(view.root / path)
+
+
+def _environment(name: str, service: Service) -> Mapping[str, str]:
+    """What the program gets: a small base, what is declared, and what it requires of ours."""
+    given = {n: os.environ[n] for n in service.required_environment if n in os.environ}
+    environment = processes.base_environment({**given, **service.environment})
+    missing = [n for n in service.required_environment if not environment.get(n)]
+    if missing:
+        raise HostError(
+            f"{name} needs {', '.join(missing)} in its environment", where=name,
+            hint=f"export {missing[0]}=…, or declare it under services.{name}.environment",
+        )  # fmt: skip
+    return environment
+
+
+def _on_free_port(name: str, service: Service) -> tuple[tuple[str, ...], int | None]:
+    """The program to run; where its first port is taken, with the first free fallback port."""
+    assert service.argv is not None or service.start
+    argv = service.argv or next((m.argv for m in service.start if m.argv), ())
+    taken = [port for port in service.ports if net.listening(LOOPBACK, port)]
+    if not taken:
+        return tuple(argv), None
+    free = [port for port in service.fallback_ports if not net.listening(LOOPBACK, port)]
+    if taken != [service.ports[0]] or not free:
+        raise HostError(
+            f"{name} cannot start: port {', '.join(map(str, taken))} is taken by somebody else",
+            where=name, hint=f"find out who: ss -ltnp 'sport = :{taken[0]}'",
+        )  # fmt: skip
+    old = re.compile(rf"(\A|[=:]){taken[0]}\Z")
+    return tuple(old.sub(rf"\g<1>{free[0]}", part) for part in argv), free[0]
+
+
+def _not_outside(name: str, service: Service) -> None:
+    taken = [port for port in service.ports if net.listening(LOOPBACK, port)]
+    if taken:
+        raise HostError(
+            f"the lock of {name} is free, but somebody listens on its port {taken[0]}: whether it "
+            "runs outside of its lock cannot be established", where=name,
+            hint=f"find out who, and end it: ss -ltnp 'sport = :{taken[0]}'",
+        )  # fmt: skip
+
+
+def _told(name: str, argv: tuple[str, ...], view: View, within_s: float) -> str:
+    done = processes.run(argv, cwd=str(view.root), timeout_s=within_s, tap=view.host.tap)
+    if done.timed_out or done.status != 0:
+        raise HostError(f"{argv[0]} ends with status {done.status}", where=name)
+    return f"{name} was reloaded by {argv[0]}"

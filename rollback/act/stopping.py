@@ -1,0 +1,61 @@
+"""People's words that end a run early, or answer what it asks.
+
+Hides: which end belongs to which state.
+Never: takes an effect back by itself: the engine does.
+"""
+
+from __future__ import annotations
+
+from rollback.act.site import Site
+from rollback.keep.lease import Lease
+from rollback.model.errors import PlanError
+from rollback.model.lifecycle import FINAL, Run, State
+
+
+def abort(site: Site, run: Run, *, by: str, reason: str) -> Run:
+    """The run is ABANDONED when it has done nothing, else UNDOING; drive it then.
+
+    Raises: PlanError when it has ended; RunLocked while somebody drives it.
+    """
+    if run.state in FINAL:
+        raise PlanError(
+            f"run {run.id} has ended: it is {run.state}", hint=f"rollback undo {run.id}"
+        )
+    with Lease(site.state.tree, site.host, purpose=f"abort {run.id}"):
+        run = site.run(run.id)
+        did = any(
+            record.status in ("began", "ended", "failed", "doubted")
+            for record in run.steps.values()
+        )
+        said = f"{reason} (by {by})"
+        if not did:
+            return site.note(run, "run.abandoned", reason=said)
+        if run.state is State.WAITING:
+            run = site.note(run, "run.woken", was=run.waiting_for)
+        if run.state in (State.NEEDS_OPERATOR, State.PROTECTED, State.MITIGATED):
+            raise PlanError(
+                f"run {run.id} is {run.state}: there is nothing to stop any more",
+                hint=f"take back what it did with: rollback undo {run.id}",
+            )
+        return site.note(run, "run.undoing", reason=said)
+
+
+def answer(site: Site, run: Run, *, item: str, text: str, by: str) -> Run:
+    """What a person said about an item of the run's checklist, or a question, is in the journal.
+
+    Raises: PlanError when the level asks no such thing, or somebody else must say it.
+    """
+    from rollback.act.plan import find_level, plan_of
+
+    _, level = find_level(site, plan_of(run).level)
+    found = next((one for one in level.checklist if one.id == item), None)
+    if found is None:
+        known = ", ".join(one.id for one in level.checklist) or "it asks nothing"
+        raise PlanError(f"run {run.id} asks nothing called {item}", hint=known)
+    role = found.attest
+    member = next((m for m in site.system.people.members if m.id == by), None)
+    if role and (member is None or role not in member.roles):
+        raise PlanError(
+            f"{item} is for the role {role} to say", hint=f"add --as somebody who is {role}"
+        )
+    return site.note(run, "answer.given", item=item, text=text, by=by)

@@ -1,0 +1,142 @@
+"""Where to go back to: the candidates of a level's sources, and the one that is taken.
+
+Hides: how `--to` is spelled.
+Never: takes a target that is not valid, or silently one of several that a person asked for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rollback.act.scene import Target
+from rollback.act.site import Site
+from rollback.host.clock import iso
+from rollback.keep.checkpoint import Checkpoint
+from rollback.keep.git import Repository
+from rollback.model.errors import PlanError
+from rollback.model.level import Level, Procedure
+
+WORDS = ("last-good", "newest", "initial")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One thing that could be gone back to. Units: `size_bytes` stored, None where unknown."""
+
+    source: str
+    id: str
+    label: str
+    at: str
+    valid: bool
+    why_not: str = ""
+    size_bytes: int | None = None
+
+    def target(self) -> Target:
+        """This candidate as a target."""
+        return Target(self.source, self.id, self.label, self.at)
+
+
+def candidates(site: Site, source: str, wanted: str) -> tuple[Candidate, ...]:
+    """Everything of one source that `wanted` may mean, newest first, valid or not.
+
+    `source` is checkpoint, git or phase; `wanted` a word, a name, an id or a pattern.
+    """
+    if source == "git":
+        return _commits(site, wanted)
+    if source in ("checkpoint", "phase"):
+        return _checkpoints(site, source, wanted)
+    raise PlanError(
+        f"targets of source {source} are not built yet", hint="use --to checkpoint:ID or git:REF"
+    )
+
+
+def choose(site: Site, level: Level | Procedure, to: str) -> tuple[Target, tuple[Candidate, ...]]:
+    """The target, and every candidate that was looked at.
+
+    With `to` a person named it: several that fit are an error that lists them. Without, the
+    level's sources are tried in order and the newest valid candidate of the first that has one is
+    taken. Raises: PlanError.
+    """
+    declared = getattr(level, "target", None)
+    if to:
+        return _named(site, to)
+    if declared is None:
+        return Target(), ()
+    seen: list[Candidate] = []
+    for source in declared.sources:
+        for name in ("checkpoint", "git", "phase", "archive"):
+            wanted = getattr(source, name)
+            if wanted is None or name == "archive":
+                continue
+            found = candidates(site, name, wanted)
+            seen += found
+            for candidate in found:
+                if candidate.valid:
+                    return candidate.target(), tuple(seen)
+    reasons = "; ".join(f"{c.label}: {c.why_not}" for c in seen[:3]) or "there is none"
+    raise PlanError(
+        f"no valid target: {reasons}",
+        hint="make one with: rollback checkpoint create NAME --seal, or name one with --to",
+    )
+
+
+def _named(site: Site, to: str) -> tuple[Target, tuple[Candidate, ...]]:
+    source, colon, wanted = to.partition(":")
+    if not colon:
+        source, wanted = ("checkpoint", to) if to in WORDS else ("", to)
+    if source not in ("checkpoint", "git", "phase"):
+        raise PlanError(
+            f"{to!r} is not a target",
+            hint="write --to checkpoint:ID, git:REF, phase:NAME, last-good, newest or initial",
+        )
+    found = candidates(site, source, wanted)
+    valid = [candidate for candidate in found if candidate.valid]
+    if len(valid) > 1 and wanted not in WORDS:
+        listed = ", ".join(f"{c.label} ({c.at[:10]})" for c in valid[:5])
+        raise PlanError(f"{to} fits {len(valid)}: {listed}", hint="name one of them")
+    if not valid:
+        reasons = "; ".join(f"{c.label}: {c.why_not}" for c in found[:3])
+        raise PlanError(
+            f"{to} is no valid target{': ' + reasons if reasons else ''}",
+            hint="see what there is with: rollback checkpoint list, or rollback plan LEVEL",
+        )
+    return valid[0].target(), found
+
+
+def _commits(site: Site, wanted: str) -> tuple[Candidate, ...]:
+    with_repository = Repository.open(site.system, site.host)
+    return tuple(
+        Candidate(
+            "git",
+            found.commit,
+            found.ref or found.commit[:12],
+            found.at,
+            found.valid,
+            found.why_not,
+        )
+        for found in with_repository.resolve(wanted)
+    )
+
+
+def _checkpoints(site: Site, source: str, wanted: str) -> tuple[Candidate, ...]:
+    kept = site.checkpoints
+    found = list(kept.list())
+    if source == "phase":
+        found = [one for one in found if one.name == wanted or one.name.startswith(f"{wanted}-")]
+    elif wanted == "last-good":
+        good = kept.last_good()
+        found = [good] if good else []
+    elif wanted == "newest":
+        found = found[:1]
+    elif wanted == "initial":
+        found = found[-1:]
+    else:
+        found = [kept.get(wanted)]
+    return tuple(_candidate(one) for one in found)
+
+
+def _candidate(found: Checkpoint) -> Candidate:
+    whole = found.state == "whole"
+    label = found.name or found.id[:12]
+    why = "" if whole else "it is partial: " + ", ".join(found.missing[:3])
+    return Candidate("checkpoint", found.id, label, found.at, whole, why, found.size_bytes)

@@ -1,0 +1,31 @@
+"""`rollback abort RUN`: give a run up; what it did is taken back."""
+
+from __future__ import annotations
+
+import click
+
+from rollback.cli.desk import Desk, pass_desk
+
+
+@click.command("abort", short_help="Give a run up; what it did is taken back.")
+@click.argument("run", default="last")
+@click.option("--reason", default="given up", help="Why; it stands in the report.")
+@click.option("--as", "person", default=None, metavar="PERSON", help="Who is typing.")
+@pass_desk
+def command(desk: Desk, run: str, reason: str, person: str | None) -> int:
+    """Give RUN up (default: the last one).
+
+    Before its first effect it is ABANDONED; later its steps are taken back and it ends UNDONE.
+    """
+    from rollback.act.stopping import abort
+    from rollback.cli.driving import drive
+    from rollback.cli.timeline import Live, result, result_lines
+    from rollback.model.lifecycle import State
+
+    with desk.site(create=False, listen=Live(quiet=desk.as_json)) as site:
+        who = desk.person(person)
+        ended = abort(site, site.run(run), by=who, reason=reason)
+        if ended.state is State.UNDOING:
+            ended = drive(site, ended, wait=False)
+        desk.out(result(site, ended), lambda: result_lines(site, ended))
+        return 0

@@ -1,0 +1,32 @@
+"""`rollback approve RUN`: one person's yes, signed where keys are declared."""
+
+from __future__ import annotations
+
+import click
+
+from rollback.cli.desk import Desk, pass_desk
+
+
+@click.command("approve", short_help="Say yes to a waiting run.")
+@click.argument("run", default="last")
+@click.option("--as", "person", default=None, metavar="PERSON", help="Who says so.")
+@click.option("--key", default="", metavar="FILE", help="Your private SSH key, to sign with.")
+@click.option("--note", default="", help="A remark that stands beside the answer.")
+@click.option("--no-drive", is_flag=True, help="Only record it; do not go on with the run.")
+@pass_desk
+def command(desk: Desk, run: str, person: str | None, key: str, note: str, no_drive: bool) -> int:
+    """Approve exactly the plan of RUN (default: the last one), on this machine, under this policy."""
+    from rollback.act import authorize
+    from rollback.cli.driving import carry
+    from rollback.cli.timeline import Live
+
+    with desk.site(create=False, listen=Live(quiet=desk.as_json)) as site:
+        who = desk.person(person)
+        found = site.run(run)
+        authorize.approve(site, found, person=who, note=note, key=key)
+        if no_drive:
+            desk.out(
+                {"run_id": found.id, "approved_by": who}, lambda: [f"{who} approved {found.id}"]
+            )
+            return 0
+        return carry(desk, site, site.run(found.id), person=who, yes=False, wait=False)

@@ -1,0 +1,228 @@
+"""`rollback checkpoint …`: take, list, look at, compare, verify, restore, delete, prune."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from rollback.cli.desk import Desk, pass_desk
+from rollback.cli.show import paint, safe, size, table
+
+
+@click.group("checkpoint", short_help="Take, list, compare, verify and restore checkpoints.")
+def command() -> None:
+    """Verified captures of the system's components."""
+
+
+@command.command("create")
+@click.argument("name", required=False)
+@click.option(
+    "--component", "components", multiple=True, metavar="C", help="Only these components."
+)
+@click.option("--seal", is_flag=True, help="Run the suites, and keep how they came out beside it.")
+@click.option(
+    "--allow-partial", is_flag=True, help="Keep it even when something could not be read."
+)
+@click.option("--reason", default="", help="Why; it stands beside the checkpoint.")
+@pass_desk
+def create(
+    desk: Desk,
+    name: str | None,
+    components: tuple[str, ...],
+    seal: bool,
+    allow_partial: bool,
+    reason: str,
+) -> int:
+    """Capture all components (or those named), verify every byte that was stored, and list it."""
+    from rollback.act.sealing import seal_checkpoint
+
+    with desk.site() as site:
+        made = site.checkpoints.create(
+            name,
+            kind="manual",
+            components=components or None,
+            reason=reason,
+            allow_partial=allow_partial,
+        )
+        site.tell(
+            "checkpoint.created", checkpoint=made.id, name=made.name, state=made.state, seal=seal
+        )
+        sealed = seal_checkpoint(site, made) if seal else None
+        site.journal.anchor()
+        body: dict[str, Any] = {**_told(made), "seal": sealed.as_json() if sealed else None}
+
+        def lines() -> list[str]:
+            said = [f"checkpoint {paint(made.name or made.id[:12], 'bold')} {made.id[:12]}: "
+                    f"{len(made.components)} components, {size(made.size_bytes)}"]  # fmt: skip
+            if sealed:
+                said.append(f"  sealed: {sealed.said}")
+            return said
+
+        desk.out(body, lines)
+        if made.state != "whole":
+            return 8
+        return 7 if sealed and not sealed.green else 0
+
+
+@command.command("list")
+@pass_desk
+def list_(desk: Desk) -> int:
+    """All checkpoints, newest first, with whether they can be gone back to."""
+    with desk.site() as site:
+        found = site.checkpoints.list()
+        rows = [
+            (
+                c.id[:12],
+                c.name or "-",
+                c.kind,
+                c.at[:19],
+                len(c.components),
+                size(c.size_bytes),
+                c.state,
+            )
+            for c in found
+        ]
+        head = ("id", "name", "kind", "at", "components", "size", "state")
+        empty = ["no checkpoint yet; try: rollback checkpoint create NAME --seal"]
+        desk.out(
+            {"checkpoints": [_told(c) for c in found]}, lambda: table(head, rows) if rows else empty
+        )
+        return 0
+
+
+@command.command("show")
+@click.argument("checkpoint")
+@click.option("--component", default=None, metavar="C", help="List the entries of this component.")
+@pass_desk
+def show(desk: Desk, checkpoint: str, component: str | None) -> int:
+    """What a checkpoint holds."""
+    from rollback.host.below import show as shown
+
+    with desk.site() as site:
+        found = site.checkpoints.get(checkpoint)
+        body = _told(found)
+        if component:
+            manifest = site.checkpoints.manifest(found.id, component)
+            entries = [
+                (shown(e.path), e.kind, e.size_bytes, e.sha256[:16]) for e in manifest.entries
+            ]
+            body["entries"] = [
+                {"path": p, "kind": k, "size_bytes": s, "sha256": h} for p, k, s, h in entries
+            ]
+            desk.out(body, lambda: table(("path", "kind", "bytes", "sha256"), entries))
+            return 0
+        rows = [(name, digest[:16]) for name, digest in found.components.items()]
+        head = [
+            f"{found.name or '-'}  {found.id}",
+            f"  {found.kind}, {found.at}, {size(found.size_bytes)}, {found.state}",
+        ]
+        desk.out(body, lambda: [*head, *table(("component", "manifest"), rows, indent="  ")])
+        return 0
+
+
+@command.command("diff")
+@click.argument("checkpoint")
+@click.option("--component", default=None, metavar="C", help="Only this component.")
+@pass_desk
+def diff(desk: Desk, checkpoint: str, component: str | None) -> int:
+    """What differs between a checkpoint and the live system."""
+    with desk.site() as site:
+        found = site.checkpoints.get(checkpoint)
+        rows = site.checkpoints.diff(found.id, component)
+        told = [{"component": c.component, "what": c.what, "path": c.shown} for c in rows]
+        lines = [(c.component, c.what, c.shown) for c in rows]
+        empty = ["no difference"]
+        desk.out({"id": found.id, "changes": told},
+                 lambda: table(("component", "change", "path"), lines) if lines else empty)  # fmt: skip
+        return 0
+
+
+@command.command("verify")
+@click.argument("checkpoint", required=False)
+@click.option("--deep", is_flag=True, help="Read and hash every stored object again.")
+@pass_desk
+def verify(desk: Desk, checkpoint: str | None, deep: bool) -> int:
+    """Prove that a checkpoint (default: all of them) can be restored."""
+    with desk.site() as site:
+        wanted = [site.checkpoints.get(checkpoint)] if checkpoint else list(site.checkpoints.list())
+        told = []
+        for found in wanted:
+            for finding in site.checkpoints.verify(found.id, deep=deep):
+                told.append({"id": found.id, "name": found.name, "answer": finding.answer.value,
+                             "evidence": finding.evidence})  # fmt: skip
+        bad = [t for t in told if t["answer"] != "pass"]
+        rows = [(t["id"][:12], t["name"] or "-", safe(t["evidence"]), t["answer"]) for t in told]
+        head = ("id", "name", "evidence", "answer")
+        empty = ["no checkpoint yet"]
+        desk.out({"whole": not bad, "findings": told}, lambda: table(head, rows) if rows else empty)
+        return 8 if bad else 0
+
+
+@command.command("restore")
+@click.argument("checkpoint")
+@click.option(
+    "--component", "components", multiple=True, metavar="C", help="Only these components."
+)
+@click.option("--dry-run", is_flag=True, help="Show what would be done; change nothing.")
+@click.option("--reason", default="", help="Why; it stands in the report.")
+@click.option("--as", "person", default=None, metavar="PERSON", help="Who asks for it.")
+@click.option("--yes", is_flag=True, help="Confirm now, without being asked.")
+@pass_desk
+def restore(
+    desk: Desk, checkpoint: str, components: tuple[str, ...], dry_run: bool, reason: str,
+    person: str | None, yes: bool,
+) -> int:  # fmt: skip
+    """Put a checkpoint back, as a run of its own under the strictest authority; no gate, so MITIGATED."""
+    from rollback.act.authorize import create as begin
+    from rollback.act.authorize import next_run_id
+    from rollback.act.back import restore_plan
+    from rollback.cli.driving import carry, decline_idle
+    from rollback.cli.timeline import Live, plan_lines
+
+    with desk.site(listen=Live(quiet=desk.as_json)) as site:
+        who = desk.person(person)
+        plan = restore_plan(
+            site, checkpoint, components, run=next_run_id(site), requester=who, reason=reason
+        )
+        if dry_run:
+            body = {**plan.as_json(), "digest": plan.digest(), "changes_anything": not plan.idle}
+            desk.out(body, lambda: plan_lines(plan))
+            return 0
+        if plan.idle:
+            return decline_idle(desk, site, plan)
+        return carry(desk, site, begin(site, plan), person=who, yes=yes, wait=False)
+
+
+@command.command("delete")
+@click.argument("checkpoint")
+@click.option("--as", "person", default=None, metavar="PERSON", help="Who deletes it.")
+@click.option("--yes", is_flag=True, help="Delete without being asked.")
+@pass_desk
+def delete(desk: Desk, checkpoint: str, person: str | None, yes: bool) -> int:
+    """Delete one checkpoint; a named one is deleted only with a person's word."""
+    from rollback.keep.lease import Lease
+
+    with desk.site(create=False) as site:
+        found = site.checkpoints.get(checkpoint)
+        who = desk.person(person)
+        if not yes and not desk.confirm(
+            f"delete checkpoint {found.name or found.id[:12]} of {found.at[:16]}?"
+        ):
+            desk.out({"deleted": False}, lambda: ["nothing was deleted"])
+            return 4
+        with Lease(site.state.tree, site.host, purpose=f"delete checkpoint {found.id[:12]}"):
+            site.tell("checkpoint.deleted", checkpoint=found.id, name=found.name, by=who)
+            site.checkpoints.delete(found.id)
+        desk.out(
+            {"deleted": True, "id": found.id}, lambda: [f"deleted {found.name or found.id[:12]}"]
+        )
+        return 0
+
+
+def _told(found: Any) -> dict[str, Any]:
+    return {
+        "id": found.id, "name": found.name, "kind": found.kind, "at": found.at, "state": found.state,
+        "components": dict(found.components), "size_bytes": found.size_bytes,
+        "missing": list(found.missing), "heads": dict(found.heads),
+    }  # fmt: skip

@@ -1,0 +1,40 @@
+"""`rollback decide`: evaluates the triggers now, with samples and reasons; starts nothing."""
+
+from __future__ import annotations
+
+import click
+
+from rollback.cli.desk import Desk, pass_desk
+from rollback.cli.show import paint, safe, table
+from rollback.model.errors import UsageError
+
+
+@click.command("decide", short_help="Evaluate the triggers now, with samples and reasons.")
+@click.option("--fact", "facts", multiple=True, metavar="K=V", help="Something only a person knows.")
+@pass_desk
+def command(desk: Desk, facts: tuple[str, ...]) -> int:
+    """Read every declared metric, and say what the triggers call for. The decision is journalled."""
+    from rollback.act.deciding import decide_now
+
+    told = {}
+    for fact in facts:
+        name, equals, value = fact.partition("=")
+        if not equals or not name:
+            raise UsageError(f"{fact!r} is not a fact", hint="write --fact name=value")
+        told[name] = value
+    with desk.site() as site:
+        decision = decide_now(site, told)
+
+        def lines() -> list[str]:
+            rows = [
+                (s.metric, "UNKNOWN" if s.value is None else f"{s.value:.4g} {s.unit}", s.count,
+                 f"{s.window_s:g} s" if s.window_s else "now", safe(s.note))
+                for s in decision.samples
+            ]  # fmt: skip
+            word = decision.respond + (f" at {decision.level}" if decision.level else "")
+            said = [*table(("metric", "value", "readings", "window", ""), rows), "",
+                    paint(word, "bold"), *(f"  {safe(reason)}" for reason in decision.reasoning)]  # fmt: skip
+            return said + ([f"  try: rollback run {decision.level}"] if decision.level else [])
+
+        desk.out(decision.as_json(), lines)
+        return 0

@@ -1,0 +1,28 @@
+"""`rollback deny RUN`: one person's no; the run ends without having done anything."""
+
+from __future__ import annotations
+
+import click
+
+from rollback.cli.desk import Desk, pass_desk
+
+
+@click.command("deny", short_help="Say no to a waiting run; it ends.")
+@click.argument("run", default="last")
+@click.option("--as", "person", default=None, metavar="PERSON", help="Who says so.")
+@click.option("--key", default="", metavar="FILE", help="Your private SSH key, to sign with.")
+@click.option("--reason", default="", help="Why; it stands in the report.")
+@pass_desk
+def command(desk: Desk, run: str, person: str | None, key: str, reason: str) -> int:
+    """Deny RUN (default: the last one)."""
+    from rollback.act import authorize
+    from rollback.cli.driving import drive
+    from rollback.cli.timeline import Live, result, result_lines
+
+    with desk.site(create=False, listen=Live(quiet=desk.as_json)) as site:
+        who = desk.person(person)
+        found = site.run(run)
+        authorize.approve(site, found, person=who, answer="no", note=reason, key=key)
+        ended = drive(site, site.run(found.id), wait=False)
+        desk.out(result(site, ended), lambda: result_lines(site, ended))
+        return 0

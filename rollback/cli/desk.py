@@ -1,0 +1,94 @@
+"""What every command starts from: the declaration, the opened system, and where to print.
+
+Hides: when kinds are imported and the declaration is read: only by commands that need it.
+Never: prints by itself.
+"""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import click
+
+from rollback.cli.show import plain_json
+from rollback.host import Host
+from rollback.model.errors import NotAuthorized, UsageError
+from rollback.model.event import Event
+from rollback.model.system import System
+
+Listener = Callable[[Event], None]
+
+
+class Desk:
+    """One call of the program."""
+
+    def __init__(self, *, declaration: str | None, state: str | None, as_json: bool) -> None:
+        self._declaration = declaration
+        self._state = state
+        self.as_json = as_json
+        self.host = Host()
+
+    @property
+    def declaration(self) -> Path:
+        """The file that is, or would be, loaded."""
+        return Path(self._declaration or "rollback.yaml").absolute()
+
+    @cached_property
+    def system(self) -> System:
+        """The declared system. Raises: SpecError with every problem."""
+        import rollback.kinds  # noqa: F401 - registers every kind
+        from rollback.declare import load
+
+        return load(self.declaration, state=Path(self._state) if self._state else None)
+
+    def site(self, *, create: bool = True, listen: Listener | None = None) -> Any:
+        """The system, opened; use it in `with`."""
+        from rollback.act.site import Site
+
+        return Site.open(self.system, self.host, create=create, listen=listen)
+
+    def person(self, given: str | None) -> str:
+        """Who is typing: as given, or the declared person with this user's name, or the only one.
+
+        Raises: NotAuthorized.
+        """
+        members = [member.id for member in self.system.people.members]
+        if given:
+            if given not in members:
+                known = ", ".join(members) or "none is declared"
+                raise NotAuthorized(
+                    f"{given} is not one of the declared people", hint=f"people: {known}"
+                )
+            return given
+        user = getpass.getuser()
+        if user in members:
+            return user
+        if len(members) == 1:
+            return members[0]
+        raise NotAuthorized(
+            f"who is typing? {user} is not one of the declared people",
+            hint=f"add --as {members[0] if members else 'PERSON'}",
+        )
+
+    def out(self, body: Any, lines: Callable[[], list[str]]) -> None:
+        """`body` as JSON where that was asked for, else the lines for people."""
+        if self.as_json:
+            click.echo(plain_json(body))
+        else:
+            for line in lines():
+                click.echo(line)
+
+    def confirm(self, question: str) -> bool:
+        """A person at a terminal said yes. Raises: UsageError without a terminal."""
+        import sys
+
+        if not (sys.stdin and sys.stdin.isatty()) or self.as_json:
+            raise UsageError(question, hint="add --yes to confirm without a terminal")
+        return click.confirm(question, err=True)
+
+
+pass_desk = click.make_pass_decorator(Desk)

@@ -1,0 +1,94 @@
+"""What the commands that move a run have in common: confirm, drive, deliver, report, tell.
+
+Hides: the order of these.
+Never: a command.
+"""
+
+from __future__ import annotations
+
+import click
+
+from rollback.act import authorize
+from rollback.act.afterwards import settle
+from rollback.act.engine import resting, roll_back
+from rollback.act.plan import Plan, plan_of
+from rollback.act.site import Site
+from rollback.cli.desk import Desk
+from rollback.cli.show import safe
+from rollback.cli.timeline import exit_status, plan_lines, result, result_lines
+from rollback.model.lifecycle import Run, State
+
+WAIT_TURNS_MAX = 100_000
+POLL_S = 1.0
+
+
+def decline_idle(desk: Desk, site: Site, plan: Plan) -> int:
+    """The target equals the present: said so, and the next level offered; nothing is changed."""
+    above = sorted((lv.rank, key) for key, lv in site.system.levels.items() if lv.rank > plan.rank)
+    offer = above[0][1] if above else ""
+    body = {"changed": False, "level": plan.level, "state": None, "offer": offer or None}
+
+    def lines() -> list[str]:
+        said = [
+            f"nothing to roll back here: {plan.level} is already at {plan.target.label or 'its target'}"
+        ]
+        return said + ([f"  try: rollback run {offer}"] if offer else [])
+
+    desk.out(body, lines)
+    return 0
+
+
+def carry(desk: Desk, site: Site, run: Run, *, person: str, yes: bool, wait: bool) -> int:
+    """The run goes as far as it can; messages are delivered, the report written, the end told."""
+    if run.state is State.PLANNED:
+        run = _confirm(desk, site, run, person=person, yes=yes)
+    run = drive(site, run, wait=wait)
+    desk.out(result(site, run), lambda: result_lines(site, run))
+    return exit_status(run)
+
+
+def drive(site: Site, run: Run, *, wait: bool) -> Run:
+    """The run after driving it, and after what follows a drive: messages, report, anchor."""
+    run = roll_back(site, run.id)
+    run = settle(site, run)
+    for _turn in range(WAIT_TURNS_MAX):
+        if not wait or run.state is not State.WAITING:
+            break
+        site.host.clock.poll(partial(_moves, site, run.id), within_s=60.0, every_s=POLL_S)
+        run = settle(site, roll_back(site, run.id))
+    return run
+
+
+def _moves(site: Site, run_id: str) -> bool:
+    return not resting(site, site.run(run_id))
+
+
+def _confirm(desk: Desk, site: Site, run: Run, *, person: str, yes: bool) -> Run:
+    """The operator's own confirmation is recorded, where the level lets the requester speak."""
+    plan = plan_of(run)
+    authority = authorize.authority_of(site, plan)
+    needed = authorize.standing(site, run, plan)
+    if needed.enough or authority is None:
+        return run
+    if not authority.alone:
+        return run  # somebody else has to say yes; --yes is not a second person
+    if not yes:
+        if desk.as_json or not _terminal():
+            return run
+        for line in plan_lines(plan):
+            click.echo(safe(line) if "\x1b" not in line else line, err=True)
+        if not click.confirm("go back now?", err=True, default=False):
+            return site.note(run, "run.abandoned", reason="not confirmed at the terminal")
+    declared = next((m for m in site.system.people.members if m.id == person), None)
+    if declared and declared.key:
+        return run  # keys are declared: it takes a signed approval
+    authorize.approve(
+        site, run, person=person, note="--yes" if yes else "confirmed at the terminal"
+    )
+    return site.run(run.id)
+
+
+def _terminal() -> bool:
+    import sys
+
+    return bool(sys.stdin and sys.stdin.isatty() and sys.stderr.isatty())

@@ -1,0 +1,120 @@
+"""The top command: finds its subcommands in this folder, and turns every failure into one line.
+
+Hides: how errors become exit statuses.
+Never: lets a traceback reach an operator.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pkgutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from rollback.cli.desk import Desk
+from rollback.cli.show import error_json, error_lines, plain_json
+from rollback.model.errors import RollbackError
+from rollback.model.registry import nearest
+
+_NOT_COMMANDS = ("desk", "driving", "group", "show", "timeline")
+
+
+class _Commands(click.Group):
+    """Subcommands are the modules of this folder, imported only when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        folder = str(Path(__file__).parent)
+        names = [m.name.rstrip("_").replace("_", "-") for m in pkgutil.iter_modules([folder])]
+        return sorted(name for name in names if name not in _NOT_COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in self.list_commands(ctx):
+            return None
+        module = name.replace("-", "_")
+        module += "_" if module in ("import",) else ""
+        found = importlib.import_module(f"rollback.cli.{module}").command
+        assert isinstance(found, click.Command)
+        return found
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and self.get_command(ctx, args[0]) is None:
+            hint = nearest(args[0], tuple(self.list_commands(ctx)))
+            raise click.UsageError(f"there is no command {args[0]}; {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def run(self, argv: Sequence[str]) -> int:
+        """The exit status of one call."""
+        as_json = "--json" in argv
+        try:
+            result = self.main(args=list(argv), prog_name="rollback", standalone_mode=False)
+        except click.exceptions.Exit as done:
+            return done.exit_code
+        except (click.Abort, KeyboardInterrupt):
+            return _fail(as_json, "interrupted", "interrupted: nothing more was done", "", 130,
+                         "rollback status shows where it stands; rollback resume goes on")  # fmt: skip
+        except click.ClickException as wrong:
+            where = (
+                wrong.ctx.command_path if isinstance(wrong, click.UsageError) and wrong.ctx else ""
+            )
+            hint = f"{where or 'rollback'} --help" if isinstance(wrong, click.UsageError) else ""
+            return _fail(as_json, "UsageError", wrong.format_message(), where, 2, hint)
+        except RollbackError as error:
+            if as_json:
+                click.echo(plain_json(error_json(error)))
+            else:
+                _say(error_lines(error))
+            return error.exit_status
+        except BrokenPipeError:
+            sys.stdout = open(os.devnull, "w", encoding="utf-8")
+            return 0
+        except Exception as error:
+            if os.environ.get("ROLLBACK_TRACEBACK"):
+                raise
+            said = f"{type(error).__name__}: {error}"
+            return _fail(as_json, "bug", f"this is a bug of rollback: {said}", "", 1,
+                         "set ROLLBACK_TRACEBACK=1, type it again, and send us what you see")  # fmt: skip
+        return result if isinstance(result, int) else 0
+
+
+def _fail(as_json: bool, kind: str, message: str, where: str, status: int, hint: str) -> int:
+    if as_json:
+        body = {
+            "kind": kind,
+            "message": message,
+            "where": where,
+            "hint": hint,
+            "exit_status": status,
+        }
+        click.echo(plain_json({"error": body}))
+    else:
+        _say([f"rollback: {message}", *([f"  try: {hint}"] if hint else [])])
+    return status
+
+
+def _say(lines: list[str]) -> None:
+    try:
+        click.echo("\n".join(lines), err=True)
+    except OSError:
+        return  # standard error is closed; the exit status still tells
+
+
+@click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--system", "declaration", metavar="FILE", envvar="ROLLBACK_SYSTEM",
+              help="The declaration [default: ./rollback.yaml].")  # fmt: skip
+@click.option("--state", metavar="DIR", help="The state directory [default: as declared].")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
+@click.pass_context
+def _cli(ctx: click.Context, declaration: str | None, state: str | None, as_json: bool) -> None:
+    """Take verified checkpoints, go back when a release goes wrong, and prove that it worked."""
+    ctx.obj = Desk(declaration=declaration, state=state, as_json=as_json)
+
+
+assert isinstance(_cli, _Commands)
+cli: Any = _cli

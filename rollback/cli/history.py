@@ -1,0 +1,54 @@
+"""`rollback history`: what happened: every run, newest last; or the events of one."""
+
+from __future__ import annotations
+
+import click
+
+from rollback.cli.desk import Desk, pass_desk
+from rollback.cli.show import seconds, table
+
+
+@click.command("history", short_help="What happened: every run, or the events of one.")
+@click.argument("run", required=False)
+@pass_desk
+def command(desk: Desk, run: str | None) -> int:
+    """List all runs, or every event of RUN."""
+    from rollback.act.plan import plan_of
+    from rollback.cli.timeline import clocks
+
+    with desk.site(create=False) as site:
+        if run:
+            found = site.run(run)
+            events = [event for event in site.journal.events() if event.run == found.id]
+            body = [
+                {"seq": e.seq, "at": e.at, "event": e.kind, "data": e.data}
+                for e in events
+                if e.kind != "run.planned"
+            ]
+            rows = [(e.seq, e.at[:19], e.kind, _said(e.data)) for e in events]
+            desk.out(
+                {"run_id": found.id, "events": body},
+                lambda: table(("seq", "at", "event", ""), rows),
+            )
+            return 0
+        runs = list(site.runs().values())
+        told = [
+            {"run_id": r.id, "at": r.moments["run.planned"][2], "level": plan_of(r).level,
+             "incident": r.incident, "reason": plan_of(r).reason, **clocks(site, r), "state": r.state.value}
+            for r in runs
+        ]  # fmt: skip
+        rows = [
+            (t["run_id"], t["at"][:19], t["level"], t["incident"], seconds(t["mitigated_s"]),
+             seconds(t["complete_s"]), t["state"])
+            for t in told
+        ]  # fmt: skip
+        head = ("run", "at", "level", "incident", "mitigated", "complete", "state")
+        desk.out({"runs": told}, lambda: table(head, rows) if rows else ["no run yet"])
+        return 0
+
+
+def _said(data: dict[str, object]) -> str:
+    for key in ("reason", "what", "because", "id", "suite", "name", "person"):
+        if data.get(key):
+            return str(data[key])
+    return ""

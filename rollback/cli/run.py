@@ -1,0 +1,45 @@
+"""`rollback run LEVEL`: plan, authorise, protect, execute, gate, report."""
+
+from __future__ import annotations
+
+import click
+
+from rollback.cli.desk import Desk, pass_desk
+
+
+@click.command("run", short_help="Go back: plan, authorise, protect, execute, prove.")
+@click.argument("level")
+@click.option("--to", "to", default="", metavar="TARGET",
+              help="checkpoint:ID, git:REF, phase:NAME, last-good, newest or initial.")  # fmt: skip
+@click.option("--component", default="", metavar="C", help="The one component to put back.")
+@click.option("--variant", default="", help="Which variant of the level.")
+@click.option("--reason", default="", help="Why; it stands in the report.")
+@click.option("--environment", default="production", show_default=True)
+@click.option("--as", "person", default=None, metavar="PERSON", help="Who asks for it.")
+@click.option("--yes", is_flag=True, help="Confirm now, without being asked.")
+@click.option("--wait", is_flag=True, help="Stay until it has ended, through every waiting.")
+@pass_desk
+def command(
+    desk: Desk, level: str, to: str, component: str, variant: str, reason: str, environment: str,
+    person: str | None, yes: bool, wait: bool,
+) -> int:  # fmt: skip
+    """Roll back at LEVEL (an id or a rank), or run a procedure.
+
+    COMPLETE (exit 0) means that the verification suites proved it. Exit 4: waits for an approval.
+    6: a step failed and everything was taken back. 9: a person is needed now.
+    """
+    from rollback.act.authorize import create, next_run_id
+    from rollback.act.plan import make_plan
+    from rollback.cli.driving import carry, decline_idle
+    from rollback.cli.timeline import Live
+
+    with desk.site(listen=Live(quiet=desk.as_json)) as site:
+        requester = desk.person(person)
+        plan = make_plan(
+            site, level, run=next_run_id(site), requester=requester, to=to, component=component,
+            variant=variant, environment=environment, reason=reason,
+        )  # fmt: skip
+        if plan.idle:
+            return decline_idle(desk, site, plan)
+        run = create(site, plan)
+        return carry(desk, site, run, person=requester, yes=yes, wait=wait)

@@ -1,0 +1,128 @@
+"""How things look: tables, times, marks and colours; colour only on a terminal.
+
+Hides: widths and escape codes.
+Never: decides what is shown.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rollback.model.errors import RollbackError, SpecError
+
+_CODES = {"red": "31", "green": "32", "yellow": "33", "blue": "34", "dim": "2", "bold": "1"}
+_STATE_COLOURS = {
+    "COMPLETE": "green", "MITIGATED": "yellow", "NEEDS_OPERATOR": "red", "WAITING": "yellow",
+    "UNDONE": "yellow", "ABANDONED": "dim", "EXPIRED": "dim", "pass": "green", "fail": "red",
+    "unknown": "yellow", "PASS": "green", "FAIL": "red", "UNKNOWN": "yellow", "whole": "green",
+    "partial": "red",
+}  # fmt: skip
+
+
+def coloured(stream: Any = None) -> bool:
+    """True when the stream is a terminal that wants colour."""
+    stream = stream or sys.stdout
+    return (
+        bool(stream.isatty()) and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+    )
+
+
+def paint(text: str, colour: str, *, stream: Any = None) -> str:
+    """The text in a colour, where there are colours."""
+    return f"\x1b[{_CODES[colour]}m{text}\x1b[0m" if colour in _CODES and coloured(stream) else text
+
+
+def state(word: str, *, stream: Any = None) -> str:
+    """A state or answer in its colour."""
+    return paint(word, _STATE_COLOURS.get(word, ""), stream=stream)
+
+
+def safe(text: object) -> str:
+    """Text that cannot move the cursor: control characters are escaped."""
+    return "".join(c if c.isprintable() or c == " " else repr(c)[1:-1] for c in str(text))
+
+
+def seconds(value: float | None) -> str:
+    """A duration for people: 0.04 s, 12.3 s, 4 min 5 s, 2 h 10 min."""
+    if value is None:
+        return "-"
+    if value < 10:
+        return f"{value:.2f} s"
+    if value < 60:
+        return f"{value:.1f} s"
+    minutes, rest = divmod(round(value), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    return f"{hours // 24} d {hours % 24} h" if hours % 24 else f"{hours // 24} d"
+
+
+def size(value: int | None) -> str:
+    """A size for people."""
+    if value is None:
+        return "-"
+    amount = float(value)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024 or unit == "GiB":
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    raise AssertionError
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]], *, indent: str = "") -> list[str]:
+    """Aligned columns with a head; the last column takes what it needs."""
+    cells = [[safe(cell) for cell in row] for row in rows]
+    widths = [max(len(str(row[i])) for row in [list(head), *cells]) for i in range(len(head))]
+
+    def line(row: Sequence[str]) -> str:
+        padded = [cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=False)]
+        return indent + "  ".join([*padded, row[-1]]).rstrip()
+
+    def tinted(row: list[str]) -> str:
+        padded = [state_padded(c, w) for c, w in zip(row[:-1], widths, strict=False)]
+        return indent + "  ".join([*padded, state(row[-1])]).rstrip()
+
+    return [paint(line([*head]), "dim"), *(tinted(row) for row in cells)]
+
+
+def state_padded(cell: str, width: int) -> str:
+    """A cell in its colour, padded by what is seen."""
+    return state(cell) + " " * (width - len(cell))
+
+
+def plain_json(body: Any) -> str:
+    """One JSON document; undecodable names are escaped, never an error."""
+    return json.dumps(body, indent=2, ensure_ascii=True, default=str)
+
+
+def error_json(error: RollbackError) -> dict[str, Any]:
+    """An error as `--json` prints it."""
+    body: dict[str, Any] = {
+        "kind": type(error).__name__, "message": error.message, "where": error.where,
+        "hint": error.hint, "exit_status": error.exit_status,
+    }  # fmt: skip
+    if isinstance(error, SpecError):
+        body["problems"] = [
+            {"where": p.where, "message": p.message, "hint": p.hint} for p in error.problems
+        ]
+    return {"error": body}
+
+
+def error_lines(error: RollbackError) -> list[str]:
+    """An error for people: what, where, and what to type next."""
+    if isinstance(error, SpecError):
+        lines = []
+        for problem in error.problems:
+            hint = f"; {problem.hint}" if problem.hint else ""
+            lines.append(safe(f"{problem.where}: {problem.message}{hint}"))
+        return lines
+    lines = [safe(f"rollback: {error}")]
+    if error.hint:
+        lines.append(safe(f"  try: {error.hint}"))
+    return lines

@@ -1,0 +1,99 @@
+"""`rollback status`: what is true now: runs that are open, the newest checkpoint, the journal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from rollback.cli.desk import Desk, pass_desk
+from rollback.cli.show import paint, safe, state
+
+
+@click.command("status", short_help="What is true now.")
+@pass_desk
+def command(desk: Desk) -> int:
+    """Runs that have not ended, what they wait for, the newest checkpoint, flags, the journal."""
+    from rollback.act.plan import plan_of
+    from rollback.keep import trust
+    from rollback.model.errors import JournalError
+    from rollback.model.lifecycle import FINAL
+
+    if not desk.system.state_path.is_dir():
+        body: dict[str, Any] = {
+            "system": desk.system.system.id, "runs_open": [], "last_run": None, "checkpoints": 0,
+            "last_checkpoint": None, "journal": {"events": 0, "whole": True}, "trusted": True,
+        }  # fmt: skip
+        desk.out(
+            body,
+            lambda: [
+                f"{body['system']}: nothing has happened yet",
+                "  try: rollback checkpoint create NAME",
+            ],
+        )
+        return 0
+    with desk.site(create=False) as site:
+        runs = list(site.runs().values())
+        still = [
+            run for run in runs
+            if run.state not in FINAL and not (run.state.value == "MITIGATED" and not run.gated)
+        ]  # fmt: skip
+        kept = site.checkpoints.list()
+        try:
+            count, _, anchors = site.journal.verify()
+            journal: dict[str, Any] = {"events": count, "whole": True, "anchors": anchors}
+        except JournalError as error:
+            journal = {"events": None, "whole": False, "why": str(error)}
+        believed = trust.pinned(site.state.tree)
+        trusted = not believed or believed == site.system.authority_digest
+        body = {
+            "system": site.system.system.id,
+            "runs_open": [
+                {"run_id": run.id, "state": run.state.value, "level": plan_of(run).level,
+                 "reason": run.reason, "waiting_for": run.waiting_for or None}
+                for run in still
+            ],
+            "last_run": {"run_id": runs[-1].id, "state": runs[-1].state.value} if runs else None,
+            "checkpoints": len(kept),
+            "last_checkpoint": {"id": kept[0].id, "name": kept[0].name, "at": kept[0].at} if kept else None,
+            "journal": journal, "trusted": trusted,
+        }  # fmt: skip
+        desk.out(body, lambda: _lines(body))
+        return 0 if journal["whole"] else 8
+
+
+def _lines(body: dict[str, Any]) -> list[str]:
+    lines = [paint(str(body["system"]), "bold")]
+    for run in body["runs_open"]:
+        waits = (
+            f"waits for {run['waiting_for'].get('what', '')}"
+            if run["waiting_for"]
+            else run["reason"]
+        )
+        lines.append(
+            f"  run {run['run_id']}  {run['level']:<14} {state(run['state'])}  {safe(waits)}"
+        )
+    if not body["runs_open"]:
+        last = body["last_run"]
+        said = f"last run {last['run_id']} ended {last['state']}" if last else "no run yet"
+        lines.append(f"  no run is open; {said}")
+    newest = body["last_checkpoint"]
+    if newest:
+        name = newest["name"] or newest["id"][:12]
+        lines.append(
+            f"  {body['checkpoints']} checkpoints, the newest is {safe(name)} of {newest['at'][:16]}"
+        )
+    else:
+        lines.append("  no checkpoint yet; try: rollback checkpoint create NAME")
+    journal = body["journal"]
+    if journal["whole"]:
+        lines.append(f"  the journal is whole: {journal['events']} events")
+    else:
+        lines.append(paint(f"  the journal is damaged: {safe(journal['why'])}", "red"))
+    if not body["trusted"]:
+        lines.append(
+            paint(
+                "  people or policy changed since they were trusted; try: rollback trust", "yellow"
+            )
+        )
+    return lines

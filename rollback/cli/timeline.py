@@ -1,0 +1,221 @@
+"""A run as it happens, and as it was: live lines on standard error, a table afterwards.
+
+Hides: which events are worth a line.
+Never: changes a run.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from rollback.act.plan import Plan, plan_of
+from rollback.act.site import Site
+from rollback.cli.show import paint, safe, seconds, state
+from rollback.model.event import Event
+from rollback.model.lifecycle import Run, State, elapsed_s
+
+
+class Live:
+    """Hears events and says one line each on standard error; silent where nobody watches."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._began: dict[str, float] = {}
+
+    def __call__(self, event: Event) -> None:
+        """One event."""
+        if event.kind == "step.began":
+            self._began[str(event.data["index"])] = event.boot_s
+        line = self._line(event)
+        if line and not self._quiet:
+            print(line, file=sys.stderr, flush=True)
+
+    def _line(self, event: Event) -> str:
+        data = event.data
+        mark = {"ended": ("✓", "green"), "failed": ("✗", "red"), "undone": ("↶", "yellow"),
+                "doubted": ("?", "yellow"), "skipped": ("–", "dim")}  # noqa: RUF001  # fmt: skip
+        if event.kind.startswith("step.") and (found := mark.get(event.kind[5:])):
+            index = str(data["index"])
+            took = event.boot_s - self._began.get(index, event.boot_s)
+            said = _said(data)
+            sign = paint(found[0], found[1], stream=sys.stderr)
+            return f"  {sign} {index:<4} {data.get('id', ''):<16} {seconds(took):>9}  {safe(said)}".rstrip()
+        if event.kind == "suite.ended":
+            sign = (
+                paint("✓", "green", stream=sys.stderr)
+                if data["open"]
+                else paint("✗", "red", stream=sys.stderr)
+            )
+            counts = f"{data['passed']} passed" + (
+                f", {data['failed']} failed" if data["failed"] else ""
+            )
+            took_s = data["duration_s"]
+            return f"  {sign} suite {data['suite']:<14} {seconds(float(str(took_s))):>9}  {counts}"
+        if event.kind in _WORDS:
+            word = state(_WORDS[event.kind], stream=sys.stderr)
+            said = str(data.get("reason") or data.get("what") or "")
+            return f"{event.at[11:19]} {word}" + (f"  {safe(said)}" if said else "")
+        return ""
+
+
+_WORDS = {
+    "run.planned": "PLANNED", "run.authorized": "AUTHORIZED", "run.protected": "PROTECTED",
+    "run.started": "RUNNING", "run.mitigated": "MITIGATED", "gate.opened": "COMPLETE",
+    "gate.closed": "NEEDS_OPERATOR", "run.needs-operator": "NEEDS_OPERATOR", "run.undoing": "UNDOING",
+    "run.undone": "UNDONE", "run.waiting": "WAITING", "run.abandoned": "ABANDONED",
+    "run.expired": "EXPIRED",
+}  # fmt: skip
+
+
+def _said(data: dict[str, Any]) -> str:
+    evidence = data.get("evidence")
+    if isinstance(evidence, dict):
+        for key in ("error", "said", "found_done"):
+            if evidence.get(key):
+                return str(evidence[key])
+    return str(data.get("because", ""))
+
+
+def plan_lines(plan: Plan) -> list[str]:
+    """The plan for people: what, to where, in which order, and what is lost."""
+    target = (
+        f"{plan.target.label or plan.target.id[:12]} ({plan.target.source} {plan.target.id[:12]})"
+    )
+    kind = "procedure" if plan.procedure else f"level {plan.rank}"
+    lines = [paint(f"{plan.system}: {plan.title}", "bold"),
+             f"  {kind} {plan.level}" + (f", variant {plan.variant}" if plan.variant else "")]  # fmt: skip
+    if plan.target.source:
+        lines.append(f"  back to {target}")
+    if plan.component:
+        lines.append(f"  component {plan.component}")
+    lines.append("")
+    for step in plan.steps:
+        lines.append(f"  {step.index:>3} {step.id}")
+        lines += [f"        {safe(said)}" for said in step.says]
+        for other in step.alternatives:
+            lines.append(f"      if that fails: {other.id}: {safe('; '.join(other.says))}")
+    lines.append("")
+    lines += _impact_lines(plan)
+    if plan.candidates:
+        lines.append(paint("  targets that were looked at", "dim"))
+        for one in plan.candidates[:8]:
+            word = "valid" if one.valid else f"not valid: {one.why_not}"
+            lines.append(
+                f"    {one.at[:16]:<17} {one.source:<11} {safe(one.label):<24} {safe(word)}"
+            )
+    lines.append(paint(f"  plan {plan.digest()[:16]}", "dim"))
+    return lines
+
+
+def _impact_lines(plan: Plan) -> list[str]:
+    impact: dict[str, Any] = dict(plan.impact)
+    lines = [f"  lost: {impact['data_loss']}"]
+    if impact["files"]:
+        lines.append(f"  {impact['files']} files differ in {', '.join(impact['components'])}")
+    for commit in impact["lost_commits"][:10]:
+        lines.append(f"  leaves the branch, stays reachable: {safe(_commit(commit))}")
+    for name, count in impact["open_items"].items():
+        lines.append(f"  open in {name}: {count}")
+    if impact["dependents"]:
+        lines.append(f"  depend on it: {', '.join(impact['dependents'])}")
+    return lines
+
+
+def _commit(commit: Any) -> str:
+    if isinstance(commit, dict):
+        return f"{str(commit.get('commit', commit.get('id', '')))[:12]} {commit.get('subject', '')}"
+    return str(commit)
+
+
+def clocks(site: Site, run: Run) -> dict[str, Any]:
+    """Both clocks beside their budgets; None where it has not happened, or nothing is declared."""
+    plan = plan_of(run)
+    level = site.system.levels.get(plan.level) or site.system.procedures.get(plan.level)
+    budgets = level.budgets if level else None
+    mitigated = elapsed_s(run, "run.mitigated")
+    complete = elapsed_s(run, "gate.opened")
+    return {
+        "mitigated_s": mitigated[0] if mitigated else None,
+        "mitigated_budget_s": budgets.mitigated if budgets else None,
+        "complete_s": complete[0] if complete else None,
+        "complete_budget_s": budgets.complete if budgets else None,
+        "waited_s": round(run.waited_s, 3),
+        "approximate": bool((mitigated and mitigated[1]) or (complete and complete[1])),
+    }
+
+
+def result(site: Site, run: Run) -> dict[str, Any]:
+    """The run as `--json` prints it."""
+    plan = plan_of(run)
+    suites = {
+        name: {
+            key: found.get(key)
+            for key in ("open", "passed", "failed", "skipped", "duration_s", "reasons")
+        }
+        for name, found in run.suites.items()
+    }
+    report = site.state.path / "runs" / run.id / "report.md"
+    return {
+        "run_id": run.id, "state": run.state.value, "level": plan.level, "rank": plan.rank,
+        "component": plan.component, "incident": run.incident, "target": plan.as_json()["target"],
+        "changed": any(r.status in ("ended", "failed", "doubted") for r in run.steps.values()),
+        **clocks(site, run), "suites": suites, "reason": run.reason,
+        "waiting_for": run.waiting_for or None, "safety": run.safety or None,
+        "report": str(report) if report.is_file() else None, "system": str(site.system.declaration),
+    }  # fmt: skip
+
+
+def result_lines(site: Site, run: Run) -> list[str]:
+    """The end of a run for people."""
+    told = clocks(site, run)
+    lines = ["", f"{run.id}  {state(run.state.value)}"]
+    for name in ("mitigated", "complete"):
+        took, budget = told[f"{name}_s"], told[f"{name}_budget_s"]
+        if took is None:
+            continue
+        over = budget is not None and took > budget
+        word = paint("over budget", "red") if over else paint("within budget", "green")
+        lines.append(
+            f"  {name:<10} {seconds(took):>10}  of {seconds(budget)}  {word if budget else ''}"
+        )
+    if told["waited_s"]:
+        lines.append(f"  waiting    {seconds(told['waited_s']):>10}  (included above)")
+    for reason in _reasons(run):
+        lines.append(f"  {safe(reason)}")
+    lines += _next(run)
+    report = site.state.path / "runs" / run.id / "report.md"
+    if report.is_file():
+        lines.append(f"  report: {report}")
+    return lines
+
+
+def _reasons(run: Run) -> list[str]:
+    if run.state is State.WAITING:
+        return [f"waits for {run.waiting_for.get('what', '')}"]
+    reasons = run.verdict.get("reasons")
+    if run.state is State.NEEDS_OPERATOR and isinstance(reasons, list) and reasons:
+        return [str(reason) for reason in reasons]
+    return [run.reason] if run.reason and run.state not in (State.COMPLETE, State.MITIGATED) else []
+
+
+def _next(run: Run) -> list[str]:
+    hints = {
+        State.WAITING: [f"approve it: rollback approve {run.id}", f"or give it up: rollback abort {run.id}"],
+        State.NEEDS_OPERATOR: [
+            f"look: rollback report {run.id}",
+            f"ask the gate again: rollback resume {run.id}   take it back: rollback undo {run.id}",
+        ],
+    }  # fmt: skip
+    if run.state is State.WAITING and run.waiting_for.get("on") == "timer":
+        return [f"  try: go on with it: rollback resume {run.id} --wait"]
+    return [f"  try: {hint}" for hint in hints.get(run.state, [])]
+
+
+def exit_status(run: Run) -> int:
+    """The declared exit status for a run in this state."""
+    if run.state is State.COMPLETE or (run.state is State.MITIGATED and not run.gated):
+        return 0
+    return {
+        State.UNDONE: 6, State.NEEDS_OPERATOR: 9, State.WAITING: 4, State.ABANDONED: 4, State.EXPIRED: 4,
+    }.get(run.state, 9)  # fmt: skip

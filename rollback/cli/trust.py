@@ -1,0 +1,42 @@
+"""`rollback trust`: accept the declaration's people and policy as the ones to believe."""
+
+from __future__ import annotations
+
+import click
+
+from rollback.cli.desk import Desk, pass_desk
+
+
+@click.command("trust", short_help="Accept the declaration's people and policy.")
+@click.option("--as", "person", default=None, metavar="PERSON", help="Who accepts them.")
+@click.option("--yes", is_flag=True, help="Accept without being asked.")
+@pass_desk
+def command(desk: Desk, person: str | None, yes: bool) -> int:
+    """Pin the digest of people, autonomy, guardrails and authority in the state directory.
+
+    A restore never rewrites what is pinned: an old declaration cannot bring back an approver.
+    """
+    from rollback.keep import trust
+
+    with desk.site() as site:
+        before = trust.pinned(site.state.tree)
+        now = site.system.authority_digest
+        body = {"before": before or None, "now": now, "changed": before != now}
+        if before == now:
+            desk.out(
+                body, lambda: [f"these people and this policy are trusted already ({now[:16]})"]
+            )
+            return 0
+        who = desk.person(person)
+        if (
+            before
+            and not yes
+            and not desk.confirm(f"believe policy {now[:16]} instead of {before[:16]}?")
+        ):
+            desk.out({**body, "changed": False}, lambda: ["nothing was changed"])
+            return 4
+        site.tell("trust.pinned", authority=now, before=before, by=who)
+        trust.pin(site.system, site.state.tree, site.host)
+        site.journal.anchor()
+        desk.out(body, lambda: [f"trusted from now on: {now[:16]}"])
+        return 0

@@ -1,0 +1,40 @@
+"""`rollback validate`: every problem of the declaration, at once."""
+
+from __future__ import annotations
+
+import click
+
+from rollback.cli.desk import Desk, pass_desk
+
+
+@click.command("validate", short_help="Every problem of the declaration.")
+@click.option("--schema", is_flag=True, help="Print the JSON Schema instead (for editors).")
+@pass_desk
+def command(desk: Desk, schema: bool) -> int:
+    """Check the declaration; each problem with file and line, and what to type instead."""
+    import rollback.kinds  # noqa: F401 - registers every kind
+    from rollback import declare
+    from rollback.cli.show import plain_json
+
+    if schema:
+        click.echo(plain_json(declare.schema()))
+        return 0
+    system = desk.system
+    planned = declare.planned(system)
+    body = {
+        "valid": True, "system": system.system.id, "digest": system.digest, "levels": len(system.levels),
+        "checks": sum(1 for _ in system.checks()),
+        "planned": [{"where": where, "kind": kind, "missing": missing} for where, kind, missing in planned],
+    }  # fmt: skip
+
+    def lines() -> list[str]:
+        said = [
+            f"{desk.declaration.name} is valid: {body['levels']} levels, {body['checks']} checks"
+        ]
+        if planned:
+            said.append(f"  {len(planned)} things are planned, and refused at run time:")
+            said += [f"    {where}: {kind}: {missing}" for where, kind, missing in planned]
+        return said
+
+    desk.out(body, lines)
+    return 0

@@ -1,0 +1,45 @@
+"""`rollback verify [SUITE…]`: runs suites as the gate would, without a run."""
+
+from __future__ import annotations
+
+import click
+
+from rollback.cli.desk import Desk, pass_desk
+from rollback.cli.show import paint, safe, seconds
+from rollback.model.step import SUITES, Suite
+
+
+@click.command("verify", short_help="Run suites as the gate would, without a run.")
+@click.argument("suites", nargs=-1, type=click.Choice(SUITES))
+@click.option("--level", default="", help="Expect what the gate of this level expects.")
+@click.option("--environment", default="production", show_default=True)
+@pass_desk
+def command(desk: Desk, suites: tuple[Suite, ...], level: str, environment: str) -> int:
+    """Ask whether the system is well, now. Exit 7 when it is not proved to be."""
+    from rollback.act.sealing import ask_suites
+
+    with desk.site() as site:
+        results = ask_suites(site, suites or SUITES, level=level, environment=environment)
+        green = bool(results) and all(result.open for result in results)
+        body = {
+            "verified": green,
+            "suites": {
+                r.suite: {"open": r.open, "passed": r.passed, "failed": r.failed, "skipped": r.skipped,
+                          "duration_s": round(r.duration_s, 3), "reasons": list(r.reasons)}
+                for r in results
+            },
+        }  # fmt: skip
+
+        def lines() -> list[str]:
+            said = []
+            for r in results:
+                mark = paint("✓", "green") if r.open else paint("✗", "red")
+                said.append(
+                    f"{mark} {r.suite:<12} {r.passed} passed, {r.failed} failed  {seconds(r.duration_s)}"
+                )
+                said += [f"    {safe(reason)}" for reason in r.reasons]
+            said.append(paint("VERIFIED", "green") if green else paint("NOT VERIFIED", "red"))
+            return said
+
+        desk.out(body, lines)
+        return 0 if green else 7

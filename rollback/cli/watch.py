@@ -1,0 +1,43 @@
+"""`rollback watch RUN`: follow a run from another terminal until it ends or waits."""
+
+from __future__ import annotations
+
+import click
+
+from rollback.cli.desk import Desk, pass_desk
+
+WATCH_S_MAX = 24 * 3600.0
+
+
+@click.command("watch", short_help="Follow a run from another terminal.")
+@click.argument("run", default="last")
+@click.option("--for", "for_s", type=float, default=WATCH_S_MAX, show_default=True, metavar="SECONDS",
+              help="Give up watching after this time.")  # fmt: skip
+@pass_desk
+def command(desk: Desk, run: str, for_s: float) -> int:
+    """Print what happens in RUN (default: the last one) as it happens; changes nothing."""
+    from rollback.cli.timeline import Live, exit_status, result, result_lines
+    from rollback.model.lifecycle import ENDED, State
+
+    with desk.site(create=False) as site:
+        found = site.run(run)
+        say = Live(quiet=desk.as_json)
+        seen = 0
+
+        def ended() -> bool:
+            nonlocal seen
+            for event in site.journal.events()[seen:]:
+                seen = event.seq
+                if event.run == found.id:
+                    say(event)
+            now = site.run(found.id)
+            return (
+                now.state in ENDED
+                or now.state is State.WAITING
+                or (now.state is State.MITIGATED and not now.gated)
+            )
+
+        site.host.clock.poll(ended, within_s=for_s, every_s=0.3)
+        last = site.run(found.id)
+        desk.out(result(site, last), lambda: result_lines(site, last))
+        return exit_status(last)

@@ -1,0 +1,260 @@
+"""What the shape cannot say: folders that must not meet, circles, people, numbers, order.
+
+Hides: the rules, one function each.
+Never: looks at the machine.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rollback.declare import authority, literals, references, walk
+from rollback.declare.text import Document
+from rollback.declare.text import Path as Spot
+from rollback.model.errors import Problem
+from rollback.model.registry import kinds, nearest
+
+CONTENTS = ("files", "sqlite", "append-only", "git")
+_NUMBERED = ("load", "memory", "queue", "metric")
+_LIMITS = ("above", "below", "at_least", "at_most", "equals")
+
+
+@dataclass(frozen=True)
+class Places:
+    """The absolute folders of the system and of the tool's own state."""
+
+    root: Path
+    state: Path
+
+
+def places(data: dict[str, Any], file: Path, state: Path | None) -> Places:
+    """Where root and state are, relative to the folder of the declaration."""
+    folder = file.parent
+    written = data.get("root", ".")
+    root = folder / written if isinstance(written, str) and "\0" not in written else folder
+    section = data.get("state")
+    name = section.get("dir") if isinstance(section, dict) else None
+    own = state.absolute() if state else folder / (name if isinstance(name, str) else ".rollback")
+    return Places(Path(os.path.normpath(root)), Path(os.path.normpath(own)))
+
+
+def check(document: Document, data: dict[str, Any], found: Places) -> None:
+    """Whatever the shape cannot say is among the document's problems."""
+    references.check(document, data)
+    authority.check(document, data)
+    literals.check(document, data)
+    _folders(document, data, found)
+    _circles(document, data)
+    _unique(document, data)
+    _levels(document, data)
+    _checks(document, data)
+    _contents(document, data)
+    _environments(document, data)
+
+
+def _wrong(document: Document, path: Spot, message: str, hint: str) -> None:
+    name = ".".join(str(part) for part in path)
+    document.problems.append(Problem(document.where(path), f"{name}: {message}", hint))
+
+
+# -- folders --------------------------------------------------------------------------------------
+
+
+def _folders(document: Document, data: dict[str, Any], found: Places) -> None:
+    for spot in (("root",), ("state", "dir"), ("state", "fallback"), ("state", "anchor")):
+        value = walk.at(data, spot)
+        if isinstance(value, str) and ".." in value.split("/"):
+            _wrong(document, spot, f"{value!r} leaves the folder of the declaration by '..'",
+                   "write it below the folder, or absolute")  # fmt: skip
+    roots: list[tuple[str, Path, dict[str, Any]]] = []
+    components = data.get("components")
+    for name, one in components.items() if isinstance(components, dict) else ():
+        if isinstance(one, dict):
+            roots += [(name, path, one) for path in _paths(one, found.root)]
+    for name, path, _ in roots:
+        _apart_from_state(document, name, path, found)
+    for index, (name, path, one) in enumerate(roots):
+        for other, theirs, shape in roots[:index]:
+            _apart(document, (name, path, one), (other, theirs, shape))
+
+
+def _paths(one: dict[str, Any], root: Path) -> list[Path]:
+    path = one.get("path", ".")
+    inner = one.get("paths") or ["."]
+    if not isinstance(path, str) or not isinstance(inner, list) or "\0" in path:
+        return []
+    return [Path(os.path.normpath(root / path / p)) for p in inner
+            if isinstance(p, str) and "\0" not in p]  # fmt: skip
+
+
+def _apart_from_state(document: Document, name: str, path: Path, found: Places) -> None:
+    spot = ("components", name, "path")
+    if found.state == path or path in found.state.parents:
+        _wrong(document, spot, f"holds the tool's own state ({found.state.name})",
+               "choose a path beside it, or move it: state: {dir: ../elsewhere is not allowed; "
+               "use a folder outside of every component}")  # fmt: skip
+    elif found.state in path.parents:
+        _wrong(document, spot, "lies inside the tool's own state",
+               "choose a path outside of state.dir")  # fmt: skip
+
+
+def _apart(document: Document, one: tuple[str, Path, Any], other: tuple[str, Path, Any]) -> None:
+    (name, path, shape), (theirs, their_path, their_shape) = one, other
+    if path == their_path:
+        if name != theirs:
+            _wrong(document, ("components", name, "path"),
+                   f"is also the path of component {theirs!r}",
+                   "give each part of the system to one component")  # fmt: skip
+        return
+    if their_path in path.parents:
+        outer, inner, exclude, rest = theirs, name, their_shape, path.relative_to(their_path)
+    elif path in their_path.parents:
+        outer, inner, exclude, rest = name, theirs, shape, their_path.relative_to(path)
+    else:
+        return
+    patterns = [p for p in exclude.get("exclude") or () if isinstance(p, str)]
+    if any(fnmatch.fnmatch(str(rest), p) or str(rest).startswith(p.rstrip("/*") + "/")
+           or str(rest) == p.rstrip("/*") for p in patterns):  # fmt: skip
+        return
+    _wrong(document, ("components", inner, "path"), f"lies inside component {outer!r}",
+           f"exclude it there: components: {{{outer}: {{exclude: [{rest}]}}}}")  # fmt: skip
+
+
+# -- circles and doubles --------------------------------------------------------------------------
+
+
+def _circles(document: Document, data: dict[str, Any]) -> None:
+    for section, key in (("components", "depends_on"), ("services", "depends_on"),
+                         ("levels", "on_fail.climb"), ("people.roles", "reports_to")):  # fmt: skip
+        spot = tuple(section.split("."))
+        written = walk.at(data, spot)
+        edges = {}
+        for name, one in written.items() if isinstance(written, dict) else ():
+            value = walk.at(one, tuple(key.split(".")))
+            edges[name] = [text for _, text in walk.texts((), value)]
+        way = walk.circle(edges)
+        if way:
+            _wrong(document, (*spot, way[0], *key.split(".")), "a circle: " + " → ".join(way),
+                   f"remove one of these: {key}")  # fmt: skip
+
+
+def _unique(document: Document, data: dict[str, Any]) -> None:
+    for pattern in ("triggers", "people.members", "drills", "decision.tree", "decision.scores",
+                    "decision.tiers", "decision.breakers", "guardrails.conditions", "prevention",
+                    "redeploy.stages", "levels.*.checklist", "procedures.*.checklist",
+                    "levels.*.phases", "procedures.*.phases",
+                    "decision.points.*.options"):  # fmt: skip
+        for path, items in walk.find(data, pattern):
+            seen: dict[str, Spot] = {}
+            for index, one in enumerate(items if isinstance(items, list) else ()):
+                name = one.get("id") if isinstance(one, dict) else None
+                if isinstance(name, str):
+                    _once(document, seen, name, (*path, index, "id"))
+    checks: dict[str, Spot] = {}
+    for _, found in walk.checks(data):
+        name = found.parameters.get("id")
+        if isinstance(name, str):
+            _once(document, checks, name, (*found.path, "id"))
+        elif not found.planned:
+            _wrong(document, found.path, "a check of verification needs a name",
+                   "add id: a-name")  # fmt: skip
+    steps: dict[tuple[Spot, str], Spot] = {}
+    for owner, step in walk.steps(data):
+        name = step.parameters.get("id")
+        if isinstance(name, str):
+            first = steps.setdefault((owner, name), (*step.path, "id"))
+            if first != (*step.path, "id"):
+                _twice(document, name, first, (*step.path, "id"))
+
+
+def _once(document: Document, seen: dict[str, Spot], name: str, path: Spot) -> None:
+    if name in seen:
+        _twice(document, name, seen[name], path)
+    seen.setdefault(name, path)
+
+
+def _twice(document: Document, name: str, first: Spot, second: Spot) -> None:
+    lines = f"lines {document.line(first)} and {document.line(second)}"
+    _wrong(document, second, f"the id {name!r} is used twice: {lines}", "rename one of the two")
+
+
+# -- levels, checks, contents ---------------------------------------------------------------------
+
+
+def _levels(document: Document, data: dict[str, Any]) -> None:
+    ranks: dict[int, str] = {}
+    levels = data.get("levels")
+    if isinstance(levels, dict) and not levels:
+        _wrong(document, ("levels",), "no level: nothing could be rolled back",
+               "declare one: rollback init shows how")  # fmt: skip
+    for name, one in levels.items() if isinstance(levels, dict) else ():
+        if not isinstance(one, dict):
+            continue
+        rank = one.get("rank")
+        if isinstance(rank, int):
+            if rank in ranks:
+                _wrong(document, ("levels", name, "rank"),
+                       f"rank {rank} is also that of {ranks[rank]!r}",
+                       "give each level a rank of its own")  # fmt: skip
+            ranks.setdefault(rank, name)
+        climb = walk.at(one, ("on_fail", "climb"))
+        higher = walk.at(levels, (climb, "rank")) if isinstance(climb, str) else None
+        if isinstance(rank, int) and isinstance(higher, int) and higher <= rank:
+            _wrong(document, ("levels", name, "on_fail", "climb"),
+                   f"{climb!r} has rank {higher}, which is not above {rank}",
+                   "climb to a level of a higher rank")  # fmt: skip
+        variants, chosen = one.get("variants"), one.get("variant")
+        if isinstance(variants, dict) and chosen not in (None, *variants):
+            _wrong(document, ("levels", name, "variant"), f"there is no variant {chosen!r}",
+                   nearest(str(chosen), list(variants)))  # fmt: skip
+        _wants_target(document, name, one)
+
+
+def _wants_target(document: Document, name: str, level: dict[str, Any]) -> None:
+    if isinstance(level.get("target"), dict):
+        return
+    for index, written in enumerate(level.get("steps") or ()):
+        step = walk.item(("levels", name, "steps", index), written)
+        if step and step.kind == "restore" and not step.planned and "from" not in step.parameters:
+            _wrong(document, step.path, "restores, but the level has no target",
+                   "add target: {sources: [{checkpoint: last-good}]}")  # fmt: skip
+
+
+def _checks(document: Document, data: dict[str, Any]) -> None:
+    for _, found in walk.checks(data):
+        if found.planned or found.kind not in _NUMBERED:
+            continue
+        numbers = [path for path, _ in walk.leaves(found.parameters) if path[-1] in _LIMITS]
+        if not numbers:
+            _wrong(document, found.path, "a check without a number proves nothing",
+                   "add a limit, like {below: 250ms} or {above: 0}")  # fmt: skip
+
+
+def _contents(document: Document, data: dict[str, Any]) -> None:
+    known = tuple(dict.fromkeys((*CONTENTS, *kinds("content"))))
+    for path, value in walk.find(data, "components.*.content"):
+        if isinstance(value, str) and value not in known:
+            _wrong(document, path, f"there is no content {value!r}", nearest(value, known))
+        if value == "git" and not isinstance(data.get("repository"), dict):
+            _wrong(document, path, "is git, but no repository is declared",
+                   "add repository: {path: .}")  # fmt: skip
+
+
+def _environments(document: Document, data: dict[str, Any]) -> None:
+    """Where `staging_first` holds, nothing reaches another environment before a proof there."""
+    first = walk.at(data, ("guardrails", "staging_first"))
+    if not isinstance(first, str):
+        return
+    proved: set[Spot] = set()
+    for owner, step in walk.steps(data):
+        environment = step.parameters.get("environment")
+        if environment == first and step.kind in ("verify", "watch", "command", "verify_suite"):
+            proved.add(owner)
+        elif environment not in (None, first) and owner not in proved:
+            _wrong(document, (*step.path, "environment"),
+                   f"reaches {environment} before anything was proved on {first}",
+                   f"put a verify step with environment: {first} before it")  # fmt: skip

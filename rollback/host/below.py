@@ -1,0 +1,157 @@
+"""Resolving a path below an open folder and never leaving it, and walking what is there.
+
+Every component is resolved by openat2 without links, magic links or other mounts. Paths longer
+than the kernel takes at once are resolved in pieces; a deep tree needs few descriptors.
+
+Hides: openat2, and how many folders are open at a time.
+Never: follows a link, crosses a mount, skips something silently.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import stat as stat_
+from collections.abc import Callable, Iterator
+
+from rollback.model.errors import Confined
+
+PATH_BYTES_MAX = 4000  # the kernel takes 4095 at once
+OPEN_FOLDERS_MAX = 64
+_OPENAT2 = 437
+_RESOLVE = 0x01 | 0x02 | 0x04 | 0x08  # NO_XDEV, NO_MAGICLINKS, NO_SYMLINKS, BENEATH
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY
+_libc = ctypes.CDLL(None, use_errno=True)
+
+Failed = Callable[[bytes, OSError], None]
+
+
+class _OpenHow(ctypes.Structure):
+    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+
+
+def checked(path: bytes | str) -> bytes:
+    """`path` as bytes, proved relative and plain. Raises: Confined."""
+    raw = os.fsencode(path)
+    if raw in (b"", b"."):
+        return b"."
+    if raw.startswith(b"/") or b"\0" in raw:
+        raise Confined("an absolute path or a NUL byte is not below a root", where=show(raw))
+    for part in raw.split(b"/"):
+        if part in (b"", b".", b"..") or len(part) > 255:
+            raise Confined("the path has an empty, '.', '..' or overlong part", where=show(raw))
+    return raw
+
+
+def show(path: bytes | str) -> str:
+    """A path that is safe to print: control and undecodable bytes escaped."""
+    text = os.fsdecode(path)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def open_below(root: int, path: bytes, flags: int, mode: int, place: Callable[[], str]) -> int:
+    """A descriptor of `path` below `root`. Raises: Confined, OSError."""
+    at, rest = root, path
+    try:
+        while len(rest) > PATH_BYTES_MAX:
+            cut = rest.rindex(b"/", 0, PATH_BYTES_MAX)
+            below = _openat2(at, rest[:cut], _FOLDER, 0, place)
+            if at != root:
+                os.close(at)
+            at, rest = below, rest[cut + 1 :]
+        return _openat2(at, rest, flags, mode, place)
+    finally:
+        if at != root:
+            os.close(at)
+
+
+def _openat2(at: int, path: bytes, flags: int, mode: int, place: Callable[[], str]) -> int:
+    how = _OpenHow(flags | os.O_CLOEXEC | os.O_NOFOLLOW, mode, _RESOLVE)
+    while True:
+        fd = _libc.syscall(_OPENAT2, at, path, ctypes.byref(how), ctypes.sizeof(how))
+        if fd >= 0:
+            return int(fd)
+        code = ctypes.get_errno()
+        if code in (errno.EINTR, errno.EAGAIN):
+            continue
+        if code == errno.EXDEV:
+            raise Confined("another mount is in the way", where=place())
+        if code == errno.ELOOP:
+            raise Confined("a link is in the way", where=place())
+        raise OSError(code, os.strerror(code), place())
+
+
+class _Level:
+    """One folder on the way down: its path, the names still to visit, its descriptor if open."""
+
+    def __init__(self, path: bytes, fd: int) -> None:
+        self.path = path
+        self.fd = fd
+        self.names = sorted((os.fsencode(name) for name in os.listdir(fd)), reverse=True)
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+def walk_below(
+    root: int,
+    start: bytes,
+    enter: Callable[[bytes], bool],
+    failed: Failed | None,
+    place: Callable[[bytes], str],
+) -> Iterator[tuple[bytes, os.stat_result]]:
+    """Everything below `start`, parents before children, names sorted; links not followed.
+
+    What cannot be read goes to `failed`, and the walk goes on; without it the error is raised.
+    """
+    levels = [_Level(b"" if start == b"." else start, _folder(root, start, place))]
+    try:
+        while levels:
+            level = levels[-1]
+            if not level.names:
+                levels.pop().close()
+                continue
+            name = level.names.pop()
+            path = level.path + b"/" + name if level.path else name
+            try:
+                if level.fd < 0:
+                    level.fd = _folder(root, level.path or b".", place)
+                found = os.stat(name, dir_fd=level.fd, follow_symlinks=False)
+            except OSError as error:
+                _report(failed, path, error)
+                continue
+            yield path, found
+            if stat_.S_ISDIR(found.st_mode) and enter(path):
+                try:
+                    levels.append(_entered(level.fd, name, path, place))
+                except OSError as error:
+                    _report(failed, path, error)
+                if len(levels) > OPEN_FOLDERS_MAX:
+                    levels[-1 - OPEN_FOLDERS_MAX].close()
+    finally:
+        for level in levels:
+            level.close()
+
+
+def _folder(root: int, path: bytes, place: Callable[[bytes], str]) -> int:
+    return open_below(root, path, _FOLDER, 0, lambda: place(path))
+
+
+def _entered(at: int, name: bytes, path: bytes, place: Callable[[bytes], str]) -> _Level:
+    fd = _openat2(at, name, _FOLDER, 0, lambda: place(path))
+    try:
+        return _Level(path, fd)
+    except OSError:
+        os.close(fd)
+        raise
+
+
+def _report(failed: Failed | None, path: bytes, error: OSError) -> None:
+    if failed is None:
+        raise error
+    failed(path, error)

@@ -1,0 +1,535 @@
+"""Folders opened once and never left: every path is a root descriptor and relative bytes.
+
+A path is resolved by openat2 below its root, without links, magic links or other mounts. Files
+come into being complete: temporary name, write, fsync, rename, fsync of the folder.
+
+Hides: openat2, temporary names, the order of syncs.
+Never: follows a link, leaves the root, writes in place (but for `append`).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import os
+import secrets
+import stat as stat_
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from rollback.host.below import Failed, checked, open_below, show, walk_below
+from rollback.host.clock import Clock
+from rollback.host.tap import Tap
+from rollback.model.errors import Confined, HostError, RunLocked
+
+T = TypeVar("T")
+TEMPORARY = b".rollback-tmp-"
+READ_BYTES_MAX = 64 * 2**20
+_CHUNK_BYTES = 1 << 20
+_RENAME_NOREPLACE = 1
+_RENAME_EXCHANGE = 2
+_GET_FLAGS = 0x80086601  # FS_IOC_GETFLAGS
+_FIXED = 0x10 | 0x20  # immutable, append-only
+_libc = ctypes.CDLL(None, use_errno=True)
+_fallocate: Any = _libc.fallocate
+_fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+
+
+class Tree:
+    """An open folder. All paths are relative to it; close it, or use it in `with`."""
+
+    def __init__(self, fd: int, path: bytes, tap: Tap) -> None:
+        self.fd = fd
+        self.path = path
+        self._tap = tap
+
+    @classmethod
+    def open(cls, path: str | bytes, *, tap: Tap | None = None) -> Tree:
+        """The folder at an absolute path. Raises: Confined if it is a link or no folder."""
+        raw = os.fsencode(path)
+        try:
+            fd = os.open(raw, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError as error:
+            if error.errno in (errno.ENOTDIR, errno.ELOOP):
+                raise Confined("not a folder, or a link to one", where=show(raw)) from None
+            raise HostError(error.strerror or "cannot be opened", where=show(raw)) from error
+        return cls(fd, raw, tap or Tap())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """The descriptor is given back; a second close does nothing."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    # -- looking ---------------------------------------------------------------------------
+
+    def open_fd(self, path: bytes | str, flags: int, mode: int = 0) -> int:
+        """A descriptor of `path`, resolved below this root. Raises: Confined, OSError."""
+        raw = checked(path)
+        return open_below(self.fd, raw, flags, mode, lambda: self.place(raw))
+
+    def place(self, path: bytes | str) -> str:
+        """The full path, for messages only."""
+        return show(os.path.join(self.path, os.fsencode(path)))
+
+    def sub(self, path: bytes | str) -> Tree:
+        """A folder below this one, opened."""
+        try:
+            fd = self.open_fd(path, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as error:
+            raise HostError(error.strerror or "cannot be opened", where=self.place(path)) from error
+        return Tree(fd, os.path.join(self.path, checked(path)), self._tap)
+
+    def stat(self, path: bytes | str) -> os.stat_result | None:
+        """What stands at `path`, links not followed; None when nothing does."""
+        raw = checked(path)
+        if raw == b".":
+            return os.fstat(self.fd)
+        try:
+            with self._parent(raw) as (fd, name):
+                return os.stat(name, dir_fd=fd, follow_symlinks=False)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def read(self, path: bytes | str, *, limit_bytes: int = READ_BYTES_MAX) -> bytes:
+        """The bytes of a regular file. Raises: FileNotFoundError; HostError over the limit."""
+        fd = self.open_read(path)
+        try:
+            parts: list[bytes] = []
+            size = 0
+            while chunk := os.read(fd, _CHUNK_BYTES):
+                parts.append(chunk)
+                size += len(chunk)
+                if size > limit_bytes:
+                    raise HostError(f"larger than {limit_bytes} bytes", where=self.place(path))
+            return b"".join(parts)
+        finally:
+            os.close(fd)
+
+    def open_read(self, path: bytes | str) -> int:
+        """A descriptor to read a regular file from; FIFOs and devices are refused unopened."""
+        fd = self.open_fd(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        if not stat_.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise Confined("not a regular file", where=self.place(path))
+        return fd
+
+    def readlink(self, path: bytes | str) -> bytes:
+        """The target of a symbolic link, as bytes."""
+        with self._parent(checked(path)) as (fd, name):
+            return os.readlink(name, dir_fd=fd)
+
+    def names(self, path: bytes | str = b".") -> list[bytes]:
+        """The names in a folder, sorted as bytes."""
+        fd = self.open_fd(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            return sorted(os.fsencode(name) for name in os.listdir(fd))
+        finally:
+            os.close(fd)
+
+    def walk(
+        self, path: bytes | str = b".", *, enter: Callable[[bytes], bool] = lambda _path: True,
+        failed: Failed | None = None,
+    ) -> Iterator[tuple[bytes, os.stat_result]]:  # fmt: skip
+        """Everything below `path`, parents before children, names sorted; links not followed.
+
+        `enter(folder)` False yields the folder but not what is in it. What cannot be read goes to
+        `failed(path, error)`. Raises: OSError without `failed`; Confined at another mount.
+        """
+        yield from walk_below(self.fd, checked(path), enter, failed, self.place)
+
+    def read_at(self, path: bytes | str, offset: int, size_bytes: int) -> bytes:
+        """At most `size_bytes` of a regular file from `offset` on."""
+        fd = self.open_read(path)
+        try:
+            return os.pread(fd, size_bytes, offset)
+        finally:
+            os.close(fd)
+
+    def size(self, path: bytes | str) -> int:
+        """The length of what stands at `path`. Raises: FileNotFoundError."""
+        found = self.stat(path)
+        if found is None:
+            raise FileNotFoundError(errno.ENOENT, "nothing stands there", self.place(path))
+        return found.st_size
+
+    @contextmanager
+    def reading(self, path: bytes | str) -> Iterator[Reading]:
+        """A regular file, open to be read and looked at again."""
+        fd = self.open_read(path)
+        try:
+            yield Reading(fd)
+        finally:
+            os.close(fd)
+
+    def xattrs(self, path: bytes | str) -> tuple[bytes, ...]:
+        """The names of the extended attributes of a file or folder."""
+        fd = self.open_fd(path, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            return Reading(fd).xattrs()
+        finally:
+            os.close(fd)
+
+    def fixed(self, path: bytes | str) -> bool:
+        """True when the file or folder is immutable or append-only, whoever asks."""
+        fd = self.open_fd(path, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            flags = bytearray(8)
+            fcntl.ioctl(fd, _GET_FLAGS, flags)
+            return bool(int.from_bytes(flags[:4], "little") & _FIXED)
+        except OSError as error:
+            if error.errno in (errno.ENOTTY, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+                return False  # a file system that knows no such flags
+            raise
+        finally:
+            os.close(fd)
+
+    def free(self) -> tuple[int, int]:
+        """Bytes and inodes that are left on this file system for us."""
+        found = os.fstatvfs(self.fd)
+        inodes = found.f_favail if found.f_files else 2**62
+        return found.f_bavail * found.f_frsize, inodes
+
+    def mount(self) -> tuple[int, int]:
+        """What must be equal for two trees so that a file can be renamed from one to the other."""
+        with open(f"/proc/self/fdinfo/{self.fd}", encoding="ascii") as file:
+            numbers = dict(line.split(":", 1) for line in file if ":" in line)
+        return os.fstat(self.fd).st_dev, int(numbers.get("mnt_id", "0"))
+
+    @contextmanager
+    def lock(
+        self, path: bytes | str, *, clock: Clock, within_s: float = 10.0, shared: bool = False
+    ) -> Iterator[None]:
+        """The lock file at `path` is held; the kernel frees it when this process ends.
+
+        Raises: RunLocked when another holds it for longer than `within_s`.
+        """
+        fd = self.open_fd(path, os.O_RDWR | os.O_CREAT, 0o600)
+        wanted = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB
+
+        def take() -> bool:
+            with suppress(BlockingIOError):
+                fcntl.flock(fd, wanted)
+                return True
+            return False
+
+        try:
+            if not clock.poll(take, within_s=within_s):
+                raise RunLocked(
+                    "another process works on it", where=self.place(path),
+                    hint="wait for it to end, then try again",
+                )  # fmt: skip
+            yield
+        finally:
+            os.close(fd)
+
+    # -- changing --------------------------------------------------------------------------
+
+    def write(
+        self, path: bytes | str, data: bytes | Iterable[bytes], *, mode: int = 0o600,
+        owner: tuple[int, int] | None = None, mtime_ns: int | None = None, sync: bool = True,
+    ) -> None:  # fmt: skip
+        """The file at `path` is exactly `data`; readers see the old one or this one.
+
+        Crash: a temporary file may stay; `sweep` removes it.
+        """
+        temporary = self.stage(path, data, mode=mode, owner=owner, mtime_ns=mtime_ns, sync=sync)
+        self.rename(temporary, path)
+        if sync:
+            self.sync_folder(os.path.dirname(checked(path)) or b".")
+
+    def stage(
+        self, path: bytes | str, data: bytes | Iterable[bytes], *, mode: int = 0o600,
+        owner: tuple[int, int] | None = None, mtime_ns: int | None = None, sync: bool = True,
+    ) -> bytes:  # fmt: skip
+        """A finished temporary file beside `path`; its name. Rename it to make it real."""
+        raw = checked(path)
+        name = TEMPORARY + secrets.token_hex(8).encode()
+        temporary = os.path.join(os.path.dirname(raw), name)
+        self.create(temporary, data, mode=mode, owner=owner, mtime_ns=mtime_ns, sync=sync)
+        return temporary
+
+    def create(
+        self, path: bytes | str, data: bytes | Iterable[bytes], *, mode: int = 0o600,
+        owner: tuple[int, int] | None = None, mtime_ns: int | None = None, sync: bool = True,
+        holes: bool = False,
+    ) -> None:  # fmt: skip
+        """A new file at `path` is exactly `data`; with `holes`, zeros take no space.
+
+        Raises: FileExistsError. When it cannot be finished it is taken away again.
+        """
+        raw = checked(path)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        fd = self._tap.change("open", raw, lambda: self.open_fd(raw, flags, 0o600))
+        try:
+            for chunk in (data,) if isinstance(data, bytes) else data:
+                if holes and chunk.count(0) == len(chunk):
+                    os.lseek(fd, len(chunk), os.SEEK_CUR)
+                else:
+                    self._write_all(fd, raw, chunk)
+            if holes:
+                end = os.lseek(fd, 0, os.SEEK_CUR)
+                self._tap.change("ftruncate", raw, lambda: os.ftruncate(fd, end))
+            self._dress(fd, raw, mode=mode, owner=owner, mtime_ns=mtime_ns)
+            if sync:
+                self._tap.change("fsync", raw, lambda: os.fsync(fd))
+        except BaseException:
+            with suppress(OSError):
+                self.unlink(raw)
+            raise
+        finally:
+            os.close(fd)
+
+    def append(
+        self, path: bytes | str, data: bytes, *, mode: int = 0o600, sync: bool = True
+    ) -> None:
+        """`data` stands at the end of the file, which comes into being if it was not there."""
+        raw = checked(path)
+        new = self.stat(raw) is None
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+        opening: Callable[[], int] = lambda: self.open_fd(raw, flags, mode)  # noqa: E731 - used twice
+        fd = self._tap.change("open", raw, opening) if new else opening()
+        try:
+            self._write_all(fd, raw, data)
+            if sync:
+                self._tap.change("fdatasync", raw, lambda: os.fdatasync(fd))
+        finally:
+            os.close(fd)
+        if new and sync:
+            self.sync_folder(os.path.dirname(raw) or b".")
+
+    def make_folder(self, path: bytes | str, *, mode: int = 0o700, parents: bool = False) -> None:
+        """A folder stands at `path`; one that stood there already is left as it is."""
+        raw = checked(path)
+        if parents and (above := os.path.dirname(raw)):
+            self.make_folder(above, mode=mode, parents=True)
+        found = self.stat(raw)
+        if found is not None:
+            if not stat_.S_ISDIR(found.st_mode):
+                raise Confined("something that is no folder is in the way", where=self.place(raw))
+            return
+        self._at("mkdir", raw, lambda fd, name: os.mkdir(name, mode, dir_fd=fd))
+
+    def rename(self, source: bytes | str, target: bytes | str) -> None:
+        """What stood at `source` stands at `target`, replacing it."""
+        old, new = checked(source), checked(target)
+        with self._parent(old) as (from_fd, from_name), self._parent(new) as (to_fd, to_name):
+            self._tap.change("rename", new, lambda: os.rename(
+                from_name, to_name, src_dir_fd=from_fd, dst_dir_fd=to_fd))  # fmt: skip
+
+    def move(self, source: bytes | str, to: Tree, target: bytes | str) -> None:
+        """What stood at `source` stands at `target` of `to`, where nothing stood.
+
+        Raises: FileExistsError when something stands there; nothing is ever replaced.
+        """
+        self._renameat2(source, to, target, _RENAME_NOREPLACE)
+
+    def put(self, source: bytes | str, to: Tree, target: bytes | str) -> None:
+        """What stood at `source` stands at `target` of `to`, replacing a file or link there."""
+        old, new = checked(source), checked(target)
+        with self._parent(old) as (from_fd, from_name), to._parent(new) as (to_fd, to_name):
+            self._tap.change("rename", to.place(new), lambda: os.rename(
+                from_name, to_name, src_dir_fd=from_fd, dst_dir_fd=to_fd))  # fmt: skip
+
+    def exchange(self, one: bytes | str, other: bytes | str, *, inside: Tree | None = None) -> None:
+        """The two have changed places, in one instant; `other` stands in `inside`."""
+        self._renameat2(one, inside or self, other, _RENAME_EXCHANGE)
+
+    def unlink(self, path: bytes | str) -> None:
+        """Nothing stands at `path` (a file or link stood there)."""
+        self._at("unlink", path, lambda fd, name: os.unlink(name, dir_fd=fd))
+
+    def remove_folder(self, path: bytes | str) -> None:
+        """The empty folder is gone."""
+        self._at("rmdir", path, lambda fd, name: os.rmdir(name, dir_fd=fd))
+
+    def symlink(self, target: bytes, path: bytes | str) -> None:
+        """A symbolic link to `target` stands at `path`; the target is not looked at."""
+        self._at("symlink", path, lambda fd, name: os.symlink(target, name, dir_fd=fd))
+
+    def link(self, source: bytes | str, path: bytes | str, *, to: Tree | None = None) -> None:
+        """`path` (of `to`) is another name of the file `source`."""
+        with self._parent(checked(source)) as (from_fd, from_name):
+            below = to or self
+            below._at("link", path, lambda fd, name: os.link(  # noqa: SLF001 - a tree too
+                from_name, name, src_dir_fd=from_fd, dst_dir_fd=fd, follow_symlinks=False))  # fmt: skip
+
+    def dress(
+        self, path: bytes | str, *, mode: int | None = None, owner: tuple[int, int] | None = None,
+        mtime_ns: int | None = None,
+    ) -> None:  # fmt: skip
+        """The file or folder has this owner, mode and time (owner first: it may clear mode bits)."""
+        fd = self.open_fd(path, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            self._dress(fd, checked(path), mode=mode, owner=owner, mtime_ns=mtime_ns)
+        finally:
+            os.close(fd)
+
+    def dress_link(
+        self, path: bytes | str, *, owner: tuple[int, int] | None, mtime_ns: int | None
+    ) -> None:
+        """The link itself has this owner and time."""
+        if owner is not None:
+            self._at("lchown", path, lambda fd, name: os.chown(
+                name, *owner, dir_fd=fd, follow_symlinks=False))  # fmt: skip
+        if mtime_ns is not None:
+            self._at("utime", path, lambda fd, name: os.utime(
+                name, ns=(mtime_ns, mtime_ns), dir_fd=fd, follow_symlinks=False))  # fmt: skip
+
+    def sync_folder(self, path: bytes | str = b".") -> None:
+        """The names in the folder are on disk."""
+        fd = self.open_fd(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            self._tap.change("fsync", path, lambda: os.fsync(fd))
+        finally:
+            os.close(fd)
+
+    def sync_all(self) -> None:
+        """Everything written to this file system is on disk."""
+
+        def flush() -> None:
+            if _libc.syncfs(self.fd) != 0:
+                code = ctypes.get_errno()
+                raise OSError(code, os.strerror(code), self.place(b"."))
+
+        self._tap.change("syncfs", self.path, flush)
+
+    def reserve(self, path: bytes | str, size_bytes: int) -> None:
+        """`size_bytes` more of the disk belong to the file, without changing its length."""
+        fd = self.open_fd(path, os.O_WRONLY)
+        keep_size = 1
+
+        def allocate() -> None:
+            start = os.fstat(fd).st_size
+            if _fallocate(fd, keep_size, start, size_bytes) != 0:
+                code = ctypes.get_errno()
+                if code not in (errno.EOPNOTSUPP, errno.ENOSYS):
+                    raise OSError(code, os.strerror(code), self.place(path))
+
+        try:
+            self._tap.change("fallocate", path, allocate)
+        finally:
+            os.close(fd)
+
+    def sweep(self, path: bytes | str = b".") -> int:
+        """No temporary file of a dead writer stands in this folder; how many went."""
+        stale = [name for name in self.names(path) if name.startswith(TEMPORARY)]
+        for name in stale:
+            self.unlink(os.path.join(b"" if checked(path) == b"." else checked(path), name))
+        return len(stale)
+
+    # -- inside ----------------------------------------------------------------------------
+
+    def _renameat2(self, source: bytes | str, to: Tree, target: bytes | str, flags: int) -> None:
+        old, new = checked(source), checked(target)
+        with self._parent(old) as (from_fd, from_name), to._parent(new) as (to_fd, to_name):
+
+            def rename() -> None:
+                if _libc.renameat2(from_fd, from_name, to_fd, to_name, flags) != 0:
+                    code = ctypes.get_errno()
+                    raise OSError(code, os.strerror(code), to.place(new))
+
+            self._tap.change("renameat2", to.place(new), rename)
+
+    def _write_all(self, fd: int, where: bytes, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            half = view[: max(1, len(view) // 2)]
+            done = self._tap.change(
+                "write", where, lambda view=view: os.write(fd, view),  # type: ignore[misc]
+                torn=lambda half=half: os.write(fd, half),  # type: ignore[misc]
+            )  # fmt: skip
+            view = view[done:]
+
+    def _dress(
+        self,
+        fd: int,
+        where: bytes,
+        *,
+        mode: int | None,
+        owner: tuple[int, int] | None,
+        mtime_ns: int | None,
+    ) -> None:
+        found = os.fstat(fd)
+        if owner is not None and owner != (found.st_uid, found.st_gid):
+            self._tap.change("fchown", where, lambda: os.fchown(fd, *owner))
+        if mode is not None and stat_.S_IMODE(os.fstat(fd).st_mode) != mode:
+            self._tap.change("fchmod", where, lambda: os.fchmod(fd, mode))
+        if mtime_ns is not None:
+            self._tap.change("utime", where, lambda: os.utime(fd, ns=(mtime_ns, mtime_ns)))
+
+    def _parent(self, path: bytes) -> _Parent:
+        folder, name = os.path.split(path)
+        return _Parent(self.open_fd(folder or b".", os.O_RDONLY | os.O_DIRECTORY), name)
+
+    def _at(self, call: str, path: bytes | str, do: Callable[[int, bytes], T]) -> T:
+        raw = checked(path)
+        with self._parent(raw) as (fd, name):
+            return self._tap.change(call, raw, lambda: do(fd, name))
+
+
+class _Parent:
+    """The folder of a path, opened, and the last name in it."""
+
+    def __init__(self, fd: int, name: bytes) -> None:
+        self._fd = fd
+        self._name = name
+
+    def __enter__(self) -> tuple[int, bytes]:
+        return self._fd, self._name
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._fd)
+
+
+class Reading:
+    """An open file: its bytes from where the last read ended, and what it looks like now."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def stat(self) -> os.stat_result:
+        """What the file looks like at this moment, whatever its name points to meanwhile."""
+        return os.fstat(self._fd)
+
+    def chunks(self, limit_bytes: int, *, chunk_bytes: int = _CHUNK_BYTES) -> Iterator[bytes]:
+        """The bytes up to `limit_bytes`, in chunks of `chunk_bytes` but for the last."""
+        left = limit_bytes
+        while left > 0:
+            wanted = min(left, chunk_bytes)
+            parts: list[bytes] = []
+            while wanted and (part := os.read(self._fd, wanted)):
+                parts.append(part)
+                wanted -= len(part)
+            chunk = parts[0] if len(parts) == 1 else b"".join(parts)
+            if not chunk:
+                return
+            yield chunk
+            left -= len(chunk)
+
+    def xattrs(self) -> tuple[bytes, ...]:
+        """The names of its extended attributes."""
+        try:
+            return tuple(sorted(os.fsencode(name) for name in os.listxattr(self._fd)))
+        except OSError as error:
+            if error.errno in (errno.ENOTSUP, errno.ENOSYS):
+                return ()
+            raise
+
+    def forget(self) -> None:
+        """The next read comes from the disk, as far as the kernel lets go of clean pages."""
+        os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)

@@ -1,0 +1,92 @@
+"""Asking over the network: one HTTP request, one TCP conversation, each with a deadline and a cap.
+
+Hides: http.client and sockets.
+Never: follows a redirect, uses a proxy, or reads without end.
+"""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import time
+import urllib.parse
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from rollback.model.errors import HostUnreachable
+
+BODY_BYTES_MAX = 8 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What came back. Units: `elapsed_s` from connecting to the last byte read."""
+
+    status: int
+    body: bytes
+    elapsed_s: float
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def request(
+    url: str, *, method: str = "GET", body: bytes | None = None,
+    headers: Mapping[str, str] | None = None, timeout_s: float = 5.0, limit_bytes: int = BODY_BYTES_MAX,
+) -> Response:  # fmt: skip
+    """The answer to one HTTP request, of any status.
+
+    Raises: HostUnreachable when nobody answers whole within `timeout_s` (in all, not per read).
+    """
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
+        raise HostUnreachable("not an http address", where=url)
+    deadline = time.monotonic() + timeout_s
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    began = time.monotonic()
+    try:
+        connection = kind(parts.hostname, parts.port, timeout=timeout_s)
+        try:
+            target = urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, ""))
+            connection.request(method, target, body=body, headers=dict(headers or {}))
+            answer = connection.getresponse()
+            chunks: list[bytes] = []
+            size = 0
+            while chunk := answer.read1(65536):
+                chunks.append(chunk)
+                size += len(chunk)
+                if size > limit_bytes or time.monotonic() > deadline:
+                    raise HostUnreachable("the answer is too large or too slow", where=url)
+            elapsed_s = time.monotonic() - began
+            fields = {name.lower(): value for name, value in answer.getheaders()}
+            return Response(answer.status, b"".join(chunks), elapsed_s, fields)
+        finally:
+            connection.close()
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise HostUnreachable(
+            f"no answer: {str(error) or type(error).__name__}", where=url
+        ) from error
+
+
+def talk(host: str, port: int, *, send: bytes, timeout_s: float, limit_bytes: int = 4096) -> bytes:
+    """The first bytes that the other side says after `send`. Raises: HostUnreachable.
+
+    A frozen process still accepts connections: only an answer proves that somebody is there.
+    """
+    try:
+        with socket.create_connection((host, port), timeout=timeout_s) as connection:
+            connection.settimeout(timeout_s)
+            if send:
+                connection.sendall(send)
+            return connection.recv(limit_bytes)
+    except OSError as error:
+        raise HostUnreachable(f"no answer: {error}", where=f"{host}:{port}") from error
+
+
+def listening(host: str, port: int) -> bool:
+    """True when the port is taken (something is bound to it)."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return True
+        return False

@@ -1,0 +1,179 @@
+"""Who has said yes, and whether that is enough: approvals against the authority of a level.
+
+An approval is signed over the run, the plan, the machine, the policy and an expiry, so that it is
+good for exactly one thing. Where no keys are declared it is recorded as unauthenticated, and no
+quorum above one can be reached with it.
+
+Hides: how people are counted.
+Never: reads a clock or a key file; both are given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from rollback.model.event import canonical
+from rollback.model.finding import Json
+from rollback.model.people import Authority, Member, People
+
+NAMESPACE = "rollback-approval-v1"
+VALID_FOR_S = 4 * 3600.0  # the longest urgency that the declared systems ask for (PM-18)
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """One person's yes, about one plan. `signature` is "" when unauthenticated."""
+
+    run: str
+    plan: str
+    host: str
+    policy: str
+    person: str
+    nonce: str
+    given: str
+    expires: str
+    answer: str = "yes"
+    note: str = ""
+    signature: str = ""
+
+    def signed_bytes(self) -> bytes:
+        """Exactly what the signature covers."""
+        body = {name: getattr(self, name) for name in self.__slots__ if name != "signature"}
+        return canonical(body)
+
+    def as_json(self) -> dict[str, Json]:
+        """For the journal and for files that travel."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+def read(data: Mapping[str, object]) -> Approval:
+    """The approval in journal data or a file. Raises: ValueError."""
+    names = Approval.__slots__
+    if set(data) != set(names) or not all(isinstance(value, str) for value in data.values()):
+        raise ValueError("not an approval: it has other fields")
+    return Approval(**{name: str(data[name]) for name in names})
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Whether the run may start: `missing` says what for, "" when nothing is missing."""
+
+    missing: str
+    used: tuple[Approval, ...] = ()
+    denied: str = ""
+
+    @property
+    def enough(self) -> bool:
+        """True when the run may start."""
+        return not self.missing and not self.denied
+
+
+def member(people: People, person: str) -> Member | None:
+    """The declared person of that id."""
+    return next((found for found in people.members if found.id == person), None)
+
+
+def invalid(
+    approval: Approval, *, people: People, plan: str, run: str, host: str, policy: str, now: datetime,
+    verified: bool,
+) -> str:  # fmt: skip
+    """Why this approval counts for nothing; "" when it counts.
+
+    `verified` is the answer of the signature check, False where there is no signature.
+    """
+    found = member(people, approval.person)
+    if found is None:
+        return f"{approval.person} is not one of the declared people"
+    wanted = {"run": run, "plan": plan, "host": host, "policy": policy}
+    for name, value in wanted.items():
+        if getattr(approval, name) != value:
+            return f"{approval.person}'s approval is for another {name}"
+    if not approval.given <= _iso(now):
+        return f"{approval.person}'s approval is dated in the future"
+    if approval.expires <= _iso(now):
+        return f"{approval.person}'s approval has expired"
+    if found.key and not verified:
+        return f"{approval.person}'s approval is not signed with the declared key"
+    if approval.signature and not verified:
+        return f"{approval.person}'s signature does not verify"
+    return ""
+
+
+def standing(
+    authority: Authority, people: People, approvals: Iterable[Approval], *, requester: str,
+    reachable: Iterable[str] = (),
+) -> Standing:  # fmt: skip
+    """Whether these valid approvals are enough.
+
+    `reachable` are the roles of an ordered authority that may answer by now; the first always may.
+    Shape: approvals: any order; a person counts once, for the first role that still needs one.
+    """
+    by_person: dict[str, Approval] = {}
+    for approval in approvals:
+        by_person[approval.person] = approval
+    for approval in by_person.values():
+        holder = member(people, approval.person)
+        if approval.answer != "yes" and holder and set(holder.roles) & set(authority.roles):
+            return Standing(
+                "", (), f"{approval.person} said no: {approval.note or 'no reason given'}"
+            )
+    counted: list[tuple[Approval, tuple[str, ...]]] = []
+    for person, approval in by_person.items():
+        holder = member(people, person)
+        if holder is None or approval.answer != "yes":
+            continue
+        if person == requester and not authority.alone:
+            continue
+        roles = tuple(role for role in holder.roles if role in authority.roles)
+        if roles:
+            counted.append((approval, roles))
+    return _count(authority, counted, tuple(reachable))
+
+
+def _count(
+    authority: Authority,
+    counted: list[tuple[Approval, tuple[str, ...]]],
+    reachable: tuple[str, ...],
+) -> Standing:
+    unsigned = [approval for approval, _ in counted if not approval.signature]
+    needed = len(authority.roles) if authority.quorum == "all" else authority.count
+    if needed > 1 and unsigned:
+        return Standing(f"{needed} approvals, and signed ones: declare keys for the people")
+    if authority.quorum == "all":
+        return _cover(authority.roles, counted)
+    allowed = set(authority.roles)
+    if authority.quorum == "ordered":
+        allowed = {authority.roles[0], *reachable}
+    fit = [approval for approval, roles in counted if set(roles) & allowed]
+    if len(fit) < authority.count:
+        who = " or ".join(role for role in authority.roles if role in allowed)
+        more = authority.count - len(fit)
+        return Standing(f"{more} more approval{'s' if more > 1 else ''} by {who}")
+    return Standing("", tuple(fit[: authority.count]))
+
+
+def _cover(roles: tuple[str, ...], counted: list[tuple[Approval, tuple[str, ...]]]) -> Standing:
+    """Each role by a person of its own: a small matching, tried role by role."""
+    taken: dict[str, int] = {}
+
+    def place(index: int, seen: set[str]) -> bool:
+        for role in counted[index][1]:
+            if role not in seen:
+                seen.add(role)
+                if role not in taken or place(taken[role], seen):
+                    taken[role] = index
+                    return True
+        return False
+
+    for index in range(len(counted)):
+        place(index, set())
+    open_roles = [role for role in roles if role not in taken]
+    if open_roles:
+        return Standing("approval by " + " and ".join(open_roles))
+    return Standing("", tuple(counted[taken[role]][0] for role in roles))
+
+
+def _iso(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

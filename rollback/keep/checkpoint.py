@@ -1,0 +1,425 @@
+"""Checkpoints of a system: made, listed, proved, compared, put back, deleted.
+
+A checkpoint exists when its commit record does, which is written after everything it names was
+synced, read back and hashed. Killed before that, a capture leaves packs that nothing names.
+
+Hides: the store, manifests, quarantine folders.
+Never: lists as a target what it cannot put back.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+from rollback.host import Host, Tree
+from rollback.host.clock import iso
+from rollback.keep import checkpoint_record
+from rollback.keep.changes import Change, Changes, told
+from rollback.keep.checkpoint_record import Checkpoint, Part
+from rollback.keep.checkpoint_verify import check_component, missing_objects
+from rollback.keep.content import Captured, Content, Restore, Site
+from rollback.keep.head import head
+from rollback.keep.manifest import Manifest, decode
+from rollback.keep.scope import OURS, Scope
+from rollback.keep.store import Store
+from rollback.keep.writer import Intent, Limits
+from rollback.model.component import Component
+from rollback.model.errors import Partial, PlanError, StoreError, UsageError
+from rollback.model.finding import Finding, Json, failed
+from rollback.model.registry import kinds, nearest
+from rollback.model.system import System
+
+PREFIX_MIN = 4
+
+
+class HasTree(Protocol):
+    """A state directory."""
+
+    tree: Tree
+
+
+class Checkpoints:
+    """The checkpoints of one system, in its state directory. Close it, or use it in `with`."""
+
+    def __init__(self, system: System, host: Host, state: HasTree | Tree) -> None:
+        self._system = system
+        self._host = host
+        self._state = state if isinstance(state, Tree) else state.tree
+        with told(self._state, b"store", kind=StoreError):
+            self.store = Store.open(self._state, host)
+        self._manifests: dict[str, Manifest] = {}
+
+    def __enter__(self) -> Checkpoints:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """What was opened is given back; the state directory stays the caller's."""
+        self.store.place.close()
+
+    # -- making ----------------------------------------------------------------------------
+
+    def create(
+        self, name: str | None = None, *, kind: str = "manual",
+        components: tuple[str, ...] | None = None, reason: str = "",
+        heads: Mapping[str, str] | None = None, allow_partial: bool = False,
+    ) -> Checkpoint:  # fmt: skip
+        """A checkpoint of these components (None: all) is listed, durable and proved.
+
+        Raises: Partial when something could not be read steadily: the record says what, and it is
+        no target; with `allow_partial` it is returned. UsageError when the name is taken.
+        Crash: nothing is listed; what was written is swept or shared by the next one.
+        """
+        chosen = self._chosen(components)
+        with told(self._state, b"store", kind=StoreError), self.store.lock():
+            self.store.refresh()
+            self._name_is_free(name)
+            self.store.place.sweep()
+            try:
+                made = self._capture(name or "", kind, chosen, reason, heads)
+                self.store.place.create(f"checkpoints/{made.id}.json", [made.body()])
+            finally:
+                self.store.drop()
+        if made.state == "partial" and not allow_partial:
+            raise Partial(
+                f"{len(made.missing)} paths could not be captured; the checkpoint is PARTIAL "
+                "and no target", paths=made.missing,
+                hint="quiet the writers or correct the permissions, then try again",
+            )  # fmt: skip
+        return made
+
+    def _chosen(self, components: tuple[str, ...] | None) -> tuple[str, ...]:
+        known = self._system.components
+        for name in components or ():
+            if name not in known:
+                raise UsageError(f"there is no component {name!r}", hint=nearest(name, list(known)))
+        names = components if components is not None else tuple(known)
+        return tuple(sorted(names, key=lambda each: (known[each].order, each)))
+
+    def _name_is_free(self, name: str | None) -> None:
+        if name is None:
+            return
+        if not name or len(name) > 200 or not name.isprintable() or name != name.strip():
+            raise UsageError("a checkpoint's name is a short printable text")
+        for identity, found in self._records():
+            if isinstance(found, Checkpoint) and found.name == name and found.state == "whole":
+                raise UsageError(f"the name {name!r} is already taken by {identity[:12]}",
+                                 hint="choose another name, or delete that checkpoint first")  # fmt: skip
+
+    def _capture(
+        self, name: str, kind: str, chosen: tuple[str, ...], reason: str,
+        heads: Mapping[str, str] | None,
+    ) -> Checkpoint:  # fmt: skip
+        parts: dict[str, Part] = {}
+        missing: list[str] = []
+        known = dict(heads or {})
+        with self._root() as root, self._scratch() as scratch:
+            for each in chosen:
+                component = self._system.components[each]
+                content = self._content(each)
+                if content is None:
+                    missing.append(f"{each}: .: its kind of content is not built yet")
+                    continue
+                captured = content.capture(self._site(each, root, scratch))
+                parts[each] = self._part(component, captured)
+                missing += captured.missing
+            repository = getattr(self._system, "repository", None)
+            if repository is not None and "repository" not in known:
+                found = head(root, os.fsencode(repository.path))
+                if found is not None:
+                    known["repository"] = found[1]
+        self.store.flush()
+        return Checkpoint(
+            id="", name=name, kind=kind, at=iso(self._host.clock.now()),
+            state="partial" if missing else "whole", parts=parts, missing=tuple(missing),
+            reason=reason, system=self._system.system.id, system_digest=self._system.digest,
+            host=os.uname().nodename, heads=known, nonce=self._host.token(),
+        ).sealed()  # fmt: skip
+
+    def _part(self, component: Component, captured: Captured) -> Part:
+        manifest = captured.manifest
+        digest = self.store.put(manifest.encode())
+        integrity = manifest.meta.get("integrity", "ok")
+        damage = str(manifest.meta.get("raw") or ("" if integrity == "ok" else integrity))
+        return Part(digest, manifest.content, component.path, len(manifest.entries),
+                    manifest.size_bytes, damage)  # fmt: skip
+
+    # -- looking ---------------------------------------------------------------------------
+
+    def list(self) -> tuple[Checkpoint, ...]:
+        """Every checkpoint, newest first; `target` and `problems` say which can be put back.
+
+        A record that is damaged is listed as such under its id.
+        """
+        with told(self._state, b"store", kind=StoreError):
+            self.store.refresh()
+            found = [self._judged(identity, record) for identity, record in self._records()]
+        return tuple(sorted(found, key=lambda one: (one.at, one.id), reverse=True))
+
+    def _records(self) -> Iterator[tuple[str, Checkpoint | StoreError]]:
+        for name in self.store.place.names("checkpoints"):
+            identity, dot, ending = name.partition(".")
+            if (dot, ending) != (".", "json"):
+                continue
+            path = f"checkpoints/{name}"
+            try:
+                data = self.store.place.read(path, 0, self.store.place.size(path))
+                yield identity, checkpoint_record.read(identity, data)
+            except StoreError as error:
+                yield identity, error
+            except OSError as error:
+                yield (
+                    identity,
+                    StoreError(f"the record cannot be read: {error.strerror}", where=path),
+                )
+
+    def _judged(self, identity: str, record: Checkpoint | StoreError) -> Checkpoint:
+        if isinstance(record, StoreError):
+            return Checkpoint(identity, "", "", "", "damaged", problems=(str(record),))
+        problems: list[str] = []
+        if record.system != self._system.system.id:
+            problems.append(f"it was made of another system: {record.system}")
+        for name, part in record.parts.items():
+            try:
+                lacking = missing_objects(self.store, self._load(part.manifest, name))
+            except StoreError as error:
+                problems.append(f"{name}: {error}")
+                continue
+            if lacking:
+                problems.append(f"{name}: {len(lacking)} objects are missing: {lacking[0]} …")
+        return replace(record, problems=tuple(problems))
+
+    def get(self, wanted: str) -> Checkpoint:
+        """The checkpoint with this id, unique beginning of an id, or name. Raises: PlanError."""
+        listed = self.list()
+        named = [one for one in listed if one.name == wanted and wanted]
+        found = (
+            [one for one in named if one.state == "whole"]
+            or named
+            or [one for one in listed if one.id == wanted]
+        )
+        if not found and len(wanted) >= PREFIX_MIN:
+            found = [one for one in listed if one.id.startswith(wanted)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise PlanError(f"{wanted!r} is the beginning of {len(found)} checkpoints",
+                            hint="type more of the id")  # fmt: skip
+        names = [one.name or one.id[:12] for one in listed]
+        raise PlanError(f"there is no checkpoint {wanted!r}", hint=nearest(wanted, names))
+
+    def last_good(self, accept: Callable[[Checkpoint], bool] | None = None) -> Checkpoint | None:
+        """The newest target that is no safety copy of a broken present and that `accept` takes."""
+        for one in self.list():
+            if one.target and one.kind != "safety" and not one.damage and (
+                accept is None or accept(one)
+            ):  # fmt: skip
+                return one
+        return None
+
+    def manifest(self, wanted: str, component: str) -> Manifest:
+        """What a component looked like. Raises: PlanError, ObjectMissing, ObjectCorrupt."""
+        return self._load(self._part_of(self.get(wanted), component).manifest, component)
+
+    def _load(self, digest: str, component: str) -> Manifest:
+        if digest not in self._manifests:
+            self._manifests[digest] = decode(self.store.get(digest))
+        found = self._manifests[digest]
+        if found.component != component:
+            raise StoreError(f"the manifest is of component {found.component}, not {component}")
+        return found
+
+    def _part_of(self, checkpoint: Checkpoint, component: str) -> Part:
+        if component not in checkpoint.parts:
+            raise PlanError(f"checkpoint {checkpoint.id[:12]} does not hold component {component!r}",
+                            hint=nearest(component, list(checkpoint.parts)))  # fmt: skip
+        return checkpoint.parts[component]
+
+    def held(self) -> dict[str, dict[str, Json]]:
+        """How each append-only component began when it was last captured."""
+        found: dict[str, dict[str, Json]] = {}
+        for one in self.list():
+            for name, part in one.parts.items():
+                if name not in found and part.content == "append-only":
+                    with suppress(StoreError):
+                        held = self._load(part.manifest, name).meta.get("held")
+                        if isinstance(held, dict):
+                            found[name] = held
+        return found
+
+    def verify(self, wanted: str, *, deep: bool = False) -> tuple[Finding, ...]:
+        """One finding per component, after every object it needs was read and hashed.
+
+        `deep` also hashes every file as a whole, and the packs it lies in.
+        """
+        checkpoint = self.get(wanted)
+        if checkpoint.state == "damaged":
+            return (failed(checkpoint.problems[0], checkpoint=checkpoint.id),)
+        with told(self._state, b"store", kind=StoreError), self.store.lock(shared=True):
+            self.store.refresh()
+            self._manifests.clear()
+            return tuple(check_component(self.store, name, part.manifest, deep=deep)
+                         for name, part in sorted(checkpoint.parts.items()))  # fmt: skip
+
+    def diff(self, wanted: str, component: str | None = None) -> tuple[Change, ...]:
+        """What putting the checkpoint back would change now, sorted by path."""
+        checkpoint = self.get(wanted)
+        names = (component,) if component is not None else tuple(checkpoint.parts)
+        found = [change for name in names for change in self.restore(
+            checkpoint.id, name, step="diff", dry_run=True, allow_partial=True)]  # fmt: skip
+        return tuple(sorted(found, key=lambda change: change.path))
+
+    # -- putting back ----------------------------------------------------------------------
+
+    def restore(
+        self, wanted: str, component: str, *, step: str, dry_run: bool = False,
+        limits: Limits | None = None, allow_partial: bool = False,
+    ) -> Changes:  # fmt: skip
+        """The component is what the checkpoint holds; what was changed. Dry: what would be.
+
+        `step` names the intent and the quarantine. Again after a crash: the same call converges.
+        Raises: Partial, PlanError, ObjectMissing, ObjectCorrupt, Refused, Confined before the
+        first change; HostError.
+        """
+        checkpoint = self.get(wanted)
+        part = self._part_of(checkpoint, component)
+        lacking = tuple(line for line in checkpoint.missing if line.startswith(f"{component}: "))
+        if lacking and not allow_partial:
+            raise Partial(f"checkpoint {checkpoint.id[:12]} is PARTIAL: {lacking[0]}",
+                          paths=lacking, hint="choose another checkpoint")  # fmt: skip
+        if checkpoint.system != self._system.system.id:
+            raise PlanError(f"checkpoint {checkpoint.id[:12]} is of another system")
+        content = self._content(component)
+        if content is None or part.content != content.kind:
+            raise PlanError(f"component {component} was captured as {part.content} and cannot be "
+                            "put back as what it is declared now")  # fmt: skip
+        if part.path != self._system.components[component].path:
+            raise PlanError(f"component {component} was captured at {part.path}")
+        with (
+            told(self._state, b"store", kind=StoreError), self.store.lock(shared=True),
+            self._root() as root, self._scratch() as scratch,
+        ):  # fmt: skip
+            manifest = self._load(part.manifest, component)
+            site = self._site(component, root, scratch)
+            if dry_run:
+                return content.compare(site, manifest)
+            with self._folder(b"intents") as intents:
+                how = Restore(lambda: self._quarantine(root, site.at, step),
+                              Intent(intents, step), limits or Limits())  # fmt: skip
+                return content.restore(site, manifest, how)
+
+    @contextmanager
+    def _quarantine(self, root: Tree, at: bytes, step: str) -> Iterator[Tree]:
+        """A folder for what this step replaces, on the file system of the component.
+
+        It goes again when nothing was put into it.
+        """
+        with self._quarantine_parent(root, at) as (parent, name):
+            name += os.fsencode(step)
+            parent.make_folder(name)
+            with parent.sub(name) as folder:
+                yield folder
+                empty = not folder.names()
+            if empty:
+                parent.remove_folder(name)
+
+    @contextmanager
+    def _quarantine_parent(self, root: Tree, at: bytes) -> Iterator[tuple[Tree, bytes]]:
+        with self._folder(b"quarantine") as folder:
+            if folder.mount() == root.mount():
+                yield folder, b""
+                return
+        prefix = OURS + b"quarantine-"
+        if at == b".":
+            with self._host.tree(os.path.dirname(root.path)) as above:
+                yield above, prefix
+            return
+        beside = os.path.dirname(at) or b"."
+        root.make_folder(beside, mode=0o755, parents=True)
+        with root.sub(beside) as above:
+            yield above, prefix
+
+    # -- deleting --------------------------------------------------------------------------
+
+    def delete(self, wanted: str) -> None:
+        """The checkpoint is gone, and with it the packs that no other one needs.
+
+        While any record or manifest cannot be read, no pack is removed.
+        """
+        with told(self._state, b"store", kind=StoreError), self.store.lock():
+            checkpoint = self.get(wanted)
+            self.store.place.remove(f"checkpoints/{checkpoint.id}.json")
+            needed: set[str] = set()
+            try:
+                for _, record in self._records():
+                    if isinstance(record, StoreError):
+                        return
+                    for name, part in record.parts.items():
+                        needed |= {part.manifest, *self._load(part.manifest, name).objects()}
+            except StoreError:
+                return
+            used = {pack for identity in needed for pack in self.store.packs_of(identity)}
+            for pack in self.store.packs():
+                if pack not in used:
+                    self.store.remove_pack(pack)
+
+    # -- inside ----------------------------------------------------------------------------
+
+    def _content(self, component: str) -> Content | None:
+        declared = self._system.components[component].content
+        cls = kinds("content").get(declared) if isinstance(declared, str) else None
+        made = cls() if cls is not None else None
+        return made if isinstance(made, Content) else None
+
+    def _root(self) -> Tree:
+        return self._host.tree(os.fsencode(self._system.root_path.resolve()))
+
+    def _folder(self, name: bytes) -> Tree:
+        if self._state.stat(name) is None:
+            self._state.make_folder(name)
+            self._state.sync_folder()
+        return self._state.sub(name)
+
+    @contextmanager
+    def _scratch(self) -> Iterator[Tree]:
+        with self._folder(b"scratch") as folder:
+            yield folder
+
+    def _site(self, name: str, root: Tree, scratch: Tree) -> Site:
+        component = self._system.components[name]
+        at = os.fsencode(component.path)
+        scope = Scope(
+            exclude=tuple(component.exclude), only=tuple(getattr(component, "paths", ())),
+            reserved=frozenset(_reserved(self._system, self._state, root, at)),
+        )  # fmt: skip
+        return Site(name, str(component.content), at, self._host, root, self.store, scratch, scope,
+                    component.volatile)  # fmt: skip
+
+
+def _reserved(system: System, state: Tree, root: Tree, at: bytes) -> Iterator[bytes]:
+    """The tool's own files, relative to the component at `at`, where they lie in it."""
+    declaration = getattr(system, "declaration", None)
+    declared = getattr(system, "state", None)
+    found = [Path(os.fsdecode(state.path))]
+    if isinstance(declaration, Path) and declaration.name:
+        found.append(declaration)
+        for name in (getattr(declared, "fallback", None), getattr(declared, "anchor", None)):
+            if name:
+                found.append(declaration.parent / name)
+    base = os.fsdecode(root.path)
+    for path in found:
+        place = path.parent.resolve() / path.name
+        if not place.is_relative_to(base):
+            continue
+        relative = os.fsencode(place.relative_to(base))
+        if at == b".":
+            yield relative
+        elif relative.startswith(at + b"/"):
+            yield relative[len(at) + 1 :]

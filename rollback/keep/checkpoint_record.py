@@ -1,0 +1,116 @@
+"""The commit record of a checkpoint: written last, it is what makes a checkpoint exist.
+
+Its file is named by the SHA-256 of its bytes, so `sha256sum` can check it.
+
+Hides: the encoding; see docs/formats-checkpoint.md.
+Never: believes a record whose bytes do not match its name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from rollback.model.errors import ObjectCorrupt
+from rollback.model.event import canonical
+
+FORMAT = 1
+Condition = Literal["whole", "partial", "damaged"]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One component in a checkpoint; `manifest` is the id of the object that describes it."""
+
+    manifest: str
+    content: str
+    path: str
+    entries: int
+    size_bytes: int
+    damage: str = ""  # what was wrong with the component itself when it was captured
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What was captured, when, and why. `id` is the digest of the record's bytes.
+
+    Shape: `at` UTC ISO 8601; `missing` one line per path, `component: path: why`; `heads` are
+    commits by name; `problems` is why it cannot be restored now (not part of the record).
+    """
+
+    id: str
+    name: str
+    kind: str
+    at: str
+    state: Condition
+    parts: Mapping[str, Part] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
+    reason: str = ""
+    system: str = ""
+    system_digest: str = ""
+    host: str = ""
+    heads: Mapping[str, str] = field(default_factory=dict)
+    nonce: str = ""
+    problems: tuple[str, ...] = ()
+
+    @property
+    def components(self) -> dict[str, str]:
+        """The manifest digest of each component."""
+        return {name: part.manifest for name, part in self.parts.items()}
+
+    @property
+    def size_bytes(self) -> int:
+        """The bytes of all files captured, before compression and sharing."""
+        return sum(part.size_bytes for part in self.parts.values())
+
+    @property
+    def target(self) -> bool:
+        """True when it may be restored: whole, and everything it needs is in the store."""
+        return self.state == "whole" and not self.problems
+
+    @property
+    def damage(self) -> tuple[str, ...]:
+        """What was wrong with components when they were captured."""
+        return tuple(f"{name}: {part.damage}" for name, part in self.parts.items() if part.damage)
+
+    def body(self) -> bytes:
+        """The bytes of the record."""
+        parts = {
+            name: {
+                "manifest": part.manifest, "content": part.content, "path": part.path,
+                "entries": part.entries, "size_bytes": part.size_bytes, "damage": part.damage,
+            }
+            for name, part in self.parts.items()
+        }  # fmt: skip
+        return canonical({
+            "format": FORMAT, "name": self.name, "kind": self.kind, "at": self.at,
+            "state": self.state, "components": parts, "missing": list(self.missing),
+            "reason": self.reason, "system": self.system, "system_digest": self.system_digest,
+            "host": self.host, "heads": dict(self.heads), "nonce": self.nonce,
+        })  # fmt: skip
+
+    def sealed(self) -> Checkpoint:
+        """This checkpoint with the id of its record."""
+        return replace(self, id=hashlib.sha256(self.body()).hexdigest())
+
+
+def read(identity: str, data: bytes) -> Checkpoint:
+    """The checkpoint whose record `data` is. Raises: ObjectCorrupt."""
+    where = f"checkpoints/{identity}.json"
+    if hashlib.sha256(data).hexdigest() != identity:
+        raise ObjectCorrupt("the record does not match its id", where=where)
+    try:
+        value: dict[str, Any] = json.loads(data)
+        if value.pop("format") != FORMAT:
+            raise ValueError("a format that this version does not know")
+        parts = {name: Part(**part) for name, part in value.pop("components").items()}
+        missing = tuple(value.pop("missing"))
+        found = Checkpoint(id=identity, parts=parts, missing=missing, **value)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ObjectCorrupt(f"the record cannot be read: {error}", where=where) from error
+    if found.body() != data or found.state not in ("whole", "partial"):
+        raise ObjectCorrupt("the record is not spelled as this version spells it", where=where)
+    return found

@@ -1,0 +1,1 @@
+"""The kinds of content that a component can have; one file each."""

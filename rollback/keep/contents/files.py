@@ -1,0 +1,35 @@
+"""A folder of files, or one file: names, bytes, modes, owners, times, links, hard links.
+
+Hides: nothing beyond what capture and the writer hide.
+Never: captures extended attributes; their names are kept, so that nobody believes they were.
+"""
+
+from __future__ import annotations
+
+from rollback.keep.capture import capture_tree
+from rollback.keep.changes import Changes, changes
+from rollback.keep.content import Captured, Content, Restore, Site
+from rollback.keep.manifest import Manifest
+from rollback.keep.writer import put_back
+from rollback.model.registry import register
+
+
+@register("content", "files")
+class Files(Content):
+    """`content: files`."""
+
+    def capture(self, site: Site) -> Captured:
+        """The folder or file is put into the store."""
+        return capture_tree(site)
+
+    def restore(self, site: Site, manifest: Manifest, how: Restore) -> Changes:
+        """The folder or file is what was captured; extra files are in quarantine."""
+        with how.quarantine() as quarantine:
+            return put_back(
+                site.source(manifest), site.root, at=site.at, quarantine=quarantine,
+                intent=how.intent, scope=site.scope, limits=how.limits,
+            )  # fmt: skip
+
+    def compare(self, site: Site, manifest: Manifest) -> Changes:
+        """What `restore` would change now."""
+        return changes(site.source(manifest), site.root, at=site.at, scope=site.scope)

@@ -1,0 +1,54 @@
+"""Files under version control: the files as they stand, without `.git`, and which commit was out.
+
+Going back to a commit is the work of the git step; this puts back what stood in the folder.
+
+Hides: that `.git` is reserved.
+Never: writes anything below `.git`; runs git.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from rollback.keep.capture import capture_tree
+from rollback.keep.changes import Changes, changes
+from rollback.keep.content import Captured, Content, Restore, Site
+from rollback.keep.head import head
+from rollback.keep.manifest import Manifest
+from rollback.keep.writer import put_back
+from rollback.model.finding import Json
+from rollback.model.registry import register
+
+_GIT = frozenset({b".git"})
+
+
+@register("content", "git")
+class GitFiles(Content):
+    """`content: git`."""
+
+    def capture(self, site: Site) -> Captured:
+        """The files are put into the store; `meta` says which commit the repository was at."""
+        meta: dict[str, Json] = {}
+        found = head(site.root, site.at)
+        if found is not None:
+            meta["head"] = {"branch": found[0], "commit": found[1]}
+        return capture_tree(_outside_git(site), meta=meta)
+
+    def restore(self, site: Site, manifest: Manifest, how: Restore) -> Changes:
+        """The files are what was captured; `.git` is as it was."""
+        ours = _outside_git(site)
+        with how.quarantine() as quarantine:
+            return put_back(
+                ours.source(manifest), ours.root, at=ours.at, quarantine=quarantine,
+                intent=how.intent, scope=ours.scope, limits=how.limits,
+            )  # fmt: skip
+
+    def compare(self, site: Site, manifest: Manifest) -> Changes:
+        """What `restore` would change now."""
+        ours = _outside_git(site)
+        return changes(ours.source(manifest), ours.root, at=ours.at, scope=ours.scope)
+
+
+def _outside_git(site: Site) -> Site:
+    scope = dataclasses.replace(site.scope, reserved_names=site.scope.reserved_names | _GIT)
+    return dataclasses.replace(site, scope=scope)

@@ -1,0 +1,168 @@
+"""One SQLite database: copied while it is in use, restored to a side file, checked, swapped in.
+
+What SQLite leaves beside a database (`-journal`, `-wal`, `-shm`) belongs to the old one and goes to
+quarantine first. A database too damaged to be copied is captured byte by byte, and says so.
+
+Hides: the copy, and how two databases are told apart.
+Never: opens the live database for writing.
+"""
+
+from __future__ import annotations
+
+import os
+import stat as stat_
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rollback.host import Tree, database
+from rollback.host.below import show
+from rollback.keep.capture import dressed, read_steadily
+from rollback.keep.changes import Changes, changes, tree_hash
+from rollback.keep.content import Captured, Content, Restore, Site
+from rollback.keep.manifest import Entry, Manifest
+from rollback.keep.store import PAGE_BLOCK_BYTES
+from rollback.keep.writer import put_back
+from rollback.model.errors import Confined, HostError, ObjectCorrupt
+from rollback.model.finding import Json
+from rollback.model.registry import register
+
+_BESIDE = (b"-journal", b"-wal", b"-shm")
+_COPY = b"sqlite-copy.db"
+
+
+@register("content", "sqlite")
+class Sqlite(Content):
+    """`content: sqlite`."""
+
+    def capture(self, site: Site) -> Captured:
+        """One consistent moment of the database is put into the store, with its row counts."""
+        found = site.root.stat(site.at)
+        if found is None:
+            return Captured(Manifest(site.component, site.content, (), {"absent": True}))
+        if not stat_.S_ISREG(found.st_mode):
+            raise Confined("a database is one regular file", where=site.root.place(site.at))
+        meta: dict[str, Json] = {}
+        missing: tuple[str, ...] = ()
+        try:
+            with _copied(site) as (path, integrity, tables):
+                with site.scratch.reading(path) as file:
+                    stored = site.store.put_stream(
+                        file.chunks(file.stat().st_size), block_bytes=PAGE_BLOCK_BYTES
+                    )
+                meta["integrity"] = integrity
+                meta["tables"] = dict(tables)
+        except HostError as error:
+            meta = {"raw": error.message}
+            read = read_steadily(site, site.at, block_bytes=PAGE_BLOCK_BYTES)
+            if read is None:
+                return Captured(Manifest(site.component, site.content, (), meta), (
+                    f"{site.component}: {show(site.at)}: {error.message}; it changed while its "
+                    "bytes were read",))  # fmt: skip
+            stored = read[0]
+            beside = [show(path) for path in _beside(site)]
+            if beside:
+                missing = tuple(f"{site.component}: {path}: not captured with a database that "
+                                "cannot be copied" for path in beside)  # fmt: skip
+        entry = Entry(b".", "file", size=stored.size, sha256=stored.sha256, objects=stored.objects)
+        return Captured(
+            Manifest(site.component, site.content, (dressed(entry, found),), meta), missing
+        )
+
+    def restore(self, site: Site, manifest: Manifest, how: Restore) -> Changes:
+        """The database is what was captured, proved before it was swapped in."""
+        found, first_out = self._compared(site, manifest)
+        if not found:
+            how.intent.end()
+            return found
+
+        def proof(entry: Entry, staged: str) -> None:
+            _prove(staged, manifest)
+
+        with how.quarantine() as quarantine:
+            put_back(
+                site.source(manifest), site.root, at=site.at, quarantine=quarantine,
+                intent=how.intent, scope=site.scope, limits=how.limits, proof=proof,
+                first_out=first_out,
+            )  # fmt: skip
+        return found
+
+    def compare(self, site: Site, manifest: Manifest) -> Changes:
+        """What `restore` would change now, with the rows that each table would gain or lose."""
+        return self._compared(site, manifest)[0]
+
+    def _compared(self, site: Site, manifest: Manifest) -> tuple[Changes, tuple[bytes, ...]]:
+        """The changes, and what lies beside the database and would leave with it.
+
+        The bytes of a live database differ from its copy though it holds the same: what counts is
+        a copy of it made now.
+        """
+        first_out = _beside(site)
+        source = site.source(manifest)
+        plain = changes(source, site.root, at=site.at, scope=site.scope, first_out=first_out)
+        if not plain or not manifest.entries or "raw" in manifest.meta:
+            return plain, first_out
+        entry = manifest.entries[0]
+        try:
+            with _copied(site) as (path, _, tables):
+                if tree_hash(site.scratch, path) == entry.sha256 and _same_dress(site, entry):
+                    return Changes(site.at, unchanged=1), ()
+                notes = _rows(tables, manifest)
+        except HostError as error:
+            notes = (f"the live database cannot be read: {error.message}",)
+        return Changes(plain.at, plain.changes, (*plain.notes, *notes), plain.need_bytes), first_out
+
+
+def _beside(site: Site) -> tuple[bytes, ...]:
+    return tuple(site.at + end for end in _BESIDE if site.root.stat(site.at + end) is not None)
+
+
+@contextmanager
+def _copied(site: Site) -> Iterator[tuple[bytes, str, dict[str, int]]]:
+    """A copy of the live database: its name in `scratch`, and what SQLite says about it."""
+    found = site.root.stat(site.at)
+    if found is None or not stat_.S_ISREG(found.st_mode):
+        raise HostError("there is no database", where=site.root.place(site.at))
+    scratch = site.scratch
+    _sweep(scratch)
+    path = os.fsdecode(os.path.join(scratch.path, _COPY))
+    live = os.fsdecode(os.path.join(site.root.path, site.at))
+    try:
+        database.copy(live, path, tap=site.host.tap)
+        integrity = database.integrity(path)
+        yield _COPY, integrity, database.tables(path) if integrity == "ok" else {}
+    finally:
+        _sweep(scratch)
+
+
+def _same_dress(site: Site, entry: Entry) -> bool:
+    found = site.root.stat(site.at)
+    return found is not None and (stat_.S_IMODE(found.st_mode), found.st_uid, found.st_gid) == (
+        entry.mode, entry.uid, entry.gid)  # fmt: skip
+
+
+def _sweep(scratch: Tree) -> None:
+    for name in scratch.names():
+        if name.startswith(_COPY):
+            scratch.unlink(name)
+
+
+def _prove(staged: str, manifest: Manifest) -> None:
+    """The staged database is sound and holds the rows that were counted."""
+    if manifest.meta.get("integrity") != "ok":
+        return  # it was damaged when it was captured, and goes back as it was
+    verdict = database.integrity(staged)
+    if verdict != "ok":
+        raise ObjectCorrupt(f"the stored database is damaged: {verdict}", where=manifest.component)
+    tables = database.tables(staged)
+    if tables != manifest.meta.get("tables"):
+        raise ObjectCorrupt("the stored database holds other rows than were counted",
+                            where=manifest.component)  # fmt: skip
+
+
+def _rows(tables: dict[str, int], manifest: Manifest) -> tuple[str, ...]:
+    held = manifest.meta.get("tables")
+    if not isinstance(held, dict):
+        return ()
+    names = sorted({*tables, *held})
+    return tuple(f"table {name}: {tables.get(name, 'none')} rows now, {held.get(name, 'none')} then"
+                 for name in names if tables.get(name) != held.get(name))  # fmt: skip

@@ -1,0 +1,119 @@
+"""One pack file: many objects in one immutable file that explains itself.
+
+    header   magic
+    records  id, length, stored length, codec, then the stored bytes; one after the other
+    index    for each record: id, offset of its bytes, length, stored length, codec
+    tail     offset of the index, number of records, SHA-256 of index and numbers, magic
+
+Hides: the byte layout; see docs/formats-checkpoint.md.
+Never: trusts a number it read before it checked it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import zstandard
+
+from rollback.model.errors import ObjectCorrupt
+
+HEADER = b"RBPACK1\n"
+END = b"RBPKEND\n"
+RAW, ZSTD = 0, 1
+RECORD = struct.Struct("<32sQQB7x")
+INDEX = struct.Struct("<32sQQQB7x")
+TAIL = struct.Struct("<QQ32s8s")
+OBJECT_BYTES_MAX = 2**30
+LEVEL = 1
+GAIN_MIN = 0.97
+
+Read = Callable[[int, int], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where an object lies: in `pack` at `offset`, `stored` bytes that become `length`."""
+
+    pack: str
+    offset: int
+    length: int
+    stored: int
+    codec: int
+
+
+def squeezed(data: bytes) -> tuple[int, bytes]:
+    """The codec and the bytes to store: raw where compressing gains next to nothing."""
+    smaller = zstandard.ZstdCompressor(level=LEVEL).compress(data)
+    return (ZSTD, smaller) if len(smaller) < len(data) * GAIN_MIN else (RAW, data)
+
+
+def opened(stored: bytes, location: Location, identity: str) -> bytes:
+    """The object's bytes, proved by hash. Raises: ObjectCorrupt naming object and pack."""
+    data = stored
+    try:
+        if location.codec == ZSTD:
+            data = zstandard.ZstdDecompressor().decompress(
+                stored, max_output_size=max(1, location.length)
+            )
+    except zstandard.ZstdError as error:
+        raise _corrupt(identity, location, f"it cannot be decompressed: {error}") from error
+    if len(stored) != location.stored or len(data) != location.length:
+        raise _corrupt(identity, location, "it has another length")
+    if hashlib.sha256(data).hexdigest() != identity:
+        raise _corrupt(identity, location, "its bytes have changed")
+    return data
+
+
+def _corrupt(identity: str, location: Location, why: str) -> ObjectCorrupt:
+    return ObjectCorrupt(
+        f"object {identity} is damaged: {why}", where=f"packs/{location.pack}.pack",
+        hint="restore from a copy of the store, or choose another checkpoint",
+    )  # fmt: skip
+
+
+def build(objects: list[tuple[str, int, int, bytes]]) -> tuple[str, list[bytes], list[Location]]:
+    """The name, the chunks and the locations of a pack of (id, length, codec, stored) objects."""
+    chunks: list[bytes] = [HEADER]
+    index: list[bytes] = []
+    locations: list[Location] = []
+    offset = len(HEADER)
+    for identity, length, codec, stored in objects:
+        raw = bytes.fromhex(identity)
+        chunks += [RECORD.pack(raw, length, len(stored), codec), stored]
+        offset += RECORD.size
+        index.append(INDEX.pack(raw, offset, length, len(stored), codec))
+        locations.append(Location("", offset, length, len(stored), codec))
+        offset += len(stored)
+    listed = b"".join(index)
+    numbers = struct.pack("<QQ", offset, len(objects))
+    chunks += [listed, numbers + hashlib.sha256(listed + numbers).digest() + END]
+    whole = hashlib.sha256()
+    for chunk in chunks:
+        whole.update(chunk)
+    name = whole.hexdigest()
+    placed = [Location(name, one.offset, one.length, one.stored, one.codec) for one in locations]
+    return name, chunks, placed
+
+
+def read_index(name: str, size: int, read: Read) -> Iterator[tuple[str, Location]]:
+    """Every object of a pack by its footer. Raises: ObjectCorrupt when the pack is not whole."""
+    where = f"packs/{name}.pack"
+    if size < len(HEADER) + TAIL.size or read(0, len(HEADER)) != HEADER:
+        raise ObjectCorrupt("not a pack, or cut short", where=where)
+    tail = read(size - TAIL.size, TAIL.size)
+    if len(tail) != TAIL.size:
+        raise ObjectCorrupt("the pack cannot be read to its end", where=where)
+    start, count, checksum, end = TAIL.unpack(tail)
+    listed_size = count * INDEX.size
+    if end != END or start + listed_size + TAIL.size != size:
+        raise ObjectCorrupt("the end of the pack is damaged or cut off", where=where)
+    listed = read(start, listed_size)
+    if hashlib.sha256(listed + tail[:16]).digest() != checksum:
+        raise ObjectCorrupt("the index of the pack is damaged", where=where)
+    for raw, offset, length, stored, codec in INDEX.iter_unpack(listed):
+        if codec not in (RAW, ZSTD) or length > OBJECT_BYTES_MAX or offset + stored > start:
+            raise ObjectCorrupt("the index of the pack is not possible", where=where)
+        yield raw.hex(), Location(name, offset, length, stored, codec)

@@ -1,0 +1,66 @@
+"""Where a store keeps its files: a folder here, and later a bucket elsewhere.
+
+Hides: nothing; the contract every store kind keeps.
+Never: knows what is in a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from rollback.host import Host
+from rollback.model.registry import Kind
+
+
+class Place(Protocol):
+    """Named files that appear whole or not at all. Names are `folder/name`, plain ASCII.
+
+    Every method raises OSError or HostError when the place does not do it.
+    """
+
+    def names(self, folder: str) -> list[str]:
+        """The names of the finished files in a folder, sorted; empty when there is no such one."""
+        ...
+
+    def size(self, name: str) -> int:
+        """Bytes. Raises: FileNotFoundError."""
+        ...
+
+    def read(self, name: str, offset: int, size_bytes: int) -> bytes:
+        """At most that many bytes from there on. Raises: FileNotFoundError."""
+        ...
+
+    def create(self, name: str, chunks: Iterable[bytes]) -> None:
+        """The file is there, whole and durable. The same name with the same bytes may come again."""
+        ...
+
+    def remove(self, name: str) -> None:
+        """The file is gone, durably; one that was gone already is no error."""
+        ...
+
+    def sweep(self) -> None:
+        """What dead writers left half-written is gone. Only under the exclusive lock."""
+        ...
+
+    def forget(self, name: str) -> None:
+        """The next read comes from the medium, not from a cache, as far as that can be had."""
+        ...
+
+    def lock(self, *, shared: bool = False) -> AbstractContextManager[None]:
+        """One writer, or many readers. Raises: RunLocked."""
+        ...
+
+
+    def close(self) -> None:
+        """What was opened is given back."""
+        ...
+
+
+class StoreKind(Kind):
+    """A place for checkpoints. Subclasses are kinds of the family `store`."""
+
+    def place(self, host: Host, *, base: str) -> Place:
+        """The place, ready; relative addresses start at the folder `base`."""
+        raise NotImplementedError

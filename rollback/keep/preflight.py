@@ -1,0 +1,113 @@
+"""Everything that can be known to go wrong with a restore before its first write.
+
+Hides: how space, flags, owners and mounts are asked for.
+Never: changes anything.
+"""
+
+from __future__ import annotations
+
+import os
+import stat as stat_
+from dataclasses import dataclass
+
+from rollback.host import Tree
+from rollback.host.below import show
+from rollback.keep.changes import Plan
+from rollback.keep.store import BLOCK_BYTES
+from rollback.model.errors import Refused
+
+NAMED_MAX = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a restore needs before it begins: space times `factor`, and `reserve_bytes` left over.
+
+    `setuid` allows files that run as their owner to be put back.
+    """
+
+    factor: float = 1.1
+    reserve_bytes: int = 0
+    setuid: bool = False
+
+
+def preflight(plan: Plan, tree: Tree, quarantine: Tree, limits: Limits) -> None:
+    """Nothing known stands against the restore. Raises: Refused with the guardrail's name."""
+    _same_mount(tree, quarantine)
+    _space(plan, quarantine, limits)
+    if not limits.setuid:
+        _no_setuid(plan)
+    _owners(plan)
+    _not_fixed(plan, tree)
+
+
+def _same_mount(tree: Tree, quarantine: Tree) -> None:
+    if tree.mount() != quarantine.mount():
+        raise Refused(
+            "mount", "the quarantine lies on another file system than the component",
+            where=show(quarantine.path), hint="nothing could be renamed from one to the other",
+        )  # fmt: skip
+
+
+def _space(plan: Plan, quarantine: Tree, limits: Limits) -> None:
+    need = 0
+    for path in plan.write:
+        entry = plan.wanted[path]
+        if entry.kind == "file":
+            full = entry.size + 4096
+            need += min(full, len(set(entry.objects)) * BLOCK_BYTES) if entry.sparse else full
+    wanted = int(need * limits.factor) + limits.reserve_bytes
+    free_bytes, free_inodes = quarantine.free()
+    if wanted > free_bytes:
+        raise Refused(
+            "disk", f"{wanted} bytes are needed and {free_bytes} are free",
+            where=show(quarantine.path), hint="make room, then try again",
+        )  # fmt: skip
+    if len(plan.write) + len(plan.make) + 8 > free_inodes:
+        raise Refused("disk", f"only {free_inodes} inodes are free", where=show(quarantine.path))
+
+
+def _no_setuid(plan: Plan) -> None:
+    found = []
+    for path in (*plan.write, *plan.dress, *plan.make):
+        entry = plan.wanted[path]
+        risky = 0o4000 if entry.kind == "folder" else 0o6000
+        if entry.mode is not None and entry.mode & risky and entry.kind != "symlink":
+            found.append(path)
+    _refuse("setuid", "files that run as their owner are not put back", plan, found,
+            "allow it where the component is declared")  # fmt: skip
+
+
+def _owners(plan: Plan) -> None:
+    uid = os.geteuid()
+    if uid == 0:
+        return
+    groups = {os.getegid(), *os.getgroups()}
+    found = []
+    for path in (*plan.write, *plan.dress, *plan.make):
+        owner = plan.wanted[path].owner
+        if owner is not None and (owner[0] != uid or owner[1] not in groups):
+            found.append(path)
+    _refuse("owner", "they belong to others and only root can give them away", plan, found,
+            "run the restore as root")  # fmt: skip
+
+
+def _not_fixed(plan: Plan, tree: Tree) -> None:
+    asked = {*plan.write, *plan.dress, *plan.away, *plan.make}
+    asked |= {os.path.dirname(path) or b"." for path in asked if path != b"."}
+    found = []
+    for path in sorted(asked):
+        live = plan.live.get(path)
+        if live is None or not (stat_.S_ISREG(live.st_mode) or stat_.S_ISDIR(live.st_mode)):
+            continue
+        if tree.fixed(plan.full(path)):
+            found.append(path)
+    _refuse("immutable", "they are marked immutable or append-only", plan, found,
+            "look with: lsattr -d; unmark with: chattr -i -a")  # fmt: skip
+
+
+def _refuse(guardrail: str, message: str, plan: Plan, paths: list[bytes], hint: str) -> None:
+    if paths:
+        named = ", ".join(show(plan.full(path)) for path in sorted(paths)[:NAMED_MAX])
+        more = f" and {len(paths) - NAMED_MAX} more" if len(paths) > NAMED_MAX else ""
+        raise Refused(guardrail, message, where=named + more, hint=hint)

@@ -1,0 +1,87 @@
+"""A store in a folder of this machine: files 0600 in folders 0700, durable before they count.
+
+Hides: temporary names and the order of syncs.
+Never: changes a finished file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from rollback.host import Host, Tree
+from rollback.host.files import TEMPORARY
+from rollback.keep.place import Place, StoreKind
+from rollback.model.registry import register
+
+FOLDERS = ("packs", "checkpoints")
+
+
+class Folder:
+    """A Place in an open folder, which is its own to close."""
+
+    def __init__(self, tree: Tree, host: Host) -> None:
+        self._tree = tree
+        self._host = host
+
+    def names(self, folder: str) -> list[str]:
+        """The names of the finished files in a folder."""
+        if self._tree.stat(folder) is None:
+            return []
+        found = (name for name in self._tree.names(folder) if not name.startswith(TEMPORARY))
+        return [os.fsdecode(name) for name in found]
+
+    def size(self, name: str) -> int:
+        """Bytes."""
+        return self._tree.size(name)
+
+    def read(self, name: str, offset: int, size_bytes: int) -> bytes:
+        """At most that many bytes from there on."""
+        return self._tree.read_at(name, offset, size_bytes)
+
+    def create(self, name: str, chunks: Iterable[bytes]) -> None:
+        """The file is there, whole and durable."""
+        for folder in FOLDERS:
+            if self._tree.stat(folder) is None:
+                self._tree.make_folder(folder)
+                self._tree.sync_folder()
+        self._tree.write(name, chunks, mode=0o600)
+
+    def remove(self, name: str) -> None:
+        """The file is gone, durably."""
+        if self._tree.stat(name) is not None:
+            self._tree.unlink(name)
+            self._tree.sync_folder(os.path.dirname(name) or b".")
+
+    def sweep(self) -> None:
+        """No temporary file of a dead writer is left."""
+        for folder in FOLDERS:
+            if self._tree.stat(folder) is not None:
+                self._tree.sweep(folder)
+
+    def forget(self, name: str) -> None:
+        """The next read comes from the disk, as far as the kernel lets go of clean pages."""
+        with self._tree.reading(name) as file:
+            file.forget()
+
+    @contextmanager
+    def lock(self, *, shared: bool = False) -> Iterator[None]:
+        """One writer, or many readers, on this machine."""
+        with self._tree.lock("lock", clock=self._host.clock, shared=shared):
+            yield
+
+    def close(self) -> None:
+        """The folder is given back."""
+        self._tree.close()
+
+
+@register("store", "folder")
+class FolderStore(StoreKind):
+    """`folder: {path: …}`: a folder of this machine, relative to the declaration."""
+
+    path: str
+
+    def place(self, host: Host, *, base: str) -> Place:
+        """The folder, opened."""
+        return Folder(host.tree(os.path.join(base, self.path)), host)

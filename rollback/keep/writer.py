@@ -1,0 +1,358 @@
+"""The one writer: a live tree becomes what a source says, or stays what it was.
+
+In order: plan, preflight, stage everything beside the quarantine and prove it by hash, write the
+intent, rename into place, move extra files to quarantine, dress, sync, remove the intent. Killed
+at any point, the same call made again ends in the same tree.
+
+Hides: the order of renames and syncs, and where the old things go.
+Never: deletes; writes in place; changes anything before all that is needed is staged and proved.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat as stat_
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from rollback.host import Tree
+from rollback.host.below import show
+from rollback.keep.changes import Changes, Plan, changes, make_plan, told
+from rollback.keep.manifest import Entry, Source
+from rollback.keep.preflight import Limits, preflight
+from rollback.keep.scope import Scope
+from rollback.model.errors import HostError, ObjectCorrupt, RollbackError
+from rollback.model.event import canonical
+
+SYNC_EACH_MAX = 64  # beyond, one syncfs is cheaper
+_STAGE, _KEPT = b"stage", b"kept"
+_AGAIN = "what was done is kept; make the same restore again and it goes on from here"
+
+Proof = Callable[[Entry, str], None]
+
+
+@dataclass(frozen=True)
+class Intent:
+    """That a restore is under way: the file `name`.json in `folder`, durable while it lasts."""
+
+    folder: Tree
+    name: str
+
+    @property
+    def _file(self) -> str:
+        return f"{self.name}.json"
+
+    def begin(self, plan: Plan, tree: Tree, quarantine: Tree) -> None:
+        """Whoever finds the file knows what was being put back, and where the old things are."""
+        about = {
+            "format": 1, "step": self.name, "root": show(tree.path), "at": show(plan.at),
+            "write": len(plan.write) + len(plan.make), "remove": len(plan.away),
+            "attributes": len(plan.dress), "quarantine": show(quarantine.path),
+        }  # fmt: skip
+        self.folder.write(self._file, canonical(about) + b"\n")
+
+    def end(self) -> None:
+        """The file is gone."""
+        if self.folder.stat(self._file) is not None:
+            self.folder.unlink(self._file)
+            self.folder.sync_folder()
+        self.folder.sweep()
+
+
+def put_back(
+    source: Source, tree: Tree, *, at: bytes, quarantine: Tree, intent: Intent,
+    scope: Scope | None = None, removes: frozenset[bytes] | None = None, deep: bool = True,
+    limits: Limits | None = None, proof: Proof | None = None, first_out: Iterable[bytes] = (),
+) -> Changes:  # fmt: skip
+    """The component `at` below `tree` is what `source` says; what was changed.
+
+    The arguments that `changes` has mean the same here. `quarantine` is a folder for this step
+    alone, on the same file system and outside the component: extra and replaced things are moved
+    to `kept/` in it under their relative names. `proof` is asked about each staged file (entry and
+    full path) and raises to refuse it. `first_out` are full paths that leave before anything else.
+
+    Crash: parts are old, parts new, the intent stands. Again: converges; a tree that is right
+    already is not touched. Raises: Refused, Confined, ObjectMissing or ObjectCorrupt with the tree
+    untouched; HostError.
+    """
+    work = _Work(tree, at, quarantine, intent)
+    with told(tree, at, hint="nothing was changed"):
+        plan = make_plan(source, tree, at=at, scope=scope, removes=removes, deep=deep,
+                         first_out=first_out)  # fmt: skip
+        found = plan.public()
+        if not found:
+            work.tidy()
+            return found
+        preflight(plan, tree, quarantine, limits or Limits())
+        try:
+            work.stage(plan, source, proof)
+        except (OSError, RollbackError):
+            with suppress(OSError):
+                work.sweep()
+            raise
+        intent.begin(plan, tree, quarantine)
+    with told(tree, at, hint=_AGAIN):
+        work.apply(plan)
+        work.tidy()
+    return found
+
+
+@dataclass
+class _Work:
+    """One call of `put_back`."""
+
+    tree: Tree
+    at: bytes
+    quarantine: Tree
+    intent: Intent
+    staged: dict[bytes, bytes] = field(default_factory=dict)
+    touched: set[bytes] = field(default_factory=set)  # folders of the tree, full paths
+    kept: set[bytes] = field(default_factory=set)  # folders of the quarantine
+
+    # -- staging ---------------------------------------------------------------------------
+
+    def stage(self, plan: Plan, source: Source, proof: Proof | None) -> None:
+        """Everything new lies finished in the stage, proved and durable."""
+        self.sweep()
+        self.quarantine.make_folder(_STAGE)
+        each = len(plan.write) <= SYNC_EACH_MAX
+        links = []
+        for path in plan.write:
+            entry = plan.wanted[path]
+            if entry.kind == "file":
+                self._stage_file(plan, entry, source, sync=each)
+                if proof is not None:
+                    proof(entry, os.fsdecode(os.path.join(self.quarantine.path, self.staged[path])))
+            elif entry.kind == "symlink":
+                name = self._name(path)
+                self.quarantine.symlink(entry.target, name)
+                self.quarantine.dress_link(name, owner=_owner(plan, entry), mtime_ns=entry.mtime_ns)
+            else:
+                links.append(entry)
+        for entry in links:
+            name = self._name(entry.path)
+            if entry.target in self.staged:
+                self.quarantine.link(self.staged[entry.target], name)
+            else:
+                self.tree.link(plan.full(entry.target), name, to=self.quarantine)
+        for path in plan.make:
+            if path in plan.retype:
+                self.quarantine.make_folder(self._name(path))
+        if each:
+            self.quarantine.sync_folder(_STAGE)
+        else:
+            self.quarantine.sync_all()
+
+    def _name(self, path: bytes) -> bytes:
+        self.staged[path] = _STAGE + b"/%08d" % len(self.staged)
+        return self.staged[path]
+
+    def _stage_file(self, plan: Plan, entry: Entry, source: Source, *, sync: bool) -> None:
+        live = plan.live.get(entry.path)
+        mode = entry.mode
+        if mode is None:
+            regular = live is not None and stat_.S_ISREG(live.st_mode)
+            mode = stat_.S_IMODE(live.st_mode) if live is not None and regular else 0o644
+        name = self._name(entry.path)
+        whole = hashlib.sha256()
+        self.quarantine.create(
+            name, _hashed(source.read(entry), whole.update), mode=mode, owner=_owner(plan, entry),
+            mtime_ns=entry.mtime_ns, sync=sync, holes=entry.sparse,
+        )  # fmt: skip
+        wanted = entry.sha256 or whole.hexdigest()
+        if whole.hexdigest() != wanted:
+            raise ObjectCorrupt("the source gives other bytes than it promised",
+                                where=show(plan.full(entry.path)))  # fmt: skip
+        again = hashlib.sha256()
+        with self.quarantine.reading(name) as file:
+            for chunk in file.chunks(2**62):
+                again.update(chunk)
+        if again.hexdigest() != wanted:
+            raise HostError("the disk gives back other bytes than were written",
+                            where=show(plan.full(entry.path)))  # fmt: skip
+
+    # -- changing --------------------------------------------------------------------------
+
+    def apply(self, plan: Plan) -> None:
+        """The tree is what was planned, durably."""
+        for full in plan.first_out:
+            self._away(full, full)
+        self._loosen(plan)
+        self._make_room(plan)
+        for path in sorted(
+            {*plan.make, *plan.write}, key=lambda path: b"" if path == b"." else path
+        ):
+            self._place(plan, path)
+        for path in plan.away:
+            self._away(plan.full(path), path if path != b"." else os.path.basename(self.at))
+        self._dress(plan)
+        self._sync(plan)
+
+    def _place(self, plan: Plan, path: bytes) -> None:
+        full = plan.full(path)
+        if path in plan.retype:
+            self._swap(full, path)
+        elif path in self.staged:
+            self.quarantine.put(self.staged[path], self.tree, full)
+        else:
+            self.tree.make_folder(full)
+        self._touch(full)
+
+    def _swap(self, full: bytes, path: bytes) -> None:
+        """The new thing in the place of the old one of another type, which is in quarantine."""
+        kept = self._free_place(path if path != b"." else os.path.basename(self.at))
+        self.quarantine.rename(self.staged[path], kept)
+        try:
+            self.quarantine.exchange(kept, full, inside=self.tree)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.EXDEV):
+                raise
+            self.quarantine.rename(kept, self.staged[path])
+            self._move(full, kept)
+            self.quarantine.put(self.staged[path], self.tree, full)
+
+    def _away(self, full: bytes, path: bytes) -> None:
+        self._move(full, self._free_place(path))
+        self._touch(full)
+
+    def _move(self, full: bytes, kept: bytes) -> None:
+        try:
+            self.tree.move(full, self.quarantine, kept)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            found = self.tree.stat(full)
+            if found is None or not stat_.S_ISDIR(found.st_mode):
+                raise
+            # an overlay cannot rename a folder of a lower layer, but everything in it
+            self.quarantine.make_folder(kept)
+            for name in self.tree.names(full):
+                self._move(full + b"/" + name, kept + b"/" + name)
+            self.quarantine.dress(kept, mode=stat_.S_IMODE(found.st_mode),
+                                  mtime_ns=found.st_mtime_ns)  # fmt: skip
+            self.tree.remove_folder(full)
+
+    def _free_place(self, path: bytes) -> bytes:
+        """A name in quarantine where nothing stands yet, its folders made."""
+        number = 0
+        while True:
+            base = _KEPT if not number else _KEPT + b"-%d" % (number + 1)
+            name = base + b"/" + path
+            if self.quarantine.stat(name) is None and self._makes(os.path.dirname(name)):
+                self.kept.add(os.path.dirname(name))
+                return name
+            number += 1
+
+    def _makes(self, folder: bytes) -> bool:
+        parts = folder.split(b"/")
+        for count in range(1, len(parts) + 1):
+            part = b"/".join(parts[:count])
+            found = self.quarantine.stat(part)
+            if found is None:
+                self.quarantine.make_folder(part)
+                self.kept.add(os.path.dirname(part) or b".")
+            elif not stat_.S_ISDIR(found.st_mode):
+                return False
+        return True
+
+    def _touch(self, full: bytes) -> None:
+        self.touched.add(os.path.dirname(full) or b".")
+
+    def _make_room(self, plan: Plan) -> None:
+        """The folders above the component are there; they are no part of it."""
+        above = os.path.dirname(self.at)
+        while above and self.tree.stat(above) is None:
+            self.touched.add(os.path.dirname(above) or b".")
+            above = os.path.dirname(above)
+        if os.path.dirname(self.at) and (plan.make or plan.write):
+            self.tree.make_folder(os.path.dirname(self.at), mode=0o755, parents=True)
+
+    def _loosen(self, plan: Plan) -> None:
+        """Folders that we own and may not write can be written; `_dress` closes them again."""
+        if os.geteuid() == 0:
+            return
+        for path in {*plan.make, *plan.write, *plan.away}:
+            above = os.path.dirname(path) or b"."
+            live = plan.live.get(above)
+            if path != b"." and live is not None and stat_.S_ISDIR(live.st_mode):
+                mode = stat_.S_IMODE(live.st_mode)
+                if mode & 0o300 != 0o300:
+                    self.tree.dress(plan.full(above), mode=mode | 0o700)
+                    plan.dress.setdefault(above, "")
+
+    def _dress(self, plan: Plan) -> None:
+        folders = [path for path, entry in plan.wanted.items() if entry.kind == "folder" and (
+            path in plan.dress or path in plan.make or plan.full(path) in self.touched)]  # fmt: skip
+        made = set(plan.make)
+        for path in plan.dress:
+            entry = plan.wanted[path]
+            if entry.kind == "symlink":
+                self.tree.dress_link(plan.full(path), owner=entry.owner, mtime_ns=entry.mtime_ns)
+                self._touch(plan.full(path))
+            elif entry.kind != "folder":
+                self.tree.dress(plan.full(path), mode=entry.mode, owner=entry.owner,
+                                mtime_ns=entry.mtime_ns)  # fmt: skip
+        for path in sorted(folders, key=lambda path: (-path.count(b"/"), path == b".", path)):
+            entry = plan.wanted[path]
+            mode = 0o755 if entry.mode is None and path in made else entry.mode
+            self.tree.dress(plan.full(path), mode=mode, owner=_owner(plan, entry),
+                            mtime_ns=entry.mtime_ns)  # fmt: skip
+            self.touched.add(plan.full(path))
+
+    def _sync(self, plan: Plan) -> None:
+        worn = any(plan.wanted[path].kind != "folder" for path in plan.dress)
+        if worn or len(self.touched) + len(self.kept) > SYNC_EACH_MAX:
+            self.tree.sync_all()
+            return
+        for full in sorted(self.touched):
+            self.tree.sync_folder(full)
+        for name in sorted({*self.kept, _STAGE}):
+            self.quarantine.sync_folder(name)
+
+    # -- cleaning up -----------------------------------------------------------------------
+
+    def sweep(self) -> None:
+        """Nothing is left in the stage, nor the stage itself; it only ever held copies."""
+        if self.quarantine.stat(_STAGE) is None:
+            return
+        for name in self.quarantine.names(_STAGE):
+            path = _STAGE + b"/" + name
+            found = self.quarantine.stat(path)
+            if found is not None and stat_.S_ISDIR(found.st_mode):
+                self.quarantine.remove_folder(path)
+            else:
+                self.quarantine.unlink(path)
+        self.quarantine.remove_folder(_STAGE)
+
+    def tidy(self) -> None:
+        """The stage, and last the intent, are gone."""
+        self.sweep()
+        self.intent.end()
+
+
+def _hashed(chunks: Iterable[bytes], update: Callable[[bytes], None]) -> Iterator[bytes]:
+    for chunk in chunks:
+        update(chunk)
+        yield chunk
+
+
+def _owner(plan: Plan, entry: Entry) -> tuple[int, int] | None:
+    """Whose it shall be: as captured, else as the live one or the folder that it comes into."""
+    if entry.owner is not None:
+        return entry.owner
+    if os.geteuid() != 0:
+        return None
+    path = entry.path
+    while True:
+        live = plan.live.get(path)
+        if live is not None:
+            return live.st_uid, live.st_gid
+        if path == b".":
+            return None
+        path = os.path.dirname(path) or b"."
+
+
+__all__ = ["Changes", "Intent", "Limits", "changes", "put_back"]

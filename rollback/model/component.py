@@ -1,0 +1,270 @@
+"""What a system is made of: components, services, flags, its repository, its environments.
+
+Hides: nothing; these are the sections of the declaration that name things on the machine.
+Never: looks whether they are there.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
+
+from rollback.model.quantity import Bytes, Seconds
+from rollback.model.registry import Check, Declared, Planned, read_item
+from rollback.model.step import Effects, Id, Text
+
+Name = Annotated[str, StringConstraints(pattern=r"\A[A-Za-z_][A-Za-z0-9_]{0,63}\z")]
+Argv = Annotated[
+    tuple[Annotated[str, StringConstraints(max_length=8192)], ...], Field(min_length=1)
+]
+
+
+def _plain(path: str) -> str:
+    if not path or path.startswith(("/", "~")) or "\0" in path:
+        raise ValueError(f"{path!r} is not a path below the root; write it relative, like app/data")
+    parts = path.split("/")
+    if path != "." and any(part in ("", ".", "..") for part in parts):
+        raise ValueError(f"{path!r} has an empty, '.' or '..' part; write it plain, like app/data")
+    if any(ord(c) < 32 or ord(c) == 127 for c in path):
+        raise ValueError(f"{path!r} holds a control character")
+    return path
+
+
+def _port(written: Any) -> Any:
+    if isinstance(written, str) and written.isascii() and written.isdigit():
+        return int(written)
+    return written
+
+
+RelativePath = Annotated[str, AfterValidator(_plain)]
+Port = Annotated[int, BeforeValidator(_port), Field(ge=1, le=65535)]
+
+
+class StateDeclared(Declared):
+    """Where the tool keeps its own state; relative to the folder of the declaration."""
+
+    dir: Text = ".rollback"
+    fallback: Text | None = None
+    anchor: Text | None = None
+
+
+class Variable(Declared):
+    """A value that `${NAME}` takes: process environment, then the file, then the default."""
+
+    default: str | None = None
+    title: Text | None = None
+
+
+class EnvironmentFile(Declared):
+    """The variables of the declaration. `file` is relative to the folder of the declaration."""
+
+    file: Text | None = None
+    variables: dict[Name, Variable] = Field(default_factory=dict)
+
+
+class Window(Declared):
+    """When something may happen: days of the week and hours, in `zone`."""
+
+    days: tuple[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], ...] = ()
+    hours: Annotated[
+        str | None, StringConstraints(pattern=r"\A[0-2][0-9]:[0-5][0-9]-[0-2][0-9]:[0-5][0-9]\z")
+    ] = None
+    zone: Text = "UTC"
+
+
+class Environment(Declared):
+    """One place where the system runs. `allows` says which effects of suites are welcome there."""
+
+    title: Text | None = None
+    root: Text | None = None
+    variables: dict[Name, str] = Field(default_factory=dict)
+    window: Window | None = None
+    confirm: bool = True
+    allows: tuple[Effects, ...] = ()
+
+
+class Repository(Declared):
+    """The git repository of the system. `protected` are name patterns never pushed or moved."""
+
+    path: RelativePath = "."
+    remote: Text | None = None
+    branch: Text | None = None
+    protected: tuple[Text, ...] = ()
+    baseline: Text | None = None
+
+
+def _content(written: Any) -> Any:
+    if isinstance(written, dict):
+        return read_item("content", written)
+    return written
+
+
+class Component(Declared):
+    """A named part of the system with a path and a kind of content.
+
+    `content` is a kind's name, or a Planned one. `volatile` parts may change between mitigation
+    and the gate. `order` sorts a full restore. `open_items` counts what would be lost.
+    """
+
+    title: Text | None = None
+    path: RelativePath = "."
+    paths: tuple[RelativePath, ...] = ()
+    exclude: tuple[Text, ...] = ()
+    content: Annotated[str | Planned, BeforeValidator(_content)] = "files"
+    class_: Text | None = Field(default=None, alias="class")
+    order: Annotated[int, Field(ge=0, le=10000)] = 100
+    depends_on: tuple[Id, ...] = ()
+    volatile: bool = False
+    sensitive: bool = False
+    phase: Id | None = None
+    open_items: Check | None = None
+    transaction_log: RelativePath | None = None
+    irreversible: tuple[Text, ...] = ()
+    owner: Id | None = None
+    references: tuple[RelativePath, ...] = ()
+    initial: Text | None = None
+    host: Id | None = None
+
+    @property
+    def planned(self) -> Planned | None:
+        """The content kind that is not built yet, if it is such a one."""
+        return self.content if isinstance(self.content, Planned) else None
+
+
+class Stop(Declared):
+    """How a service is asked to end; after `grace` it is killed."""
+
+    signal: Literal["TERM", "INT", "QUIT", "HUP", "USR1", "USR2", "KILL"] = "TERM"
+    grace: Seconds = 10.0
+
+
+class Reload(Declared):
+    """How a service is told to read its configuration again: one of the two."""
+
+    signal: Literal["HUP", "USR1", "USR2"] | None = None
+    argv: Argv | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Reload:
+        if (self.signal is None) == (self.argv is None):
+            raise ValueError("reload takes one of: signal, argv")
+        return self
+
+
+class StartMethod(Declared):
+    """One way to start a service, tried in the declared order. `missing` marks one not built."""
+
+    id: Id
+    argv: Argv | None = None
+    unit: Text | None = None
+    compose: Text | None = None
+    when: Text | None = None
+
+
+class Service(Declared):
+    """A running part of the system, identified by its lock, unit or command, never by name."""
+
+    title: Text | None = None
+    manager: Literal["registry", "systemd", "compose", "supervisor", "command"] = "registry"
+    argv: Argv | None = None
+    cwd: RelativePath = "."
+    lock: RelativePath | None = None
+    log: RelativePath | None = None
+    unit: Text | None = None
+    ports: tuple[Port, ...] = ()
+    fallback_ports: tuple[Port, ...] = ()
+    environment: dict[Name, str] = Field(default_factory=dict)
+    required_environment: tuple[Name, ...] = ()
+    start: tuple[StartMethod, ...] = ()
+    ready: Check | None = None
+    stop: Stop = Stop()
+    reload: Reload | None = None
+    drain: Check | None = None
+    depends_on: tuple[Id, ...] = ()
+    components: tuple[Id, ...] = ()
+    host: Id | None = None
+
+    @model_validator(mode="after")
+    def _startable(self) -> Service:
+        if self.manager in ("registry", "command") and not (self.argv or self.start):
+            raise ValueError(f"manager {self.manager} starts a program: write argv: [program, …]")
+        if self.manager in ("systemd", "supervisor", "compose") and not self.unit:
+            raise ValueError(f"manager {self.manager} needs the name it knows: write unit: name")
+        if self.manager == "registry" and not self.lock:
+            raise ValueError("manager registry finds its process by a lock: write lock: run/x.lock")
+        return self
+
+
+class FileKey(Declared):
+    """One key of one file."""
+
+    path: RelativePath
+    key: Text
+
+
+class Layered(Declared):
+    """A flag whose value comes from the environment file, else the YAML key, else the default."""
+
+    env_file: FileKey | None = None
+    yaml: FileKey | None = None
+    default: bool | int | str = False
+
+
+class HttpReader(Declared):
+    """The running process answers with JSON; `pointer` is where the value stands."""
+
+    url: Text
+    pointer: Text
+    within: Seconds = 2.0
+
+
+class CommandReader(Declared):
+    """A program prints the value."""
+
+    argv: Argv
+    within: Seconds = 5.0
+
+
+class Reader(Declared):
+    """The product's own way to read a flag: one of the two."""
+
+    http: HttpReader | None = None
+    command: CommandReader | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Reader:
+        if (self.http is None) == (self.command is None):
+            raise ValueError("a reader takes one of: http, command")
+        return self
+
+
+class Flag(Declared):
+    """A switch of the running system: layered files, or a flagd flag file."""
+
+    title: Text | None = None
+    layered: Layered | None = None
+    flagd: FileKey | None = None
+    reader: Reader | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Flag:
+        if (self.layered is None) == (self.flagd is None):
+            raise ValueError("a flag is one of: layered, flagd")
+        return self
+
+
+class HostDeclared(Declared):
+    """A machine that components live on; one host, this one, is the default."""
+
+    title: Text | None = None
+    address: Text | None = None
+
+
+class Place(Declared):
+    """A folder outside the root, and what may be done there."""
+
+    title: Text | None = None
+    path: Text
+    may: tuple[Literal["read", "write", "archive", "clear"], ...] = ("read",)
+    limit: Bytes | None = None

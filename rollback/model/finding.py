@@ -1,0 +1,80 @@
+"""What asking the world answers: findings (PASS, FAIL, UNKNOWN) and samples (a number, or none).
+
+Hides: how findings are combined.
+Never: asks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import TypeAlias
+
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+
+
+class Answer(StrEnum):
+    """Three-valued: absence of an answer is not an answer."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The answer to one check, with the evidence that a person can read.
+
+    `samples` holds measured series by name (performance checks), for the seal.
+    """
+
+    answer: Answer
+    evidence: str
+    details: Mapping[str, Json] = field(default_factory=dict)
+    samples: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        assert self.evidence, "a finding without evidence proves nothing"
+
+
+def passed(evidence: str, **details: Json) -> Finding:
+    """A finding that the question is answered with yes."""
+    return Finding(Answer.PASS, evidence, details)
+
+
+def failed(evidence: str, **details: Json) -> Finding:
+    """A finding that the question is answered with no."""
+    return Finding(Answer.FAIL, evidence, details)
+
+
+def unknown(evidence: str, **details: Json) -> Finding:
+    """A finding that the question could not be answered; never a pass."""
+    return Finding(Answer.UNKNOWN, evidence, details)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One reading of a metric; `value` is None when it is UNKNOWN, and `note` says why.
+
+    Units: `value` in `unit`; `window_s` in seconds; `count` is how many readings it rests on.
+    """
+
+    metric: str
+    value: float | None
+    unit: str
+    at: datetime
+    window_s: float | None = None
+    count: int = 0
+    source: str = ""
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        assert self.value is None or math.isfinite(self.value), "NaN is UNKNOWN: pass None"
+
+    @property
+    def known(self) -> bool:
+        """True when there is a number."""
+        return self.value is not None

@@ -1,0 +1,362 @@
+"""What surrounds a rollback: checkpoints, verification, messages, drills, records, follow-ups.
+
+Hides: nothing.
+Never: does any of it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints, model_validator
+
+from rollback.model.component import RelativePath
+from rollback.model.policy import Condition
+from rollback.model.quantity import Limit, Retention, Seconds, Share
+from rollback.model.registry import Check, Declared, Notifier, Store
+from rollback.model.step import Id, Text
+
+Date = Annotated[str, StringConstraints(pattern=r"\A[0-9]{4}-[0-1][0-9]-[0-3][0-9]\z")]
+Sha256 = Annotated[str, StringConstraints(pattern=r"\A[0-9a-f]{64}\z")]
+
+
+class CheckpointKind(Declared):
+    """When checkpoints of this kind are taken, of what, how often stored, and kept how long."""
+
+    title: Text | None = None
+    on: Literal["release", "rollback", "phase", "schedule", "risky", "manual", "idle"]
+    every: Seconds | None = None
+    components: Literal["all"] | tuple[Id, ...] = "all"
+    copies: Annotated[int, Field(ge=1, le=9)] = 1
+    stores: tuple[Id, ...] = ()
+    retention: Retention
+    with_plan: bool = False
+    verify: bool = True
+    warn_when_missed: bool = True
+
+
+class Checkpoints(Declared):
+    """The kinds of checkpoints. `stores` are further places for copies, by id."""
+
+    kinds: dict[Id, CheckpointKind] = Field(default_factory=dict)
+    stores: dict[Id, Store] = Field(default_factory=dict)
+    restore_order: tuple[Text, ...] = ()
+
+
+class KnownRed(Declared):
+    """A check that was red before, with who answers for it and until when."""
+
+    id: Id
+    owner: Id
+    expires: Date
+    reason: Text
+
+
+class Retired(Declared):
+    """A check that is asked no more, by whom and why."""
+
+    id: Id
+    by: Id
+    reason: Text
+
+
+class SuiteFile(Declared):
+    """A test file of the team, pinned by its SHA-256."""
+
+    path: Text
+    sha256: Sha256
+
+
+class Tolerance(Declared):
+    """How much worse than the seal a number may be: a ratio and an absolute floor."""
+
+    ratio: Share | None = None
+    floor: Limit | None = None
+    factor: Annotated[float, Field(gt=0, le=1000)] | None = None
+
+
+class Verification(Declared):
+    """The checks of every suite, what is known to be red, and the team's own test files."""
+
+    smoke: tuple[Check, ...] = ()
+    functional: tuple[Check, ...] = ()
+    integration: tuple[Check, ...] = ()
+    performance: tuple[Check, ...] = ()
+    known_red: tuple[KnownRed, ...] = ()
+    retired: tuple[Retired, ...] = ()
+    suites: tuple[SuiteFile, ...] = ()
+    tolerances: dict[Id, Tolerance] = Field(default_factory=dict)
+    budgets: dict[Literal["smoke", "functional", "integration", "performance"], Seconds] = Field(
+        default_factory=dict
+    )
+
+
+class Message(Declared):
+    """A text with plain fields. `on` are states of a run that send it; `fields` must be filled."""
+
+    audience: Id
+    text: Text
+    title: Text | None = None
+    on: tuple[str, ...] = ()
+    fields: tuple[Text, ...] = ()
+    every: Seconds | None = None
+    within: Seconds | None = None
+    urgent: bool = False
+
+
+class Rung(Declared):
+    """One contact of a ladder: who, and how long after its start."""
+
+    role: Id
+    within: Seconds
+    audience: Id | None = None
+
+
+class Ladder(Declared):
+    """Contacts in order until somebody acknowledges."""
+
+    title: Text | None = None
+    when: tuple[Condition, ...] = ()
+    reasons: tuple[Text, ...] = ()
+    rungs: Annotated[tuple[Rung, ...], Field(min_length=1)]
+    message: Id | None = None
+    self_authorize: tuple[Id, ...] = ()
+
+
+class Notify(Declared):
+    """Channels, who listens on which, what is said, and who is called next."""
+
+    channels: dict[Id, Notifier] = Field(default_factory=dict)
+    audiences: dict[Id, tuple[Id, ...]] = Field(default_factory=dict)
+    messages: dict[Id, Message] = Field(default_factory=dict)
+    ladders: dict[Id, Ladder] = Field(default_factory=dict)
+
+
+class Drill(Declared):
+    """A rehearsal: what is broken, what must answer it, how often, and how fast."""
+
+    id: Id
+    title: Text | None = None
+    fault: Text
+    level: Id | None = None
+    procedure: Id | None = None
+    every: Seconds | None = None
+    after: tuple[Text, ...] = ()
+    mitigated_within: Seconds | None = None
+    complete_within: Seconds | None = None
+    success_rate: Share | None = None
+    min_samples: Annotated[int, Field(ge=1)] = 1
+    measures: tuple[Text, ...] = ()
+    audience: Id | None = None
+    missing: Text | None = None
+
+
+class RecordField(Declared):
+    """One field of a record."""
+
+    title: Text | None = None
+    type: Literal[
+        "text", "number", "date", "duration", "bool", "list", "choice", "person", "link"
+    ] = "text"
+    choices: tuple[Text, ...] = ()
+    required: bool = True
+    by: Id | None = None
+    computed: Text | None = None
+    unit: Text | None = None
+
+
+class Record(Declared):
+    """A declared form: its fields, who fills it, by when, and how often it is looked at again."""
+
+    title: Text
+    by: Id | None = None
+    due: Seconds | None = None
+    review_every: Seconds | None = None
+    fields: dict[Id, RecordField]
+
+
+class EventKind(Declared):
+    """Something that happens outside of the tool and is told to the journal."""
+
+    title: Text | None = None
+    fields: dict[Id, Literal["text", "number", "bool"]] = Field(default_factory=dict)
+    source: Text | None = None
+
+
+class SeverityWord(Declared):
+    """One word of severity; the higher `order`, the worse."""
+
+    order: Annotated[int, Field(ge=0, le=100)]
+    title: Text
+    symptoms: tuple[Text, ...] = ()
+    when: Condition | None = None
+    impact: Text | None = None
+    respond_within: Seconds | None = None
+    response: tuple[Text, ...] = ()
+    level: Id | None = None
+    procedure: Id | None = None
+    examples: tuple[Text, ...] = ()
+
+
+class Stability(Declared):
+    """What must hold after a rollback, for how long, before the incident calms down."""
+
+    watch: Seconds
+    every: Seconds | None = None
+    limits: tuple[Condition, ...] = ()
+    worse: Text | None = None
+    flat: Text | None = None
+
+
+class Tightening(Declared):
+    """Factors on intervals and limits for a while after an incident."""
+
+    interval: Annotated[float, Field(gt=0, le=1)] = 1.0
+    checkpoints: Annotated[float, Field(gt=0, le=1)] = 1.0
+    thresholds: Annotated[float, Field(gt=0, le=1)] = 1.0
+    lasts: Seconds | None = None
+
+
+class Monitor(Declared):
+    """How the agent looks at the system between incidents."""
+
+    interval: Seconds = 60.0
+    timeout: Seconds = 5.0
+    threshold: Annotated[int, Field(ge=1, le=1000)] = 1
+    cooldown: Seconds = 0.0
+    stability: Stability | None = None
+    tightening: Tightening | None = None
+    lookback: Seconds | None = None
+
+
+class Report(Declared):
+    """A document written from the journal; or, with `line` and `per`, a log rendered line by line."""
+
+    title: Text
+    template: Text | None = None
+    by: Id | None = None
+    due: Seconds | None = None
+    sections: tuple[Text, ...] = ()
+    fields: tuple[Text, ...] = ()
+    signatures: tuple[Id, ...] = ()
+    place: Id | None = None
+    path: Text | None = None
+    audience: Id | None = None
+    record: Id | None = None
+    when: Condition | None = None
+    line: Text | None = None
+    per: Literal["step", "decision", "run"] | None = None
+
+
+class Memory(Declared):
+    """What is remembered of failures, and when a repetition becomes a matter of its own."""
+
+    place: Id | None = None
+    path: Text | None = None
+    fields: tuple[Text, ...] = ()
+    similar_by: tuple[Text, ...] = ()
+    systemic_after: Annotated[int, Field(ge=2, le=1000)] | None = None
+    systemic_task: Id | None = None
+    retention: Retention = "keep"
+
+
+class Task(Declared):
+    """Work that follows: opened as an item with owner, priority and due time."""
+
+    title: Text
+    text: Text | None = None
+    owner: Id | None = None
+    priority: Id | None = None
+    due: Seconds | None = None
+    record: Id | None = None
+    when: Condition | None = None
+    subtasks: tuple[Text, ...] = ()
+    type: Text | None = None
+
+
+class FollowUps(Declared):
+    """Tasks by id, and the words of priority in order, the most pressing first."""
+
+    priorities: dict[Id, int] = Field(default_factory=dict)
+    types: tuple[Text, ...] = ()
+    tasks: dict[Id, Task] = Field(default_factory=dict)
+    folder: RelativePath | None = None
+
+
+class Stage(Declared):
+    """One stage of a re-deployment: how much, for how long, and what must hold."""
+
+    id: Id
+    title: Text | None = None
+    share: Share | None = None
+    dwell: Seconds | None = None
+    environment: Id | None = None
+    limits: tuple[Condition, ...] = ()
+    suites: tuple[Literal["smoke", "functional", "integration", "performance"], ...] = ()
+    audience: Id | None = None
+
+
+class Requirement(Declared):
+    """One thing that must be shown before going out again; `levels` limits it to runs of those."""
+
+    id: Id
+    title: Text
+    approve: Id | None = None
+    record: Id | None = None
+    task: Id | None = None
+    check: Id | None = None
+    suites: tuple[Literal["smoke", "functional", "integration", "performance"], ...] = ()
+    at_least: int | None = None
+    drill: Id | None = None
+    message: Id | None = None
+    levels: tuple[Id, ...] = ()
+
+    @model_validator(mode="after")
+    def _one(self) -> Requirement:
+        given = (self.approve, self.record, self.task, self.check, self.drill, self.message)
+        if sum(1 for one in given if one is not None) + bool(self.suites) != 1:
+            raise ValueError(
+                "a requirement is one of: approve, record, task, check, suites, drill, message"
+            )
+        return self
+
+
+class Redeploy(Declared):
+    """What must be true before what was taken back goes out again, and in which stages."""
+
+    requires: tuple[Requirement, ...] = ()
+    authority: tuple[Id, ...] = ()
+    stages: tuple[Stage, ...] = ()
+    on_bad: Literal["back", "stop"] = "back"
+    plan: dict[Id, Text] = Field(default_factory=dict)
+
+
+class Pattern(Declared):
+    """A known shape of failure: how it shows and what has helped."""
+
+    title: Text
+    symptoms: tuple[Text, ...] = ()
+    match: tuple[Text, ...] = ()
+    causes: tuple[Text, ...] = ()
+    severity: Id | None = None
+    procedure: Id | None = None
+    level: Id | None = None
+    remedy: tuple[Text, ...] = ()
+    prevention: tuple[Text, ...] = ()
+
+
+class Practice(Declared):
+    """One practice that prevents failures: what, how often, who, and how it shows."""
+
+    id: Id
+    title: Text
+    every: Seconds | None = None
+    on: Text | None = None
+    owner: Id | None = None
+    procedure: Id | None = None
+    check: Id | None = None
+    drill: Id | None = None
+    when: Condition | None = None
+    stage: Literal["before", "during", "after"] | None = None
+    hours: Annotated[float, Field(ge=0)] | None = None
+    per_person: bool = False

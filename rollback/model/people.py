@@ -1,0 +1,150 @@
+"""Who may decide: roles, members, autonomy, authority of a level, guardrails.
+
+Hides: nothing; these are the authority-bearing sections, pinned by `rollback trust`.
+Never: holds a secret; keys are public keys, contacts are references.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from rollback.model.component import RelativePath, Window
+from rollback.model.quantity import Bytes, Limit, Seconds, Share
+from rollback.model.registry import Declared
+from rollback.model.step import Id, Text
+
+Right = Literal["observe", "check", "warn", "ask", "roll-back", "open-tasks"]
+
+
+class Role(Declared):
+    """A job that members hold. `reports_to` is who is asked when nobody here answers."""
+
+    title: Text | None = None
+    duty: Text | None = None
+    reports_to: Id | None = None
+    contact: Text | None = None
+    hours: Window | None = None
+
+
+class Member(Declared):
+    """One person, or one rota, by id. `key` is a public signing key, or a reference to one."""
+
+    id: Id
+    roles: Annotated[tuple[Id, ...], Field(min_length=1)]
+    key: Text | None = None
+    contact: Text | None = None
+    hours: Window | None = None
+
+
+class People(Declared):
+    """Everybody who may say something to a run."""
+
+    owner: Id
+    roles: dict[Id, Role]
+    members: tuple[Member, ...] = ()
+
+
+class AutonomyLevel(Declared):
+    """What the tool may do by itself at one level, and whether a person confirms."""
+
+    title: Text | None = None
+    may: tuple[Right, ...]
+    confirm: bool = True
+
+
+def _number(written: Any) -> Any:
+    return int(written) if isinstance(written, str) and written.isdecimal() else written
+
+
+class Autonomy(Declared):
+    """How much the tool may do alone. Without a table: observe, check and act when confirmed."""
+
+    current: int = 3
+    table: dict[Annotated[int, BeforeValidator(_number)], AutonomyLevel] = Field(
+        default_factory=dict
+    )
+    default_when_unknown: Literal["ask", "hold"] = "ask"
+
+
+class Standing(Declared):
+    """An approval given beforehand for these triggers, until it ends."""
+
+    triggers: tuple[Id, ...] = ()
+    condition: Text | None = None
+    until: Text | None = None
+
+
+class Authority(Declared):
+    """Who may approve: any one, all, or the first reachable in order; `count` people of them."""
+
+    roles: Annotated[tuple[Id, ...], Field(min_length=1)]
+    quorum: Literal["any", "all", "ordered"] = "any"
+    count: Annotated[int, Field(ge=1, le=50)] = 1
+    alone: bool = False
+    standing: Standing | None = None
+    answer_within: Seconds | None = None
+    next_after: Seconds | None = None
+    also_inform: tuple[Id, ...] = ()
+
+
+class RateLimit(Declared):
+    """At most `max` runs `per` time, at least `min_gap` apart."""
+
+    max: Annotated[int, Field(ge=1, le=10000)]
+    per: Seconds
+    min_gap: Seconds = 0.0
+
+
+class DiskGuard(Declared):
+    """Free space must be `factor` times what is written, and `reserve` left over."""
+
+    factor: Annotated[float, Field(ge=1.0, le=100.0)] = 1.1
+    reserve: Bytes = 64 * 2**20
+    at_least: Bytes | None = None
+
+
+class Guard(Declared):
+    """One named condition that must hold before a run: a metric's limit, a fact, or our own."""
+
+    id: Id
+    title: Text | None = None
+    metric: Id | None = None
+    fact: Id | None = None
+    is_: bool | None = Field(default=None, alias="is")
+    above: Limit | None = None
+    below: Limit | None = None
+    at_least: Limit | None = None
+    at_most: Limit | None = None
+    equals: Limit | None = None
+    holds: Literal["checkpoint-made", "target-valid", "procedure-declared", "disk-free"] | None = (
+        None
+    )
+    refuse: Literal["refuse", "ask", "warn"] = "refuse"
+
+    @model_validator(mode="after")
+    def _one(self) -> Guard:
+        if sum(1 for one in (self.metric, self.fact, self.holds) if one is not None) != 1:
+            raise ValueError("a condition is one of: metric, fact, holds")
+        limits = (self.above, self.below, self.at_least, self.at_most, self.equals)
+        if (self.metric is not None) != any(limit is not None for limit in limits):
+            raise ValueError("a metric needs a limit, and only a metric has one")
+        return self
+
+
+class Guardrails(Declared):
+    """What holds a run back, whoever asks for it."""
+
+    rate_limit: RateLimit | None = None
+    disk: DiskGuard = DiskGuard()
+    protected_paths: tuple[RelativePath, ...] = ()
+    max_lost_share: Share | None = None
+    dry_run_first: bool = False
+    window: Window | None = None
+    conditions: tuple[Guard, ...] = ()
+    no_deployment_during_run: bool = True
+    staging_first: Id | None = None
+    climb_in_order: bool = False
+    escalate: Id | None = None
+    redact_keys: tuple[Text, ...] = ()

@@ -1,0 +1,105 @@
+"""Numbers with units, as a declaration writes them: `90s`, `1 GiB`, `10%`.
+
+Hides: the spelling of units; inside there are only seconds, bytes and fractions.
+Never: guesses a unit that was not written.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
+
+_DURATION_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_SIZE_BYTES = {
+    "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
+    "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40,
+}  # fmt: skip
+_NUMBER = r"(0|[1-9][0-9]{0,11})(\.[0-9]{1,6})?"
+_DURATION = re.compile(rf"\A{_NUMBER} ?(ms|s|m|h|d|w)\Z", re.ASCII)
+_SIZE = re.compile(rf"\A{_NUMBER} ?(B|kB|MB|GB|TB|KiB|MiB|GiB|TiB)\Z", re.ASCII)
+_SHARE = re.compile(rf"\A{_NUMBER} ?%\Z", re.ASCII)
+DURATION_S_MAX = 10 * 365 * 86400.0  # ten years: anything longer is a slip of the pen
+SIZE_BYTES_MAX = 2**50  # 1 PiB
+
+
+def duration_s(written: Any) -> float:
+    """The seconds in `90s`, `15m`, `2h`, `1.5d`.
+
+    >>> duration_s("90s"), duration_s("15m")
+    (90.0, 900.0)
+    """
+    found = _DURATION.match(written) if isinstance(written, str) else None
+    if not found:
+        raise ValueError(f"{written!r} is not a duration; write it with a unit, like 90s or 15m")
+    seconds = float(found[1] + (found[2] or "")) * _DURATION_S[found[3]]
+    if seconds > DURATION_S_MAX:
+        raise ValueError(f"{written!r} is longer than ten years")
+    return seconds
+
+
+def size_bytes(written: Any) -> int:
+    """The bytes in `64 MiB`, `1GB`.
+
+    >>> size_bytes("64 MiB")
+    67108864
+    """
+    found = _SIZE.match(written) if isinstance(written, str) else None
+    if not found:
+        raise ValueError(f"{written!r} is not a size; write it with a unit, like 64 MiB")
+    amount = int(float(found[1] + (found[2] or "")) * _SIZE_BYTES[found[3]])
+    if amount > SIZE_BYTES_MAX:
+        raise ValueError(f"{written!r} is more than 1 PiB")
+    return amount
+
+
+def share(written: Any) -> float:
+    """The fraction in `10%`; 0.0 to 1.0.
+
+    >>> share("10%")
+    0.1
+    """
+    found = _SHARE.match(written) if isinstance(written, str) else None
+    if not found:
+        raise ValueError(f"{written!r} is not a share; write it in percent, like 10%")
+    value = float(found[1] + (found[2] or "")) / 100
+    if value > 1:
+        raise ValueError(f"{written!r} is more than 100%")
+    return value
+
+
+def number(written: Any) -> float:
+    """The plain value of a limit: a number, `10%`, `250ms` (in the metric's own unit) or a size.
+
+    Durations become milliseconds when written in ms, else seconds; sizes become bytes.
+    """
+    if isinstance(written, bool) or written is None:
+        raise ValueError(f"{written!r} is not a number")
+    if isinstance(written, (int, float)):
+        value = float(written)
+        if not math.isfinite(value) or abs(value) > 1e15:
+            raise ValueError(f"{written!r} is not a usable number")
+        return value
+    if isinstance(written, str):
+        for pattern, read in ((_SHARE, share), (_SIZE, size_bytes)):
+            if pattern.match(written):
+                return float(read(written))
+        found = _DURATION.match(written)
+        if found:
+            seconds = duration_s(written)
+            return seconds * 1000 if found[3] == "ms" else seconds
+    raise ValueError(f"{written!r} is not a number; write 5, 10%, 250ms or 64 MiB")
+
+
+def retention(written: Any) -> str | float:
+    """`keep` for ever, or the seconds of a duration."""
+    return "keep" if written == "keep" else duration_s(written)
+
+
+Seconds = Annotated[float, BeforeValidator(duration_s)]
+Bytes = Annotated[int, BeforeValidator(size_bytes)]
+Share = Annotated[float, BeforeValidator(share)]
+Limit = Annotated[float, BeforeValidator(number)]
+Retention = Annotated[str | float, BeforeValidator(retention)]

@@ -1,0 +1,183 @@
+"""The registry of kinds: what a declaration may name, and the class behind each name.
+
+A kind is a class whose fields are its YAML parameters. Its file registers it, and nothing else
+lists it; `rollback.kinds` imports the folders. In a declaration a kind is a map with one key:
+`- restore: {component: agents}`. A kind that is not built yet is written
+`- planned: {kind: …, with: {…}, missing: "what is missing"}` and refused at run time.
+
+Hides: how a one-key map becomes an object.
+Never: imports a kind.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, TypeVar
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    SerializeAsAny,
+    StringConstraints,
+    ValidationError,
+)
+from pydantic_core import CoreSchema, PydanticCustomError
+
+FAMILIES = ("action", "check", "metric", "notifier", "content", "service", "flag", "store")
+
+
+class Declared(BaseModel):
+    """A value read from a declaration: strict, frozen, no unknown keys."""
+
+    model_config = ConfigDict(
+        strict=True, frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True,
+        populate_by_name=True,
+    )  # fmt: skip
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Strict, but for one thing: a list in the file is what a tuple is written as."""
+        schema = handler(source)
+        _lists_fill_tuples(schema, cls)
+        return schema
+
+
+def _lists_fill_tuples(schema: Any, owner: type) -> None:
+    if isinstance(schema, dict):
+        if schema.get("type") == "model" and schema.get("cls") is not owner:
+            return  # a Declared of its own: already done
+        if schema.get("type") == "tuple":
+            schema["strict"] = False
+        for value in schema.values():
+            _lists_fill_tuples(value, owner)
+    elif isinstance(schema, (list, tuple)):
+        for value in schema:
+            _lists_fill_tuples(value, owner)
+
+
+class Kind(Declared):
+    """A declared thing of some family; `kind` is the name it registered under."""
+
+    family: ClassVar[str]
+    kind: ClassVar[str]
+
+
+class Planned(Kind):
+    """A kind that this version cannot run yet; `missing` says what has to be built."""
+
+    family: ClassVar[str] = "planned"
+    kind: ClassVar[str] = "planned"
+    planned_kind: str
+    parameters: dict[str, Any] = {}
+    missing: str
+
+
+K = TypeVar("K", bound=type[Kind])
+_kinds: dict[str, dict[str, type[Kind]]] = {family: {} for family in FAMILIES}
+
+
+def register(family: str, name: str) -> Callable[[K], K]:
+    """The decorated class is the kind `name` of `family` from now on."""
+
+    def decorate(cls: K) -> K:
+        assert name not in _kinds[family], f"{family} {name} is registered twice"
+        cls.family = family
+        cls.kind = name
+        _kinds[family][name] = cls
+        return cls
+
+    return decorate
+
+
+def kinds(family: str) -> Mapping[str, type[Kind]]:
+    """All registered kinds of a family, by name."""
+    return dict(sorted(_kinds[family].items()))
+
+
+def nearest(name: str, known: list[str] | tuple[str, ...]) -> str:
+    """`did you mean x?` for a misspelt name, or the list of what there is."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    if close:
+        return f"did you mean {close[0]}?"
+    return "known: " + ", ".join(sorted(known)) if known else ""
+
+
+def read_item(family: str, written: Any) -> Kind:
+    """The kind that a one-key map declares.
+
+    Raises: PydanticCustomError; type `nested` carries the errors inside the kind's parameters in
+    `ctx["errors"]` with locations relative to the item.
+    """
+    if isinstance(written, Kind):
+        return written
+    if not isinstance(written, dict) or len(written) != 1:
+        raise PydanticCustomError("item", "write one {family}: a map with one key, its kind",
+                                  {"family": family})  # fmt: skip
+    ((name, parameters),) = written.items()
+    if parameters is None:
+        parameters = {}
+    if name == "planned":
+        return _read_planned(family, parameters)
+    cls = _kinds[family].get(name) if isinstance(name, str) else None
+    if cls is None:
+        raise PydanticCustomError("kind", "there is no {family} {name}; {hint}",
+            {"family": family, "name": name, "hint": nearest(str(name), tuple(_kinds[family]))},
+        )  # fmt: skip
+    try:
+        return cls.model_validate(parameters)
+    except ValidationError as error:
+        raise _nested(error, (str(name),)) from None
+
+
+def _read_planned(family: str, parameters: Any) -> Planned:
+    try:
+        shape = _PlannedShape.model_validate(parameters)
+    except ValidationError as error:
+        raise _nested(error, ("planned",)) from None
+    if shape.kind in _kinds[family]:
+        raise PydanticCustomError("planned", "{family} {name} is built: write it without planned",
+                                  {"family": family, "name": shape.kind})  # fmt: skip
+    given = dict(shape.with_)
+    return Planned(planned_kind=shape.kind, parameters=given, missing=shape.missing)
+
+
+class _PlannedShape(Declared):
+    kind: str
+    missing: Annotated[str, StringConstraints(min_length=8)]
+    with_: dict[str, Any] = Field(default={}, alias="with")
+
+
+def _nested(error: ValidationError, prefix: tuple[str, ...]) -> PydanticCustomError:
+    errors = []
+    for found in error.errors(include_url=False, include_input=False):
+        if found["type"] == "nested":
+            inner = found["ctx"]["errors"]
+            errors += [{**e, "loc": (*prefix, *found["loc"], *e["loc"])} for e in inner]
+        else:
+            errors.append({**found, "loc": (*prefix, *found["loc"])})
+    return PydanticCustomError(
+        "nested", "{count} problems", {"count": len(errors), "errors": errors}
+    )
+
+
+@dataclass(frozen=True)
+class Family:
+    """Marks a field that is written as one kind of `name`; for the schema and for hints."""
+
+    name: str
+
+
+def _reader(family: str) -> Any:
+    return BeforeValidator(lambda written: read_item(family, written))
+
+
+Action = Annotated[SerializeAsAny[Kind], Family("action"), _reader("action")]
+Check = Annotated[SerializeAsAny[Kind], Family("check"), _reader("check")]
+Metric = Annotated[SerializeAsAny[Kind], Family("metric"), _reader("metric")]
+Store = Annotated[SerializeAsAny[Kind], Family("store"), _reader("store")]
+Notifier = Annotated[SerializeAsAny[Kind], Family("notifier"), _reader("notifier")]

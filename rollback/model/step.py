@@ -1,0 +1,76 @@
+"""What every step, check, metric source and notifier has in common, whatever its kind.
+
+Hides: nothing; these are the fields that stand among the parameters of each kind.
+Never: how a kind does its work: that is in the folder of its family.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, StringConstraints
+
+from rollback.model.quantity import Seconds
+from rollback.model.registry import Action, Declared, Kind
+
+Id = Annotated[str, StringConstraints(pattern=r"\A[a-z0-9][a-z0-9._-]{0,62}\z")]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=2000)]
+Suite = Literal["smoke", "functional", "integration", "performance"]
+SUITES: tuple[Suite, ...] = ("smoke", "functional", "integration", "performance")
+Effects = Literal["none", "test-data", "load"]
+
+
+class OnFail(Declared):
+    """What follows when a step fails: alternatives beside it first, then what `else` says.
+
+    `opens` are tasks that a person gets; `climb` names the next level.
+    """
+
+    then: tuple[Action, ...] = ()
+    otherwise: Literal["stop", "continue", "climb", "person"] = "stop"
+    opens: tuple[Text, ...] = ()
+
+
+def _on_fail(written: Any) -> Any:
+    return {"otherwise": written} if isinstance(written, str) else written
+
+
+class Step(Kind):
+    """One action with a time limit. Subclasses are kinds of the family `action`.
+
+    `exempt` steps store nothing away and may stand before PROTECTED; None takes the kind's own
+    answer. `variant` limits the step to one variant of its level, `phase` files it under a phase.
+    """
+
+    id: Id | None = None
+    title: Text | None = None
+    within: Seconds = 60.0
+    on_fail: Annotated[OnFail, BeforeValidator(_on_fail)] = Field(default_factory=OnFail)
+    environment: Id | None = None
+    exempt: bool | None = None
+    variant: Id | None = None
+    phase: Id | None = None
+
+
+class Check(Kind):
+    """One read-only question. Subclasses are kinds of the family `check`.
+
+    `levels` limits the check to those levels' gates (empty: always asked). `item` is the
+    checklist line or demand it shows; `effects` says what asking it does to the system.
+    """
+
+    id: Id | None = None
+    title: Text | None = None
+    item: Text | None = None
+    within: Seconds = 5.0
+    effects: Effects = "none"
+    severity: Literal["blocker", "critical", "normal", "minor", "trivial"] = "normal"
+    levels: tuple[Id, ...] = ()
+
+
+class MetricSource(Kind):
+    """Where a number comes from. Subclasses are kinds of the family `metric`."""
+
+
+class NotifierKind(Kind):
+    """A way for a message to leave. Subclasses are kinds of the family `notifier`."""

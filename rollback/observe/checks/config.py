@@ -1,0 +1,127 @@
+"""Whether a configuration file parses, holds its keys and values, and points at what exists.
+
+Hides: formats.
+Never: follows a path out of the root.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from rollback.host import Tree
+from rollback.host.below import checked
+from rollback.model.errors import Confined
+from rollback.model.finding import Finding, Json, failed, passed
+from rollback.model.registry import register
+from rollback.model.step import Check, Text
+from rollback.observe.expect import Expected, shown, why_not
+from rollback.observe.place import Place, opened
+from rollback.observe.pointer import MISSING, dotted
+from rollback.observe.structure import Format, format_of, header, read
+from rollback.observe.view import View
+
+_WRONG_MAX = 10
+
+
+@register("check", "config")
+class ConfigCheck(Check):
+    """`keys` and `values` are dotted (`party.enabled`, `agents.0.name`).
+
+    `columns` and `rows` are about a CSV file: rows maps a column to values that must stand in
+    it. `paths` are keys whose value (a text, or a list or map of them) is a path below the root.
+    """
+
+    file: Place
+    format: Format | None = None
+    keys: tuple[Text, ...] = ()
+    values: dict[str, Expected] = Field(default_factory=dict)
+    columns: tuple[Text, ...] = ()
+    rows: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    paths: tuple[Text, ...] = ()
+
+    @model_validator(mode="after")
+    def _known_format(self) -> ConfigCheck:
+        if self._format() is None:
+            raise ValueError(f"{self.file}: write format: yaml, json, csv or env")
+        if (self.columns or self.rows) and self._format() != "csv":
+            raise ValueError("columns and rows are about a csv file")
+        return self
+
+    def _format(self) -> Format | None:
+        return self.format or format_of(self.file)
+
+    def ask(self, view: View) -> Finding:
+        """PASS when the file parses and everything declared holds."""
+        try:
+            with opened(view, self.file) as (tree, name):
+                data = tree.read(name)
+        except (FileNotFoundError, NotADirectoryError):
+            return failed(f"{self.file} is missing")
+        format_ = self._format()
+        assert format_ is not None, "checked when the declaration was read"
+        try:
+            document = read(data, format_)
+        except ValueError as error:
+            return failed(f"{self.file} does not parse: {shown(str(error))}")
+        wrong = self._wrong(document)
+        if format_ == "csv":
+            wrong += self._wrong_table(document, header(data.decode("utf-8-sig")))
+        if self.paths:
+            with view.host.tree(str(view.root)) as root:
+                wrong += self._wrong_paths(document, root, view)
+        if wrong:
+            return failed(f"{self.file}: {'; '.join(wrong[:_WRONG_MAX])}")
+        count = len(self.keys) + len(self.values) + len(self.columns) + len(self.rows)
+        return passed(f"{self.file} parses; {count + len(self.paths)} demands hold")
+
+    def _wrong(self, document: Json) -> list[str]:
+        wrong = [f"{key} is missing" for key in self.keys if dotted(document, key) is MISSING]
+        for key, expected in self.values.items():
+            found: Any = dotted(document, key)
+            if found is MISSING:
+                wrong.append(f"{key} is missing")
+            elif reason := why_not(found, expected):
+                wrong.append(f"{key}: {reason}")
+        return wrong
+
+    def _wrong_table(self, document: Json, names: list[str]) -> list[str]:
+        wrong = [f"column {name} is missing" for name in self.columns if name not in names]
+        lines = document if isinstance(document, list) else []
+        for column, wanted in self.rows.items():
+            there = {line.get(column) for line in lines if isinstance(line, dict)}
+            wrong += [f"no row has {column} {value}" for value in wanted if value not in there]
+        return wrong
+
+    def _wrong_paths(self, document: Json, root: Tree, view: View) -> list[str]:
+        wrong = []
+        for key in self.paths:
+            found: Any = dotted(document, key)
+            if found is MISSING:
+                wrong.append(f"{key} is missing")
+                continue
+            texts = _texts(found)
+            if not texts:
+                wrong.append(f"{key} holds no path")
+            wrong += [f"{key}: {reason}" for text in texts if (reason := _lost(text, root, view))]
+        return wrong
+
+
+def _texts(found: Json) -> list[str]:
+    if isinstance(found, str):
+        return [found]
+    if isinstance(found, dict):
+        return [text for value in found.values() for text in _texts(value)]
+    return [text for value in found for text in _texts(value)] if isinstance(found, list) else []
+
+
+def _lost(written: str, root: Tree, view: View) -> str:
+    """Why the path leads nowhere below the root; "" when something stands there."""
+    inside = written.removeprefix(f"{view.root}/").removeprefix("./").rstrip("/")
+    try:
+        if root.stat(checked(inside or ".")) is None:
+            return f"{shown(written)} does not exist"
+    except Confined as error:
+        return f"{shown(written)}: {error.message}"
+    return ""

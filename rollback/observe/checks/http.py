@@ -1,0 +1,100 @@
+"""What a web address answers: status, values, text, shape, and how fast.
+
+Hides: HTTP.
+Never: calls silence anything but a failure: nobody answering is the answer.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from rollback.host.net import Response
+from rollback.model.errors import HostUnreachable
+from rollback.model.finding import Finding, Json, failed, passed
+from rollback.model.registry import register
+from rollback.model.step import Check, Text
+from rollback.observe.expect import Expected, JsonValue, shown
+from rollback.observe.pointer import MISSING, Pointer, find, mismatches
+from rollback.observe.reading import over_http
+from rollback.observe.shape import Shape, violations
+from rollback.observe.view import View
+from rollback.observe.web import NOTHING, Url, fetch, json_of, text
+
+
+@register("check", "http")
+class Http(Check):
+    """The answer to one request. `within` is the whole time that it may take.
+
+    `pointer` is a map of JSON pointers and what stands there, or (as a reader) one pointer.
+    """
+
+    url: Url
+    method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] = "GET"
+    json_: JsonValue = Field(default=NOTHING, alias="json")
+    headers: dict[str, Text] = Field(default_factory=dict)
+    host: Text | None = None
+    status: Annotated[int, Field(ge=100, le=599)] = 200
+    pointer: dict[Pointer, Expected] | Pointer = Field(default_factory=dict)
+    contains: Text | tuple[Text, ...] = ()
+    absent: Text | tuple[Text, ...] = ()
+    schema_: Shape | None = Field(default=None, alias="schema")
+
+    def ask(self, view: View) -> Finding:
+        """PASS when everything that is declared holds for one answer."""
+        try:
+            answer = fetch(
+                self.url, timeout_s=self.within, method=self.method, body=self.json_,
+                headers=self.headers, host=self.host,
+            )  # fmt: skip
+        except HostUnreachable as error:
+            return failed(f"{self.method} {self.url}: {shown(error.message)}")
+        elapsed_ms = round(answer.elapsed_s * 1000, 1)
+        wrong = self._wrong(answer)
+        if wrong:
+            return failed(
+                f"{self.method} {self.url}: {'; '.join(wrong[:5])}",
+                status=answer.status, elapsed_ms=elapsed_ms,
+            )  # fmt: skip
+        return passed(
+            f"{self.method} {self.url} answered {answer.status} in {elapsed_ms:.0f} ms",
+            status=answer.status, elapsed_ms=elapsed_ms,
+        )  # fmt: skip
+
+    def read_value(self, view: View) -> Json:
+        """The value at `pointer`, written as one pointer. Raises: HostUnreachable."""
+        pointer = self.pointer if isinstance(self.pointer, str) else ""
+        return over_http(self.url, pointer, timeout_s=self.within)
+
+    def _wrong(self, answer: Response) -> list[str]:
+        wrong = []
+        if answer.status != self.status:
+            wrong.append(f"status {answer.status}, not {self.status}")
+        if answer.elapsed_s > self.within:
+            wrong.append(f"took {answer.elapsed_s:.2f} s, more than {self.within:g} s")
+        body = text(answer)
+        wrong += [f"does not contain {shown(part)!r}" for part in _several(self.contains)
+                  if part not in body]  # fmt: skip
+        wrong += [f"contains {shown(part)!r}" for part in _several(self.absent) if part in body]
+        if self.pointer or self.schema_ is not None:
+            wrong += self._wrong_json(answer)
+        return wrong
+
+    def _wrong_json(self, answer: Response) -> list[str]:
+        try:
+            document = json_of(answer)
+        except ValueError as error:
+            return [str(error)]
+        if isinstance(self.pointer, str):
+            absent = find(document, self.pointer) is MISSING
+            wrong = [f"{self.pointer} is missing"] if absent else []
+        else:
+            wrong = mismatches(document, self.pointer)
+        if self.schema_ is not None:
+            wrong += violations(document, self.schema_)
+        return wrong
+
+
+def _several(written: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (written,) if isinstance(written, str) else written

@@ -1,0 +1,179 @@
+"""Response times and errors under a paced load, by Locust in a child process.
+
+Hides: Locust; nobody here imports it, for it changes the process that does.
+Never: takes silence for speed: no requests, or too few, is UNKNOWN.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from rollback.host.processes import Completed, base_environment, run
+from rollback.model.finding import Finding, Json, failed, passed, unknown
+from rollback.model.quantity import Limit, Seconds
+from rollback.model.registry import Declared, register
+from rollback.model.step import Check, Effects, Text
+from rollback.observe.expect import JsonValue, Limits, figure
+from rollback.observe.measure import median, percentile, spread_out
+from rollback.observe.pointer import parse
+from rollback.observe.reading import tail
+from rollback.observe.view import View
+from rollback.observe.web import NOTHING, Url
+
+LOCUSTFILE = Path(__file__).parent.parent / "load" / "locustfile.py"
+START_UP_S = 3.0  # measured 0.9 to 1.3 s on a busy two-core machine
+_READINGS_MAX = 2000
+_TOLERANCE = re.compile(r"\A<=\+([0-9]{1,4})%\Z", re.ASCII)
+
+
+def _tolerance(written: str) -> str:
+    if not _TOLERANCE.match(written):
+        raise ValueError(f"{written!r} is no tolerance; write it like <=+100%")
+    return written
+
+
+class Baseline(Declared):
+    """How much slower than the seal: worse only if the share *and* the floor are exceeded."""
+
+    p95: Annotated[str, AfterValidator(_tolerance)]
+    floor: Limit = 0.0
+
+    @property
+    def share(self) -> float:
+        """The tolerance as a fraction."""
+        found = _TOLERANCE.match(self.p95)
+        assert found, "checked when the declaration was read"
+        return int(found[1]) / 100
+
+
+@register("check", "load")
+class Load(Check):
+    """`rate` requests a second by `users` for `duration`; limits of p95 are in milliseconds."""
+
+    url: Url
+    method: Literal["GET", "POST"] = "GET"
+    json_: JsonValue = Field(default=NOTHING, alias="json")
+    headers: dict[str, Text] = Field(default_factory=dict)
+    rate: Annotated[float, Field(gt=0, le=2000)]
+    users: Annotated[int, Field(ge=1, le=500)] = 5
+    duration: Seconds
+    p95: Limits | None = None
+    errors: Limits | None = None
+    min_samples: Annotated[int, Field(ge=1)] = 100
+    baseline: Baseline | None = None
+    effects: Effects = "load"
+    within: Seconds = 60.0
+
+    @model_validator(mode="after")
+    def _possible(self) -> Load:
+        if self.p95 is None and self.errors is None and self.baseline is None:
+            raise ValueError("nothing is asked; write p95, errors or baseline")
+        if self.rate * self.duration < self.min_samples:
+            raise ValueError(
+                f"{self.rate:g} a second for {self.duration:g} s cannot give "
+                f"{self.min_samples} samples"
+            )
+        if self.duration + START_UP_S > self.within:
+            raise ValueError(f"within: allow at least {self.duration + START_UP_S:g}s")
+        return self
+
+    def ask(self, view: View) -> Finding:
+        """PASS when enough requests were made and every limit holds."""
+        done = self._run(view)
+        if done.timed_out:
+            return unknown(f"the load did not end within {self.within:g} s")
+        try:
+            result = _read(done.stdout)
+        except ValueError as error:
+            return unknown(f"the load said nothing that can be read ({error}): {tail(done)}")
+        if result is None:
+            return unknown(f"no request was made: {tail(done)}")
+        return self._judged(result, view.baseline.get(self.id or "", {}))
+
+    def _run(self, view: View) -> Completed:
+        plan = {
+            "url": self.url, "method": self.method, "headers": self.headers,
+            "per_user": self.rate / self.users, "timeout_s": self.within,
+        }  # fmt: skip
+        if self.json_ is not NOTHING:
+            plan["json"] = self.json_
+        argv = [
+            sys.executable, "-I", "-B", "-m", "locust", "-f", str(LOCUSTFILE), "--headless",
+            "--json", "--skip-log", "--only-summary", "--users", str(self.users),
+            "--spawn-rate", str(self.users), "--run-time", f"{max(1, math.ceil(self.duration))}s",
+            "--stop-timeout", "2", "--host", self.url,
+        ]  # fmt: skip
+        # An empty home: Locust also reads ~/.locust.conf and ./locust.conf.
+        environment = base_environment({"ROLLBACK_LOAD": json.dumps(plan), "HOME": "/nonexistent"})
+        return run(argv, cwd="/", timeout_s=self.within, environment=environment, tap=view.host.tap)
+
+    def _judged(self, result: _Result, sealed: Mapping[str, Sequence[float]]) -> Finding:
+        p95_ms = percentile(result.histogram, 0.95)
+        errors = result.failures / result.requests
+        details: dict[str, Json] = {
+            "requests": result.requests, "failures": result.failures, "p95_ms": p95_ms,
+            "p50_ms": percentile(result.histogram, 0.5), "rate": self.rate,
+        }  # fmt: skip
+        told = f"{result.requests} requests, {figure(errors * 100)}% errors, p95 {p95_ms:g} ms"
+        wrong = []
+        if self.errors is not None and (reason := self.errors.why_not(errors)):
+            wrong.append(f"errors: {reason}")
+        if result.requests < self.min_samples and not wrong:
+            return unknown(f"{told}: fewer than {self.min_samples} requests were made", **details)
+        if self.p95 is not None and (reason := self.p95.why_not(p95_ms)):
+            wrong.append(f"p95: {reason} ms")
+        verdict, slower = self._against(sealed, p95_ms)
+        if slower:
+            wrong.append(verdict)
+        finding = (failed(f"{told}; {'; '.join(wrong)}", **details) if wrong
+                   else passed(f"{told}; {verdict}", **details))  # fmt: skip
+        samples = {"p95_ms": (p95_ms,),
+                   "response_ms": spread_out(result.histogram, _READINGS_MAX)}  # fmt: skip
+        return Finding(finding.answer, finding.evidence, finding.details, samples)
+
+    def _against(self, sealed: Mapping[str, Sequence[float]], p95_ms: float) -> tuple[str, bool]:
+        """What the comparison with the seal says, and whether it is now slower than allowed."""
+        if self.baseline is None:
+            return "no comparison is declared", False
+        before = tuple(sealed.get("p95_ms", ()))
+        if not before:
+            return "no baseline to compare with", False
+        was_ms = median(before)
+        slower_ms = p95_ms - was_ms
+        told = f"p95 was {was_ms:g} ms in the seal"
+        beyond = slower_ms > was_ms * self.baseline.share and slower_ms > self.baseline.floor
+        return (f"{told}, more than {self.baseline.p95} slower" if beyond else told), beyond
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    requests: int
+    failures: int
+    histogram: dict[float, int]
+
+
+def _read(output: bytes) -> _Result | None:
+    """What Locust counted; None when it made no request. Raises: ValueError."""
+    entries: Any = parse(output.strip() or b"[]")
+    if not isinstance(entries, list):
+        raise ValueError("not a list of figures")
+    requests = failures = 0
+    histogram: dict[float, int] = {}
+    try:
+        for entry in entries:
+            requests += int(entry["num_requests"])
+            failures += int(entry["num_failures"])
+            for value_ms, count in entry["response_times"].items():
+                histogram[float(value_ms)] = histogram.get(float(value_ms), 0) + int(count)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"figures of another shape: {error}") from None
+    return _Result(requests, failures, histogram) if requests and histogram else None

@@ -1,0 +1,210 @@
+"""What a log must not hold, must hold, must have closed, and must still begin with.
+
+Which lines are new, for `since: mitigation`: lines with a time of their own are judged by it
+(a line without one belongs to the line above it); a file without any times is judged from the
+length that a checkpoint holds for it, where one does; else everything counts. Without a
+mitigation everything counts.
+
+Hides: how lines are read.
+Never: passes over a line silently: malformed ones are counted and shown.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from pydantic import model_validator
+
+from rollback.model.finding import Finding, Json, failed, passed, unknown
+from rollback.model.quantity import Seconds
+from rollback.model.registry import Declared, register
+from rollback.model.step import Check, Id, Text
+from rollback.observe.expect import Expected, combined, shown, why_not
+from rollback.observe.lines import Tally, backwards, holds, line_time, records
+from rollback.observe.place import Place, opened
+from rollback.observe.view import View
+
+_SHOWN_MAX = 3
+_CHUNK_BYTES = 1 << 20
+
+
+class Pairs(Declared):
+    """Every record whose `field` is `start` has one with `end` and the same `key`.
+
+    A start younger than `older_than` is open, and that is fine.
+    """
+
+    field: Text
+    start: Text
+    end: Text
+    key: Text
+    older_than: Seconds = 0.0
+
+
+class Records(Declared):
+    """How many records have these values."""
+
+    where: dict[str, Expected]
+    count: Expected
+
+
+@register("check", "log")
+class LogCheck(Check):
+    """One or more of lacks, pairs, records and append_only, about one file.
+
+    `zone` says what times without an offset mean; else such a time is none.
+    """
+
+    file: Place
+    lacks: tuple[Text, ...] = ()
+    since: Literal["mitigation"] | None = None
+    pairs: Pairs | None = None
+    records: Records | None = None
+    append_only: Id | None = None
+    time: Text = "at"
+    zone: Literal["utc", "local"] | None = None
+
+    @model_validator(mode="after")
+    def _asks_something(self) -> LogCheck:
+        if not (self.lacks or self.pairs or self.records or self.append_only):
+            raise ValueError("nothing is asked; write lacks, pairs, records or append_only")
+        return self
+
+    def ask(self, view: View) -> Finding:
+        """PASS when all that is declared holds."""
+        try:
+            return combined(self._questions(view))
+        except FileNotFoundError:
+            return unknown(f"{self.file}: there is no such file")
+
+    def _questions(self, view: View) -> Iterator[Finding]:
+        if self.append_only is not None:
+            yield self._begins_as_held(view, self.append_only)
+        if self.lacks:
+            yield self._lacks(view)
+        if self.pairs is not None:
+            yield self._paired(view, self.pairs)
+        if self.records is not None:
+            yield self._counted(view, self.records)
+
+    # -- lacks ---------------------------------------------------------------------------------
+
+    def _lacks(self, view: View) -> Finding:
+        since = view.since if self.since == "mitigation" else None
+        tally = Tally()
+        with opened(view, self.file) as (tree, name):
+            found = tree.stat(name)
+            if found is None:
+                raise FileNotFoundError(self.file)
+            if since is not None and datetime.fromtimestamp(found.st_mtime, UTC) < since:
+                return passed(f"{self.file} was not written since the mitigation")
+            lines = list(backwards(tree, name, tally))
+            timed = [line_time(line, self.time, self.zone) for line in lines]
+            held_bytes = self._held_bytes(view)
+            if since is not None and not any(timed) and 0 < held_bytes <= found.st_size:
+                lines = list(backwards(tree, name, tally, start=held_bytes))
+                since = None  # what was held is left out; all that came after it counts
+        fresh = _fresh(lines, timed, since)
+        bad = [shown(text) for text in (line.decode("utf-8", "replace") for line in fresh)
+               if any(part in text for part in self.lacks)]  # fmt: skip
+        span = "since the mitigation" if len(fresh) < len(lines) else "in all"
+        told = f"{self.file}: {len(fresh)} lines looked at, {span}"
+        if tally.note():
+            told += f", {tally.note()}"
+        if bad:
+            like = " | ".join(bad[-_SHOWN_MAX:])
+            return failed(f"{told}; {len(bad)} hold what must not be there: {like}", lines=len(bad))
+        if tally.cut and len(fresh) >= len(lines) - 1:
+            return unknown(told)  # older lines that count may not have been read
+        return passed(told)
+
+    def _held_bytes(self, view: View) -> int:
+        for name, component in view.system.components.items():
+            if component.path == self.file and name in view.held:
+                size = view.held[name].get("size_bytes")
+                return size if isinstance(size, int) else 0
+        return 0
+
+    # -- records -------------------------------------------------------------------------------
+
+    def _paired(self, view: View, pairs: Pairs) -> Finding:
+        tally = Tally()
+        since = view.since if self.since == "mitigation" else None
+        ended: set[str] = set()
+        open_: dict[str, datetime | None] = {}
+        starts = 0
+        for record in records(view, self.file, tally, time=self.time, since=since):
+            what, key = record.values.get(pairs.field), str(record.values.get(pairs.key))
+            if what == pairs.end:
+                ended.add(key)
+            elif what == pairs.start:
+                starts += 1
+                if key in ended:
+                    ended.discard(key)  # going backwards, this end belongs to this start
+                else:
+                    open_[key] = record.at
+        oldest = view.host.clock.now() - timedelta(seconds=pairs.older_than)
+        lost = sorted(key for key, at in open_.items() if at is None or at < oldest)
+        note = f", {tally.note()}" if tally.note() else ""
+        told = f"{self.file}: {starts} started, {len(open_)} open{note}"
+        details: dict[str, Json] = {
+            "started": starts, "open": list(sorted(open_)[:20]), "lost": list(lost[:20]),
+        }  # fmt: skip
+        if lost:
+            names = ", ".join(shown(key) for key in lost[: _SHOWN_MAX * 3])
+            return failed(f"{told}; without an end for too long: {names}", **details)
+        return unknown(told, **details) if tally.cut else passed(told, **details)
+
+    def _counted(self, view: View, wanted: Records) -> Finding:
+        tally = Tally()
+        since = view.since if self.since == "mitigation" else None
+        found = records(view, self.file, tally, time=self.time, since=since)
+        count = sum(holds(record, wanted.where) for record in found)
+        reason = why_not(count, wanted.count)
+        note = f", {tally.note()}" if tally.note() else ""
+        if reason:
+            return failed(f"{self.file}: records: {reason}{note}", count=count)
+        told = f"{self.file}: {count} of {tally.read} records are such ones{note}"
+        return unknown(told, count=count) if tally.cut else passed(told, count=count)
+
+    # -- append_only ---------------------------------------------------------------------------
+
+    def _begins_as_held(self, view: View, component: str) -> Finding:
+        held = view.held.get(component)
+        size, digest = (held or {}).get("size_bytes"), (held or {}).get("sha256")
+        if not isinstance(size, int) or not isinstance(digest, str):
+            return unknown(f"no checkpoint holds {component}: nothing to compare {self.file} with")
+        with opened(view, self.file) as (tree, name):
+            try:
+                fd = tree.open_read(name)
+            except FileNotFoundError:
+                return failed(f"{self.file} is gone; {size} bytes were held")
+            try:
+                length = os.fstat(fd).st_size
+                if length < size:
+                    return failed(f"{self.file} is {length} bytes long; {size} were held")
+                state, left = hashlib.sha256(), size
+                while left > 0 and (chunk := os.read(fd, min(left, _CHUNK_BYTES))):
+                    state.update(chunk)
+                    left -= len(chunk)
+            finally:
+                os.close(fd)
+        if left or state.hexdigest() != digest:
+            return failed(f"{self.file}: its first {size} bytes are not the ones that were held")
+        return passed(f"{self.file} still begins with the {size} bytes that were held")
+
+
+def _fresh(lines: list[bytes], timed: list[datetime | None], since: datetime | None) -> list[bytes]:
+    """The lines that count, oldest first. Shape: `lines` and `timed` newest first."""
+    if since is None or not any(timed):
+        return [line for line in reversed(lines) if line.strip()]
+    fresh, last = [], None
+    for line, at in zip(reversed(lines), reversed(timed), strict=True):
+        last = at or last
+        if line.strip() and (last is None or last >= since):
+            fresh.append(line)  # before the first time nothing is known: it counts
+    return fresh

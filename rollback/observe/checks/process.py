@@ -1,0 +1,76 @@
+"""Whether the declared processes live, and stay within memory and descriptors.
+
+Hides: how a process is known: by the lock that it holds.
+Never: takes a frozen process for a live one.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from rollback.model.errors import PlanError
+from rollback.model.finding import Finding, Json, failed, passed, unknown
+from rollback.model.registry import register
+from rollback.model.step import Check, Id
+from rollback.observe.expect import Limits, combined, figure
+from rollback.observe.service import Usage, held_by, usage
+from rollback.observe.view import View
+
+_MIB = 2**20
+
+
+@register("check", "process")
+class ProcessCheck(Check):
+    """Every service holds its lock; each with its children is within the limits.
+
+    `alive: false` turns the question round: none of them may run.
+    """
+
+    services: Annotated[tuple[Id, ...], Field(min_length=1)]
+    alive: bool = True
+    memory: Limits | None = None
+    descriptors: Limits | None = None
+
+    def ask(self, view: View) -> Finding:
+        """PASS when every service answers for itself."""
+        return combined(self._one(view, service) for service in self.services)
+
+    def _one(self, view: View, service: str) -> Finding:
+        try:
+            with held_by(view, service) as holder:
+                used = usage(holder.pid) if holder is not None else None
+                pid = holder.pid if holder is not None else 0
+        except PlanError as error:
+            return unknown(f"{error.message}; {error.hint}")
+        if used is None:
+            told = f"{service} does not run: nobody holds its lock"
+            return failed(told) if self.alive else passed(told)
+        if not self.alive:
+            return failed(f"{service} runs as process {pid}")
+        return self._within_limits(service, pid, used)
+
+    def _within_limits(self, service: str, pid: int, used: Usage) -> Finding:
+        details: dict[str, Json] = {
+            f"{service}.pid": pid, f"{service}.memory_bytes": used.memory_bytes,
+            f"{service}.descriptors": used.descriptors,
+        }  # fmt: skip
+        wrong = []
+        if used.frozen:
+            wrong.append("is stopped: it holds its lock and does nothing")
+        if self.memory is not None and self.memory.why_not(used.memory_bytes):
+            limit = _in_mib(self.memory.why_not(used.memory_bytes), used.memory_bytes)
+            wrong.append(f"memory: {limit}")
+        if self.descriptors is not None and (reason := self.descriptors.why_not(used.descriptors)):
+            wrong.append(f"descriptors: {reason}")
+        if wrong:
+            return failed(f"{service} (process {pid}) {'; '.join(wrong)}", **details)
+        return passed(
+            f"{service} runs as process {pid}, {figure(used.memory_bytes / _MIB)} MiB, "
+            f"{used.descriptors} descriptors", **details,
+        )  # fmt: skip
+
+
+def _in_mib(reason: str, memory_bytes: int) -> str:
+    return f"{reason} bytes ({figure(memory_bytes / _MIB)} MiB)"

@@ -1,0 +1,80 @@
+"""Whether a queue of files is short, and moves.
+
+Hides: how files are counted.
+Never: counts a short queue as a moving one: what stood in it must leave.
+"""
+
+from __future__ import annotations
+
+import os
+
+from pydantic import model_validator
+
+from rollback.model.component import RelativePath
+from rollback.model.finding import Finding, failed, passed, unknown
+from rollback.model.quantity import Seconds
+from rollback.model.registry import register
+from rollback.model.step import Check, Text
+from rollback.observe.expect import Limits
+from rollback.observe.place import matches
+from rollback.observe.view import View
+
+_EVERY_S = 0.1
+
+
+@register("check", "queue")
+class Queue(Check):
+    """`depth` limits how many files wait; what waits now is gone after `drains_within`.
+
+    New work may arrive meanwhile: only the names seen first must leave.
+    """
+
+    directory: RelativePath
+    pattern: Text = "*"
+    depth: Limits | None = None
+    drains_within: Seconds | None = None
+
+    @model_validator(mode="after")
+    def _asks_something(self) -> Queue:
+        if self.depth is None and self.drains_within is None:
+            raise ValueError("nothing is asked; write depth: {below: 50} or drains_within: 10s")
+        return self
+
+    @property
+    def deadline_s(self) -> float:
+        """Waiting for the queue to drain comes on top."""
+        return self.within + (self.drains_within or 0.0)
+
+    def ask(self, view: View) -> Finding:
+        """PASS when the queue is short enough and what waits leaves in time."""
+        first = self._waiting(view)
+        if first is None:
+            return unknown(f"{self.directory} is no folder: there is no queue to look at")
+        depth = len(first)
+        if self.depth is not None and (reason := self.depth.why_not(depth)):
+            return failed(f"{self.directory}: {reason} waiting", depth=depth)
+        if self.drains_within is None or not first:
+            return passed(f"{self.directory}: {depth} waiting", depth=depth)
+        clock = view.host.clock
+        left: set[bytes] = set(first)
+
+        def drained() -> bool:
+            left.intersection_update(self._waiting(view) or ())
+            return not left
+
+        began = clock.boot_s()
+        if clock.poll(drained, within_s=self.drains_within, every_s=_EVERY_S):
+            took_s = clock.boot_s() - began
+            return passed(f"{self.directory}: {depth} left within {took_s:.1f} s", depth=depth)
+        oldest = os.fsdecode(min(left))
+        return failed(
+            f"{self.directory}: {len(left)} of {depth} did not leave within "
+            f"{self.drains_within:g} s, like {oldest!r}", depth=depth, stuck=len(left),
+        )  # fmt: skip
+
+    def _waiting(self, view: View) -> set[bytes] | None:
+        with view.host.tree(str(view.root)) as root:
+            if root.stat(self.directory) is None:
+                return None
+            with root.sub(self.directory) as folder:
+                return set(matches(folder, self.pattern))

@@ -1,0 +1,159 @@
+"""What the gate asks for: the required list, made from the declaration and never from collection.
+
+Hides: how levels, retirement, seals and known failures meet.
+Never: asks a check.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from rollback.model.finding import Answer, Finding
+from rollback.model.level import Gate, Level
+from rollback.model.registry import Kind, Planned
+from rollback.model.step import SUITES, Check, Suite
+from rollback.model.system import System
+from rollback.prove.seal import Seal
+
+Wanted = Literal["pass", "fail", "absent", "known-red"]
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What is wanted of one check. `missing` says why it cannot be asked, if it cannot."""
+
+    id: str
+    suite: Suite
+    wanted: Wanted
+    fingerprint: str = ""
+    missing: str = ""
+
+
+@dataclass(frozen=True)
+class Expectations:
+    """The required list: every check by id, and the suites that are run. `level` is "" for none.
+
+    `notes` are remarks for the report: known failures, checks that are no longer declared.
+    """
+
+    suites: tuple[Suite, ...]
+    checks: Mapping[str, Expected]
+    level: str = ""
+    notes: tuple[str, ...] = ()
+
+    def of(self, suite: str) -> dict[str, Expected]:
+        """The expectations of one suite."""
+        return {key: one for key, one in self.checks.items() if one.suite == suite}
+
+    @property
+    def outcomes(self) -> dict[str, Wanted]:
+        """What is wanted, by check id."""
+        return {key: one.wanted for key, one in self.checks.items()}
+
+
+def declared(system: System) -> Iterator[tuple[Suite, str, Kind]]:
+    """Every declared check with its suite and id; one without an id has its suite and place."""
+    for suite in SUITES:
+        for place, check in enumerate(getattr(system.verification, suite), 1):
+            yield suite, _id(check, f"{suite}-{place}"), check
+
+
+def expectations(
+    system: System, level: str | Level | None = None, seal: Seal | None = None,
+    *, today: datetime | None = None,
+) -> Expectations:  # fmt: skip
+    """What the gate of this level wants; without a level, every check that is not limited to one.
+
+    A check whose `levels` name other levels is neither wanted nor run. A check that was red in
+    the seal and is declared `known_red` and not expired may stay red in the same way, where the
+    level allows known failures.
+    """
+    name, found = _level(system, level)
+    gate = found.gate if found is not None else Gate(suites=SUITES)
+    if gate is None:
+        return Expectations((), {}, name)
+    retired = {one.id for one in system.verification.retired}
+    known = _known_red(system, seal, today) if gate.known_red == "allowed" else {}
+    checks: dict[str, Expected] = {}
+    for suite, key, check in declared(system):
+        limited = check.levels if isinstance(check, Check) else ()
+        outcome: Wanted = gate.expect.get(key, "pass")
+        by_name = key in gate.checks or (key in gate.expect and outcome != "absent")
+        wanted = suite in gate.suites or by_name
+        if key in retired or not wanted or (limited and name not in limited):
+            continue
+        missing = f"not built yet: {check.missing}" if isinstance(check, Planned) else ""
+        fingerprint = known.get(key, "") if outcome == "pass" else ""
+        outcome = "known-red" if fingerprint else outcome
+        checks[key] = Expected(key, suite, outcome, fingerprint, missing)
+    suites = tuple(
+        s for s in SUITES if s in gate.suites or any(c.suite == s for c in checks.values())
+    )
+    return Expectations(suites, checks, name, _notes(system, seal, checks, retired))
+
+
+def fingerprint(check: str, finding: Finding) -> str:
+    """The same for the same failure: numbers in the evidence do not count."""
+    plain = re.sub(r"\d+(\.\d+)?", "#", finding.evidence)
+    return hashlib.sha256(f"{check}\0{finding.answer}\0{plain}".encode()).hexdigest()[:16]
+
+
+def shortfall(expected: Expected, answer: str, fingerprint: str, evidence: str) -> str:
+    """Why this answer is not the one that was wanted; "" when it is. UNKNOWN never is."""
+    said = f"check {expected.id} answered {answer.upper()}"
+    if answer == Answer.UNKNOWN:
+        return f"{said}, which proves nothing: {evidence}"
+    if expected.wanted == "known-red":
+        if answer == Answer.FAIL and fingerprint != expected.fingerprint:
+            return f"{said} in another way than the known failure: {evidence}"
+        return ""
+    if answer != expected.wanted:
+        return f"{said}, wanted {expected.wanted}: {evidence}"
+    return ""
+
+
+def _id(check: Kind, otherwise: str) -> str:
+    if isinstance(check, Planned):
+        return str(check.parameters.get("id", otherwise))
+    return str(getattr(check, "id", None) or otherwise)
+
+
+def _level(system: System, level: str | Level | None) -> tuple[str, Level | None]:
+    if level is None or level == "":
+        return "", None
+    if isinstance(level, Level):
+        return next((key for key, one in system.levels.items() if one == level), ""), level
+    return level, system.levels[level]
+
+
+def _known_red(system: System, seal: Seal | None, today: datetime | None) -> dict[str, str]:
+    """Fingerprints of declared, unexpired known failures that the seal saw."""
+    if seal is None or today is None:
+        return {}
+    day = today.date().isoformat()
+    return {
+        one.id: seal.findings[one.id].fingerprint
+        for one in system.verification.known_red
+        if one.expires >= day and one.id in seal.findings and seal.findings[one.id].answer == "fail"
+    }
+
+
+def _notes(
+    system: System, seal: Seal | None, checks: Mapping[str, Expected], retired: set[str]
+) -> tuple[str, ...]:
+    if seal is None:
+        return ("no baseline: nothing is sealed for this target",)
+    known = {key for _suite, key, _check in declared(system)}
+    gone = sorted(
+        key for key, one in seal.findings.items()
+        if one.answer == "pass" and key not in known and key not in retired
+    )  # fmt: skip
+    red = [key for key, one in checks.items() if one.wanted == "known-red"]
+    notes = [f"passed when sealed, no longer declared: {', '.join(gone)}"] if gone else []
+    notes += [f"known failures allowed: {', '.join(red)}"] if red else []
+    return tuple(notes)

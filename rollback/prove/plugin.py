@@ -1,0 +1,381 @@
+"""The pytest plugin of the suites: declared checks as tests, and a verdict at the very end.
+
+In the gate (`--gate-verdict`) it reports facts to its parent; by hand (`pytest verification -m
+smoke --system FILE`) it ends with VERIFIED or NOT VERIFIED. Tests that do not lie in a folder
+`verification/<suite>/` are left alone.
+
+Hides: pytest.
+Never: decides whether a gate opens; skips.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Generator, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from rollback.model.errors import UsageError
+from rollback.prove.where import FOLDER, SUITES, suite_of
+
+# Everything else is imported where it is used: this plugin is loaded in sessions without a suite.
+if TYPE_CHECKING:
+    from rollback.host.net import Response
+    from rollback.model.component import Component, Service
+    from rollback.model.system import System
+    from rollback.observe.view import View
+    from rollback.prove.question import Question
+    from rollback.prove.record import Recorder
+    from rollback.prove.sight import Sight
+
+NOT_VERIFIED = 10  # beside pytest's own 0 to 5
+NOTHING = "nothing-declared"
+_TIMEOUT_MARGIN_S = 15.0
+_MEANING = {
+    "smoke": "is it up? seconds, read-only", "functional": "does each part do its work?",
+    "integration": "do the parts work together?", "performance": "is it as fast as before?",
+}  # fmt: skip
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The options stand in their own group; none of them is needed by hand but --system."""
+    group = parser.getgroup("rollback", "verification of a declared system")
+    group.addoption("--system", metavar="FILE", help="the declaration; default: $ROLLBACK_SYSTEM, "
+                    "then ./rollback.yaml")  # fmt: skip
+    group.addoption("--gate-level", default="", help="ask what the gate of this level asks")
+    group.addoption("--gate-environment", default="production", help="which environment is asked")
+    group.addoption("--gate-since", help="ISO 8601 time from which logs are read")
+    group.addoption("--gate-baseline", metavar="FILE", help="a seal to compare with")
+    group.addoption("--gate-state", metavar="DIR", help="where the tool keeps its state")
+    for name in ("verdict", "nonce", "suite", "expect", "run"):
+        group.addoption(f"--gate-{name}", default="" if name != "expect" else None,
+                        help="set by the gate itself")  # fmt: skip
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """One `Proof` listens to this session."""
+    for suite in SUITES:
+        config.addinivalue_line("markers", f"{suite}: {_MEANING[suite]}")
+    if _only(config) == "smoke" and getattr(config.option, "numprocesses", None):
+        raise pytest.UsageError("smoke checks take longer in parallel: leave out -n")
+    proof = Proof(config)
+    config.stash[PROOF] = proof
+    config.pluginmanager.register(proof, "rollback-proof")
+    if proof.in_gate:
+        from rollback.prove import orphans
+
+        orphans.adopt()
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """`-m smoke` imports no other suite: one that cannot be imported must not stand in its way."""
+    only = _only(config)
+    other = only and collection_path.name in SUITES and collection_path.name != only
+    return True if other and collection_path.parent.name == FOLDER else None
+
+
+def _only(config: pytest.Config) -> str:
+    """The suite of a plain `-m SUITE`; an expression of several words collects everything."""
+    expression = str(getattr(config.option, "markexpr", "") or "").strip()
+    return expression if expression in SUITES else ""
+
+
+class Proof:
+    """Listens to one session, from collection to the last report."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._sight: Sight | None = None
+        self._reasons: tuple[str, ...] = ()
+        self._usage = ""
+        self._seen: set[str] = set()
+        self._recorder: Recorder | None = None
+        self.in_gate = bool(config.getoption("gate_verdict"))
+        self._controller = not hasattr(config, "workerinput")
+
+    @property
+    def recorder(self) -> Recorder:
+        """What was seen so far."""
+        if self._recorder is None:
+            from rollback.prove.record import Recorder
+
+            self._recorder = Recorder()
+        return self._recorder
+
+    def sight(self) -> Sight:
+        """What this session knows of the system. Raises: UsageError."""
+        if self._sight is None:
+            from rollback.prove.sight import Wish, look
+
+            option = self._config.getoption
+            self._sight = look(Wish(
+                system=option("system"), state=option("gate_state"), level=option("gate_level"),
+                expect=option("gate_expect"), since=option("gate_since"),
+                baseline=option("gate_baseline"), environment=option("gate_environment"),
+            ))  # fmt: skip
+        return self._sight
+
+    # -- collecting --
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """One test for each declared check of the suite."""
+        if "declared" not in metafunc.fixturenames:
+            return
+        try:
+            ids = self.sight().asked_in(suite_of(metafunc.definition.path))
+        except UsageError as error:
+            self._usage, ids = str(error), []
+        metafunc.parametrize("declared", ids or [NOTHING], indirect=True)
+
+    def pytest_itemcollected(self, item: pytest.Item) -> None:
+        """Every test that was found, before anybody deselects it."""
+        if self._ours(item.nodeid) and _check_of(item) != NOTHING:
+            self.recorder.found([item.nodeid])
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Marks come from folders; a declared check is given the time that it declares."""
+        items[:] = [item for item in items if _check_of(item) != NOTHING or self._usage]
+        for item in items:
+            suite = suite_of(item.path)
+            if not suite:
+                continue
+            self._need_system()
+            foreign = [s for s in SUITES if s != suite and item.get_closest_marker(s)]
+            if foreign:
+                raise pytest.UsageError(
+                    f"{item.nodeid} is marked {foreign[0]} and lies in {suite}/"
+                )
+            item.add_marker(suite)
+            check = _check_of(item)
+            if check and self._timeouts():
+                from rollback.observe.check import deadline_s
+
+                allowed_s = deadline_s(self.sight().checks[check]) + _TIMEOUT_MARGIN_S
+                item.add_marker(pytest.mark.timeout(allowed_s, method="signal"))
+
+    def _need_system(self) -> None:
+        try:
+            if not self._usage:
+                self.sight()
+        except UsageError as error:
+            self._usage = str(error)
+        if self._usage:
+            raise pytest.UsageError(self._usage)
+
+    def _timeouts(self) -> bool:
+        has = self._config.pluginmanager.hasplugin
+        return has("timeout") or has("pytest_timeout")
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """What is left to run, and the files as they are now that they were imported."""
+        mine = [item.nodeid for item in session.items if self._ours(item.nodeid)]
+        if mine:
+            self.recorder.chosen(mine)
+        if self.in_gate:
+            from rollback.prove.record import digests
+
+            self.recorder.files = digests(self._config.rootpath)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, node: Any, ids: Iterable[str]) -> None:
+        """Workers collect; the controller hears what."""
+        mine = [nodeid for nodeid in ids if self._ours(nodeid)]
+        if mine:
+            self.recorder.found(mine)
+            self.recorder.chosen(mine)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """A file that failed, or skipped itself."""
+        if self._ours(report.nodeid):
+            self.recorder.not_collected(report)
+
+    def _ours(self, nodeid: str) -> bool:
+        return self.in_gate or bool(suite_of(self._config.rootpath / nodeid.split("::")[0]))
+
+    # -- running --
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> Generator[None, Any, Any]:
+        """A test that returns something instead of asserting it fails, whatever its warnings say."""
+        tested = pyfuncitem.obj
+        if self._ours(pyfuncitem.nodeid) and not inspect.iscoroutinefunction(tested):
+            pyfuncitem.obj = _asserting(tested)
+        return (yield)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """One phase of one test."""
+        if self._ours(report.nodeid):
+            self.recorder.told(report)
+
+    # -- the end --
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, Any, Any]:
+        """After everybody else: the verdict, or by hand the exit status."""
+        result = yield
+        if not self._controller:
+            return result
+        if self.in_gate:
+            self._testify(int(session.exitstatus))
+        elif self._reasons and int(session.exitstatus) == 0:
+            session.exitstatus = NOT_VERIFIED
+        folder = self._config.getoption("allure_report_dir", None)
+        if folder and self._sight is not None and Path(folder).is_dir():
+            from rollback.host import Host
+            from rollback.prove import allure
+
+            option = self._config.getoption
+            facts = {"Environment": option("gate_environment"), "Run": option("gate_run"),
+                     "Level": option("gate_level"), "Suite": option("gate_suite")}  # fmt: skip
+            allure.describe(Path(folder).absolute(), Host(), self._sight.system, facts)
+        return result
+
+    def _testify(self, exit_status: int) -> None:
+        from rollback.host import Host
+        from rollback.prove import orphans
+        from rollback.prove import verdict as verdicts
+
+        option = self._config.getoption
+        self.recorder.left_behind = orphans.end_all()
+        declaration = self._sight.system.digest if self._sight is not None else ""
+        verdict = self.recorder.verdict(
+            nonce=option("gate_nonce"), suite=option("gate_suite"), declaration=declaration,
+            exit_status=exit_status,
+        )  # fmt: skip
+        verdicts.write(Path(option("gate_verdict")), verdict, Host())
+
+    def pytest_report_collectionfinish(self) -> str | list[str]:
+        """Which system is asked."""
+        if self._sight is None or self.in_gate:
+            return []
+        system = self._sight.system
+        return f"system: {system.system.title} {system.system.version} ({system.declaration})"
+
+    def pytest_terminal_summary(
+        self, terminalreporter: pytest.TerminalReporter, exitstatus: int
+    ) -> None:
+        """One line that says it, and the reasons below."""
+        if self._recorder is None:
+            return
+        suites = [s for s in SUITES if any(f"{FOLDER}/{s}/" in n for n in self.recorder.collected)]
+        if self.in_gate or not suites or int(exitstatus) == pytest.ExitCode.USAGE_ERROR:
+            return
+        from rollback.prove.gate import REASONS_MAX, Evidence, judge
+
+        try:
+            wanted = self.sight().wanted
+        except UsageError:
+            return
+        verdict = self.recorder.verdict(nonce="", suite="", declaration="", exit_status=exitstatus)
+        expected = {key: one for s in suites for key, one in wanted.of(s).items()}
+        self._reasons = judge(Evidence("", "", "", int(exitstatus), False, 0.0, verdict,
+                                       expected=expected))  # fmt: skip
+        name = self.sight().system.system
+        told = f"{name.title} {name.version}: {', '.join(suites)}, tests: {len(verdict.tests)}"
+        said = "NOT VERIFIED" if self._reasons else "VERIFIED"
+        terminalreporter.write_sep("=", f"{said}  {told}", red=bool(self._reasons),
+                                   green=not self._reasons, bold=True)  # fmt: skip
+        for reason in self._reasons[:REASONS_MAX]:
+            terminalreporter.write_line(f"  {reason}")
+        if len(self._reasons) > REASONS_MAX:
+            terminalreporter.write_line(f"  and {len(self._reasons) - REASONS_MAX} more")
+
+
+PROOF = pytest.StashKey[Proof]()
+
+
+def _check_of(item: pytest.Item) -> str:
+    callspec = getattr(item, "callspec", None)
+    return str(callspec.params.get("declared", "")) if callspec is not None else ""
+
+
+def _asserting(tested: Callable[..., Any]) -> Callable[..., None]:
+    def assert_nothing_returned(**arguments: Any) -> None:
+        __tracebackhide__ = True
+        returned = tested(**arguments)
+        assert returned is None, f"the test returned {returned!r:.80} instead of asserting it"
+
+    return assert_nothing_returned
+
+
+# -- fixtures ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def declared(request: pytest.FixtureRequest) -> Question:
+    """One declared check of the suite in whose folder the test lies."""
+    from rollback.prove.question import Question
+    from rollback.prove.record import ASKED
+
+    sight = request.config.stash[PROOF].sight()
+    key = str(request.param)
+    properties = request.node.user_properties
+    return Question(
+        sight.checks[key], sight.wanted.checks[key], sight.view,
+        lambda value: properties.append((ASKED, value)),
+        reported=bool(request.config.getoption("allure_report_dir", None)),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def view(request: pytest.FixtureRequest) -> View:
+    """The look at the system that declared checks get."""
+    return request.config.stash[PROOF].sight().view
+
+
+@pytest.fixture(scope="session")
+def system(view: View) -> System:
+    """The declared system."""
+    return view.system
+
+
+@pytest.fixture(scope="session")
+def baseline(view: View) -> Mapping[str, Mapping[str, tuple[float, ...]]]:
+    """Sealed samples by check and series; empty without a seal."""
+    return view.baseline
+
+
+@pytest.fixture(scope="session")
+def component(view: View) -> Callable[[str], Path]:
+    """`component("config")` is the absolute path of a declared component."""
+
+    def path(name: str) -> Path:
+        found: Component = view.system.components[name]
+        return view.root / found.path
+
+    return path
+
+
+@pytest.fixture(scope="session")
+def service(view: View) -> Callable[[str], Service]:
+    """`service("router")` is a declared service: its ports, lock and log."""
+    return lambda name: view.system.services[name]
+
+
+@pytest.fixture(scope="session")
+def http() -> Callable[..., Response]:
+    """`http(url, method=…, body=…, timeout_s=…)` is the answer to one request, of any status."""
+    from rollback.host import net
+
+    return net.request
+
+
+@pytest.fixture(scope="session")
+def log(view: View) -> Callable[[str], list[str]]:
+    """`log("logs/app.log")` are the lines of a file below the root."""
+
+    def lines(path: str) -> list[str]:
+        with view.host.tree(str(view.root)) as root:
+            return root.read(path).decode("utf-8", "replace").splitlines()
+
+    return lines
+
+
+@pytest.fixture(scope="session")
+def host() -> Any:
+    """This machine, as testinfra sees it."""
+    return importlib.import_module("testinfra").get_host("local://")

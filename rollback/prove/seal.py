@@ -1,0 +1,150 @@
+"""Seals: how the suites came out at one version, kept apart from the version they belong to.
+
+Hides: the spelling of a seal, and the arithmetic of "clearly slower".
+Never: belongs to a checkpoint that it does not name.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+
+from rollback.host import Tree
+from rollback.model.errors import ObjectCorrupt
+from rollback.model.event import canonical, digest
+from rollback.model.finding import Finding, failed, passed, unknown
+from rollback.model.registry import Declared
+
+FOLDER = "seals"
+DOMAIN = "rollback.seal.1"
+SAMPLES_MIN = 20
+EFFECT_MIN = 0.33  # Cliff's delta: below it, two series overlap too much to be called different
+
+
+class Sealed(Declared):
+    """How one check came out. `samples` are its measured series."""
+
+    suite: str
+    answer: Literal["pass", "fail", "unknown"]
+    fingerprint: str = ""
+    evidence: str = ""
+    samples: dict[str, tuple[float, ...]] = Field(default_factory=dict)
+
+
+class Seal(Declared):
+    """The outcome of the suites at one version.
+
+    `belongs_to` is {"checkpoint": id} or {"component": …, "commit": …} or {"flag": …, "value": …}.
+    Units: `at` UTC ISO 8601.
+    """
+
+    format: Literal[1] = 1
+    belongs_to: dict[str, str]
+    at: str
+    environment: str = "production"
+    system_digest: str = ""
+    findings: dict[str, Sealed] = Field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        """The digest of everything in it."""
+        return digest(self.model_dump(mode="json"), domain=DOMAIN)
+
+    @property
+    def samples(self) -> dict[str, dict[str, tuple[float, ...]]]:
+        """The series by check, as `View.baseline` wants them."""
+        return {key: dict(one.samples) for key, one in self.findings.items() if one.samples}
+
+
+def make(
+    findings: Mapping[str, Sealed], *, belongs_to: Mapping[str, str], at: str,
+    environment: str = "production", system_digest: str = "",
+) -> Seal:  # fmt: skip
+    """A seal of these findings."""
+    return Seal(
+        belongs_to=dict(belongs_to), at=at, environment=environment, system_digest=system_digest,
+        findings=dict(findings),
+    )  # fmt: skip
+
+
+def save(tree: Tree, seal: Seal) -> str:
+    """The seal is on disk under its id, which is returned."""
+    tree.make_folder(FOLDER)
+    tree.write(path(seal.id), canonical(seal.model_dump(mode="json")))
+    return seal.id
+
+
+def path(id_: str) -> str:
+    """Where the seal lies below the store."""
+    return f"{FOLDER}/{id_}.json"
+
+
+def load(tree: Tree, id_: str) -> Seal:
+    """The seal with this id. Raises: FileNotFoundError; ObjectCorrupt when it is not that one."""
+    seal = parse(tree.read(path(id_)), where=tree.place(path(id_)))
+    if seal.id != id_:
+        raise ObjectCorrupt("the seal is not the one that was saved", where=tree.place(path(id_)))
+    return seal
+
+
+def parse(data: bytes, *, where: str = "") -> Seal:
+    """The seal in these bytes. Raises: ObjectCorrupt."""
+    try:
+        return Seal.model_validate(json.loads(data, parse_constant=_constant))
+    except (ValidationError, ValueError, RecursionError) as error:
+        raise ObjectCorrupt(f"not a seal: {error}", where=where) from None
+
+
+def newest(tree: Tree, belongs_to: Mapping[str, str]) -> Seal | None:
+    """The youngest seal of exactly this version; None when there is none."""
+    if tree.stat(FOLDER) is None:
+        return None
+    names = (name.decode() for name in tree.names(FOLDER) if name.endswith(b".json"))
+    seals = (load(tree, name.removesuffix(".json")) for name in names)
+    mine = [seal for seal in seals if seal.belongs_to == dict(belongs_to)]
+    return max(mine, key=lambda seal: seal.at, default=None)
+
+
+def compare(
+    now: Sequence[float], then: Sequence[float], *, ratio: float, floor: float,
+    lower_is_better: bool = True, unit: str = "",
+) -> Finding:  # fmt: skip
+    """PASS unless `now` is clearly worse than `then`; UNKNOWN with too few samples.
+
+    Worse takes all three: the medians differ by more than `ratio` (1.0: twice as much), by more
+    than `floor` in the unit of the series, and the series hardly overlap (Cliff's delta).
+    """
+    if min(len(now), len(then)) < SAMPLES_MIN:
+        return unknown(f"too few samples to compare: {len(now)} now, {len(then)} sealed, "
+                       f"at least {SAMPLES_MIN} of each are needed")  # fmt: skip
+    present, past = statistics.median(now), statistics.median(then)
+    worse_by = present - past if lower_is_better else past - present
+    effect = _delta(now, then) * (1 if lower_is_better else -1)
+    share = worse_by / abs(past) if past else (float("inf") if worse_by > 0 else 0.0)
+    said = (f"median {present:.4g}{unit} now, {past:.4g}{unit} sealed, effect {effect:+.2f}, "
+            f"allowed +{ratio:.0%} or {floor:g}{unit}")  # fmt: skip
+    worse = effect >= EFFECT_MIN and share > ratio and worse_by > floor
+    return failed(said) if worse else passed(said)
+
+
+def _delta(now: Sequence[float], then: Sequence[float]) -> float:
+    """Cliff's delta: +1 when every value of `now` is above every one of `then`."""
+    above = below = 0
+    ordered = sorted(then)
+    from_below = from_above = 0
+    for value in sorted(now):
+        while from_below < len(ordered) and ordered[from_below] < value:
+            from_below += 1
+        while from_above < len(ordered) and ordered[from_above] <= value:
+            from_above += 1
+        above += from_below
+        below += len(ordered) - from_above
+    return (above - below) / (len(now) * len(then))
+
+
+def _constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a number")

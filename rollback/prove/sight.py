@@ -1,0 +1,117 @@
+"""What a session of a suite knows: the declared system, what is wanted of it, and where to look.
+
+Read from the gate's input file when the gate runs the suite, else from the declaration alone.
+
+Hides: the spelling of the gate's input.
+Never: imports pytest.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rollback.declare import load
+from rollback.host import Host
+from rollback.host.clock import parse_iso
+from rollback.model.errors import RollbackError, SpecError, UsageError
+from rollback.model.event import canonical
+from rollback.model.finding import Json
+from rollback.model.registry import Kind, Planned
+from rollback.model.step import SUITES
+from rollback.model.system import System
+from rollback.observe.view import View
+from rollback.prove import seal as seals
+from rollback.prove.expect import Expectations, Expected, declared, expectations
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the command line asked for; all of it optional but for the system."""
+
+    system: str | None = None
+    state: str | None = None
+    level: str = ""
+    expect: str | None = None
+    since: str | None = None
+    baseline: str | None = None
+    environment: str = "production"
+
+
+@dataclass(frozen=True)
+class Sight:
+    """One look at one system: `wanted` by check id, `checks` the declared ones by id."""
+
+    view: View
+    wanted: Expectations
+    checks: Mapping[str, Kind]
+
+    @property
+    def system(self) -> System:
+        """The declared system."""
+        return self.view.system
+
+    def asked_in(self, suite: str) -> list[str]:
+        """The ids that are asked in this suite, in the order of the declaration."""
+        return [
+            key for key, one in self.wanted.of(suite).items()
+            if one.wanted != "absent" and not isinstance(self.checks[key], Planned)
+        ]  # fmt: skip
+
+
+def look(wish: Wish, environ: Mapping[str, str] | None = None) -> Sight:
+    """The system is loaded and what is wanted of it is known. Raises: UsageError."""
+    import rollback.kinds  # noqa: F401 - a declaration may name every kind
+
+    known = os.environ if environ is None else environ
+    named = wish.system or known.get("ROLLBACK_SYSTEM") or ""
+    if not named and not Path("rollback.yaml").exists():
+        raise UsageError(
+            "no system: give --system FILE, set ROLLBACK_SYSTEM, or stand where rollback.yaml is"
+        )
+    try:
+        system = load(
+            Path(named or "rollback.yaml"), state=Path(wish.state) if wish.state else None
+        )
+        wanted, held = _wanted(wish, system)
+        since = parse_iso(wish.since) if wish.since else None
+        baseline = _baseline(wish)
+    except SpecError as error:
+        lines = [f"{p.where}: {p.message}" for p in error.problems[:20]]
+        raise UsageError("the declaration is wrong: " + "\n       ".join(lines)) from error
+    except (RollbackError, OSError, ValueError) as error:
+        raise UsageError(str(error)) from error
+    view = View(system, Host(), wish.environment, since, baseline, held)
+    return Sight(view, wanted, {key: check for _suite, key, check in declared(system)})
+
+
+def gate_input(
+    expected: Mapping[str, Expected], level: str, held: Mapping[str, Mapping[str, Json]] | None
+) -> bytes:
+    """What the gate hands to the child, as bytes."""
+    return canonical({
+        "level": level,
+        "checks": {key: asdict(one) for key, one in expected.items()},
+        "held": {name: dict(one) for name, one in (held or {}).items()},
+    })  # fmt: skip
+
+
+def _wanted(wish: Wish, system: System) -> tuple[Expectations, Mapping[str, Mapping[str, Json]]]:
+    if wish.expect is None:
+        if wish.level and wish.level not in system.levels:
+            raise UsageError(f"there is no level {wish.level!r}")
+        return expectations(system, wish.level or None), {}
+    value: dict[str, Any] = json.loads(Path(wish.expect).read_bytes())
+    checks = {key: Expected(**one) for key, one in value["checks"].items()}
+    suites = tuple(s for s in SUITES if any(one.suite == s for one in checks.values()))
+    return Expectations(suites, checks, value["level"]), value["held"]
+
+
+def _baseline(wish: Wish) -> Mapping[str, Mapping[str, tuple[float, ...]]]:
+    if wish.baseline is None:
+        return {}
+    return seals.parse(Path(wish.baseline).read_bytes(), where=wish.baseline).samples

@@ -1,0 +1,5 @@
+"""Ways for a message to leave: a file each.
+
+Hides: how each delivers.
+Never: raises.
+"""

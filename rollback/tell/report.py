@@ -1,0 +1,296 @@
+"""The report of a run: one value made from its events, as JSON and as Markdown with a timeline.
+
+Hides: the layout.
+Never: knows anything that the journal does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rollback.model.event import Event
+from rollback.model.finding import Json
+from rollback.model.lifecycle import Run, State, elapsed_s
+from rollback.model.system import System
+
+FORMAT = 1
+_BAR_CHARS = 40
+_PHASES = (
+    ("plan and approval", "run.planned", "run.authorized"),
+    ("protect", "run.authorized", "run.protected"),
+    ("steps", "run.protected", "run.mitigated"),
+    ("prove", "run.mitigated", "gate.opened"),
+)
+
+
+def build(system: System, run: Run, events: Iterable[Event]) -> dict[str, Any]:
+    """The whole report as plain data.
+
+    Shape: `timeline` oldest first; `steps` in order of the plan, alternatives after their step.
+    """
+    mine = [event for event in events if event.run == run.id]
+    plan: dict[str, Any] = dict(run.plan)
+    level = system.levels.get(plan["level"]) or system.procedures.get(plan["level"])
+    budgets = level.budgets if level else None
+    return {
+        "format": FORMAT, "run_id": run.id, "incident": run.incident, "system": plan["system"],
+        "title": plan["title"], "level": plan["level"], "rank": plan["rank"], "state": run.state.value,
+        "variant": plan["variant"], "component": plan["component"], "target": plan["target"],
+        "plan_digest": run.plan_digest, "system_digest": plan["system_digest"], "tool": plan["tool"],
+        "requester": plan["requester"], "reason": plan["reason"], "stopped_for": run.reason,
+        "clocks": {
+            "mitigated": _clock(run, "run.mitigated", budgets.mitigated if budgets else None),
+            "complete": _clock(run, "gate.opened", budgets.complete if budgets else None),
+            "waited_s": round(run.waited_s, 3),
+        },
+        "phases": _phases(run), "steps": list(_steps(run, plan)), "safety": run.safety,
+        "impact": plan["impact"], "approvals": [_approval(a) for a in run.approvals],
+        "suites": {name: dict(found) for name, found in run.suites.items()},
+        "gate": dict(run.verdict), "not_looked_at": _not_looked_at(system, run, plan),
+        "checklist": [dict(e.data) for e in _last_items(mine)],
+        "messages": [_message(event) for event in mine if event.kind.startswith("message.")],
+        "timeline": [{"at": e.at, "event": e.kind, "said": _said(e)} for e in mine],
+    }  # fmt: skip
+
+
+def markdown(report: Mapping[str, Any]) -> str:
+    """The report for people: what happened, both clocks, what was proved, and what was not."""
+    r = report
+    lines = [
+        f"# {_text(r['system'])}: {_text(r['title'])} - {r['state']}", "",
+        f"Run **{r['run_id']}** of incident **{r['incident']}**, level `{r['level']}`"
+        + (f" variant `{r['variant']}`" if r["variant"] else "")
+        + (f", component `{r['component']}`" if r["component"] else "")
+        + f", asked for by {_text(r['requester'])}" + (f": {_text(r['reason'])}" if r["reason"] else "") + ".",
+        "",
+    ]  # fmt: skip
+    if r["target"]["source"]:
+        target = r["target"]
+        lines += [
+            f"Back to {target['source']} `{_text(target['label'])}` (`{target['id'][:16]}`).",
+            "",
+        ]
+    if r["stopped_for"]:
+        lines += [f"> {_text(r['stopped_for'])}", ""]
+    lines += _clock_lines(r) + _step_lines(r) + _proof_lines(r) + _loss_lines(r) + _paper_lines(r)
+    lines += ["## Timeline", "", "| at (UTC) | event | |", "|---|---|---|"]
+    lines += [f"| {e['at'][11:23]} | {e['event']} | {_cell(e['said'])} |" for e in r["timeline"]]
+    lines += ["", f"Plan `{r['plan_digest'][:16]}`, declaration `{r['system_digest'][:16]}`, "
+              f"rollback {r['tool']}.", ""]  # fmt: skip
+    return "\n".join(lines)
+
+
+def _clock_lines(r: Mapping[str, Any]) -> list[str]:
+    lines = ["## Clocks", "", "| | took | budget | |", "|---|---:|---:|---|"]
+    for name in ("mitigated", "complete"):
+        clock = r["clocks"][name]
+        verdict = "" if clock["took_s"] is None or clock["budget_s"] is None else (
+            "over budget" if clock["took_s"] > clock["budget_s"] else "within budget"
+        )  # fmt: skip
+        approximate = " (approximate: the machine was restarted)" if clock["approximate"] else ""
+        lines.append(
+            f"| {name} | {_s(clock['took_s'])} | {_s(clock['budget_s'])} | {verdict}{approximate} |"
+        )
+    lines += ["", f"Waiting is included above: {_s(r['clocks']['waited_s'])}.", "", "```text"]
+    total = sum(phase["took_s"] for phase in r["phases"]) or 1.0
+    offset = 0.0
+    for phase in r["phases"]:
+        start = round(offset / total * _BAR_CHARS)
+        offset += phase["took_s"]
+        width = max(1, round(offset / total * _BAR_CHARS) - start)
+        lines.append(f"{phase['phase']:<18}{' ' * start}{'#' * width}  {_s(phase['took_s'])}")
+    return [*lines, "```", ""]
+
+
+def _step_lines(r: Mapping[str, Any]) -> list[str]:
+    lines = ["## Steps", "", "| | step | | took | |", "|---|---|---|---:|---|"]
+    for step in r["steps"]:
+        said = step["error"] or "; ".join(step["says"])
+        lines.append(
+            f"| {step['index']} | {step['id']} ({step['kind']}) | {step['status'] or 'not taken'} | "
+            f"{_s(step['took_s'])} | {_cell(said)} |"
+        )
+    return [*lines, ""]
+
+
+def _proof_lines(r: Mapping[str, Any]) -> list[str]:
+    lines = ["## Proof", ""]
+    if not r["suites"]:
+        lines += ["No suite was run.", ""]
+    for name, suite in r["suites"].items():
+        word = "open" if suite["open"] else "closed"
+        lines += [f"### {name}: {word}, {suite['passed']} passed, {suite['failed']} failed", ""]
+        lines += [f"- {_text(reason)}" for reason in suite["reasons"]]
+        if suite["findings"]:
+            lines += ["| check | answer | evidence |", "|---|---|---|"]
+            for key, found in suite["findings"].items():
+                lines.append(
+                    f"| {key} | {found.get('outcome', '')} | {_cell(found.get('evidence', ''))} |"
+                )
+        lines.append("")
+    for reason in r["gate"].get("reasons") or ():
+        lines.append(f"- the gate stayed closed: {_text(reason)}")
+    for note in r["gate"].get("notes") or ():
+        lines.append(f"- {_text(note)}")
+    if r["not_looked_at"]:
+        lines += [
+            "",
+            "What no check looked at: " + "; ".join(_text(x) for x in r["not_looked_at"]) + ".",
+        ]
+    return [*lines, ""]
+
+
+def _loss_lines(r: Mapping[str, Any]) -> list[str]:
+    impact = r["impact"]
+    lines = ["## What was lost, and who is concerned", "", f"- declared: {_text(impact['data_loss'])}",
+             f"- files that differed: {impact['files']}"]  # fmt: skip
+    lines += [f"- open in {name}: {count}" for name, count in impact["open_items"].items()]
+    lines += [
+        f"- commit that left the branch and stays reachable: {_text(c)}"
+        for c in impact["lost_commits"]
+    ]
+    if impact["dependents"]:
+        lines.append(f"- dependents: {', '.join(impact['dependents'])}")
+    if r["safety"]:
+        lines.append(
+            f"- the state before is checkpoint `{r['safety'][:16]}`; `rollback undo {r['run_id']}`"
+        )
+    return [*lines, ""]
+
+
+def _paper_lines(r: Mapping[str, Any]) -> list[str]:
+    lines = []
+    if r["checklist"]:
+        lines += ["## Checklist", ""]
+        for item in r["checklist"]:
+            mark = "x" if item["done"] else " "
+            lines.append(f"- [{mark}] {_text(item['item'])} ({_text(item['evidence'])})")
+        lines.append("")
+    if r["approvals"]:
+        lines += ["## Approvals", ""]
+        lines += [
+            f"- {a['answer']} by {a['person']} at {a['given']} ({a['proof']})"
+            for a in r["approvals"]
+        ]
+        lines.append("")
+    if r["messages"]:
+        lines += ["## Messages", ""]
+        lines += [
+            f"- {m['event']}: {_text(m['name'])} {_text(m['said'])}".rstrip() for m in r["messages"]
+        ]
+        lines.append("")
+    return lines
+
+
+# -- from the journal ----------------------------------------------------------------------
+
+
+def _clock(run: Run, kind: str, budget_s: float | None) -> dict[str, Json]:
+    took = elapsed_s(run, kind)
+    return {
+        "took_s": took[0] if took else None, "budget_s": budget_s,
+        "approximate": bool(took and took[1]),
+    }  # fmt: skip
+
+
+def _phases(run: Run) -> list[dict[str, Any]]:
+    found = []
+    for name, since, until in _PHASES:
+        ended = (
+            until if until in run.moments else "gate.closed" if until == "gate.opened" else until
+        )
+        took = elapsed_s(run, ended, since=since)
+        if took is not None:
+            found.append({"phase": name, "took_s": max(0.0, took[0])})
+    return found
+
+
+def _steps(run: Run, plan: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+    for step in plan["steps"]:
+        for one in (step, *step["alternatives"]):
+            record = run.steps.get(one["index"])
+            if record is None and one is not step:
+                continue
+            took = None
+            if record and record.began_s is not None and record.ended_s is not None:
+                took = max(0.0, round(record.ended_s - record.began_s, 3))
+            yield {
+                "index": one["index"], "id": one["id"], "kind": one["kind"], "says": one["says"],
+                "status": record.status if record else "", "took_s": took,
+                "error": str(record.evidence.get("error", "")) if record else "",
+                "evidence": record.evidence if record else {},
+            }  # fmt: skip
+
+
+def _not_looked_at(system: System, run: Run, plan: Mapping[str, Any]) -> list[str]:
+    """Declared things that no check of the suites that ran names: honest about blind spots."""
+    asked = {key for suite in run.suites.values() for key in _dict(suite.get("findings"))}
+    written = str([
+        check for suite in ("smoke", "functional", "integration", "performance")
+        for check in system.source.get("verification", {}).get(suite, ())
+        if any(str(_dict(body).get("id")) in asked for body in check.values())
+    ])  # fmt: skip
+    blind = [f"component {name}" for name, c in system.components.items() if c.path not in written]
+    blind += [f"service {name}" for name in system.services if name not in written]
+    blind += [f"flag {name}" for name in system.flags if name not in written]
+    wanted = plan["gate"].get("suites", [])
+    blind += [f"suite {name}" for name in wanted if name not in run.suites]
+    return blind if run.state in (State.COMPLETE, State.NEEDS_OPERATOR) else []
+
+
+def _last_items(events: Iterable[Event]) -> Iterable[Event]:
+    last = {event.data["id"]: event for event in events if event.kind == "checklist.item"}
+    return last.values()
+
+
+def _approval(data: Mapping[str, Json]) -> dict[str, Json]:
+    proof = "signed" if data.get("signature") else "unauthenticated"
+    return {
+        "person": data["person"],
+        "answer": data["answer"],
+        "given": data["given"],
+        "proof": proof,
+    }
+
+
+def _message(event: Event) -> dict[str, Json]:
+    said = event.data.get("error") or event.data.get("channel") or event.data.get("audience") or ""
+    return {
+        "event": event.kind.removeprefix("message."),
+        "name": event.data.get("name", ""),
+        "said": said,
+    }
+
+
+def _said(event: Event) -> str:
+    data = event.data
+    for key in ("reason", "what", "because", "id", "suite", "name", "person"):
+        if data.get(key):
+            return str(data[key])
+    return ""
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _s(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.2f} s" if value < 120 else f"{value / 60:.1f} min"
+
+
+def _text(value: object) -> str:
+    """Text that cannot become markup, a mention or a control sequence."""
+    plain = "".join(c if c.isprintable() else " " for c in str(value))
+    for sign in "\\`*_[]<>#|@":
+        plain = (
+            plain.replace(sign, f"\\{sign}") if sign not in "@" else plain.replace("@", "@\u200b")
+        )
+    return plain
+
+
+def _cell(value: object) -> str:
+    text = _text(value)
+    return text if len(text) <= 160 else text[:157] + "..."

@@ -1,0 +1,175 @@
+"""What the tests of the store share: a small system, an independent walker, taps that kill or fail.
+
+The walker uses os.walk and os.lstat and nothing of ours: it is the second witness.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+import sys
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, TypeVar
+
+from rollback.host import Host, Tap, Tree
+from rollback.keep.checkpoint import Checkpoints
+from rollback.keep.contents import append_only, files, git, sqlite
+from rollback.model.errors import RollbackError
+
+T = TypeVar("T")
+KINDS = (append_only, files, git, sqlite)  # imported, so registered
+
+
+def component(path: str, **given: Any) -> SimpleNamespace:
+    """A stand-in for a declared component."""
+    base = {"path": path, "paths": (), "content": "files", "exclude": (), "volatile": False,
+            "order": 100, "planned": None}  # fmt: skip
+    return SimpleNamespace(**{**base, **given})
+
+
+@dataclass
+class World:
+    """A root with components, a state directory beside it, and the checkpoints in it."""
+
+    base: Path
+    components: dict[str, Any]
+
+    @property
+    def root(self) -> Path:
+        return self.base / "root"
+
+    @property
+    def state(self) -> Path:
+        return self.base / "state"
+
+    def make(self) -> World:
+        self.root.mkdir()
+        self.state.mkdir(mode=0o700)
+        return self
+
+    def system(self) -> Any:
+        return SimpleNamespace(
+            system=SimpleNamespace(id="small"), root_path=self.root, state_path=self.state,
+            components=self.components, digest="d" * 64, repository=None,
+        )  # fmt: skip
+
+    @contextmanager
+    def open(self, tap: Tap | None = None) -> Any:
+        host = Host(tap=tap or Tap())
+        with host.tree(str(self.state)) as state, Checkpoints(self.system(), host, state) as found:
+            yield found
+
+
+def walked(root: Path | bytes) -> dict[bytes, tuple[Any, ...]]:
+    """Every path below root with everything that a restore has to bring back."""
+    top = os.fsencode(root)
+    found: dict[bytes, tuple[Any, ...]] = {}
+    if not os.path.lexists(top):
+        return found
+    inodes: dict[tuple[int, int], list[bytes]] = {}
+    todo = [top]
+    if stat.S_ISDIR(os.lstat(top).st_mode):
+        for folder, names, others in os.walk(top, followlinks=False):
+            todo += [os.path.join(folder, name) for name in (*names, *others)]
+    for path in todo:
+        seen = os.lstat(path)
+        name = os.path.relpath(path, top)
+        what: Any = None
+        if stat.S_ISLNK(seen.st_mode):
+            what = os.readlink(path)
+        elif stat.S_ISREG(seen.st_mode):
+            with open(path, "rb") as file:
+                what = hashlib.sha256(file.read()).hexdigest()
+            inodes.setdefault((seen.st_dev, seen.st_ino), []).append(name)
+        found[name] = (seen.st_mode, seen.st_uid, seen.st_gid, seen.st_mtime_ns, what)
+    for names_of_one in inodes.values():
+        for name in names_of_one:
+            found[name] += (tuple(sorted(names_of_one)),)
+    return found
+
+
+class Counting(Tap):
+    """Counts the changes."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, str | bytes]] = []
+
+    def change(
+        self, call: str, where: str | bytes, do: Callable[[], T],
+        torn: Callable[[], object] | None = None,
+    ) -> T:  # fmt: skip
+        self.calls.append((call, where))
+        return do()
+
+
+class Dying(Counting):
+    """The process is gone at the nth change: before it, after it, or in the middle of it."""
+
+    def __init__(self, at: int, how: str) -> None:
+        super().__init__()
+        self.at = at
+        self.how = how
+
+    def change(
+        self, call: str, where: str | bytes, do: Callable[[], T],
+        torn: Callable[[], object] | None = None,
+    ) -> T:  # fmt: skip
+        self.calls.append((call, where))
+        if len(self.calls) != self.at:
+            return do()
+        if self.how == "torn" and torn is not None:
+            torn()
+        if self.how == "after":
+            do()
+        os._exit(137)
+
+
+class Failing(Counting):
+    """The nth change, and with `forever` every later one, fails as if the disk were full."""
+
+    def __init__(self, at: int, forever: bool, code: int = errno.ENOSPC) -> None:
+        super().__init__()
+        self.at = at
+        self.forever = forever
+        self.code = code
+
+    def change(
+        self, call: str, where: str | bytes, do: Callable[[], T],
+        torn: Callable[[], object] | None = None,
+    ) -> T:  # fmt: skip
+        self.calls.append((call, where))
+        count = len(self.calls)
+        if count == self.at or (self.forever and count > self.at):
+            if torn is not None:
+                torn()
+            raise OSError(self.code, os.strerror(self.code))
+        return do()
+
+
+def in_child(do: Callable[[], object]) -> int:
+    """The exit status of a forked child that does it: 0, 137 when it died, 1 with a traceback."""
+    sys.stdout.flush()
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    status = 1
+    try:
+        do()
+        status = 0
+    except RollbackError:
+        status = 7
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        os._exit(status)
+
+
+def tree_of(path: Path, tap: Tap | None = None) -> Tree:
+    """The folder, opened."""
+    return Tree.open(str(path), tap=tap or Tap())

@@ -1,0 +1,269 @@
+"""Metric sources: a number where there is one, and a reason where there is none."""
+
+from __future__ import annotations
+
+import json
+import random
+import sqlite3
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rollback.host.clock import iso
+from rollback.model.errors import PlanError
+from rollback.model.finding import Sample
+from rollback.observe.measure import percentile, slope, spread_out
+from rollback.observe.metric import read, read_all
+from rollback.observe.view import View
+from tests.observe.world import free_port
+
+ViewOf = Callable[..., View]
+
+
+def sample_of(view_of: ViewOf, source: dict[str, Any], **declared: Any) -> Sample:
+    view = view_of(metrics={"m": {"unit": "count", "source": source, **declared}})
+    sample = read("m", view)
+    assert sample.metric == "m"
+    assert sample.known or sample.note, "a sample without a number says why"
+    return sample
+
+
+def write_log(root: Path, *rows: dict[str, Any], torn: str = "") -> None:
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (root / "logs/access.jsonl").write_text(text + torn)
+
+
+def ago(seconds: float) -> str:
+    return iso(datetime.now(UTC) - timedelta(seconds=seconds))
+
+
+LOG = {"file": "logs/access.jsonl", "time": "at"}
+SHARE = {"log": {**LOG, "share": {"field": "status", "above": 499}}}
+MEAN = {"log": {**LOG, "mean": {"field": "ms"}}}
+
+
+@pytest.mark.parametrize(
+    ("source", "value", "count"),
+    [
+        ({"share": {"field": "status", "above": 499}}, 0.25, 4),
+        ({"share": {"field": "status", "equals": 429}}, 0.25, 4),
+        ({"mean": {"field": "ms"}}, 25.0, 4),
+        ({"mean": {"field": "ms", "and": {"status": 200}}}, 15.0, 2),
+        ({"count": {"field": "status", "equals": 200, "and": {"path": "/b"}}}, 1.0, 4),
+        ({"count": {"field": "status", "equals": 418}}, 0.0, 4),
+        ({"last": {"field": "ms"}}, 40.0, 1),
+        ({"last": {"field": "ms", "below": 20}}, 10.0, 1),
+    ],
+)
+def test_the_window_of_a_log_gives_a_share_a_mean_a_count_or_the_last(
+    view_of: ViewOf, root: Path, source: dict[str, Any], value: float, count: int
+) -> None:
+    """Old and future lines are left out, broken ones are counted, a torn last line is not."""
+    write_log(
+        root,
+        {"at": ago(3600), "status": 500, "ms": 9000, "path": "/a"},
+        {"at": ago(4), "status": 200, "ms": 10, "path": "/a"},
+        {"at": ago(3), "status": 200, "ms": 20, "path": "/b"},
+        {"at": "yesterday", "status": 500, "ms": 9000},
+        {"at": "2026-01-01T00:00:00", "status": 500, "ms": 9000},
+        {"at": ago(-3600), "status": 500, "ms": 9000},
+        {"at": ago(2), "status": 429, "ms": 30, "path": "/b"},
+        {"at": ago(1), "status": 503, "ms": 40, "path": "/b"},
+        torn='{"at": "2026-01-01T00:0',
+    )
+    with (root / "logs/access.jsonl").open("r+") as file:
+        text = file.read()
+        file.seek(0)
+        file.write('not json\n{"ms": NaN}\n' + text)
+    sample = sample_of(view_of, {"log": {**LOG, **source}}, window="10s")
+    assert sample.value == pytest.approx(value)
+    if "last" not in source:  # the last value is found before the older lines are looked at
+        assert sample.count == count
+        assert "2 without a usable time" in sample.note
+
+
+def test_without_a_window_the_whole_log_is_read_and_broken_lines_are_shown(
+    view_of: ViewOf, root: Path
+) -> None:
+    """The share is over every readable line."""
+    write_log(root, {"status": 500}, {"status": 200}, torn='{"stat\n["no record"]\n')
+    sample = sample_of(view_of, SHARE)
+    assert (sample.value, sample.count) == (0.5, 2)
+    assert "2 malformed" in sample.note
+
+
+@pytest.mark.parametrize(
+    ("rows", "declared", "why"),
+    [
+        (None, {}, "no such file"),
+        ([], {}, "no line says it"),
+        ([{"at": ago(3600), "ms": 5}], {"window": "10s"}, "in the last 10 s"),
+        ([{"ms": "n/a"}, {"ms": True}, {"ms": None}], {}, "no line says it"),
+        ([{"at": ago(1), "ms": 5}] * 19, {"window": "10s", "min_samples": 20}, "19 readings are too few"),
+        ([{"at": ago(-3600), "ms": 5}], {"window": "10s"}, "no line says it"),
+    ],
+)  # fmt: skip
+def test_absent_stale_senseless_or_too_few_is_no_number(
+    view_of: ViewOf, root: Path, rows: Any, declared: dict[str, Any], why: str
+) -> None:
+    """Absence never becomes a zero, and the note says what was missing."""
+    if rows is None:
+        (root / "logs/access.jsonl").unlink()
+    else:
+        write_log(root, *rows)
+    sample = sample_of(view_of, MEAN, **declared)
+    assert sample.value is None
+    assert why in sample.note
+
+
+def test_a_quiet_log_counts_zero_but_a_missing_one_counts_nothing(
+    view_of: ViewOf, root: Path
+) -> None:
+    """No violation in the window is a zero; no log at all is unknown."""
+    counting = {"log": {**LOG, "count": {"field": "event", "equals": "SECURITY_VIOLATION"}}}
+    write_log(root, {"at": ago(3600), "event": "SECURITY_VIOLATION"})
+    assert sample_of(view_of, counting, window="60s").value == 0.0
+    (root / "logs/access.jsonl").unlink()
+    assert sample_of(view_of, counting, window="60s").value is None
+
+
+def bytes_read() -> int:
+    return int(Path("/proc/self/io").read_text().split()[1])
+
+
+def test_only_the_tail_of_a_large_log_is_read(view_of: ViewOf, root: Path) -> None:
+    """A window of seconds costs kilobytes, however long the log is."""
+    old = json.dumps({"at": ago(7200), "status": 500, "ms": 1, "text": "x" * 200}) + "\n"
+    path = root / "logs/access.jsonl"
+    path.write_text(old * 80_000)
+    with path.open("a") as file:
+        file.write("".join(json.dumps({"at": ago(1), "status": 200}) + "\n" for _ in range(100)))
+    size = path.stat().st_size
+    before = bytes_read()
+    sample = sample_of(view_of, SHARE, window="10s")
+    assert (sample.value, sample.count) == (0.0, 100)
+    assert size > 20_000_000
+    assert bytes_read() - before < 1_000_000
+
+
+def test_lines_out_of_order_within_a_minute_are_still_found(view_of: ViewOf, root: Path) -> None:
+    """A line written late does not hide the newer ones above it."""
+    write_log(root, {"at": ago(2), "ms": 10}, {"at": ago(40), "ms": 999}, {"at": ago(1), "ms": 20})
+    assert sample_of(view_of, MEAN, window="10s").value == 15.0
+
+
+def printing(code: str, **more: Any) -> dict[str, Any]:
+    return {"command": {"argv": [sys.executable, "-I", "-c", code], "number": "stdout", **more}}
+
+
+@pytest.mark.parametrize(
+    ("source", "value", "why"),
+    [
+        (printing("print(' 3 ')"), 3.0, ""),
+        (printing("print('nan')"), None, "no number"),
+        (printing("print('lots')"), None, "no number"),
+        (printing("print('true')"), None, "no number"),
+        (printing("pass"), None, "printed nothing"),
+        (printing("print(1); raise SystemExit(2)"), None, "ended with 2"),
+        (printing("import time; time.sleep(9)", within="300ms"), None, "no answer within"),
+        ({"command": {"argv": ["/no/such/program"]}}, None, "cannot be started"),
+        ({"sql": {"database": "data/state.db", "query": "select count(*) from sessions"}}, 2.0, ""),
+        ({"sql": {"database": "data/state.db", "query": "select x from y"}}, None, "no such table"),
+        ({"sql": {"database": "data/state.db", "query": "select state from sessions"}}, None,
+         "no number"),
+        ({"sql": {"database": "data/state.db", "query": "select 1 where 0"}}, None, "no row"),
+        ({"sql": {"database": "data/gone.db", "query": "select 1"}}, None, "no such file"),
+        ({"check": {"files": {"exists": ["logs"]}}}, 1.0, ""),
+        ({"check": {"files": {"exists": ["gone"]}}}, 0.0, ""),
+        ({"check": {"command": {"argv": ["/no/such/program"]}}}, None, "cannot be started"),
+        ({"check": {"metric": {"name": "m", "above": 0}}}, None, "made of itself"),
+    ],
+)  # fmt: skip
+def test_programs_queries_and_checks_give_a_number_or_a_reason(
+    view_of: ViewOf, source: dict[str, Any], value: float | None, why: str
+) -> None:
+    """Whatever cannot be read as a number, for whatever reason, is unknown."""
+    sample = sample_of(view_of, source)
+    assert sample.value == value
+    assert why in sample.note
+
+
+def test_a_probe_counts_what_is_answered_in_time(view_of: ViewOf, product: str) -> None:
+    """2xx counts; an error, a late answer and silence do not; silence is 0 and not unknown."""
+
+    def share(url: str) -> float | None:
+        return sample_of(view_of, {"probe": {"url": url, "probes": 3, "timeout": "400ms"}}).value
+
+    assert share(f"{product}/agents") == 1.0
+    assert share(f"{product}/status/500") == 0.0
+    assert share(f"{product}/slow?s=2") == 0.0
+    assert share(f"http://127.0.0.1:{free_port()}/") == 0.0
+
+
+def test_all_metrics_are_read_at_once_and_one_that_hangs_spoils_no_other(
+    view_of: ViewOf, root: Path
+) -> None:
+    """Each has its own deadline; names that are not declared are refused."""
+    view = view_of(metrics={
+        "good": {"unit": "count", "source": printing("print(1)")},
+        "hangs": {"unit": "count", "source": printing("import time; time.sleep(9)", within="1s")},
+    })  # fmt: skip
+    samples = read_all(view, ["good", "hangs"])
+    assert (samples["good"].value, samples["hangs"].value) == (1.0, None)
+    assert read_all(view, []) == {}
+    with pytest.raises(PlanError, match="no metric god"):
+        read_all(view, ["god"])
+
+
+def test_a_number_is_read_while_the_database_is_written(view_of: ViewOf, root: Path) -> None:
+    """In write-ahead mode a reader sees the last commit and disturbs nobody."""
+    path = root / "data/state.db"
+    with sqlite3.connect(path, isolation_level=None) as writer:
+        writer.execute("pragma journal_mode=wal")
+        writer.execute("begin immediate")
+        writer.execute("insert into sessions values ('c', 'running')")
+        source = {"sql": {"database": "data/state.db", "query": "select count(*) from sessions"}}
+        assert sample_of(view_of, source).value == 2.0
+        writer.execute("commit")
+        assert sample_of(view_of, source).value == 3.0
+    writer.close()
+
+
+# -- figures ---------------------------------------------------------------------------------------
+
+
+def test_a_percentile_is_the_nearest_rank() -> None:
+    """p95 of 1..100 is 95; thinning keeps the range even."""
+    histogram = {float(n): 1 for n in range(1, 101)}
+    assert percentile(histogram, 0.95) == 95.0
+    assert percentile({7.0: 3}, 0.99) == 7.0
+    assert spread_out(histogram, 10) == tuple(float(n) for n in range(6, 106, 10))
+
+
+def test_a_slope_ignores_one_jump_and_its_interval_holds_the_truth() -> None:
+    """A line is found exactly, one arena's jump at the start hardly moves it, noise widens it."""
+    xs = [float(n * 100) for n in range(12)]
+    exact = slope(xs, [5 * x + 3 for x in xs])
+    assert exact is not None
+    assert exact.estimate == pytest.approx(5)
+    jump = slope(xs, [1e6 if x > 100 else 0.0 for x in xs])
+    assert jump is not None
+    assert jump.estimate == 0
+    assert slope(xs[:5], xs[:5]) is None
+
+
+def test_the_interval_of_a_slope_holds_the_true_one_nearly_always() -> None:
+    """Of 300 noisy lines with a known slope, the interval misses it in few, and is not endless."""
+    chance = random.Random(1)
+    xs = [float(n) for n in range(12)]
+    missed = 0
+    for _ in range(300):
+        found = slope(xs, [2 * x + chance.gauss(0, 3) for x in xs])
+        assert found is not None
+        missed += not found.low <= 2 <= found.high
+        assert found.high - found.low < 5
+    assert missed <= 24

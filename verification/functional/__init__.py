@@ -1,0 +1,1 @@
+"""Does each part do its work? Every declared functional check."""

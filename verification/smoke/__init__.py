@@ -1,0 +1,1 @@
+"""Is it up? Every declared smoke check, in seconds, changing nothing."""
