@@ -161,8 +161,7 @@ def holding(system: System, path: str) -> tuple[str, ...]:
     return tuple(
         name
         for name, component in system.components.items()
-        for part in (component.paths or (component.path,))
-        if part == "." or path == part or path.startswith(part + "/")
+        if component.path == "." or path == component.path or path.startswith(component.path + "/")
     )
 
 

@@ -84,7 +84,7 @@ class Site:
             raise PlanError(f"there is no run {name}", hint=f"{hint} (rollback history)")
         return runs[name]
 
-    def note(self, run: Run, kind: str, **data: Json) -> Run:
+    def note(self, run: Run, kind: str, /, **data: Json) -> Run:
         """The event is in the journal, and the run as it is after it.
 
         Raises: IllegalEvent before anything is written, when the table has no such row.
@@ -94,7 +94,7 @@ class Site:
         self.listen(event)
         return apply(run, event)
 
-    def tell(self, kind: str, *, run: str = "", **data: Json) -> Event:
+    def tell(self, kind: str, /, *, run: str = "", **data: Json) -> Event:
         """An event that is about no state of a run is in the journal."""
         event = self.journal.append(kind, run=run, data=data)
         self.listen(event)

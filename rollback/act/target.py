@@ -110,7 +110,7 @@ def _commits(site: Site, wanted: str) -> tuple[Candidate, ...]:
             "git",
             found.commit,
             found.ref or found.commit[:12],
-            found.at,
+            iso(found.at),
             found.valid,
             found.why_not,
         )

@@ -181,7 +181,7 @@ def responses(document: Document, data: Any) -> None:
 def _actions(document: Document, data: Any) -> None:
     for owner, step in walk.steps(data):
         for key, (section, words) in ACTIONS.items():
-            if key in step.parameters:
+            if key in step.parameters and not (key == "message" and step.kind != "notify"):
                 value = step.parameters[key]
                 lookup(document, data, (*step.path, key), value, section, words)
         if step.kind == "service":

@@ -213,13 +213,15 @@ def told(
 def _want(plan: Plan, entries: tuple[Entry, ...], scope: Scope) -> None:
     """The entries that are ours, and the folders that they need."""
     left = 0
+    standing = scope.sorter()
     for entry in entries:
-        if scope.reserves_any(entry.path):
+        stands = standing(entry.path)
+        if stands == "reserved":
             raise Confined(
                 "the source holds a path that no restore may write",
                 where=show(plan.full(entry.path)),
             )
-        if scope.reaches(entry.path):
+        if stands == "ours":
             plan.wanted[entry.path] = entry
         else:
             left += 1
@@ -228,11 +230,10 @@ def _want(plan: Plan, entries: tuple[Entry, ...], scope: Scope) -> None:
     for path, entry in list(plan.wanted.items()):
         if entry.kind == "hardlink" and entry.target not in plan.wanted:
             raise Confined("a hard link to a file that is excluded", where=show(plan.full(path)))
-        above = path
-        while b"/" in above:
-            above = above.rpartition(b"/")[0]
-            if plan.wanted.setdefault(above, Entry(above, "folder")).kind != "folder":
-                raise Confined("it lies below something that is no folder", where=show(path))
+        for above in _above(path):
+            if above in plan.wanted:
+                break  # what stands above that one was made sure of when it came
+            plan.wanted[above] = Entry(above, "folder")
     if plan.wanted and b"." not in plan.wanted:
         plan.wanted[b"."] = Entry(b".", "folder")
     plan.wanted = dict(sorted(plan.wanted.items(), key=lambda item: order(item[0])))
@@ -257,7 +258,7 @@ def _look(plan: Plan, tree: Tree, scope: Scope) -> None:
             if seen.st_nlink > 1 and stat_.S_ISREG(seen.st_mode):
                 plan.names.setdefault((seen.st_dev, seen.st_ino), set()).add(path)
         elif not (stat_.S_ISDIR(seen.st_mode) and scope.enters(path)):
-            plan.kept_open.update(_above(path))
+            _add_above(plan.kept_open, path)
 
 
 def _above(path: bytes) -> Iterator[bytes]:
@@ -265,6 +266,15 @@ def _above(path: bytes) -> Iterator[bytes]:
         path = path.rpartition(b"/")[0]
         yield path
     yield b"."
+
+
+def _add_above(found: set[bytes], path: bytes) -> None:
+    """Everything above `path`; where one is in the set already, so is all above that."""
+    for above in _above(path):
+        if above in found:
+            break
+        found.add(above)
+    found.add(b".")
 
 
 def _compare(plan: Plan, tree: Tree, source: Source, deep: bool) -> None:
@@ -377,10 +387,11 @@ def _extras(plan: Plan, removes: frozenset[bytes] | None) -> None:
     stay = set(plan.kept_open)
     for path in plan.live:
         if path not in extra:
-            stay.update(_above(path))
-    gone: set[bytes] = set()
-    for path in sorted(extra):
-        if any(above in gone or _moves_with(plan, above) for above in _above(path)):
+            _add_above(stay, path)
+    gone: set[bytes] = {path for path in plan.retype if plan.wanted[path].kind != "folder"}
+    for path in sorted(extra, key=order):
+        if path != b"." and (os.path.dirname(path) or b".") in gone:
+            gone.add(path)
             continue
         live = plan.live[path]
         if stat_.S_ISDIR(live.st_mode) and path in stay:
@@ -390,12 +401,6 @@ def _extras(plan: Plan, removes: frozenset[bytes] | None) -> None:
             continue
         plan.away.append(path)
         gone.add(path)
-
-
-def _moves_with(plan: Plan, above: bytes) -> bool:
-    """True when this folder itself goes to quarantine because something else comes in its place."""
-    wanted = plan.wanted.get(above)
-    return above in plan.retype and wanted is not None and wanted.kind != "folder"
 
 
 def _worn(entry: Entry, live: os.stat_result, *, mode: bool = True) -> str:

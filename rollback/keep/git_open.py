@@ -211,7 +211,7 @@ def _open(path: Path) -> pygit2.Repository:
         return pygit2.Repository(str(path / ".git"), RepositoryOpenFlag.NO_SEARCH)
     except (pygit2.GitError, KeyError, ValueError) as error:
         text = str(error)
-        if "objectformat" in text:
+        if "object format" in text or "objectformat" in text:
             raise Refused(
                 "git-sha256", "SHA-256 repositories are not supported", where=str(path),
                 hint="protect this folder with a component of content: files",

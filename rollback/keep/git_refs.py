@@ -293,14 +293,10 @@ def push(
     Raises: Refused (protected, forced, rejected by the server), HostUnreachable.
     """
     ref, oid = _pushed_ref(opened, name, force)
-    try:
-        target = opened.repo.remotes[remote]
-    except (KeyError, ValueError):
-        raise UsageError(f"there is no remote {remote!r}", where=opened.where,
-                         hint="type: git remote -v") from None  # fmt: skip
+    target = _remote(opened, remote)
     url = target.push_url or target.url or ""
     shown = _shown(url)
-    before = _heads(target, secret, shown).get(ref, "")
+    before = _heads(_remote(opened, remote), secret, shown).get(ref, "")
     fact: dict[str, Json] = {"ref": ref, "commit": oid, "remote": remote, "url": shown,
                              "server_hooks": not _local(url), "before": before}  # fmt: skip
     if before == oid:
@@ -316,11 +312,20 @@ def push(
                               hint="type: git push --dry-run") from error  # fmt: skip
     if calls.rejected:
         raise _rejected(name, remote, next(iter(calls.rejected.values())), tuple(calls.said))
-    after = _heads(target, secret, shown).get(ref, "")
+    after = _heads(_remote(opened, remote), secret, shown).get(ref, "")
     if after != oid:
         raise HostError(f"{ref} on the remote is {after[:12] or 'absent'} after the push, not"
                         f" {oid[:12]}", where=shown)  # fmt: skip
     return {**fact, "changed": True}
+
+
+def _remote(opened: Opened, name: str) -> pygit2.Remote:
+    """The remote, not connected yet: one connection asks or pushes, never both."""
+    try:
+        return opened.repo.remotes[name]
+    except (KeyError, ValueError):
+        raise UsageError(f"there is no remote {name!r}", where=opened.where,
+                         hint="type: git remote -v") from None  # fmt: skip
 
 
 def _rejected(name: str, remote: str, why: str, said: tuple[str, ...]) -> Refused:

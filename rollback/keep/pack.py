@@ -27,6 +27,7 @@ RECORD = struct.Struct("<32sQQB7x")
 INDEX = struct.Struct("<32sQQQB7x")
 TAIL = struct.Struct("<QQ32s8s")
 OBJECT_BYTES_MAX = 2**30
+WINDOW_BYTES_MAX = 2**27
 LEVEL = 1
 GAIN_MIN = 0.97
 
@@ -55,9 +56,11 @@ def opened(stored: bytes, location: Location, identity: str) -> bytes:
     data = stored
     try:
         if location.codec == ZSTD:
-            data = zstandard.ZstdDecompressor().decompress(
-                stored, max_output_size=max(1, location.length)
+            # never by the size that the frame states of itself: it may be a lie
+            reader = zstandard.ZstdDecompressor(max_window_size=WINDOW_BYTES_MAX).stream_reader(
+                stored
             )
+            data = reader.read(location.length + 1)
     except zstandard.ZstdError as error:
         raise _corrupt(identity, location, f"it cannot be decompressed: {error}") from error
     if len(stored) != location.stored or len(data) != location.length:
@@ -65,6 +68,11 @@ def opened(stored: bytes, location: Location, identity: str) -> bytes:
     if hashlib.sha256(data).hexdigest() != identity:
         raise _corrupt(identity, location, "its bytes have changed")
     return data
+
+
+def record_header(identity: str, location: Location) -> bytes:
+    """The bytes that stand before an object in its pack."""
+    return RECORD.pack(bytes.fromhex(identity), location.length, location.stored, location.codec)
 
 
 def _corrupt(identity: str, location: Location, why: str) -> ObjectCorrupt:
@@ -114,6 +122,11 @@ def read_index(name: str, size: int, read: Read) -> Iterator[tuple[str, Location
     if hashlib.sha256(listed + tail[:16]).digest() != checksum:
         raise ObjectCorrupt("the index of the pack is damaged", where=where)
     for raw, offset, length, stored, codec in INDEX.iter_unpack(listed):
-        if codec not in (RAW, ZSTD) or length > OBJECT_BYTES_MAX or offset + stored > start:
+        if (
+            codec not in (RAW, ZSTD)
+            or length > OBJECT_BYTES_MAX
+            or offset + stored > start
+            or (offset < len(HEADER) + RECORD.size)
+        ):
             raise ObjectCorrupt("the index of the pack is not possible", where=where)
         yield raw.hex(), Location(name, offset, length, stored, codec)

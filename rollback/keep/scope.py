@@ -11,10 +11,12 @@ Never: looks at a file.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Literal
 
+Standing = Literal["ours", "out", "reserved"]
 OURS = b".rollback-"  # our own temporary names, wherever they stand
 
 
@@ -52,13 +54,32 @@ class Scope:
             return True
         return any(self._in.fullmatch(each) for each in _with_parents(path))
 
+    def sorter(self) -> Callable[[bytes], Standing]:
+        """A function that says how a path stands, looking at everything above it too."""
+        known: dict[bytes, Standing] = {}
+
+        def standing(path: bytes) -> Standing:
+            todo = [path]
+            while b"/" in todo[-1] and todo[-1] not in known:
+                todo.append(todo[-1].rpartition(b"/")[0])
+            for each in reversed(todo):
+                if each in known:
+                    continue
+                above = known[each.rpartition(b"/")[0]] if b"/" in each else "ours"
+                if above == "reserved" or self.reserves(each):
+                    known[each] = "reserved"
+                elif above == "out" or not self.enters(each):
+                    known[each] = "out"
+                else:
+                    known[each] = "ours"
+            found = known[path]
+            return found if found != "ours" or self.holds(path) else "out"
+
+        return standing
+
     def reaches(self, path: bytes) -> bool:
         """True when this path is ours, looking at everything above it too."""
-        return self.holds(path) and all(self.enters(above) for above in _with_parents(path))
-
-    def reserves_any(self, path: bytes) -> bool:
-        """True when this path or one above it is reserved."""
-        return any(self.reserves(each) for each in _with_parents(path))
+        return self.sorter()(path) == "ours"
 
 
 def _with_parents(path: bytes) -> Iterable[bytes]:

@@ -16,7 +16,16 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from rollback.host import Host, Tree
-from rollback.keep.pack import OBJECT_BYTES_MAX, Location, build, opened, read_index, squeezed
+from rollback.keep.pack import (
+    OBJECT_BYTES_MAX,
+    RECORD,
+    Location,
+    build,
+    opened,
+    read_index,
+    record_header,
+    squeezed,
+)
 from rollback.keep.place import Place
 from rollback.keep.stores.folder import Folder
 from rollback.model.errors import ObjectCorrupt, ObjectMissing, StoreError
@@ -126,8 +135,11 @@ class Store:
 
     def _read(self, identity: str, location: Location) -> bytes:
         path = f"packs/{location.pack}.pack"
-        stored = self.place.read(path, location.offset, location.stored)
-        return opened(stored, location, identity)
+        size = RECORD.size + location.stored
+        record = self.place.read(path, location.offset - RECORD.size, size)
+        if record[: RECORD.size] != record_header(identity, location):
+            raise ObjectCorrupt(f"object {identity} is damaged: its header has changed", where=path)
+        return opened(record[RECORD.size :], location, identity)
 
     def packs_of(self, identity: str) -> tuple[str, ...]:
         """The packs that hold the object."""

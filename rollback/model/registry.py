@@ -104,7 +104,9 @@ def nearest(name: str, known: list[str] | tuple[str, ...]) -> str:
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     if close:
         return f"did you mean {close[0]}?"
-    return "known: " + ", ".join(sorted(known)) if known else ""
+    some = sorted(known)[:12]
+    more = f" and {len(known) - 12} more" if len(known) > 12 else ""
+    return "known: " + ", ".join(some) + more if known else ""
 
 
 def read_item(family: str, written: Any) -> Kind:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import PurePosixPath
 
 from rollback.host import Host
 from rollback.model.finding import Json
@@ -63,7 +64,7 @@ def judge(evidence: Evidence) -> tuple[str, ...]:
     """Why the gate stays closed, one line each; empty when every proof is there."""
     reasons = [*tampered(evidence.pinned, evidence.before, evidence.after)]
     if evidence.timed_out:
-        reasons.append(f"the suite did not end within {evidence.deadline_s:g} s and was killed")
+        reasons.append(f"the suite did not end within {evidence.deadline_s:.0f} s and was killed")
     if evidence.verdict is None:
         reasons.append(evidence.problem or "the suite ended without a verdict")
     else:
@@ -110,6 +111,10 @@ def _session(evidence: Evidence, verdict: Verdict) -> Iterator[str]:
         yield f"not collected: {problem}"
     for nodeid in sorted({*verdict.collected} - {*verdict.selected}):
         yield f"test {nodeid} was collected and then deselected"
+    for path in sorted(evidence.pinned):
+        tests = PurePosixPath(path).name.startswith("test_")
+        if tests and not any(nodeid.startswith(f"{path}::") for nodeid in verdict.selected):
+            yield f"no test of the pinned file {path} was left to run"
     for process in verdict.left_behind:
         yield f"the suite left a process behind: {process}"
 

@@ -122,10 +122,11 @@ class Proof:
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """One test for each declared check of the suite."""
-        if "declared" not in metafunc.fixturenames:
+        suite = suite_of(metafunc.definition.path)
+        if not suite or "declared" not in metafunc.fixturenames:
             return
         try:
-            ids = self.sight().asked_in(suite_of(metafunc.definition.path))
+            ids = self.sight().asked_in(suite)
         except UsageError as error:
             self._usage, ids = str(error), []
         metafunc.parametrize("declared", ids or [NOTHING], indirect=True)

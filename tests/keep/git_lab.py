@@ -30,6 +30,7 @@ class Lab:
         if create:
             path.mkdir(parents=True, exist_ok=True)
             self.git("init", "-q", "-b", "work", "--template=")
+            self.git("config", "gc.auto", "0")  # nothing in the background
             (path / ".git/info").mkdir()
             (path / ".git/info/exclude").write_text(".rollback/\n")
             self.state.mkdir(mode=0o700)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -118,6 +119,29 @@ def test_a_port_must_say_what_is_expected(view: View, product: str) -> None:
     assert both.answer is Answer.FAIL
     assert f"port {closed}" in both.evidence
     assert f"port {port}:" not in both.evidence
+
+
+def test_an_answer_that_drips_is_cut(view: View) -> None:
+    """A byte now and then keeps a socket alive, but not the check."""
+    enough = threading.Event()
+
+    def drip(server: socket.socket) -> None:
+        with server.accept()[0] as connection, contextlib.suppress(OSError):
+            connection.sendall(b"HTTP/1.1 200 OK\r\n")
+            while not enough.wait(0.05):
+                connection.sendall(b"X: y\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        dripping = threading.Thread(target=drip, args=(server,))
+        dripping.start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        began = view.host.clock.boot_s()
+        finding = told(view, "http", url=url, within="300ms")
+        took_s = view.host.clock.boot_s() - began
+        enough.set()
+        dripping.join()
+    assert finding.answer is not Answer.PASS
+    assert took_s < 2.0
 
 
 def test_a_connection_that_is_closed_without_a_word_is_no_answer(view: View) -> None:

@@ -101,9 +101,9 @@ def test_without_a_window_the_whole_log_is_read_and_broken_lines_are_shown(
     [
         (None, {}, "no such file"),
         ([], {}, "no line says it"),
-        ([{"at": ago(3600), "ms": 5}], {"window": "10s"}, "in the last 10 s"),
+        ([{"at": ago(86400), "ms": 5}], {"window": "1h"}, "in the last 3600 s"),
         ([{"ms": "n/a"}, {"ms": True}, {"ms": None}], {}, "no line says it"),
-        ([{"at": ago(1), "ms": 5}] * 19, {"window": "10s", "min_samples": 20}, "19 readings are too few"),
+        ([{"at": ago(1), "ms": 5}] * 19, {"window": "1h", "min_samples": 20}, "19 readings are too few"),
         ([{"at": ago(-3600), "ms": 5}], {"window": "10s"}, "no line says it"),
     ],
 )  # fmt: skip

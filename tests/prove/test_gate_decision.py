@@ -46,7 +46,10 @@ def evidence(*tests: Outcome, **more: Any) -> Evidence:
 
 WANTS = {name: {"one": Expected("one", "smoke", name)} for name in ("pass", "fail", "absent")}
 RED = {"one": Expected("one", "smoke", "known-red", "f0")}
-plain_team_test = Outcome(nodeid="t", setup="passed", call="passed", teardown="passed")
+plain_team_test = Outcome(nodeid=f"{SMOKE}::team", setup="passed", call="passed", teardown="passed")
+
+MORE = {**PIN, "verification/smoke/test_b.py": "c" * 64}
+CONFTEST = {**PIN, "verification/conftest.py": "c" * 64}
 
 OPEN: dict[str, Evidence] = {
     "honest": evidence(),
@@ -56,6 +59,7 @@ OPEN: dict[str, Evidence] = {
     "known failure that is well again": evidence(told("one", "pass", "known-red"), expected=RED),
     "team tests alone": evidence(plain_team_test, expected={}),
     "no files to pin": evidence(pinned={}, before={}, after={}, files={}),
+    "a conftest": evidence(pinned=CONFTEST, before=CONFTEST, after=CONFTEST, files=CONFTEST),
     "two tests": evidence(told("one"), plain_team_test),
 }
 
@@ -74,6 +78,8 @@ CLOSED: dict[str, tuple[Evidence, str]] = {
     "status inside": (evidence(exit_status=1), "exited 0, but the session ended with status 1"),
     "collect": (evidence(collect_problems=("x.py failed: no",)), "not collected: x.py"),
     "deselected": (evidence(collected=(f"{SMOKE}::t[one]", "z")), "z was collected and then"),
+    "ignored file": (evidence(pinned=MORE, before=MORE, after=MORE, files=MORE),
+                     "no test of the pinned file verification/smoke/test_b.py"),
     "daemon": (evidence(left_behind=("7 sleep",)), "left a process behind: 7 sleep"),
     "no tests": (evidence(tests=(), collected=(), selected=(), expected={}), "no test ran"),
     "twice": (evidence(told("one"), told("one")), "more than once"),

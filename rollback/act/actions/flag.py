@@ -20,8 +20,8 @@ from rollback.model.registry import register
 from rollback.model.step import Id, Step
 
 if TYPE_CHECKING:
-    from rollback.declare.edit import Format
     from rollback.act.scene import Scene
+    from rollback.declare.edit import Format
 
 _READ_BACK_MARGIN_S = 0.2  # so that we say what is wrong before the step's own deadline does
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import model_validator
 
 from rollback.act.moment import mark, marked
+from rollback.act.patch import holding
 from rollback.model.errors import PlanError, Refused
 from rollback.model.event import canonical
 from rollback.model.finding import Answer, Finding, Json, failed, passed
@@ -111,12 +112,8 @@ class GitStep(Step):
             return ()
         base = scene.system.repository.path
         full = [str(file) if base == "." else f"{base}/{file}" for file in files]
-        return tuple(
-            name
-            for name, component in scene.system.components.items()
-            if any(_holds(part, file) for part in (component.paths or (component.path,))
-                   for file in full)
-        )  # fmt: skip
+        found = [name for file in full for name in holding(scene.system, file)]
+        return tuple(dict.fromkeys(found))
 
     def apply(self, scene: Scene) -> dict[str, Json]:
         """It is done; nothing is done twice."""
@@ -154,10 +151,7 @@ class GitStep(Step):
                 if came_from and repository.head()[0] != came_from:
                     repository.branch(came_from, switch=True)
             elif self.commit is not None:
-                before = _before(scene)
-                if before and repository.head()[1] != before:
-                    back = repository.plan_reset(before)
-                    repository.apply(back, run=scene.run, step=f"{scene.step}-undo")
+                _uncommit(scene, repository)
 
     # -- inside ----------------------------------------------------------------------------
 
@@ -249,20 +243,36 @@ def _answer(there: bool, what: str) -> Finding:
     return passed(f"{what} is there") if there else failed(f"{what} is not there")
 
 
-def _holds(part: str, file: str) -> bool:
-    return part == "." or file == part or file.startswith(part + "/")
+def _uncommit(scene: Scene, repository: Repository) -> None:
+    """The head is what it was before the commit; the files stay as they were committed."""
+    kept = _kept(scene)
+    if not kept:
+        return
+    if repository.head()[1] != kept["head"]:
+        back = repository.plan_reset(str(kept["head"]))
+        kept = {"head": back.new, "made": back.old, "files": list(back.files())}
+        scene.state.tree.write(_file(scene), canonical(kept))
+        repository.apply(back, run=scene.run, step=f"{scene.step}-undo")
+    if kept.get("files"):
+        again = repository.plan_paths(kept["made"], kept["files"], force=True)
+        repository.apply(again, run=scene.run, step=f"{scene.step}-undo-files")
 
 
 def _remember(scene: Scene, head: str) -> None:
-    if not _before(scene):
+    if not _kept(scene):
         scene.state.tree.make_folder(f"runs/{scene.run}", parents=True)
         scene.state.tree.write(_file(scene), canonical({"head": head}))
 
 
 def _before(scene: Scene) -> str:
+    return str(_kept(scene).get("head", ""))
+
+
+def _kept(scene: Scene) -> dict[str, Any]:
     if scene.state.tree.stat(_file(scene)) is None:
-        return ""
-    return str(json.loads(scene.state.tree.read(_file(scene)))["head"])
+        return {}
+    found: dict[str, Any] = json.loads(scene.state.tree.read(_file(scene)))
+    return found
 
 
 def _file(scene: Scene) -> str:

@@ -64,7 +64,7 @@ class NotifyStep(Step):
 
     def _message(self, scene: Scene) -> dict[str, Json]:
         filled = fields_of(
-            scene.system, run=scene.run, level=scene.level, component=scene.component,
+            scene.system, level=scene.level, component=scene.component,
             target=scene.target.label, target_at=scene.target.at, target_id=scene.target.id,
             environment=scene.environment, now=iso(scene.host.clock.now()), **scene.stamp,
         )  # fmt: skip

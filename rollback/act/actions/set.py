@@ -70,7 +70,9 @@ class SetStep(Step):
         """The file holds the value and the check confirms it."""
         patch = patch_from(_dict(scene.bound["patch"]))
         with tree_of(scene.system, scene.host) as tree:
-            changed = make(tree, patch, setting(format_of(self.file, self.format_), self.key, self.value))
+            changed = make(
+                tree, patch, setting(format_of(self.file, self.format_), self.key, self.value)
+            )
         finding = wait_for(self.read_back, scene.view(), within_s=max(0.2, self.within - 0.5))
         if finding.answer is not Answer.PASS:
             raise HostError(f"{self.key} does not read back: {finding.evidence}", where=self.file)

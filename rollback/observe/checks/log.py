@@ -91,10 +91,13 @@ class LogCheck(Check):
         if self.records is not None:
             yield self._counted(view, self.records)
 
+    def _recent(self, view: View) -> datetime | None:
+        return view.since if self.since == "mitigation" else None
+
     # -- lacks ---------------------------------------------------------------------------------
 
     def _lacks(self, view: View) -> Finding:
-        since = view.since if self.since == "mitigation" else None
+        since = self._recent(view)
         tally = Tally()
         with opened(view, self.file) as (tree, name):
             found = tree.stat(name)
@@ -111,7 +114,8 @@ class LogCheck(Check):
         fresh = _fresh(lines, timed, since)
         bad = [shown(text) for text in (line.decode("utf-8", "replace") for line in fresh)
                if any(part in text for part in self.lacks)]  # fmt: skip
-        span = "since the mitigation" if len(fresh) < len(lines) else "in all"
+        told_lines = sum(bool(line.strip()) for line in lines)
+        span = f"of {told_lines}, since the mitigation" if self._recent(view) else "in all"
         told = f"{self.file}: {len(fresh)} lines looked at, {span}"
         if tally.note():
             told += f", {tally.note()}"
@@ -133,7 +137,7 @@ class LogCheck(Check):
 
     def _paired(self, view: View, pairs: Pairs) -> Finding:
         tally = Tally()
-        since = view.since if self.since == "mitigation" else None
+        since = self._recent(view)
         ended: set[str] = set()
         open_: dict[str, datetime | None] = {}
         starts = 0
@@ -161,7 +165,7 @@ class LogCheck(Check):
 
     def _counted(self, view: View, wanted: Records) -> Finding:
         tally = Tally()
-        since = view.since if self.since == "mitigation" else None
+        since = self._recent(view)
         found = records(view, self.file, tally, time=self.time, since=since)
         count = sum(holds(record, wanted.where) for record in found)
         reason = why_not(count, wanted.count)

@@ -29,6 +29,7 @@ from rollback.observe.view import View
 from rollback.observe.web import Url, fetch
 
 _REFUSED_SHARE_MAX = 0.01
+_REFUSED_MIN = 5.0
 _ROUNDS_MAX = 3
 _WARM_UP_SHARE = 0.1
 
@@ -134,6 +135,6 @@ class _Work:
                 return f"{shown(error.message)} after {self.done} requests"
             self.done += 1
             self.refused += not 200 <= answer.status < 300
-        if self.refused > max(1.0, self.done * _REFUSED_SHARE_MAX):
-            return f"{self.refused} of {self.done} requests were refused: the work was not done"
+            if self.refused > max(_REFUSED_MIN, self.done * _REFUSED_SHARE_MAX):
+                return f"{self.refused} of {self.done} requests were refused: no work was done"
         return ""

@@ -1,0 +1,197 @@
+"""Step `restore`: one component is what the target says, from a checkpoint or from a commit.
+
+Hides: that the two sources are written by two roads.
+Never: takes back what is only ever added to; changes a path outside of the component.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field
+
+from rollback.model.errors import NeedsOperator, PlanError
+from rollback.model.finding import Finding, Json, failed, passed
+from rollback.model.registry import kinds, nearest, register
+from rollback.model.step import Id, Step, Text
+
+if TYPE_CHECKING:
+    from rollback.act.scene import Scene
+    from rollback.keep.changes import Changes
+    from rollback.keep.git import Repository
+    from rollback.keep.git_plan import GitPlan
+    from rollback.keep.writer import Limits
+
+SHOWN_MAX = 200
+
+
+@register("action", "restore")
+class RestoreStep(Step):
+    """`component` by name, or `chosen`; `from` is `target`, a checkpoint, or `git:REF`."""
+
+    stores_nothing: ClassVar[bool] = False
+    component: Id
+    from_: Text = Field(default="target", alias="from")
+
+    def bind(self, scene: Scene) -> dict[str, Json]:
+        """The source, absolute, and what it would change now."""
+        name = self._component(scene)
+        source, wanted = self._source(scene)
+        bound: dict[str, Json] = {"component": name, "source": source}
+        if not _writes(scene, name):
+            return {**bound, "id": wanted, "changes": 0, "bytes": 0, "append_only": True}
+        if source == "git":
+            with scene.repository() as repository:
+                plan = repository.plan_paths(wanted, self._paths(scene, name), force=True)
+            return {
+                **bound, "id": plan.source, "plan": plan.data(), "changes": len(plan.changes),
+                "bytes": 0, "lines": [f"~ {file}" for file in plan.files()[:SHOWN_MAX]],
+                "notes": [f"local change, saved aside: {path}" for path in plan.dirty[:SHOWN_MAX]],
+            }  # fmt: skip
+        with scene.checkpoints as kept:
+            found = kept.get(wanted)
+            changes = kept.restore(found.id, name, step=_step(scene), dry_run=True)
+        return {
+            **bound, "id": found.id, "changes": len(changes), "bytes": changes.need_bytes,
+            "adds": len(changes.adds), "modifies": len(changes.modifies),
+            "removes": len(changes.removes), "attributes": len(changes.chmods),
+            "lines": [str(change) for change in changes.changes[:SHOWN_MAX]],
+            "notes": list(changes.notes[:SHOWN_MAX]),
+        }  # fmt: skip
+
+    def describe(self, scene: Scene) -> tuple[str, ...]:
+        """Counts, then the paths, then what is left as it is."""
+        bound: Any = scene.bound
+        name = bound["component"]
+        if bound.get("append_only"):
+            return (f"{name} is only ever added to: nothing of it is taken back",)
+        origin = f"{bound['source']} {str(bound['id'])[:12]}"
+        if not bound["changes"]:
+            return (f"{name} is as in {origin} already: nothing to roll back here",)
+        lines = [f"{name} from {origin}: {_counts(bound)}", *bound["lines"]]
+        if bound["changes"] > len(bound["lines"]):
+            lines.append(f"… and {bound['changes'] - len(bound['lines'])} more")
+        return (*lines, *(f"! {note}" for note in bound["notes"]))
+
+    def touches(self, scene: Scene) -> tuple[str, ...]:
+        """The component."""
+        name = self._component(scene)
+        return (name,) if _writes(scene, name) else ()
+
+    def apply(self, scene: Scene) -> dict[str, Json]:
+        """The component is what the source says."""
+        bound = scene.bound
+        name = str(bound["component"])
+        if bound.get("append_only"):
+            return {"changed": 0, "component": name, "because": "it is only ever added to"}
+        if bound["source"] == "git":
+            with scene.repository() as repository:
+                plan = _git_plan(scene, repository)
+                return {"component": name, **repository.apply(plan, run=scene.run, step=scene.step)}
+        changes = self._put_back(scene, str(bound["id"]), _step(scene))
+        return {
+            "component": name, "changed": len(changes), "added": len(changes.adds),
+            "modified": len(changes.modifies), "removed": len(changes.removes),
+            "notes": list(changes.notes[:20]),
+        }  # fmt: skip
+
+    def probe(self, scene: Scene) -> Finding:
+        """Is there anything left that differs from the source?"""
+        bound = scene.bound
+        name = str(bound["component"])
+        if bound.get("append_only"):
+            return passed(f"{name} is only ever added to: nothing is taken back")
+        if bound["source"] == "git":
+            with scene.repository() as repository:
+                return repository.probe(
+                    _git_plan(scene, repository), run=scene.run, step=scene.step
+                )
+        with scene.checkpoints as kept:
+            left = kept.restore(str(bound["id"]), name, step=_step(scene), dry_run=True)
+        if left:
+            return failed(f"{len(left)} paths of {name} differ, first {left.changes[0]}")
+        return passed(f"{name} is as in checkpoint {str(bound['id'])[:12]}")
+
+    def undo(self, scene: Scene) -> None:
+        """The component is as in the safety checkpoint of this run."""
+        if scene.bound.get("append_only"):
+            return
+        if not scene.safety:
+            raise NeedsOperator("there is no checkpoint of the present to go back to",
+                                where=str(scene.bound["component"]))  # fmt: skip
+        self._put_back(scene, scene.safety, f"{_step(scene)}-undo")
+
+    # -- inside ----------------------------------------------------------------------------
+
+    def _put_back(self, scene: Scene, checkpoint: str, step: str) -> Changes:
+        with scene.checkpoints as kept:
+            return kept.restore(
+                checkpoint, str(scene.bound["component"]), step=step, limits=_limits(scene)
+            )
+
+    def _component(self, scene: Scene) -> str:
+        name = scene.component if self.component == "chosen" else self.component
+        if not name:
+            raise PlanError("no component is chosen", hint="add --component NAME")
+        if name not in scene.system.components:
+            hint = nearest(name, tuple(scene.system.components))
+            raise PlanError(f"there is no component {name}", hint=hint)
+        return name
+
+    def _source(self, scene: Scene) -> tuple[str, str]:
+        if self.from_.startswith("git:"):
+            return "git", self.from_.removeprefix("git:")
+        if self.from_ != "target":
+            return "checkpoint", self.from_.removeprefix("checkpoint:")
+        if scene.target.source not in ("checkpoint", "git"):
+            raise PlanError("this run has no target to restore from",
+                            hint="name one with --to checkpoint:ID or --to git:REF")  # fmt: skip
+        return scene.target.source, scene.target.id
+
+    def _paths(self, scene: Scene, name: str) -> tuple[str, ...]:
+        """The component as paths of the repository."""
+        component, repository = scene.system.components[name], scene.system.repository
+        assert repository is not None, "scene.repository() has opened it"
+        base = "" if repository.path == "." else f"{repository.path}/"
+        parts = [component.path]
+        if component.paths:
+            within = "" if component.path == "." else f"{component.path}/"
+            parts = [within + path for path in component.paths]
+        for part in parts:
+            if not part.startswith(base):
+                raise PlanError(f"component {name} lies outside of the repository",
+                                where=part, hint="restore it from a checkpoint")  # fmt: skip
+        return tuple(part.removeprefix(base) for part in parts)
+
+
+def _writes(scene: Scene, name: str) -> bool:
+    kind = kinds("content").get(str(scene.system.components[name].content))
+    return bool(getattr(kind, "writes", True))
+
+
+def _git_plan(scene: Scene, repository: Repository) -> GitPlan:
+    data = scene.bound["plan"]
+    assert isinstance(data, dict)
+    return repository.planned(data)
+
+
+def _step(scene: Scene) -> str:
+    return f"{scene.run}-{scene.step}"
+
+
+def _limits(scene: Scene) -> Limits:
+    from rollback.keep.writer import Limits as Made
+
+    disk = getattr(scene.system.guardrails, "disk", None)
+    if disk is None:
+        return Made()
+    return Made(factor=disk.factor, reserve_bytes=disk.reserve)
+
+
+def _counts(bound: Any) -> str:
+    if "adds" not in bound:
+        return f"{bound['changes']} files differ"
+    return (
+        f"{bound['adds']} come back, {bound['modifies']} change, {bound['removes']} go to "
+        f"quarantine, {bound['attributes']} get another mode or time, {bound['bytes']} bytes"
+    )

@@ -1,0 +1,277 @@
+"""A small system that really runs: one service, one flag, a repository, and a scene for its steps."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pygit2
+import pytest
+
+import rollback.kinds  # noqa: F401 - registers the kinds
+from rollback import declare
+from rollback.act.scene import Scene, Target
+from rollback.host import Host, processes
+from rollback.keep.journal import Journal
+from rollback.keep.state import StateDir
+from rollback.model.finding import Json
+from rollback.model.registry import read_item
+from rollback.model.system import System
+
+APP = '''
+import http.server, json, os, signal, sys, threading, time
+port, root = int(sys.argv[1]), os.getcwd()
+seen = {"hups": 0, "open": int(os.environ.get("OPEN_WORK", "0"))}
+def hup(*_):
+    seen["hups"] += 1
+signal.signal(signal.SIGHUP, hup)
+if os.environ.get("STUBBORN"):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+def party():
+    for name, mark in ((".env", "PARTY="), ("config/config.yaml", "  enabled: ")):
+        try:
+            lines = open(os.path.join(root, name)).read().splitlines()
+        except OSError:
+            continue
+        for line in lines:
+            if line.startswith(mark):
+                return line[len(mark):].startswith("true")
+    return True
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        if self.path == "/drain" and seen["open"]:
+            seen["open"] -= 1
+        body = {"ready": True, "value": party(), **seen}
+        data = json.dumps(body).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+    do_POST = do_GET
+    def log_message(self, *args):
+        pass
+http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
+'''
+
+DECLARATION = """
+schema: 1
+system: {id: small, title: Small, version: 1.0.0, date: 2026-11-20, next_review: 2027-05-20}
+root: tree
+state: {dir: .rollback}
+repository: {path: ., branch: main, protected: [main]}
+components:
+  config: {path: config, content: files}
+  app: {path: app, content: git}
+  audit: {path: logs/audit.jsonl, content: append-only}
+services:
+  base:
+    manager: registry
+    argv: ["PYTHON", -I, -u, app/server.py, "PORT2"]
+    lock: run/base.lock
+    log: logs/base.out
+    ports: [PORT2]
+    ready: {http: {url: "http://127.0.0.1:PORT2/health", pointer: {/ready: true}, within: 2s}}
+    stop: {signal: TERM, grace: 500ms}
+    components: [app]
+  web:
+    manager: registry
+    argv: ["PYTHON", -I, -u, app/server.py, "PORT1"]
+    lock: run/web.lock
+    log: logs/web.out
+    ports: [PORT1]
+    fallback_ports: [PORT3]
+    required_environment: [MODE]
+    environment: {MODE: test}
+    ready: {http: {url: "http://127.0.0.1:PORT1/health", pointer: {/ready: true}, within: 2s}}
+    stop: {signal: TERM, grace: 500ms}
+    reload: {signal: HUP}
+    drain: {http: {url: "http://127.0.0.1:PORT1/drain", pointer: {/open: 0}, within: 2s}}
+    depends_on: [base]
+    components: [app, config]
+flags:
+  party:
+    layered:
+      env_file: {path: .env, key: PARTY}
+      yaml: {path: config/config.yaml, key: party.enabled}
+      default: true
+    reader: {http: {url: "http://127.0.0.1:PORT1/flag", pointer: /value}}
+  remote:
+    flagd: {path: config/flags.json, key: remote}
+metrics:
+  size: {unit: count, source: {command: {argv: [/bin/echo, "3"], number: stdout}}}
+people: {owner: op, roles: {op: {title: Operator}}, members: [{id: someone, roles: [op]}]}
+verification:
+  smoke:
+    - config: {id: config-valid, file: config/config.yaml, keys: [party.enabled]}
+    - config: {id: config-wrong, file: config/config.yaml, keys: [not.there], levels: [other]}
+notify:
+  channels: {box: {file: {path: outbox/box.jsonl}}}
+  audiences: {users: [box]}
+  messages:
+    hello: {audience: users, text: "{title}: level {level} {unheard}"}
+levels:
+  only:
+    rank: 1
+    title: Only
+    budgets: {mitigated: 1m, complete: 2m}
+    data_loss: none
+    authority: {roles: [op], quorum: any, alone: true}
+    steps:
+      - flag: {flag: party, set: false, within: 3s}
+  other:
+    rank: 2
+    title: Other
+    budgets: {mitigated: 1m, complete: 2m}
+    data_loss: none
+    authority: {roles: [op], quorum: any, alone: true}
+    steps: [{wait: {for: 1s}}]
+"""
+
+CONFIG = """# who may join
+party:
+  enabled: true   # switched by the operator
+  maxAgents: 3
+other:
+  enabled: true
+"""
+
+
+@dataclass
+class World:
+    """The small system in a folder of its own."""
+
+    folder: Path
+    ports: tuple[int, int, int]
+    system: System
+    host: Host
+    state: StateDir
+    notes: list[tuple[str, dict[str, Json]]] = field(default_factory=list)
+    runs: int = 0
+
+    @property
+    def root(self) -> Path:
+        """The root of the managed tree."""
+        return self.system.root_path
+
+    def scene(self, **more: Any) -> Scene:
+        """A scene that journals its notes like the engine does."""
+        journal = Journal(self.state.tree.sub("journal"), self.host)
+        step = more.setdefault("step", "1")
+
+        def note(kind: str, data: dict[str, Json]) -> None:
+            self.notes.append((kind, data))
+            journal.append(kind, run="run-1", data={**data, "step": step})
+
+        settings: dict[str, Any] = {
+            "system": self.system, "host": self.host, "state": self.state, "level": "only",
+            "run": "run-1", "target": Target(), "component": "",
+            "stamp": {"date": "20261120", "time": "120000", "run": "run-1"}, "note": note,
+        }  # fmt: skip
+        return Scene(**{**settings, **more})
+
+    def bound(self, kind: str, parameters: dict[str, Any], **more: Any) -> tuple[Any, Scene]:
+        """The step and its scene after `bind`."""
+        action = read_item("action", {kind: parameters})
+        scene = self.scene(**more)
+        return action, scene.at(step=scene.step, bound=action.bind(scene))  # type: ignore[attr-defined]
+
+    def files(self) -> dict[str, bytes]:
+        """Every managed file with its bytes; `run`, logs and git's own are left out."""
+        found = {}
+        for path in sorted(self.root.rglob("*")):
+            name = str(path.relative_to(self.root))
+            if path.is_file() and not name.startswith((".git/", "run/", "logs/")):
+                found[name] = path.read_bytes()
+        return found
+
+    def running(self) -> dict[str, bool]:
+        """Which services hold their locks."""
+        return {n: processes.held(str(self.root / "run" / f"{n}.lock")) for n in self.system.services}
+
+    def end_services(self) -> None:
+        """No process that holds one of our locks is left."""
+        for name in self.system.services:
+            lock = self.root / "run" / f"{name}.lock"
+            for pid in _openers(lock):
+                os.kill(pid, signal.SIGKILL)
+            self.host.clock.poll(lambda lock=lock: not processes.held(str(lock)), within_s=5)
+
+
+def _openers(lock: Path) -> list[int]:
+    """The processes, other than this one, that have exactly this file open."""
+    if not lock.exists():
+        return []
+    wanted = (lock.stat().st_dev, lock.stat().st_ino)
+    found = []
+    for folder in Path("/proc").glob("[0-9]*/fd"):
+        pid = int(folder.parent.name)
+        try:
+            opened = {(os.stat(fd).st_dev, os.stat(fd).st_ino) for fd in folder.iterdir()}
+        except OSError:
+            continue
+        if wanted in opened and pid != os.getpid():
+            found.append(pid)
+    return found
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def build(folder: Path) -> World:
+    """The files, the repository with three commits, and the opened declaration."""
+    one, two, three = free_ports(3)
+    text = DECLARATION.replace("PYTHON", sys.executable)
+    for word, port in (("PORT1", one), ("PORT2", two), ("PORT3", three)):
+        text = text.replace(word, str(port))
+    root = folder / "tree"
+    for name in ("config", "app", "run", "logs"):
+        (root / name).mkdir(parents=True)
+    (folder / "rollback.yaml").write_text(text)
+    (root / "app" / "server.py").write_text(APP)
+    (root / "config" / "config.yaml").write_text(CONFIG)
+    (root / "config" / "flags.json").write_text(
+        '{"flags": {"remote": {"state": "ENABLED", "variants": {"on": true, "off": false},'
+        ' "defaultVariant": "on"}}}\n'
+    )
+    (root / "config" / "notes.md").write_text("keep\nParty Mode is new\nkeep too\n")
+    (root / "logs" / "audit.jsonl").write_text('{"event": "one"}\n')
+    (root / ".gitignore").write_text("run/\nlogs/\n.env\n")
+    repo = pygit2.init_repository(str(root), initial_head="main")
+    _commit(repo, "release 1.0")
+    (root / "app" / "new.py").write_text("print('new')\n")
+    _commit(repo, "release 2.0: party")
+    (root / "app" / "else.py").write_text("print('unrelated')\n")
+    _commit(repo, "an unrelated change")
+    repo.free()
+    host = Host()
+    system = declare.load(folder / "rollback.yaml")
+    return World(folder, (one, two, three), system, host, StateDir.open(system, host))
+
+
+def _commit(repo: pygit2.Repository, message: str) -> None:
+    repo.index.add_all()
+    repo.index.write()
+    who = pygit2.Signature("op", "op@localhost", 1_700_000_000, 0)
+    parents = [] if repo.head_is_unborn else [repo.head.target]
+    repo.create_commit("refs/heads/main", who, who, message, repo.index.write_tree(), parents)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """The small system; its services are ended afterwards."""
+    made = build(tmp_path)
+    yield made
+    made.end_services()
+    made.state.close()

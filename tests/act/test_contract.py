@@ -1,0 +1,293 @@
+"""What every kind of action keeps, whatever it does.
+
+Applied twice is applied once. `probe` says PASS only when it happened. `undo` brings the bytes
+back. Killed at any change to the world, `probe` is truthful and applying again converges. A kind
+that is registered without a case here fails.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from rollback.act import service
+from rollback.act.scene import Later, Scene, Target, Undoable
+from rollback.host import Host, Tap
+from rollback.keep.journal import Journal
+from rollback.model.finding import Answer
+from rollback.model.registry import kinds
+
+from .conftest import World
+
+Prepare = Callable[[World], dict[str, Any]]
+PASS, FAIL, UNKNOWN = Answer.PASS, Answer.FAIL, Answer.UNKNOWN
+
+
+def _nothing(_world: World) -> dict[str, Any]:
+    return {}
+
+
+def _checkpoint(world: World) -> dict[str, Any]:
+    """The present is kept, then spoilt."""
+    with world.scene().checkpoints as kept:
+        good = kept.create("good", components=("config",))
+        (world.root / "config" / "config.yaml").write_text("party: {enabled: broken}\n")
+        (world.root / "config" / "added.yaml").write_text("by: the bad change\n")
+        (world.root / "config" / "notes.md").unlink()
+        bad = kept.create("bad", components=("config",))
+    return {"target": Target("checkpoint", good.id, "good", good.at), "safety": bad.id}
+
+
+def _branch(world: World) -> dict[str, Any]:
+    """A branch that is not protected is checked out."""
+    with world.scene().repository() as repository:
+        repository.branch("work", switch=True)
+    return {}
+
+
+def _started(world: World) -> dict[str, Any]:
+    view = world.scene().view()
+    service.start(view, "base", within_s=10)
+    service.start(view, "web", within_s=10)
+    return {}
+
+
+def _to_first(world: World) -> dict[str, Any]:
+    _branch(world)
+    with world.scene().repository() as repository:
+        first = list(repository.log("app"))[-1].commit.id
+    return {"target": Target("git", first)}
+
+
+def _changed_file(world: World) -> dict[str, Any]:
+    _branch(world)
+    (world.root / "config" / "notes.md").write_text("changed on disk\n")
+    return {}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One way to use a kind: `before` and `after` are what `probe` says then."""
+
+    name: str
+    kind: str
+    parameters: dict[str, Any]
+    prepare: Prepare = _nothing
+    before: Answer = FAIL
+    after: Answer = PASS
+    undone: bool = True  # undo brings every byte back
+    crashes: bool = True
+    more: dict[str, Any] = field(default_factory=dict)
+
+
+TOUCH = [sys.executable, "-c", "open('made', 'w').write('x')"]
+READ_BACK = {"config": {"file": "config/config.yaml", "values": {"party.maxAgents": 1}}}
+CASES = (
+    Case("flag", "flag", {"flag": "party", "set": False, "within": "3s"}),
+    Case("flag-yaml", "flag", {"flag": "party", "set": False, "layer": "yaml", "within": "3s"}),
+    Case("flagd", "flag", {"flag": "remote", "set": False, "within": "3s"}),
+    Case("edit", "edit", {"file": "config/config.yaml", "key": "party.maxAgents", "value": 9}),
+    Case("edit-lines", "edit", {"file": "config/notes.md", "drop_lines": "Party"}),
+    Case("set", "set", {"file": "config/config.yaml", "key": "party.maxAgents", "value": 1,
+                        "read_back": READ_BACK, "within": "3s"}),
+    Case("restore", "restore", {"component": "config"}, _checkpoint),
+    Case("restore-git", "restore", {"component": "app"}, _to_first, undone=False),
+    Case("git-revert", "git", {"revert": {"matching": "^release 2"}}, _branch),
+    Case("git-reset", "git", {"reset": "target"}, _to_first),
+    Case("git-branch", "git", {"branch": "rollback-{date}-{run}"}),
+    Case("git-tag", "git", {"tag": "rolled-back-{date}-{time}"}),
+    Case("git-commit", "git", {"commit": {"paths": ["config"], "message": "rollback: keep"}},
+         _changed_file),
+    Case("command", "command", {"argv": TOUCH, "undo": {"argv": ["/bin/rm", "-f", "made"]}},
+         before=UNKNOWN, after=UNKNOWN),
+    Case("command-probed", "command", {
+        "argv": TOUCH, "undo": {"argv": ["/bin/rm", "-f", "made"]},
+        "probe": {"files": {"exists": ["made"]}}}),
+    Case("start", "service", {"start": ["web", "base"], "within": "20s"}),
+    Case("stop", "service", {"stop": ["base", "web"], "within": "20s"}, _started),
+    Case("restart", "service", {"restart": ["web"], "within": "20s"}, _started, undone=False),
+    Case("reload", "service", {"reload": ["web"], "within": "20s"}, _started, undone=False),
+    Case("drain", "service", {"drain": ["web"], "within": "20s"}, _started, before=PASS,
+         undone=False),
+    Case("touch", "service", {"touch": ["config/config.yaml"]}),
+    Case("wait", "wait", {"for": "300ms"}),
+    Case("watch", "watch", {"checks": ["config-valid"], "expect": [{"metric": "size", "below": 9}],
+                            "for": "300ms", "every": "100ms"}),
+    Case("verify", "verify", {"checks": ["config-valid"]}, before=PASS),
+    Case("capture", "capture", {"sources": ["memory", "disk", {"log": "logs/**"}, "version"]}),
+    Case("notify", "notify", {"message": "hello"}, undone=False),
+)  # fmt: skip
+ELSEWHERE = {"take-back"}  # takes back the steps of another run: shown with the engine
+by_name = pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+
+
+def state_of(world: World) -> dict[str, Any]:
+    """What a step may change: files, services, names and head of the repository, messages."""
+    with world.scene().repository() as repository:
+        head = repository.head()
+        names = [n for n in repository._opened.repo.references if not n.startswith("refs/rollback/")]  # noqa: SLF001 - looking
+        tree = repository._opened.repo[head[1]].tree_id  # noqa: SLF001
+    with world.state.tree.sub("journal") as tree_of_journal:
+        events = Journal(tree_of_journal, world.host).events()
+    return {
+        "files": world.files(), "running": world.running(), "branch": head[0],
+        "tree": str(tree), "names": sorted(names),
+        "messages": sum(1 for e in events if e.kind == "message.queued"),
+    }  # fmt: skip
+
+
+def at(world: World, case: Case) -> tuple[Any, Scene]:
+    """The prepared world, and the bound step."""
+    more = case.prepare(world)
+    return world.bound(case.kind, case.parameters, **{**case.more, **more})
+
+
+def test_every_registered_kind_of_action_has_a_case():
+    """A new kind cannot forget its contract."""
+    assert {case.kind for case in CASES} | ELSEWHERE == set(kinds("action"))
+
+
+@by_name
+def test_probe_tells_before_from_after_and_twice_is_once(world, case):
+    """PASS after it, what the case says before it; a second apply changes nothing."""
+    action, scene = at(world, case)
+    assert action.describe(scene)
+    assert all(isinstance(line, str) for line in action.describe(scene))
+    assert set(action.touches(scene)) <= set(world.system.components)
+    assert action.probe(scene).answer is case.before
+    assert not isinstance(action.apply(scene), Later)
+    once = state_of(world)
+    assert action.probe(scene).answer is case.after
+    action.apply(scene)
+    assert state_of(world) == once
+    if case.after is UNKNOWN:
+        assert any("probe" in line for line in action.describe(scene))
+
+
+@by_name
+def test_bind_and_describe_change_nothing(world, case):
+    """A dry run is dry."""
+    more = case.prepare(world)
+    before = state_of(world)
+    action, scene = world.bound(case.kind, case.parameters, **more)
+    action.describe(scene)
+    assert state_of(world) == before
+
+
+@by_name
+def test_undo_brings_the_bytes_back(world, case):
+    """Names that were made may stay; files, branch and services are as before. Twice too."""
+    action, scene = at(world, case)
+    if not isinstance(action, Undoable) or not case.undone:
+        return
+    before = state_of(world)
+    action.apply(scene)
+    action.undo(scene)
+    action.undo(scene)
+    after = state_of(world)
+    for part in ("files", "running", "branch", "tree"):
+        assert after[part] == before[part], part
+
+
+# -- killed at every change ----------------------------------------------------------------
+
+
+class _Killer(Tap):
+    """Ends the process at the n-th change, before it, after it, or half way."""
+
+    def __init__(self, at: int, mode: str) -> None:
+        self.left, self.mode = at, mode
+
+    def change(self, call, where, do, torn=None):  # type: ignore[no-untyped-def]
+        self.left -= 1
+        if self.left == 0:
+            if self.mode == "torn" and torn is not None:
+                torn()
+            if self.mode == "after":
+                do()
+            os._exit(9)
+        return do()
+
+
+def _killed(scene: Scene, action: Any, number: int, mode: str) -> bool:
+    """True when the step got to that change and died there."""
+    pid = os.fork()
+    if pid == 0:
+        status = 7
+        try:
+            host = Host(tap=_Killer(number, mode))
+            state = replace_tree(scene, host)
+            action.apply(replace(scene, host=host, state=state))
+            status = 0
+        finally:
+            os._exit(status)
+    _, ended = os.waitpid(pid, 0)
+    code = os.waitstatus_to_exitcode(ended)
+    assert code in (0, 9), f"change {number} {mode}: the step failed with {code}"
+    return code == 9
+
+
+def replace_tree(scene: Scene, host: Host) -> Any:
+    """The state directory, opened again through the tap that kills."""
+    from rollback.keep.state import StateDir
+
+    return StateDir.open(scene.system, host)
+
+
+CRASHING = [case for case in CASES if case.kind not in ("wait", "watch", "verify") and case.crashes]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CRASHING, ids=[case.name for case in CRASHING])
+def test_killed_anywhere_probe_is_truthful_and_again_converges(world, case, tmp_path):
+    """At every change, before it, after it, and in the middle of a write."""
+    action, scene = at(world, case)
+    keep = tmp_path / "kept"
+    shutil.copytree(world.root, keep / "tree", symlinks=True)
+    shutil.copytree(world.state.path, keep / "state", symlinks=True)
+    were = world.running()
+    action.apply(scene)
+    wanted = state_of(world)
+    points = 0
+    for mode in ("before", "after", "torn"):
+        number = 0
+        while True:
+            number += 1
+            _back(world, keep, were)
+            if not _killed(scene, action, number, mode):
+                break
+            points += 1
+            finding = action.probe(scene)
+            if finding.answer is PASS and case.kind != "service":
+                assert _same(state_of(world), wanted), f"{number} {mode}: {finding.evidence}"
+            assert finding.answer is not UNKNOWN or case.after is UNKNOWN or case.kind in (
+                "service", "git"), finding.evidence  # fmt: skip
+            if finding.answer is not PASS:
+                action.apply(scene)
+            assert action.probe(scene).answer is case.after
+            assert _same(state_of(world), wanted), f"{number} {mode}"
+            assert not [n for n in world.files() if ".rollback-tmp-" in n], f"{number} {mode}"
+    assert points > 0
+
+
+def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    without = lambda s: {**s, "files": {n: b for n, b in s["files"].items() if ".rollback-" not in n}}  # noqa: E731
+    return without(one) == without(other)
+
+
+def _back(world: World, keep: Any, were: dict[str, bool]) -> None:
+    """The world is as it was before the step."""
+    if world.running() != were or any(were.values()):
+        world.end_services()
+    for source, target in ((keep / "tree", world.root), (keep / "state", world.state.path)):
+        for path in list(target.iterdir()):
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        shutil.copytree(source, target, symlinks=True, dirs_exist_ok=True)
+    for name in service.ordered(world.system, [n for n, runs in were.items() if runs]):
+        service.start(world.scene().view(), name, within_s=10)
