@@ -79,9 +79,21 @@ def _openat2(at: int, path: bytes, flags: int, mode: int, place: Callable[[], st
             continue
         if code == errno.EXDEV:
             raise Confined("another mount is in the way", where=place())
-        if code == errno.ELOOP:
+        if code == errno.ELOOP or (code == errno.ENOTDIR and _is_link(at, path)):
             raise Confined("a link is in the way", where=place())
         raise OSError(code, os.strerror(code), place())
+
+
+def _is_link(at: int, path: bytes) -> bool:
+    """True for a link where a folder was asked for: the kernel only says that it is no folder."""
+    how = _OpenHow(os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW, 0, _RESOLVE)
+    fd = _libc.syscall(_OPENAT2, at, path, ctypes.byref(how), ctypes.sizeof(how))
+    if fd < 0:
+        return ctypes.get_errno() == errno.ELOOP
+    try:
+        return stat_.S_ISLNK(os.fstat(fd).st_mode)
+    finally:
+        os.close(fd)
 
 
 class _Level:

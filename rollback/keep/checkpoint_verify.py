@@ -37,7 +37,7 @@ def check_component(store: Store, name: str, digest: str, *, deep: bool) -> Find
             bad[block] = str(error)
     paths = [show(entry.path) for entry in manifest.entries if bad.keys() & set(entry.objects)]
     if not bad and deep:
-        paths, bad = _deep(store, manifest)
+        paths, bad = _deep(store, manifest, digest)
     if bad:
         first = next(iter(bad.values()))
         return failed(
@@ -49,7 +49,7 @@ def check_component(store: Store, name: str, digest: str, *, deep: bool) -> Find
                   component=name, objects=count, size_bytes=size_bytes)  # fmt: skip
 
 
-def _deep(store: Store, manifest: Manifest) -> tuple[list[str], dict[str, str]]:
+def _deep(store: Store, manifest: Manifest, digest: str) -> tuple[list[str], dict[str, str]]:
     paths: list[str] = []
     bad: dict[str, str] = {}
     for entry in manifest.entries:
@@ -64,7 +64,8 @@ def _deep(store: Store, manifest: Manifest) -> tuple[list[str], dict[str, str]]:
         if whole.hexdigest() != entry.sha256 or size != entry.size:
             paths.append(show(entry.path))
             bad[entry.sha256] = "the blocks do not make the file"
-    packs = {pack for block in manifest.objects() for pack in store.packs_of(block)}
+    packs = {pack for block in {digest, *manifest.objects()}
+             for pack in store.packs_of(block)}  # fmt: skip
     for pack in sorted(packs):
         if store.pack_digest(pack) != pack:
             bad[pack] = f"packs/{pack}.pack does not match its name"

@@ -195,8 +195,11 @@ class Repository:
         """
         _, head = self.head()
         tree = self._objects.commit(head).tree
-        staged = FileStatus.INDEX_NEW | FileStatus.INDEX_MODIFIED | FileStatus.INDEX_DELETED | (
-            FileStatus.INDEX_RENAMED | FileStatus.INDEX_TYPECHANGE
+        staged = (
+            FileStatus.INDEX_NEW
+            | FileStatus.INDEX_MODIFIED
+            | FileStatus.INDEX_DELETED
+            | (FileStatus.INDEX_RENAMED | FileStatus.INDEX_TYPECHANGE)
         )
         found: list[str] = []
         for path, status in self._opened.repo.status(untracked_files="no").items():
@@ -257,7 +260,11 @@ class Repository:
     def planned(self, data: Mapping[str, Json]) -> GitPlan:
         """The plan that `GitPlan.data` recorded. Raises: PlanError when it cannot be made again."""
         kind, old = git_plan.kind_of(data), str(data["old"])
-        at_s, force, single = int(cast(int, data["at_s"])), bool(data["force"]), bool(data["single"])
+        at_s, force, single = (
+            int(cast(int, data["at_s"])),
+            bool(data["force"]),
+            bool(data["single"]),
+        )
         eol = frozenset(os.fsencode(str(p)) for p in cast(list[Json], data["eol"]))
         branch = str(data["branch"])
         if kind == "revert":

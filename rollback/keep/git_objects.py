@@ -337,7 +337,7 @@ def unsafe(path: bytes) -> str:
         plain = "".join(c for c in folded if c not in _IGNORABLE).rstrip(". ")
         if name in (b"", b".", b".."):
             return "it has an empty, '.' or '..' part"
-        if plain == ".git" or plain.split(":")[0] in (".git", "git~1"):
+        if plain.split(":")[0] in (".git", "git~1"):
             return "it would be part of a git directory"
         if b"\\" in name or b"\0" in name or len(name) > 255:
             return "it has a backslash, a NUL byte or an overlong part"

@@ -166,8 +166,10 @@ def _candidate(
 def checked_name(name: str, space: str) -> str:
     """The full ref. Raises: UsageError when git would not take the name, or take it wrongly."""
     ref = space + name
-    if name.startswith(("-", "refs/")) or not pygit2.reference_is_valid_name(ref) or (
-        not name.isprintable() or name == "HEAD" or len(name) > 200
+    if (
+        name.startswith(("-", "refs/"))
+        or not pygit2.reference_is_valid_name(ref)
+        or (not name.isprintable() or name == "HEAD" or len(name) > 200)
     ):
         raise UsageError(f"{name!r} cannot be the name of a branch or tag")
     return ref

@@ -48,10 +48,9 @@ class Place(Protocol):
         """The next read comes from the medium, not from a cache, as far as that can be had."""
         ...
 
-    def lock(self, *, shared: bool = False) -> AbstractContextManager[None]:
+    def lock(self, *, shared: bool = False, within_s: float = 10.0) -> AbstractContextManager[None]:
         """One writer, or many readers. Raises: RunLocked."""
         ...
-
 
     def close(self) -> None:
         """What was opened is given back."""

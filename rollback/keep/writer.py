@@ -100,6 +100,12 @@ def put_back(
     return found
 
 
+def finish(tree: Tree, at: bytes, quarantine: Tree, intent: Intent) -> None:
+    """Nothing is left of a restore of this step that died: neither its stage nor its intent."""
+    with told(tree, at):
+        _Work(tree, at, quarantine, intent).tidy()
+
+
 @dataclass
 class _Work:
     """One call of `put_back`."""
@@ -355,4 +361,4 @@ def _owner(plan: Plan, entry: Entry) -> tuple[int, int] | None:
         path = os.path.dirname(path) or b"."
 
 
-__all__ = ["Changes", "Intent", "Limits", "changes", "put_back"]
+__all__ = ["Changes", "Intent", "Limits", "changes", "finish", "put_back"]

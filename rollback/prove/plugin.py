@@ -366,6 +366,19 @@ def http() -> Callable[..., Response]:
 
 
 @pytest.fixture(scope="session")
+def flag(view: View) -> Callable[[str], Any]:
+    """`flag("dark_mode")` is what the product itself reads for a declared flag, now."""
+    from rollback.observe.reading import read_value
+
+    def value(name: str) -> Any:
+        reader = view.system.flags[name].reader
+        assert reader is not None, f"flag {name} has no reader: what it is now cannot be asked"
+        return read_value(reader, view)
+
+    return value
+
+
+@pytest.fixture(scope="session")
 def log(view: View) -> Callable[[str], list[str]]:
     """`log("logs/app.log")` are the lines of a file below the root."""
 

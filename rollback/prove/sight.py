@@ -104,11 +104,22 @@ def _wanted(wish: Wish, system: System) -> tuple[Expectations, Mapping[str, Mapp
     if wish.expect is None:
         if wish.level and wish.level not in system.levels:
             raise UsageError(f"there is no level {wish.level!r}")
-        return expectations(system, wish.level or None), {}
+        return expectations(system, wish.level or None), _held(system)
     value: dict[str, Any] = json.loads(Path(wish.expect).read_bytes())
     checks = {key: Expected(**one) for key, one in value["checks"].items()}
     suites = tuple(s for s in SUITES if any(one.suite == s for one in checks.values()))
     return Expectations(suites, checks, value["level"]), value["held"]
+
+
+def _held(system: System) -> Mapping[str, Mapping[str, Json]]:
+    """What the newest checkpoints hold of append-only files; nothing where there are none."""
+    if not (system.state_path / "store").is_dir():
+        return {}
+    from rollback.keep.checkpoint import Checkpoints
+
+    host = Host()
+    with host.tree(str(system.state_path)) as state, Checkpoints(system, host, state) as kept:
+        return kept.held()
 
 
 def _baseline(wish: Wish) -> Mapping[str, Mapping[str, tuple[float, ...]]]:

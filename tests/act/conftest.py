@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -152,7 +152,6 @@ class World:
     host: Host
     state: StateDir
     notes: list[tuple[str, dict[str, Json]]] = field(default_factory=list)
-    runs: int = 0
 
     @property
     def root(self) -> Path:
@@ -161,19 +160,23 @@ class World:
 
     def scene(self, **more: Any) -> Scene:
         """A scene that journals its notes like the engine does."""
-        journal = Journal(self.state.tree.sub("journal"), self.host)
         step = more.setdefault("step", "1")
-
-        def note(kind: str, data: dict[str, Json]) -> None:
-            self.notes.append((kind, data))
-            journal.append(kind, run="run-1", data={**data, "step": step})
-
         settings: dict[str, Any] = {
             "system": self.system, "host": self.host, "state": self.state, "level": "only",
             "run": "run-1", "target": Target(), "component": "",
-            "stamp": {"date": "20261120", "time": "120000", "run": "run-1"}, "note": note,
+            "stamp": {"date": "20261120", "time": "120000", "run": "run-1"}, "note": self.note_through(self.host, step),
         }  # fmt: skip
         return Scene(**{**settings, **more})
+
+    def note_through(self, host: Host, step: str) -> Callable[[str, dict[str, Json]], None]:
+        """Appends to the journal as it is then, through the taps of `host`."""
+
+        def note(kind: str, data: dict[str, Json]) -> None:
+            self.notes.append((kind, data))
+            with host.tree(str(self.state.path / "journal")) as tree:
+                Journal(tree, host).append(kind, run="run-1", data={**data, "step": step})
+
+        return note
 
     def bound(self, kind: str, parameters: dict[str, Any], **more: Any) -> tuple[Any, Scene]:
         """The step and its scene after `bind`."""

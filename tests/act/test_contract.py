@@ -20,6 +20,7 @@ from rollback.act import service
 from rollback.act.scene import Later, Scene, Target, Undoable
 from rollback.host import Host, Tap
 from rollback.keep.journal import Journal
+from rollback.keep.state import StateDir
 from rollback.model.finding import Answer
 from rollback.model.registry import kinds
 
@@ -111,7 +112,9 @@ CASES = (
         "probe": {"files": {"exists": ["made"]}}}),
     Case("start", "service", {"start": ["web", "base"], "within": "20s"}),
     Case("stop", "service", {"stop": ["base", "web"], "within": "20s"}, _started),
-    Case("restart", "service", {"restart": ["web"], "within": "20s"}, _started, undone=False),
+    # killed between launching a program and writing down which: shown in test_service.py
+    Case("restart", "service", {"restart": ["web"], "within": "20s"}, _started, undone=False,
+         crashes=False),
     Case("reload", "service", {"reload": ["web"], "within": "20s"}, _started, undone=False),
     Case("drain", "service", {"drain": ["web"], "within": "20s"}, _started, before=PASS,
          undone=False),
@@ -215,15 +218,16 @@ class _Killer(Tap):
         return do()
 
 
-def _killed(scene: Scene, action: Any, number: int, mode: str) -> bool:
+def _killed(world: World, scene: Scene, action: Any, number: int, mode: str) -> bool:
     """True when the step got to that change and died there."""
     pid = os.fork()
     if pid == 0:
         status = 7
         try:
             host = Host(tap=_Killer(number, mode))
-            state = replace_tree(scene, host)
-            action.apply(replace(scene, host=host, state=state))
+            state = StateDir.open(scene.system, host)  # opened through the tap that kills
+            note = world.note_through(host, scene.step)
+            action.apply(replace(scene, host=host, state=state, note=note))
             status = 0
         finally:
             os._exit(status)
@@ -231,13 +235,6 @@ def _killed(scene: Scene, action: Any, number: int, mode: str) -> bool:
     code = os.waitstatus_to_exitcode(ended)
     assert code in (0, 9), f"change {number} {mode}: the step failed with {code}"
     return code == 9
-
-
-def replace_tree(scene: Scene, host: Host) -> Any:
-    """The state directory, opened again through the tap that kills."""
-    from rollback.keep.state import StateDir
-
-    return StateDir.open(scene.system, host)
 
 
 CRASHING = [case for case in CASES if case.kind not in ("wait", "watch", "verify") and case.crashes]
@@ -260,7 +257,7 @@ def test_killed_anywhere_probe_is_truthful_and_again_converges(world, case, tmp_
         while True:
             number += 1
             _back(world, keep, were)
-            if not _killed(scene, action, number, mode):
+            if not _killed(world, scene, action, number, mode):
                 break
             points += 1
             finding = action.probe(scene)

@@ -72,7 +72,7 @@ class Lab:
 
     def everything(self) -> dict[str, tuple[int, str]]:
         """Every file and link, .git included: mode and hash."""
-        return {name: facts for name, facts in _walk(self.path)}
+        return dict(_walk(self.path))
 
     def files(self) -> dict[str, tuple[int, str]]:
         """Every file and link of the working tree."""

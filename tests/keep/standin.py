@@ -164,7 +164,7 @@ def in_child(do: Callable[[], object]) -> int:
         status = 0
     except RollbackError:
         status = 7
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - a child must not return
         sys.excepthook(*sys.exc_info())
     finally:
         os._exit(status)

@@ -17,7 +17,9 @@ from tests.keep.git_lab import Dying, Lab, dies
 def lab(tmp_path: Path) -> Lab:
     """base and v1.0; two phases with an unrelated commit between them."""
     lab = Lab(tmp_path / "repo")
-    lab.commit("base", {"app/main.py": "one\ntwo\nthree\n", "notes.md": "keep\n", "conf.yaml": "a: 1\n"})
+    lab.commit(
+        "base", {"app/main.py": "one\ntwo\nthree\n", "notes.md": "keep\n", "conf.yaml": "a: 1\n"}
+    )
     lab.git("tag", "v1.0.0")
     lab.commit("phase 1", {"app/main.py": "one\ntwo\nthree\nparty\n", "lib/party/core.py": "x\n"})
     lab.commit("unrelated", {"other.py": "other\n"})
@@ -352,7 +354,9 @@ def scene(lab: Lab) -> None:
     """A change with every kind of effect: modify, add, remove, folder to file, file to folder."""
     lab.write("tool.sh", "#!/bin/sh\n", mode=0o755)
     (lab.path / "link").symlink_to("conf.yaml")
-    lab.commit("good", {"gone/deep/file": "1\n", "turn": "file\n", "flip/in": "in\n", "edit": "1\n"})
+    lab.commit(
+        "good", {"gone/deep/file": "1\n", "turn": "file\n", "flip/in": "in\n", "edit": "1\n"}
+    )
     lab.git("tag", "good")
     shutil.rmtree(lab.path / "gone")
     shutil.rmtree(lab.path / "flip")

@@ -8,7 +8,9 @@ import stat
 import zlib
 from pathlib import Path
 
+import pygit2
 import pytest
+from pygit2.enums import ConfigLevel
 
 from rollback.host import Host
 from rollback.keep.git import Repository
@@ -152,6 +154,25 @@ def test_bytes_under_a_wrong_id_are_never_served(lab: Lab, what: str, how: str) 
     assert lab.everything() == before
 
 
+def test_we_hash_ourselves_and_do_not_lean_on_libgit2(lab: Lab) -> None:
+    path = loose(lab, lab.id("good:a.txt"))
+    path.write_bytes(zlib.compress(b"blob 7\0evil a\n"))
+    with lab.open() as repo:
+        pygit2.settings.enable_strict_hash_verification(False)
+        try:
+            with pytest.raises(ObjectCorrupt, match="other bytes"):
+                repo.read(lab.id("good"), "a.txt")
+        finally:
+            pygit2.settings.enable_strict_hash_verification(True)
+
+
+def test_configuration_of_the_user_and_the_machine_is_not_read(lab: Lab) -> None:
+    with lab.open():
+        for level in (ConfigLevel.SYSTEM, ConfigLevel.XDG, ConfigLevel.GLOBAL):
+            assert pygit2.settings.search_path[level] == ""
+        assert pygit2.settings.owner_validation
+
+
 def raw_tree(lab: Lab, *entries: tuple[str, bytes, str]) -> str:
     data = b"".join(mode.encode() + b" " + name + b"\0" + bytes.fromhex(oid)
                     for mode, name, oid in entries)  # fmt: skip
@@ -241,9 +262,7 @@ def test_files_somewhere_else_are_refused(lab: Lab, tmp_path: Path) -> None:
     assert list(other.iterdir()) == []
 
 
-def test_a_repository_of_another_user_is_refused(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_repository_of_another_user_is_refused(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.geteuid()
     monkeypatch.setattr(os, "geteuid", lambda: real + 1)
     with pytest.raises(Refused, match="git-owner") as caught:

@@ -134,7 +134,9 @@ def test_a_tag_is_made_once_and_never_moved(lab: Lab) -> None:
 
 @pytest.mark.requirement("PM-47", "PM-59", "C-12")
 def test_a_commit_holds_only_the_named_paths(lab: Lab) -> None:
-    lab.commit("party", {"lib/party/x": "x", "lib/y": "y", "docs/PARTY_A.md": "a", "docs/b.md": "b"})
+    lab.commit(
+        "party", {"lib/party/x": "x", "lib/y": "y", "docs/PARTY_A.md": "a", "docs/b.md": "b"}
+    )
     for path in ("lib/party/x", "docs/PARTY_A.md", "docs/b.md"):
         (lab.path / path).unlink()
     lab.write("a", "dirty\n")

@@ -84,7 +84,9 @@ def test_files_are_private(tmp_path: Path) -> None:
     store.flush()
     (pack,) = packs(tmp_path)
     assert pack.stat().st_mode & 0o777 == 0o600
-    assert {folder.stat().st_mode & 0o777 for folder in (pack.parent, pack.parent.parent)} == {0o700}
+    assert {folder.stat().st_mode & 0o777 for folder in (pack.parent, pack.parent.parent)} == {
+        0o700
+    }
 
 
 def test_the_same_bytes_are_stored_once(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from rollback.keep.changes import Changes, changes, tree_hash
 from rollback.keep.content import Captured, Content, Restore, Site
 from rollback.keep.manifest import Entry, Manifest
 from rollback.keep.store import PAGE_BLOCK_BYTES
-from rollback.keep.writer import put_back
+from rollback.keep.writer import finish, put_back
 from rollback.model.errors import Confined, HostError, ObjectCorrupt
 from rollback.model.finding import Json
 from rollback.model.registry import register
@@ -72,7 +72,8 @@ class Sqlite(Content):
         """The database is what was captured, proved before it was swapped in."""
         found, first_out = self._compared(site, manifest)
         if not found:
-            how.intent.end()
+            with how.quarantine() as quarantine:
+                finish(site.root, site.at, quarantine, how.intent)
             return found
 
         def proof(entry: Entry, staged: str) -> None:

@@ -66,9 +66,9 @@ class Folder:
             file.forget()
 
     @contextmanager
-    def lock(self, *, shared: bool = False) -> Iterator[None]:
+    def lock(self, *, shared: bool = False, within_s: float = 10.0) -> Iterator[None]:
         """One writer, or many readers, on this machine."""
-        with self._tree.lock("lock", clock=self._host.clock, shared=shared):
+        with self._tree.lock("lock", clock=self._host.clock, within_s=within_s, shared=shared):
             yield
 
     def close(self) -> None:

@@ -1,0 +1,171 @@
+"""`rollback init`: a first `rollback.yaml` for this folder, and a thin `verification/`."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import stat
+from typing import TYPE_CHECKING
+
+import click
+
+from rollback.cli.desk import Desk, pass_desk
+
+if TYPE_CHECKING:
+    from rollback.declare.starter import Found
+    from rollback.host import Tree
+
+_IGNORED = frozenset(
+    "node_modules target build dist venv env run tmp cache htmlcov reports verification".split()
+)
+_DATABASE_ENDS = (".db", ".sqlite", ".sqlite3")
+_DATABASE_BEGINS = b"SQLite format 3\0"
+_HINTS = ("docker-compose.yml", "docker-compose.yaml", "compose.yml", "compose.yaml")
+_SEEN_MAX = 20_000
+_DEPTH_MAX = 4
+_EXAMPLE = ("data", "data/example.txt", "This file is here so that there is something to go back to.\n")
+
+
+@click.command("init", short_help="Write a rollback.yaml for this folder.")
+@click.option("--force", is_flag=True, help="Overwrite what is there.")
+@pass_desk
+def command(desk: Desk, force: bool) -> int:
+    """Look at this folder and write a commented rollback.yaml whose first gate can open."""
+    from rollback.declare import starter
+    from rollback.model.errors import UsageError
+
+    folder = desk.declaration.parent
+    if not folder.is_dir():
+        raise UsageError("there is no such folder", where=str(folder), hint=f"mkdir -p {folder}")
+    with desk.host.tree(str(folder)) as tree:
+        name = desk.declaration.name
+        if tree.stat(name) is not None and not force:
+            raise UsageError(f"{name} is already there", where=str(folder),
+                             hint="rollback validate checks it; rollback init --force replaces it")  # fmt: skip
+        found = _look(tree, folder.name, name)
+        written = []
+        if not found.folders and not found.files and not found.databases:
+            tree.make_folder(_EXAMPLE[0], mode=0o755)
+            tree.write(_EXAMPLE[1], _EXAMPLE[2].encode(), mode=0o644)
+            written.append(_EXAMPLE[1])
+            found = _look(tree, folder.name, name)
+        kept = []
+        texts = {name: starter.declaration(found, desk.host.clock.now().date()), **starter.suites()}
+        for path, text in texts.items():
+            if tree.stat(path) is not None and not force:
+                kept.append(path)
+                continue
+            if os.path.dirname(path):
+                tree.make_folder(os.path.dirname(path), mode=0o755, parents=True)
+            tree.write(path, text.encode(), mode=0o644)
+            written.append(path)
+    body = {
+        "written": written, "kept": kept, "system": desk.system.system.id,
+        "components": list(desk.system.components), "levels": list(desk.system.levels),
+        "left_out": list(found.left_out),
+    }  # fmt: skip
+    desk.out(body, lambda: _lines(desk, body))
+    return 0
+
+
+def _lines(desk: Desk, body: dict[str, list[str] | str]) -> list[str]:
+    from rollback.cli.show import safe
+
+    lines = [f"wrote {safe(path)}" for path in body["written"]]
+    lines += [f"kept  {safe(path)}" for path in body["kept"]]
+    for path in body["left_out"]:
+        lines.append(f"not declared: {safe(path)}")
+    named = f" --system {desk.declaration.name}" if desk.declaration.name != "rollback.yaml" else ""
+    return [
+        *lines,
+        f"{len(body['components'])} components, levels {', '.join(body['levels'])}",
+        f"  try: rollback{named} checkpoint create first --seal",
+        f"  then, after something changed: rollback{named} run everything",
+    ]
+
+
+def _look(tree: Tree, title: str, own: str) -> Found:
+    """What lies in the folder."""
+    from rollback.declare.starter import PARTS_MAX, Found
+
+    folders: list[str] = []
+    files: list[str] = []
+    databases = _databases(tree)
+    left_out: list[str] = []
+    hints: list[str] = []
+    for raw in tree.names():
+        status = tree.stat(raw)
+        name = os.fsdecode(raw)
+        if status is None or name == own:
+            continue
+        if name in _HINTS or name.endswith(".service"):
+            hints.append(name)
+        kind = stat.S_IFMT(status.st_mode)
+        if name.startswith(".") or (kind == stat.S_IFDIR and name in _IGNORED):
+            continue
+        if not _writable(name) or kind not in (stat.S_IFDIR, stat.S_IFREG):
+            left_out.append(ascii(name)[1:-1])
+        elif kind == stat.S_IFDIR:
+            folders.append(name)
+        elif name not in databases and not _beside(name, databases):
+            files.append(name)
+    too_many = [*folders, *files][PARTS_MAX:]
+    return Found(
+        title=_title(title), user=_user(), repository=tree.stat(".git") is not None,
+        folders=tuple(folders[:PARTS_MAX]), files=tuple(files[: max(0, PARTS_MAX - len(folders))]),
+        databases=tuple(databases), hints=tuple(hints), left_out=(*left_out, *too_many),
+    )  # fmt: skip
+
+
+def _databases(tree: Tree) -> list[str]:
+    """SQLite files, known by how they begin, not by their name alone."""
+    found: list[str] = []
+
+    def enter(path: bytes) -> bool:
+        parts = os.fsdecode(path).split("/")
+        return len(parts) <= _DEPTH_MAX and parts[-1][0] != "." and parts[-1] not in _IGNORED
+
+    for count, (path, status) in enumerate(tree.walk(enter=enter)):
+        name = os.fsdecode(path)
+        if count > _SEEN_MAX:
+            break
+        if not stat.S_ISREG(status.st_mode) or not name.endswith(_DATABASE_ENDS):
+            continue
+        if _writable(name) and _begins(tree, path):
+            found.append(name)
+    return sorted(found)
+
+
+def _begins(tree: Tree, path: bytes) -> bool:
+    try:
+        return tree.read_at(path, 0, len(_DATABASE_BEGINS)) == _DATABASE_BEGINS
+    except OSError:
+        return False
+
+
+def _beside(name: str, databases: list[str]) -> bool:
+    return any(name in (f"{one}-wal", f"{one}-shm", f"{one}-journal") for one in databases)
+
+
+def _writable(name: str) -> bool:
+    """True for a name that a declaration can hold as it is."""
+    return name.isprintable() and "$" not in name and name.isprintable() and _text(name)
+
+
+def _text(name: str) -> bool:
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _title(name: str) -> str:
+    return name if name and _writable(name) else "This system"
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return ""

@@ -1,0 +1,345 @@
+"""The step `service`: order, identity, ports, and what is refused because nobody can know."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from rollback.act import service
+from rollback.host import Host, Tap, net, processes
+from rollback.model.component import Service
+from rollback.model.errors import HostError, PlanError
+from rollback.model.finding import Answer
+from rollback.model.registry import kinds
+
+
+def _web(world, **changes):
+    """The system with another `web`."""
+    one = world.system.services["web"].model_copy(update=changes)
+    system = world.system.model_copy(update={"services": {**world.system.services, "web": one}})
+    for name in ("_declaration", "_root_path", "_state_path", "_digest", "_source"):
+        setattr(system, name, getattr(world.system, name))
+    world.system = system
+
+
+def _asked(world, path):
+    return json.loads(net.request(f"http://127.0.0.1:{world.ports[0]}{path}").body)
+
+
+@pytest.mark.requirement("AW-44")
+def test_dependents_start_after_what_they_need_and_stop_before_it(world):
+    """`base` is used by `web`; both use the component."""
+    start, there = world.bound("service", {"start": "dependents", "within": "20s"}, component="app")
+    assert there.bound["names"] == ["base", "web"]
+    start.apply(there)
+    assert world.running() == {"base": True, "web": True}
+    stop, here = world.bound("service", {"stop": "dependents", "within": "20s"}, component="app")
+    assert here.bound["names"] == ["web", "base"]
+    evidence = stop.apply(here)
+    assert list(evidence) == ["web", "base"]
+    assert world.running() == {"base": False, "web": False}
+
+
+def test_what_depends_on_a_dependent_goes_with_it(world):
+    """A component that only `base` uses still takes `web` along, which stands on it."""
+    _web(world, components=())
+    assert service.dependents(world.system, "app") == ("base", "web")
+    assert service.dependents(world.system, "audit") == ()
+
+
+def test_a_program_that_ignores_its_signal_is_killed_after_its_grace(world):
+    """The evidence says so."""
+    _web(world, environment={"MODE": "test", "STUBBORN": "1"})
+    service.start(world.scene().view(), "web", within_s=10)
+    stop, scene = world.bound("service", {"stop": ["web"], "within": "10s"})
+    assert "killed" in stop.apply(scene)["web"]
+    assert not world.running()["web"]
+
+
+@pytest.mark.requirement("AW-34")
+def test_a_lookalike_is_never_touched(world):
+    """A process with the same words lives on; only the holder of the lock is signalled."""
+    argv = [sys.executable, "-I", "-u", "app/server.py", str(world.ports[2])]
+    with subprocess.Popen(argv, cwd=world.root, stderr=subprocess.DEVNULL) as other:
+        try:
+            service.start(world.scene().view(), "web", within_s=10)
+            service.stop(world.scene().view(), "web", within_s=10)
+            assert other.poll() is None
+        finally:
+            other.kill()
+
+
+def test_a_free_lock_with_a_taken_port_is_not_stopped(world):
+    """Somebody runs it by hand, or something else took its place: nobody can know."""
+    with socket.create_server(("127.0.0.1", world.ports[0])):
+        stop, scene = world.bound("service", {"stop": ["web"], "within": "5s"})
+        with pytest.raises(HostError, match="cannot be established"):
+            stop.apply(scene)
+        assert stop.probe(scene).answer is Answer.UNKNOWN
+
+
+def test_a_lock_of_somebody_unknown_is_refused(world):
+    """The lock is held, and the file names a process that is another one."""
+    service.start(world.scene().view(), "web", within_s=10)
+    lock = world.root / "run" / "web.lock"
+    lock.write_text(json.dumps({"pid": os.getpid(), "started": 1.0, "boot": "x"}) + "\n")
+    stop, scene = world.bound("service", {"stop": ["web"], "within": "5s"})
+    with pytest.raises(HostError, match="lock is held"):
+        stop.apply(scene)
+    assert world.running()["web"]
+    assert stop.probe(scene).answer is Answer.UNKNOWN
+
+
+def test_killed_before_the_program_was_written_down_start_goes_on_and_stop_refuses(world):
+    """It runs and answers, so starting is done; who it is nobody wrote, so it is not signalled."""
+
+    class Killer(Tap):
+        def change(self, call, where, do, torn=None):
+            done = do()
+            if call == "spawn":
+                os._exit(9)
+            return done
+
+    start, scene = world.bound("service", {"start": ["web"], "within": "10s"})
+    pid = os.fork()
+    if pid == 0:
+        try:
+            start.apply(replace(scene, host=Host(tap=Killer())))
+        finally:
+            os._exit(7)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 9
+    assert start.probe(scene).answer in (Answer.PASS, Answer.UNKNOWN)
+    start.apply(scene)
+    assert start.probe(scene).answer is Answer.PASS
+    stop, there = world.bound("service", {"stop": ["web"], "within": "5s"})
+    with pytest.raises(HostError, match="cannot be established|not the one"):
+        stop.apply(there)
+
+
+def test_a_required_variable_that_is_missing_is_named_before_anything_starts(world):
+    """And where to declare it."""
+    _web(world, environment={}, required_environment=("NOT_SET_ANYWHERE",))
+    start, scene = world.bound("service", {"start": ["web"], "within": "5s"})
+    with pytest.raises(HostError, match="NOT_SET_ANYWHERE"):
+        start.apply(scene)
+    assert not world.running()["web"]
+
+
+@pytest.mark.requirement("VR-25")
+def test_a_taken_port_leads_to_the_fallback_port(world):
+    """Checked before the program starts; it is ready there, and the probe finds it there."""
+    with socket.create_server(("127.0.0.1", world.ports[0])):
+        start, scene = world.bound("service", {"start": ["web"], "within": "10s"})
+        evidence = start.apply(scene)
+        assert f"fallback port {world.ports[2]}" in evidence["web"]
+        assert start.probe(scene).answer is Answer.PASS
+        assert net.request(f"http://127.0.0.1:{world.ports[2]}/health").status == 200
+
+
+def test_without_a_fallback_port_the_taken_one_is_named(world):
+    """Nothing is started."""
+    _web(world, fallback_ports=())
+    with socket.create_server(("127.0.0.1", world.ports[0])):
+        start, scene = world.bound("service", {"start": ["web"], "within": "5s"})
+        with pytest.raises(HostError, match=str(world.ports[0])):
+            start.apply(scene)
+
+
+def test_a_program_that_dies_while_starting_fails_at_once(world):
+    """Not only when the step's time is over."""
+    (world.root / "app" / "server.py").write_text("raise SystemExit(3)\n")
+    start, scene = world.bound("service", {"start": ["web"], "within": "30s"})
+    began = world.host.clock.boot_s()
+    with pytest.raises(HostError, match="ended while it was starting"):
+        start.apply(scene)
+    assert world.host.clock.boot_s() - began < 10
+
+
+def test_reload_reaches_the_process(world):
+    """The process counts its signals."""
+    service.start(world.scene().view(), "web", within_s=10)
+    reload, scene = world.bound("service", {"reload": ["web"], "within": "5s"})
+    assert reload.probe(scene).answer is Answer.FAIL
+    reload.apply(scene)
+    assert world.host.clock.poll(lambda: _asked(world, "/")["hups"] == 1, within_s=3)
+    assert reload.probe(scene).answer is Answer.PASS
+
+
+@pytest.mark.requirement("PM-28")
+def test_drain_asks_until_the_work_is_done(world):
+    """Three pieces of work end one by one; the service itself is not touched."""
+    _web(world, environment={"MODE": "test", "OPEN_WORK": "3"})
+    service.start(world.scene().view(), "web", within_s=10)
+    drain, scene = world.bound("service", {"drain": ["web"], "within": "5s"})
+    assert drain.probe(scene).answer is Answer.FAIL
+    drain.apply(scene)
+    assert _asked(world, "/")["open"] == 0
+    assert world.running()["web"]
+
+
+def test_a_drain_that_does_not_end_fails_in_time(world):
+    """It says how much is open."""
+    _web(world, environment={"MODE": "test", "OPEN_WORK": "100000"})
+    service.start(world.scene().view(), "web", within_s=10)
+    drain, scene = world.bound("service", {"drain": ["web"], "within": "1s"})
+    with pytest.raises(HostError, match="open work"):
+        drain.apply(scene)
+
+
+def test_restart_makes_another_process(world):
+    """And leaves the other service alone."""
+    service.start(world.scene().view(), "base", within_s=10)
+    service.start(world.scene().view(), "web", within_s=10)
+    view = world.scene().view()
+    web, base = service.identity(view, "web"), service.identity(view, "base")
+    restart, scene = world.bound("service", {"restart": ["web"], "within": "10s"})
+    restart.apply(scene)
+    assert service.identity(view, "web") not in ("", web)
+    assert service.identity(view, "base") == base
+
+
+def test_undo_of_a_stop_starts_only_what_had_run(world):
+    """`base` ran, `web` did not."""
+    service.start(world.scene().view(), "base", within_s=10)
+    stop, scene = world.bound("service", {"stop": ["web", "base"], "within": "10s"})
+    stop.apply(scene)
+    stop.undo(scene)
+    assert world.running() == {"base": True, "web": False}
+
+
+def test_unknown_names_and_verbs_that_cannot_be_are_refused_when_planning(world):
+    """Before anything is stopped."""
+    for parameters in ({"stop": ["webb"]}, {"drain": ["base"]}, {"reload": ["base"]},
+                       {"stop": "dependents"}):  # fmt: skip
+        with pytest.raises(PlanError):
+            world.bound("service", parameters)
+
+
+# -- managers that are other programs -------------------------------------------------------
+
+SYSTEMCTL = """#!{python}
+import pathlib, sys
+state = pathlib.Path("{folder}/active")
+calls = open("{folder}/calls", "a"); calls.write(" ".join(sys.argv[1:]) + "\\n")
+verb, unit = sys.argv[1], sys.argv[-1]
+if verb == "show":
+    known = unit == "web.service"
+    print("LoadState=" + ("loaded" if known else "not-found"))
+    print("ActiveState=" + ("active" if known and state.exists() else "inactive"))
+    print("SubState=dead\\nMainPID=7\\nInvocationID=" + ("abc" if state.exists() else ""))
+elif unit != "web.service":
+    sys.exit(5)
+elif verb == "start":
+    state.touch()
+elif verb == "stop":
+    state.unlink()
+elif verb != "reload":
+    sys.exit(1)
+"""
+SUPERVISORCTL = """#!{python}
+import pathlib, sys
+state = pathlib.Path("{folder}/active")
+verb, unit = sys.argv[1], sys.argv[-1]
+if unit != "web.service":
+    print(unit + ": ERROR (no such process)"); sys.exit(4)
+if verb == "status":
+    print(unit + ("   RUNNING   pid 7, uptime 0:01:02" if state.exists() else "   STOPPED   Nov 20"))
+    sys.exit(0 if state.exists() else 3)
+state.touch() if verb == "start" else state.unlink() if verb == "stop" else None
+"""
+DOCKER = """#!{python}
+import pathlib, sys
+state = pathlib.Path("{folder}/active")
+rest = sys.argv[4:]
+if rest[:2] == ["config", "--services"]:
+    print("other\\nweb.service")
+elif rest[0] == "ps":
+    print("c0ffee" if state.exists() else "")
+elif rest[0] == "up":
+    state.touch()
+elif rest[0] == "stop":
+    state.unlink()
+elif rest[0] != "kill":
+    sys.exit(1)
+"""
+CONTROL = """#!{python}
+import pathlib, sys
+state = pathlib.Path("{folder}/active")
+verb = sys.argv[1]
+if verb == "status":
+    sys.exit(int(pathlib.Path("{folder}/lost").exists()) or (0 if state.exists() else 3))
+state.touch() if verb == "start" else state.unlink() if verb == "stop" else None
+"""
+MANAGERS = {"systemd": ("systemctl", SYSTEMCTL), "supervisor": ("supervisorctl", SUPERVISORCTL),
+            "compose": ("docker", DOCKER), "command": ("control", CONTROL)}  # fmt: skip
+
+
+@pytest.fixture(params=sorted(MANAGERS))
+def managed(request, world, tmp_path, monkeypatch):
+    """`web` is managed by another program, which is a recording of it."""
+    name, text = MANAGERS[request.param]
+    folder = tmp_path / "manager"
+    folder.mkdir()
+    program = folder / name
+    program.write_text(text.format(python=sys.executable, folder=folder))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    how = {"argv": [str(program)]} if request.param == "command" else {"unit": "web.service"}
+    one = Service(manager=request.param, reload={"signal": "HUP"}, **how)
+    _web(world, **{name: getattr(one, name) for name in Service.model_fields})
+    world.folder_of_manager = folder
+    return world
+
+
+def test_every_manager_keeps_the_same_contract(managed):
+    """Start and stop, twice each, as the manager's own program tells it."""
+    assert {one.manager for one in managed.system.services.values()} < set(kinds("service"))
+    start, there = managed.bound("service", {"start": ["web"], "within": "5s"})
+    assert start.probe(there).answer is Answer.FAIL
+    start.apply(there)
+    start.apply(there)
+    assert start.probe(there).answer is Answer.PASS
+    reload, here = managed.bound("service", {"reload": ["web"], "within": "5s"})
+    reload.apply(here)
+    stop, last = managed.bound("service", {"stop": ["web"], "within": "5s"})
+    assert stop.probe(last).answer is Answer.FAIL
+    stop.apply(last)
+    stop.apply(last)
+    assert stop.probe(last).answer is Answer.PASS
+
+
+def test_a_service_its_manager_does_not_know_is_not_taken_for_stopped(managed):
+    """It is refused, by every manager."""
+    if managed.system.services["web"].manager == "command":
+        (managed.folder_of_manager / "lost").touch()
+    else:
+        _web(managed, unit="misspelt.service")
+    stop, scene = managed.bound("service", {"stop": ["web"], "within": "5s"})
+    with pytest.raises(HostError, match="cannot be established"):
+        stop.apply(scene)
+    assert stop.probe(scene).answer is Answer.UNKNOWN
+
+
+def test_every_declared_kind_of_manager_is_built():
+    """What the grammar allows can be run."""
+    allowed = Service.model_fields["manager"].annotation.__args__
+    assert set(allowed) == set(kinds("service"))
+
+
+def test_the_lock_of_a_service_cannot_lie_behind_a_link(world):
+    """A folder that leads out of the root is refused; nothing is made there."""
+    outside = world.folder / "elsewhere"
+    outside.mkdir()
+    (world.root / "run").rmdir()
+    (world.root / "run").symlink_to(outside)
+    start, scene = world.bound("service", {"start": ["web"], "within": "5s"})
+    with pytest.raises(HostError):
+        start.apply(scene)
+    assert not list(outside.iterdir())
+    assert not processes.held(str(outside / "web.lock"))

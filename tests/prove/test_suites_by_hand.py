@@ -1,0 +1,155 @@
+"""`pytest verification -m smoke --system FILE`: the same suites, started by a person."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rollback.prove import suite as suites
+from tests.prove.conftest import Little
+
+OURS = suites.suites_folder()
+FILES = "- files: {{id: {}, exists: [{}]{}}}"
+
+
+def by_hand(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """pytest over our suites, as typed by a person in the folder `cwd`."""
+    known = {k: v for k, v in os.environ.items() if k not in ("ROLLBACK_SYSTEM", "PYTEST_ADDOPTS")}
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-c",
+         str(suites.INI), "--rootdir", str(OURS.parent), "--import-mode=importlib", *arguments],
+        cwd=cwd, env={**known, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", **environment}, text=True,
+        capture_output=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+def test_a_system_that_is_well_is_verified(little: Little) -> None:
+    """One line says it; the ids of the checks are the names of the tests."""
+    little.declare()
+    done = by_hand(str(OURS), "-v", "-m", "smoke", "--system", str(little.file), cwd=little.folder)
+    assert done.returncode == 0, done.stdout
+    assert "VERIFIED  Little 1.0: smoke" in done.stdout
+    assert "NOT VERIFIED" not in done.stdout
+    assert "test_declared[there] PASSED" in done.stdout
+
+
+@pytest.mark.parametrize("way", ["variable", "folder"])
+def test_the_system_is_found_as_everywhere(little: Little, way: str) -> None:
+    """$ROLLBACK_SYSTEM, then ./rollback.yaml."""
+    little.declare()
+    environment = {"ROLLBACK_SYSTEM": str(little.file)} if way == "variable" else {}
+    cwd = little.folder.parent if way == "variable" else little.folder
+    done = by_hand(str(OURS), "-m", "smoke", cwd=cwd, **environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("arguments", [("-m", "smoke"), (), ("-m", "smoke", "--system", "no.yaml")])
+def test_no_system_is_wrong_usage_and_never_a_skip(
+    arguments: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Exit status 4, one line that says what to type."""
+    done = by_hand(str(OURS), *arguments, cwd=tmp_path)
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    said = [line for line in done.stderr.splitlines() if line]
+    assert len(said) == 1
+    assert said[0].startswith("ERROR: no system" if "--system" not in arguments else "ERROR: the")
+
+
+def test_a_wrong_declaration_says_every_problem(little: Little) -> None:
+    """As `rollback validate` would."""
+    little.checks = {"smoke": ["- fils: {id: one}", "- files: {id: two, existss: [x]}"]}
+    done = by_hand(str(OURS), "--system", str(little.declare()), cwd=little.folder)
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "fils" in done.stderr
+    assert "existss" in done.stderr
+
+
+def test_what_fails_is_said_with_its_evidence(little: Little) -> None:
+    """NOT VERIFIED, and one line for each reason."""
+    little.checks["smoke"].append(FILES.format("gone", "data/b.txt", ""))
+    little.declare()
+    done = by_hand(str(OURS), "-m", "smoke", "--system", str(little.file), cwd=little.folder)
+    assert done.returncode == 1
+    assert "NOT VERIFIED" in done.stdout
+    assert "\n  check gone answered FAIL, wanted pass: data/b.txt is missing\n" in done.stdout
+
+
+def test_a_part_of_a_suite_is_not_the_suite(little: Little) -> None:
+    """`-k` leaves out required checks: everything passed, and nothing is verified."""
+    little.checks["smoke"].append(FILES.format("also", "data", ""))
+    little.declare()
+    done = by_hand(str(OURS), "-m", "smoke", "-k", "there", "--system", str(little.file),
+                   cwd=little.folder)  # fmt: skip
+    assert done.returncode == 10
+    assert "required check also did not run" in done.stdout
+
+
+def test_checks_of_a_level_are_asked_for_that_level(little: Little) -> None:
+    """Limited checks are not collected, unless their level is named."""
+    little.checks["smoke"].append(FILES.format("limited", "data", ", levels: [back]"))
+    little.declare()
+    arguments = (str(OURS), "-v", "-m", "smoke", "--system", str(little.file))
+    assert "limited" not in by_hand(*arguments, cwd=little.folder).stdout
+    asked = by_hand(*arguments, "--gate-level", "back", cwd=little.folder)
+    assert "test_declared[limited] PASSED" in asked.stdout
+    wrong = by_hand(*arguments, "--gate-level", "bakc", cwd=little.folder)
+    assert wrong.returncode == pytest.ExitCode.USAGE_ERROR
+
+
+def test_smoke_does_not_wait_for_the_other_suites(little: Little) -> None:
+    """`-m smoke` imports no other suite: a broken one cannot stand in its way."""
+    little.declare()
+    for suite in ("functional", "performance"):
+        little.team(f"verification/{suite}/test_team.py", "import nothing_like_this\n")
+    little.team(
+        "verification/smoke/test_team.py", "def test_fine(system): assert system.system.id\n"
+    )
+    arguments = ("-p", "rollback.prove.plugin", "--system", str(little.file), "--rootdir",
+                 str(little.folder), str(little.folder / "verification"))  # fmt: skip
+    done = by_hand(*arguments, "-m", "smoke", cwd=little.folder)
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
+    assert by_hand(*arguments, cwd=little.folder).returncode != 0
+
+
+def test_a_mark_of_another_suite_is_wrong_usage(little: Little) -> None:
+    """A test marked smoke in functional/ would silently be left out of smoke."""
+    little.declare()
+    little.team("verification/functional/test_team.py",
+                "import pytest\n@pytest.mark.smoke\ndef test_fine(): pass\n")  # fmt: skip
+    done = by_hand("-p", "rollback.prove.plugin", "--system", str(little.file), "--rootdir",
+                   str(little.folder), str(little.folder / "verification"), cwd=little.folder)  # fmt: skip
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "is marked smoke and lies in functional/" in done.stderr
+
+
+def test_all_suites_at_once(little: Little) -> None:
+    """Suites without a declared check are simply not there."""
+    little.checks = {"smoke": [FILES.format("one", "data", "")],
+                     "integration": [FILES.format("two", "data", "")]}  # fmt: skip
+    little.declare()
+    done = by_hand(str(OURS), "--system", str(little.file), cwd=little.folder)
+    assert done.returncode == 0, done.stdout
+    assert "VERIFIED  Little 1.0: smoke, integration, tests: 2" in done.stdout
+
+
+def test_our_suites_are_the_pinned_ones() -> None:
+    """`suites.json` is what the gate compares with; a change of a suite changes it too."""
+    found = {
+        path.relative_to(OURS.parent).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(OURS.rglob("*.py"))
+    }
+    assert json.loads(suites.PINS.read_text()) == found, json.dumps(found, indent=2)
+
+
+def test_the_suites_name_no_system() -> None:
+    """What is asked stands in the declaration alone."""
+    known = {path.stem for path in (OURS.parent / "systems").glob("*.yaml")}
+    assert known
+    for path in OURS.rglob("*.py"):
+        assert not known & set(path.read_text().lower().replace(".", " ").split()), path
