@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import signal
 import sqlite3
 import stat
 import subprocess
@@ -23,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import rollback.kinds  # noqa: F401 - registers every kind
+from drills.faults.watchdog import end_holders, holders
 from drills.sandboxes.studio import GIT_ENVIRONMENT
 from rollback import declare
 from rollback.act import authorize, service
@@ -33,7 +33,7 @@ from rollback.observe.view import View
 
 DECLARATION = Path(__file__).with_name("sweep_system.yaml")
 RUN = "r0001"
-KNOWLEDGE_FILES = 24
+KNOWLEDGE_FILES = 40
 SERVE = """trap '' HUP
 echo start >> logs/starts
 exec sleep 600
@@ -110,6 +110,7 @@ class World:
             authorize.approve(site, run, person="someone", note="sweep")
             site.note(site.run(RUN), "run.authorized", by=["someone"])
         self.stop()
+        (self.root / "logs" / "starts").unlink()
         os.rename(self.folder, self.template)
         self.put_back()
 
@@ -207,63 +208,6 @@ def walked(path: Path) -> Iterator[tuple[str, str]]:
     if stat.S_ISDIR(status.st_mode):
         for name in sorted(os.listdir(path)):
             yield from walked(path / name)
-
-
-def holders(lock: Path) -> list[int]:
-    """The processes, other than this one, that have exactly this file open."""
-    try:
-        wanted = os.stat(lock)
-    except FileNotFoundError:
-        return []
-    found = []
-    for name in os.listdir("/proc"):
-        if name.isdigit() and int(name) != os.getpid() and _opens(name, wanted):
-            found.append(int(name))
-    return found
-
-
-def end_holders(lock: Path, within_s: float = 5.0) -> list[int]:
-    """Nobody but us has the lock file open any more; whom it took. The pid is pinned, then asked."""
-    ended: list[int] = []
-    deadline = time.monotonic() + within_s
-    while (found := holders(lock)) and time.monotonic() < deadline:
-        for pid in found:
-            with suppress(ProcessLookupError):
-                pidfd = os.pidfd_open(pid)
-                try:
-                    if _opens(str(pid), os.stat(lock)):  # still the one that was meant
-                        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-                        ended.append(pid)
-                finally:
-                    os.close(pidfd)
-        _reap()
-        time.sleep(0.001)
-    if found:
-        raise RuntimeError(f"{lock} is still held by {found}")
-    return ended
-
-
-def _reap() -> None:
-    """Children that ended, adopted ones too, are gone from the table."""
-    with suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-
-
-def _opens(pid: str, wanted: os.stat_result) -> bool:
-    folder = f"/proc/{pid}/fd"
-    try:
-        names = os.listdir(folder)
-    except OSError:
-        return False
-    for name in names:
-        try:
-            found = os.stat(f"{folder}/{name}")
-        except OSError:
-            continue
-        if (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino):
-            return True
-    return False
 
 
 def _until(ask: object, within_s: float) -> bool:

@@ -1,5 +1,13 @@
-"""The suites' plugin, for `pytest .../verification` where nothing else loads it."""
+"""The suites' plugin, for `pytest .../verification` where nothing above has loaded it."""
 
 from __future__ import annotations
 
-pytest_plugins = ("rollback.prove.plugin",)
+import pytest
+
+PLUGIN = "rollback.prove.plugin"
+
+
+def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
+    """The plugin is there, once; it brings its own options."""
+    if not pluginmanager.has_plugin(PLUGIN):
+        pluginmanager.import_plugin(PLUGIN)

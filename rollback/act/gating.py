@@ -15,6 +15,7 @@ import os
 import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rollback.act.plan import Plan, find_level
 from rollback.act.site import Site
@@ -26,9 +27,11 @@ from rollback.model.finding import Json
 from rollback.model.level import ChecklistItem, Level
 from rollback.model.lifecycle import Run
 from rollback.model.step import Suite
-from rollback.prove import gate, seal
-from rollback.prove.expect import Expectations, expectations
-from rollback.prove.suite import SuiteResult, run_suite
+
+if TYPE_CHECKING:  # the gate costs 30 ms to import, and mitigation needs none of it
+    from rollback.prove.expect import Expectations
+    from rollback.prove.seal import Seal
+    from rollback.prove.suite import SuiteResult
 
 SUITE_S_MAX = {"smoke": 60.0, "functional": 300.0, "integration": 300.0, "performance": 600.0}
 _MARK = "mitigated.json"
@@ -43,6 +46,8 @@ def mark(site: Site, run: Run, plan: Plan) -> None:
 
 def stage(site: Site, run: Run, plan: Plan) -> Run:
     """COMPLETE on proof; else the run stops for a person, with every reason."""
+    from rollback.prove import gate
+
     _, level = find_level(site, plan.level)
     wanted, sealed = wanted_of(site, plan)
     since = run.moments["run.mitigated"][2]
@@ -74,8 +79,10 @@ def stage(site: Site, run: Run, plan: Plan) -> Run:
     return site.note(run, "gate.opened", notes=list(notes), known_red=list(red), reason="")
 
 
-def wanted_of(site: Site, plan: Plan) -> tuple[Expectations, seal.Seal | None]:
+def wanted_of(site: Site, plan: Plan) -> tuple[Expectations, Seal | None]:
     """The required list of the plan's gate, and the seal of its target if there is one."""
+    from rollback.prove.expect import expectations
+
     sealed = seal_of(site, plan)
     _, level = find_level(site, plan.level)
     if not isinstance(level, Level):
@@ -83,8 +90,10 @@ def wanted_of(site: Site, plan: Plan) -> tuple[Expectations, seal.Seal | None]:
     return expectations(site.system, plan.level, sealed, today=site.host.clock.now()), sealed
 
 
-def seal_of(site: Site, plan: Plan) -> seal.Seal | None:
+def seal_of(site: Site, plan: Plan) -> Seal | None:
     """The newest seal of the version that the plan goes back to; None: no baseline."""
+    from rollback.prove import seal
+
     tree = site.state.tree
     if plan.target.source == "checkpoint":
         return seal.newest(tree, {"checkpoint": plan.target.id})
@@ -143,8 +152,10 @@ def _item(site: Site, run: Run, plan: Plan, item: ChecklistItem) -> tuple[bool, 
 
 def _ask(
     site: Site, run: Run, plan: Plan, wanted: Expectations, suite: Suite, since: str,
-    sealed: seal.Seal | None,
+    sealed: Seal | None,
 ) -> SuiteResult:  # fmt: skip
+    from rollback.prove.suite import run_suite
+
     folder = site.run_folder(run.id)
     work = folder / "suites" / f"{suite}-{site.host.token(4)}"
     site.state.tree.make_folder(str(work.relative_to(site.state.path)), parents=True)
@@ -162,8 +173,10 @@ def deadline_s(site: Site, suite: Suite) -> float:
     return min(SUITE_S_MAX[suite], 20.0 + sum(getattr(check, "within", 5.0) for check in checks))
 
 
-def _baseline(site: Site, sealed: seal.Seal | None) -> Path | None:
-    return site.state.path / seal.path(sealed.id) if sealed else None
+def _baseline(site: Site, sealed: Seal | None) -> Path | None:
+    from rollback.prove.seal import path
+
+    return site.state.path / path(sealed.id) if sealed else None
 
 
 def _told(result: SuiteResult) -> dict[str, Json]:

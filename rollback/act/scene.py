@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from rollback.host import Host
 from rollback.keep.checkpoint import Checkpoints
-from rollback.keep.git import Repository
 from rollback.keep.state import StateDir
 from rollback.model.finding import Finding, Json
 from rollback.model.system import System
 from rollback.observe.view import View
+
+if TYPE_CHECKING:
+    from rollback.keep.git import Repository
 
 Note = Callable[[str, dict[str, Json]], None]
 
@@ -65,6 +67,8 @@ class Scene:
 
     def repository(self) -> Repository:
         """The managed repository, opened; PlanError when none is declared."""
+        from rollback.keep.git import Repository  # libgit2 costs 30 ms; a flag needs none
+
         return Repository.open(self.system, self.host)
 
     def view(self) -> View:

@@ -12,7 +12,6 @@ from rollback.act.scene import Target
 from rollback.act.site import Site
 from rollback.host.clock import iso
 from rollback.keep.checkpoint import Checkpoint
-from rollback.keep.git import Repository
 from rollback.model.errors import PlanError
 from rollback.model.level import Level, Procedure
 
@@ -104,6 +103,8 @@ def _named(site: Site, to: str) -> tuple[Target, tuple[Candidate, ...]]:
 
 
 def _commits(site: Site, wanted: str) -> tuple[Candidate, ...]:
+    from rollback.keep.git import Repository  # libgit2 costs 30 ms; a flag needs none
+
     with_repository = Repository.open(site.system, site.host)
     return tuple(
         Candidate(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import stat
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import click
@@ -16,14 +17,19 @@ if TYPE_CHECKING:
     from rollback.host import Tree
 
 _IGNORED = frozenset(
-    "node_modules target build dist venv env run tmp cache htmlcov reports verification".split()
+    "node_modules target build dist venv env run tmp cache htmlcov logs log reports".split()
 )
+SUITES_FOLDER = "verification"  # what judges is not rolled back with what it judges
 _DATABASE_ENDS = (".db", ".sqlite", ".sqlite3")
 _DATABASE_BEGINS = b"SQLite format 3\0"
 _HINTS = ("docker-compose.yml", "docker-compose.yaml", "compose.yml", "compose.yaml")
 _SEEN_MAX = 20_000
 _DEPTH_MAX = 4
-_EXAMPLE = ("data", "data/example.txt", "This file is here so that there is something to go back to.\n")
+_EXAMPLE = (
+    "data",
+    "data/example.txt",
+    "This file is here so that there is something to go back to.\n",
+)
 
 
 @click.command("init", short_help="Write a rollback.yaml for this folder.")
@@ -41,7 +47,7 @@ def command(desk: Desk, force: bool) -> int:
         name = desk.declaration.name
         if tree.stat(name) is not None and not force:
             raise UsageError(f"{name} is already there", where=str(folder),
-                             hint="rollback validate checks it; rollback init --force replaces it")  # fmt: skip
+                             hint="rollback validate, or rollback init --force")  # fmt: skip
         found = _look(tree, folder.name, name)
         written = []
         if not found.folders and not found.files and not found.databases:
@@ -59,7 +65,7 @@ def command(desk: Desk, force: bool) -> int:
                 tree.make_folder(os.path.dirname(path), mode=0o755, parents=True)
             tree.write(path, text.encode(), mode=0o644)
             written.append(path)
-    body = {
+    body: dict[str, str | list[str]] = {
         "written": written, "kept": kept, "system": desk.system.system.id,
         "components": list(desk.system.components), "levels": list(desk.system.levels),
         "left_out": list(found.left_out),
@@ -68,7 +74,7 @@ def command(desk: Desk, force: bool) -> int:
     return 0
 
 
-def _lines(desk: Desk, body: dict[str, list[str] | str]) -> list[str]:
+def _lines(desk: Desk, body: Mapping[str, str | list[str]]) -> list[str]:
     from rollback.cli.show import safe
 
     lines = [f"wrote {safe(path)}" for path in body["written"]]
@@ -101,9 +107,10 @@ def _look(tree: Tree, title: str, own: str) -> Found:
         if name in _HINTS or name.endswith(".service"):
             hints.append(name)
         kind = stat.S_IFMT(status.st_mode)
-        if name.startswith(".") or (kind == stat.S_IFDIR and name in _IGNORED):
+        if name.startswith(".") or name == SUITES_FOLDER:
             continue
-        if not _writable(name) or kind not in (stat.S_IFDIR, stat.S_IFREG):
+        known = kind in (stat.S_IFDIR, stat.S_IFREG) and name not in _IGNORED
+        if not known or not _writable(name):
             left_out.append(ascii(name)[1:-1])
         elif kind == stat.S_IFDIR:
             folders.append(name)
@@ -149,7 +156,7 @@ def _beside(name: str, databases: list[str]) -> bool:
 
 def _writable(name: str) -> bool:
     """True for a name that a declaration can hold as it is."""
-    return name.isprintable() and "$" not in name and name.isprintable() and _text(name)
+    return name.isprintable() and "$" not in name and _text(name)
 
 
 def _text(name: str) -> bool:

@@ -57,6 +57,13 @@ def load(
     )
 
 
+def schema() -> dict[str, Any]:
+    """The JSON Schema of what `load` accepts, with the kinds that are registered."""
+    from rollback.declare import completion  # heavy, and only for editors
+
+    return completion.schema()
+
+
 def _text(file: Path) -> str:
     name = _shown(file)
 
@@ -152,4 +159,4 @@ def _shown(file: Path) -> str:
         return str(file)
 
 
-__all__ = ["load"]
+__all__ = ["load", "schema"]

@@ -91,9 +91,15 @@ def _words(found: Any, loc: Path, path: Path, data: Any) -> tuple[str, str]:
     if kind == "string_pattern_mismatch":
         return f"{given} is not written as it must be", _pattern(str(ctx.get("pattern", "")))
     if kind in ("value_error", "assertion_error"):
-        return str(ctx.get("error", found["msg"])), "write it as the message says"
-    if kind in ("item", "kind", "planned"):
-        return str(found["msg"]), _after(kind)
+        text, _, hint = str(ctx.get("error", found["msg"])).partition("; ")
+        return text, hint or "write exactly what it asks for"
+    if kind == "kind":
+        hint = f"{ctx['hint']}; {_PLANNED}" if ctx["hint"] else _PLANNED
+        return f"there is no {ctx['family']} {ctx['name']!r}", hint
+    if kind == "item":
+        return str(found["msg"]), "like this: - http: {id: checkout, url: …, status: 200}"
+    if kind == "planned":
+        return str(found["msg"]), "put its parameters directly below its name"
     if kind in ("literal_error", "enum"):
         expected = str(ctx.get("expected", ""))
         words = tuple(w.strip().strip("'") for w in expected.replace(" or ", ", ").split(","))
@@ -126,12 +132,7 @@ _WANTED = {
 }
 
 
-def _after(kind: str) -> str:
-    if kind == "item":
-        return "like this: - http: {id: checkout, url: …, status: 200}"
-    if kind == "kind":
-        return "a kind that is not built yet is written planned: {kind: …, with: {…}, missing: …}"
-    return ""
+_PLANNED = "what is not built yet is written planned: {kind: …, with: {…}, missing: …}"
 
 
 def _example(key: str) -> str:

@@ -119,7 +119,7 @@ def _head(found: Found, today: date) -> str:
 schema: 1
 
 system:
-  id: {identity(found.title, otherwise="system")}
+  id: {quoted(identity(found.title, otherwise="system"))}
   title: {quoted(found.title)}
   version: 0.1.0 # of this declaration
   date: {today}
@@ -138,7 +138,7 @@ def _components(made: tuple[Part, ...], found: Found) -> str:
         "components:",
     ]
     for part in made:
-        lines.append(f"  {part.id}:")
+        lines.append(f"  {quoted(part.id)}:")
         lines.append(f"    path: {quoted(part.path)}")
         lines.append(f"    content: {part.content}")
         if part.exclude:
@@ -189,13 +189,14 @@ people:
   roles:
     operator: {{title: Whoever runs this}}
   members:
-    - {{id: {who}, roles: [operator]}}
+    - {{id: {quoted(who)}, roles: [operator]}}
 """
 
 
 def _levels(made: tuple[Part, ...], found: Found) -> str:
     restores = "\n".join(
-        f"      - restore: {{id: {part.id}, component: {part.id}, within: 5m}}" for part in made
+        f"      - restore: {{id: {quoted(part.id)}, component: {quoted(part.id)}, within: 5m}}"
+        for part in made
     )
     text = f"""\
 # How far to go back, the smallest first. `mitigated` is the time to the last step, `complete`
@@ -228,7 +229,9 @@ levels:
 """
     if not found.repository:
         return text
-    return text + """
+    return (
+        text
+        + """
   code:
     rank: 2
     title: The repository back to the newest release tag
@@ -241,6 +244,7 @@ levels:
       - git: {id: reset, reset: target, within: 60s}
     gate: {suites: [smoke]}
 """
+    )
 
 
 def _checkpoints() -> str:
@@ -262,7 +266,7 @@ def _verification(made: tuple[Part, ...]) -> str:
         "  smoke:",
     ]
     for part in made:
-        name = identity(f"{part.id}-there")
+        name = quoted(identity(f"{part.id}-there"))
         title = quoted(f"{part.path} is there")
         if part.content == "sqlite":
             lines.append(f"    - sql: {{id: {name}, title: {quoted(part.path + ' is whole')}, "

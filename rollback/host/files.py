@@ -20,30 +20,26 @@ from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from rollback.host.below import Failed, checked, open_below, show, walk_below
+from rollback.host.below import checked, show
 from rollback.host.clock import Clock
+from rollback.host.looking import Looking
 from rollback.host.tap import Tap
 from rollback.model.errors import Confined, HostError, RunLocked
 
 T = TypeVar("T")
 TEMPORARY = b".rollback-tmp-"
-READ_BYTES_MAX = 64 * 2**20
-_CHUNK_BYTES = 1 << 20
 _RENAME_NOREPLACE = 1
 _RENAME_EXCHANGE = 2
-_GET_FLAGS = 0x80086601  # FS_IOC_GETFLAGS
-_FIXED = 0x10 | 0x20  # immutable, append-only
 _libc = ctypes.CDLL(None, use_errno=True)
 _fallocate: Any = _libc.fallocate
 _fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
 
 
-class Tree:
+class Tree(Looking):
     """An open folder. All paths are relative to it; close it, or use it in `with`."""
 
     def __init__(self, fd: int, path: bytes, tap: Tap) -> None:
-        self.fd = fd
-        self.path = path
+        super().__init__(fd, path)
         self._tap = tap
 
     @classmethod
@@ -69,23 +65,6 @@ class Tree:
     ) -> None:
         self.close()
 
-    def close(self) -> None:
-        """The descriptor is given back; a second close does nothing."""
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
-
-    # -- looking ---------------------------------------------------------------------------
-
-    def open_fd(self, path: bytes | str, flags: int, mode: int = 0) -> int:
-        """A descriptor of `path`, resolved below this root. Raises: Confined, OSError."""
-        raw = checked(path)
-        return open_below(self.fd, raw, flags, mode, lambda: self.place(raw))
-
-    def place(self, path: bytes | str) -> str:
-        """The full path, for messages only."""
-        return show(os.path.join(self.path, os.fsencode(path)))
-
     def sub(self, path: bytes | str) -> Tree:
         """A folder below this one, opened."""
         try:
@@ -93,122 +72,6 @@ class Tree:
         except OSError as error:
             raise HostError(error.strerror or "cannot be opened", where=self.place(path)) from error
         return Tree(fd, os.path.join(self.path, checked(path)), self._tap)
-
-    def stat(self, path: bytes | str) -> os.stat_result | None:
-        """What stands at `path`, links not followed; None when nothing does."""
-        raw = checked(path)
-        if raw == b".":
-            return os.fstat(self.fd)
-        try:
-            with self._parent(raw) as (fd, name):
-                return os.stat(name, dir_fd=fd, follow_symlinks=False)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-
-    def read(self, path: bytes | str, *, limit_bytes: int = READ_BYTES_MAX) -> bytes:
-        """The bytes of a regular file. Raises: FileNotFoundError; HostError over the limit."""
-        fd = self.open_read(path)
-        try:
-            parts: list[bytes] = []
-            size = 0
-            while chunk := os.read(fd, _CHUNK_BYTES):
-                parts.append(chunk)
-                size += len(chunk)
-                if size > limit_bytes:
-                    raise HostError(f"larger than {limit_bytes} bytes", where=self.place(path))
-            return b"".join(parts)
-        finally:
-            os.close(fd)
-
-    def open_read(self, path: bytes | str) -> int:
-        """A descriptor to read a regular file from; FIFOs and devices are refused unopened."""
-        fd = self.open_fd(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
-        if not stat_.S_ISREG(os.fstat(fd).st_mode):
-            os.close(fd)
-            raise Confined("not a regular file", where=self.place(path))
-        return fd
-
-    def readlink(self, path: bytes | str) -> bytes:
-        """The target of a symbolic link, as bytes."""
-        with self._parent(checked(path)) as (fd, name):
-            return os.readlink(name, dir_fd=fd)
-
-    def names(self, path: bytes | str = b".") -> list[bytes]:
-        """The names in a folder, sorted as bytes."""
-        fd = self.open_fd(path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            return sorted(os.fsencode(name) for name in os.listdir(fd))
-        finally:
-            os.close(fd)
-
-    def walk(
-        self, path: bytes | str = b".", *, enter: Callable[[bytes], bool] = lambda _path: True,
-        failed: Failed | None = None,
-    ) -> Iterator[tuple[bytes, os.stat_result]]:  # fmt: skip
-        """Everything below `path`, parents before children, names sorted; links not followed.
-
-        `enter(folder)` False yields the folder but not what is in it. What cannot be read goes to
-        `failed(path, error)`. Raises: OSError without `failed`; Confined at another mount.
-        """
-        yield from walk_below(self.fd, checked(path), enter, failed, self.place)
-
-    def read_at(self, path: bytes | str, offset: int, size_bytes: int) -> bytes:
-        """At most `size_bytes` of a regular file from `offset` on."""
-        fd = self.open_read(path)
-        try:
-            return os.pread(fd, size_bytes, offset)
-        finally:
-            os.close(fd)
-
-    def size(self, path: bytes | str) -> int:
-        """The length of what stands at `path`. Raises: FileNotFoundError."""
-        found = self.stat(path)
-        if found is None:
-            raise FileNotFoundError(errno.ENOENT, "nothing stands there", self.place(path))
-        return found.st_size
-
-    @contextmanager
-    def reading(self, path: bytes | str) -> Iterator[Reading]:
-        """A regular file, open to be read and looked at again."""
-        fd = self.open_read(path)
-        try:
-            yield Reading(fd)
-        finally:
-            os.close(fd)
-
-    def xattrs(self, path: bytes | str) -> tuple[bytes, ...]:
-        """The names of the extended attributes of a file or folder."""
-        fd = self.open_fd(path, os.O_RDONLY | os.O_NONBLOCK)
-        try:
-            return Reading(fd).xattrs()
-        finally:
-            os.close(fd)
-
-    def fixed(self, path: bytes | str) -> bool:
-        """True when the file or folder is immutable or append-only, whoever asks."""
-        fd = self.open_fd(path, os.O_RDONLY | os.O_NONBLOCK)
-        try:
-            flags = bytearray(8)
-            fcntl.ioctl(fd, _GET_FLAGS, flags)
-            return bool(int.from_bytes(flags[:4], "little") & _FIXED)
-        except OSError as error:
-            if error.errno in (errno.ENOTTY, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
-                return False  # a file system that knows no such flags
-            raise
-        finally:
-            os.close(fd)
-
-    def free(self) -> tuple[int, int]:
-        """Bytes and inodes that are left on this file system for us."""
-        found = os.fstatvfs(self.fd)
-        inodes = found.f_favail if found.f_files else 2**62
-        return found.f_bavail * found.f_frsize, inodes
-
-    def mount(self) -> tuple[int, int]:
-        """What must be equal for two trees so that a file can be renamed from one to the other."""
-        with open(f"/proc/self/fdinfo/{self.fd}", encoding="ascii") as file:
-            numbers = dict(line.split(":", 1) for line in file if ":" in line)
-        return os.fstat(self.fd).st_dev, int(numbers.get("mnt_id", "0"))
 
     @contextmanager
     def lock(
@@ -327,7 +190,7 @@ class Tree:
     def rename(self, source: bytes | str, target: bytes | str) -> None:
         """What stood at `source` stands at `target`, replacing it."""
         old, new = checked(source), checked(target)
-        with self._parent(old) as (from_fd, from_name), self._parent(new) as (to_fd, to_name):
+        with self.parent(old) as (from_fd, from_name), self.parent(new) as (to_fd, to_name):
             self._tap.change("rename", new, lambda: os.rename(
                 from_name, to_name, src_dir_fd=from_fd, dst_dir_fd=to_fd))  # fmt: skip
 
@@ -341,7 +204,7 @@ class Tree:
     def put(self, source: bytes | str, to: Tree, target: bytes | str) -> None:
         """What stood at `source` stands at `target` of `to`, replacing a file or link there."""
         old, new = checked(source), checked(target)
-        with self._parent(old) as (from_fd, from_name), to._parent(new) as (to_fd, to_name):
+        with self.parent(old) as (from_fd, from_name), to.parent(new) as (to_fd, to_name):
             self._tap.change("rename", to.place(new), lambda: os.rename(
                 from_name, to_name, src_dir_fd=from_fd, dst_dir_fd=to_fd))  # fmt: skip
 
@@ -363,7 +226,7 @@ class Tree:
 
     def link(self, source: bytes | str, path: bytes | str, *, to: Tree | None = None) -> None:
         """`path` (of `to`) is another name of the file `source`."""
-        with self._parent(checked(source)) as (from_fd, from_name):
+        with self.parent(checked(source)) as (from_fd, from_name):
             below = to or self
             below._at("link", path, lambda fd, name: os.link(  # noqa: SLF001 - a tree too
                 from_name, name, src_dir_fd=from_fd, dst_dir_fd=fd, follow_symlinks=False))  # fmt: skip
@@ -436,7 +299,7 @@ class Tree:
 
     def _renameat2(self, source: bytes | str, to: Tree, target: bytes | str, flags: int) -> None:
         old, new = checked(source), checked(target)
-        with self._parent(old) as (from_fd, from_name), to._parent(new) as (to_fd, to_name):
+        with self.parent(old) as (from_fd, from_name), to.parent(new) as (to_fd, to_name):
 
             def rename() -> None:
                 if _libc.renameat2(from_fd, from_name, to_fd, to_name, flags) != 0:
@@ -472,64 +335,7 @@ class Tree:
         if mtime_ns is not None:
             self._tap.change("utime", where, lambda: os.utime(fd, ns=(mtime_ns, mtime_ns)))
 
-    def _parent(self, path: bytes) -> _Parent:
-        folder, name = os.path.split(path)
-        return _Parent(self.open_fd(folder or b".", os.O_RDONLY | os.O_DIRECTORY), name)
-
     def _at(self, call: str, path: bytes | str, do: Callable[[int, bytes], T]) -> T:
         raw = checked(path)
-        with self._parent(raw) as (fd, name):
+        with self.parent(raw) as (fd, name):
             return self._tap.change(call, raw, lambda: do(fd, name))
-
-
-class _Parent:
-    """The folder of a path, opened, and the last name in it."""
-
-    def __init__(self, fd: int, name: bytes) -> None:
-        self._fd = fd
-        self._name = name
-
-    def __enter__(self) -> tuple[int, bytes]:
-        return self._fd, self._name
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._fd)
-
-
-class Reading:
-    """An open file: its bytes from where the last read ended, and what it looks like now."""
-
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-
-    def stat(self) -> os.stat_result:
-        """What the file looks like at this moment, whatever its name points to meanwhile."""
-        return os.fstat(self._fd)
-
-    def chunks(self, limit_bytes: int, *, chunk_bytes: int = _CHUNK_BYTES) -> Iterator[bytes]:
-        """The bytes up to `limit_bytes`, in chunks of `chunk_bytes` but for the last."""
-        left = limit_bytes
-        while left > 0:
-            wanted = min(left, chunk_bytes)
-            parts: list[bytes] = []
-            while wanted and (part := os.read(self._fd, wanted)):
-                parts.append(part)
-                wanted -= len(part)
-            chunk = parts[0] if len(parts) == 1 else b"".join(parts)
-            if not chunk:
-                return
-            yield chunk
-            left -= len(chunk)
-
-    def xattrs(self) -> tuple[bytes, ...]:
-        """The names of its extended attributes."""
-        try:
-            return tuple(sorted(os.fsencode(name) for name in os.listxattr(self._fd)))
-        except OSError as error:
-            if error.errno in (errno.ENOTSUP, errno.ENOSYS):
-                return ()
-            raise
-
-    def forget(self) -> None:
-        """The next read comes from the disk, as far as the kernel lets go of clean pages."""
-        os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)

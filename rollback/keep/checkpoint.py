@@ -13,7 +13,6 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Protocol
 
 from rollback.host import Host, Tree
@@ -25,7 +24,8 @@ from rollback.keep.checkpoint_verify import check_component, missing_objects
 from rollback.keep.content import Captured, Content, Restore, Site
 from rollback.keep.head import head
 from rollback.keep.manifest import Manifest, decode
-from rollback.keep.scope import OURS, Scope
+from rollback.keep.quarantine import quarantine, reserved, sub_folder
+from rollback.keep.scope import Scope
 from rollback.keep.store import Store
 from rollback.keep.writer import Intent, Limits
 from rollback.model.component import Component
@@ -310,41 +310,10 @@ class Checkpoints:
             site = self._site(component, root, scratch)
             if dry_run:
                 return content.compare(site, manifest)
-            with self._folder(b"intents") as intents:
-                how = Restore(lambda: self._quarantine(root, site.at, step),
+            with sub_folder(self._state, b"intents") as intents:
+                how = Restore(lambda: quarantine(self._host, self._state, root, site.at, step),
                               Intent(intents, step), limits or Limits())  # fmt: skip
                 return content.restore(site, manifest, how)
-
-    @contextmanager
-    def _quarantine(self, root: Tree, at: bytes, step: str) -> Iterator[Tree]:
-        """A folder for what this step replaces, on the file system of the component.
-
-        It goes again when nothing was put into it.
-        """
-        with self._quarantine_parent(root, at) as (parent, name):
-            name += os.fsencode(step)
-            parent.make_folder(name)
-            with parent.sub(name) as folder:
-                yield folder
-                empty = not folder.names()
-            if empty:
-                parent.remove_folder(name)
-
-    @contextmanager
-    def _quarantine_parent(self, root: Tree, at: bytes) -> Iterator[tuple[Tree, bytes]]:
-        with self._folder(b"quarantine") as folder:
-            if folder.mount() == root.mount():
-                yield folder, b""
-                return
-        prefix = OURS + b"quarantine-"
-        if at == b".":
-            with self._host.tree(os.path.dirname(root.path)) as above:
-                yield above, prefix
-            return
-        beside = os.path.dirname(at) or b"."
-        root.make_folder(beside, mode=0o755, parents=True)
-        with root.sub(beside) as above:
-            yield above, prefix
 
     # -- deleting --------------------------------------------------------------------------
 
@@ -381,15 +350,9 @@ class Checkpoints:
     def _root(self) -> Tree:
         return self._host.tree(os.fsencode(self._system.root_path.resolve()))
 
-    def _folder(self, name: bytes) -> Tree:
-        if self._state.stat(name) is None:
-            self._state.make_folder(name)
-            self._state.sync_folder()
-        return self._state.sub(name)
-
     @contextmanager
     def _scratch(self) -> Iterator[Tree]:
-        with self._folder(b"scratch") as folder:
+        with sub_folder(self._state, b"scratch") as folder:
             yield folder
 
     def _site(self, name: str, root: Tree, scratch: Tree) -> Site:
@@ -397,29 +360,10 @@ class Checkpoints:
         at = os.fsencode(component.path)
         scope = Scope(
             exclude=tuple(component.exclude), only=tuple(getattr(component, "paths", ())),
-            reserved=frozenset(_reserved(self._system, self._state, root, at)),
+            reserved=frozenset(reserved(self._system, self._state, root, at)),
         )  # fmt: skip
         return Site(name, str(component.content), at, self._host, root, self.store, scratch, scope,
                     component.volatile)  # fmt: skip
 
 
-def _reserved(system: System, state: Tree, root: Tree, at: bytes) -> Iterator[bytes]:
-    """The tool's own files, relative to the component at `at`, where they lie in it."""
-    declaration = getattr(system, "declaration", None)
-    declared = getattr(system, "state", None)
-    found = [Path(os.fsdecode(state.path))]
-    if isinstance(declaration, Path) and declaration.name:
-        found.append(declaration)
-        for name in (getattr(declared, "fallback", None), getattr(declared, "anchor", None)):
-            if name:
-                found.append(declaration.parent / name)
-    base = os.fsdecode(root.path)
-    for path in found:
-        place = path.parent.resolve() / path.name
-        if not place.is_relative_to(base):
-            continue
-        relative = os.fsencode(place.relative_to(base))
-        if at == b".":
-            yield relative
-        elif relative.startswith(at + b"/"):
-            yield relative[len(at) + 1 :]
+__all__ = ["Checkpoint", "Checkpoints", "HasTree"]

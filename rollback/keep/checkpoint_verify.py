@@ -12,7 +12,7 @@ from rollback.host.below import show
 from rollback.keep.manifest import Manifest, decode
 from rollback.keep.store import Store
 from rollback.model.errors import StoreError
-from rollback.model.finding import Finding, failed, passed
+from rollback.model.finding import Finding, Json, failed, passed
 
 NAMED_MAX = 20
 
@@ -42,7 +42,7 @@ def check_component(store: Store, name: str, digest: str, *, deep: bool) -> Find
         first = next(iter(bad.values()))
         return failed(
             f"{name}: {len(bad)} damaged objects, {len(paths)} paths cannot be put back; {first}",
-            component=name, objects=sorted(bad)[:NAMED_MAX], paths=list(paths[:NAMED_MAX]),
+            component=name, objects=list[Json](sorted(bad)[:NAMED_MAX]), paths=list[Json](paths[:NAMED_MAX]),
         )  # fmt: skip
     count = len(manifest.objects()) + 1
     return passed(f"{name}: {count} objects, {size_bytes} bytes read and hashed",

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from rollback.host import Tree
 from rollback.host.below import show
-from rollback.keep.changes import Plan
+from rollback.keep.plan import Plan
 from rollback.keep.store import BLOCK_BYTES
 from rollback.model.errors import Refused
 

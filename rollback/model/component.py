@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+    model_validator,
+)
 
 from rollback.model.quantity import Bytes, Seconds
 from rollback.model.registry import Check, Declared, Planned, read_item
@@ -38,7 +45,12 @@ def _port(written: Any) -> Any:
 
 
 RelativePath = Annotated[str, AfterValidator(_plain)]
-Port = Annotated[int, BeforeValidator(_port), Field(ge=1, le=65535)]
+Port = Annotated[
+    int,
+    BeforeValidator(_port),
+    Field(ge=1, le=65535),
+    WithJsonSchema({"type": ["integer", "string"]}),
+]
 
 
 class StateDeclared(Declared):
@@ -111,7 +123,11 @@ class Component(Declared):
     path: RelativePath = "."
     paths: tuple[RelativePath, ...] = ()
     exclude: tuple[Text, ...] = ()
-    content: Annotated[str | Planned, BeforeValidator(_content)] = "files"
+    content: Annotated[
+        str | Planned,
+        BeforeValidator(_content),
+        WithJsonSchema({"anyOf": [{"type": "string"}, {"x-family": "content"}]}),
+    ] = "files"
     class_: Text | None = Field(default=None, alias="class")
     order: Annotated[int, Field(ge=0, le=10000)] = 100
     depends_on: tuple[Id, ...] = ()

@@ -10,7 +10,7 @@ import math
 import re
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, WithJsonSchema
 
 _DURATION_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _SIZE_BYTES = {
@@ -98,8 +98,30 @@ def retention(written: Any) -> str | float:
     return "keep" if written == "keep" else duration_s(written)
 
 
-Seconds = Annotated[float, BeforeValidator(duration_s)]
-Bytes = Annotated[int, BeforeValidator(size_bytes)]
-Share = Annotated[float, BeforeValidator(share)]
-Limit = Annotated[float, BeforeValidator(number)]
-Retention = Annotated[str | float, BeforeValidator(retention)]
+_TEXT: dict[str, Any] = {"type": "string"}
+_NUMBER_OR_TEXT: dict[str, Any] = {"type": ["number", "string"]}
+Seconds = Annotated[
+    float,
+    BeforeValidator(duration_s),
+    WithJsonSchema({**_TEXT, "description": "a duration with its unit: 90s, 15m, 2h, 1d"}),
+]
+Bytes = Annotated[
+    int,
+    BeforeValidator(size_bytes),
+    WithJsonSchema({**_TEXT, "description": "a size with its unit: 64 MiB, 1 GB"}),
+]
+Share = Annotated[
+    float,
+    BeforeValidator(share),
+    WithJsonSchema({**_TEXT, "description": "a share in percent: 10%"}),
+]
+Limit = Annotated[
+    float,
+    BeforeValidator(number),
+    WithJsonSchema({**_NUMBER_OR_TEXT, "description": "a number: 5, 10%, 250ms, 64 MiB"}),
+]
+Retention = Annotated[
+    str | float,
+    BeforeValidator(retention),
+    WithJsonSchema({**_TEXT, "description": "keep, or a duration like 30d"}),
+]

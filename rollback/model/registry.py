@@ -173,6 +173,10 @@ class Family:
 
     name: str
 
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+        """A mark that the schema of all families fills in, once their kinds are registered."""
+        return {"x-family": self.name}
+
 
 def _reader(family: str) -> Any:
     return BeforeValidator(lambda written: read_item(family, written))

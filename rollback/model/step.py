@@ -20,6 +20,9 @@ SUITES: tuple[Suite, ...] = ("smoke", "functional", "integration", "performance"
 Effects = Literal["none", "test-data", "load"]
 
 
+Otherwise = Literal["stop", "continue", "climb", "person"]
+
+
 class OnFail(Declared):
     """What follows when a step fails: alternatives beside it first, then what `else` says.
 
@@ -27,7 +30,7 @@ class OnFail(Declared):
     """
 
     then: tuple[Action, ...] = ()
-    otherwise: Literal["stop", "continue", "climb", "person"] = "stop"
+    otherwise: Otherwise = "stop"
     opens: tuple[Text, ...] = ()
 
 
@@ -45,7 +48,10 @@ class Step(Kind):
     id: Id | None = None
     title: Text | None = None
     within: Seconds = 60.0
-    on_fail: Annotated[OnFail, BeforeValidator(_on_fail)] = Field(default_factory=OnFail)
+    on_fail: Annotated[
+        OnFail,
+        BeforeValidator(_on_fail, json_schema_input_type=OnFail | Otherwise),
+    ] = Field(default_factory=OnFail)
     environment: Id | None = None
     exempt: bool | None = None
     variant: Id | None = None

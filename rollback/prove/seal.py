@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
@@ -42,7 +42,7 @@ class Seal(Declared):
     Units: `at` UTC ISO 8601.
     """
 
-    format: Literal[1] = 1
+    format: Annotated[int, Field(ge=1, le=1)] = 1
     belongs_to: dict[str, str]
     at: str
     environment: str = "production"

@@ -118,7 +118,7 @@ def run_suite(
     """
     order = _Order(suite, system, host, expectations, environment, since, held, work, allure,
                    run_id, baseline, os.environ if environ is None else environ)  # fmt: skip
-    refused = list(_not_welcome(order))
+    refused = [*_misplaced(system), *_not_welcome(order)]
     if refused:
         return SuiteResult(suite, open=False, reasons=tuple(refused))
     began_s = host.clock.boot_s()
@@ -130,6 +130,15 @@ def run_suite(
         reason = f"nothing to ask: no {suite} check is declared for this gate"
         return SuiteResult(suite, open=False, reasons=(reason,))
     return _together(order, results, host.clock.boot_s() - began_s)
+
+
+def _misplaced(system: System) -> Iterator[str]:
+    """Suite files that the gate could not run where they are said to be."""
+    for path in (PurePosixPath(one.path) for one in system.verification.suites):
+        if path.is_absolute() or ".." in path.parts:
+            yield f"suite file {path} does not lie below the folder of the declaration"
+        elif path.name.startswith("test_") and not _suite_of(str(path)):
+            yield f"suite file {path} lies in no suite: put it into {FOLDER}/<suite>/"
 
 
 def _not_welcome(order: _Order) -> Iterator[str]:

@@ -19,9 +19,10 @@ from rollback.host import Host
 from rollback.model.event import canonical
 from rollback.model.registry import Declared
 
-FORMAT: Literal[1] = 1
+FORMAT = 1
 VERDICT_BYTES_MAX = 32 * 2**20
 Phase = Literal["", "passed", "failed", "skipped"]
+Format = Annotated[int, Field(ge=FORMAT, le=FORMAT)]
 Duration = Annotated[float, Field(ge=0, le=10 * 86400)]
 
 
@@ -65,7 +66,7 @@ class Verdict(Declared):
     `left_behind` are processes that outlived their tests.
     """
 
-    format: Literal[1]
+    format: Format
     nonce: str
     suite: str
     declaration: str

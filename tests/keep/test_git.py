@@ -379,6 +379,7 @@ def plan_and_apply(lab: Lab, kind: str, tap: Dying) -> None:
         repo.apply(plan, run="r", step="s")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_killed_at_any_change_and_applied_again_it_ends_where_an_uninterrupted_run_ends(
     tmp_path: Path, kind: str

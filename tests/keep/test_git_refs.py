@@ -12,7 +12,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from rollback.host import Host
 from rollback.keep.git_objects import Commit
+from rollback.keep.writer import Intent, changes, put_back
 from rollback.model.errors import HostUnreachable, PlanError, Refused, UsageError
 from tests.keep.git_lab import Lab
 
@@ -320,3 +322,21 @@ def test_a_remote_that_is_not_there_is_unreachable_and_a_strange_way_refused(lab
             repo.push("rollback-1", "evil")
         with pytest.raises(UsageError):
             repo.push("rollback-1", "unknown")
+
+
+def test_a_git_tree_is_put_back_by_the_one_writer(lab: Lab, tmp_path: Path) -> None:
+    lab.write("bin/tool", "#!/bin/sh\n", mode=0o755)
+    (lab.path / "bin/link").symlink_to("tool")
+    lab.commit("tools")
+    place = tmp_path / "place"
+    (place / "bin").mkdir(parents=True)
+    (place / "bin/extra").write_text("extra")
+    (place / "kept").mkdir()
+    host = Host()
+    with lab.open() as repo, host.tree(str(place)) as tree, host.tree(str(place / "kept")) as kept:
+        source = repo.source(lab.id("HEAD"), "bin")
+        put_back(source, tree, at=b"bin", quarantine=kept, intent=Intent(kept, "one"))
+        assert not changes(source, tree, at=b"bin")
+    assert (place / "bin/tool").stat().st_mode & 0o777 == 0o755
+    assert os.readlink(place / "bin/link") == "tool"
+    assert not (place / "bin/extra").exists()

@@ -16,8 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rollback.host import Host, Tap
-from rollback.keep.changes import Changes, changes
+from rollback.keep.changes import Changes
 from rollback.keep.manifest import Entry
+from rollback.keep.plan import changes
 from rollback.keep.writer import Intent, Limits, put_back
 from rollback.model.errors import Confined, HostError, ObjectCorrupt, Refused, RollbackError
 from tests.keep.standin import (

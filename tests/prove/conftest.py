@@ -84,7 +84,8 @@ class Little:
 
     def declare(self) -> Path:
         """The declaration is written as it stands now."""
-        lines = [HEAD, LEVEL.replace("GATE", self.gate), "verification:"]
+        asked = any(self.checks.values()) or self.pinned
+        lines = [HEAD, LEVEL.replace("GATE", self.gate), "verification:" if asked else ""]
         for suite, checks in self.checks.items():
             lines += [f"  {suite}:", *(f"    {one}" for one in checks)] if checks else []
         if self.pinned:

@@ -53,7 +53,9 @@ def test_a_single_check_of_another_suite_may_be_wanted(little: Little) -> None:
 
 def test_a_retired_check_is_asked_no_more(little: Little) -> None:
     """Retired by somebody, for a reason, in the declaration."""
-    _little(little).extra = "  retired: [{id: one, by: one, reason: the file is gone for good}]\n"
+    _little(
+        little
+    ).extra = "  retired: [{id: one, by: operator, reason: the file is gone for good}]\n"
     assert "one" not in expectations(little.load(), "back").checks
 
 
@@ -63,7 +65,7 @@ def _red(little: Little, until: str = "2026-12-31", gate: str = "known_red: allo
                                "- files: {id: two, exists: [data/a.txt]}"]}  # fmt: skip
     little.gate = f"suites: [smoke], {gate}"
     little.extra = (
-        f"  known_red: [{{id: one, owner: one, expires: {until}, reason: being mended}}]\n"
+        f"  known_red: [{{id: one, owner: operator, expires: {until}, reason: being mended}}]\n"
     )
     return little
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -136,6 +137,25 @@ def test_all_suites_at_once(little: Little) -> None:
     done = by_hand(str(OURS), "--system", str(little.file), cwd=little.folder)
     assert done.returncode == 0, done.stdout
     assert "VERIFIED  Little 1.0: smoke, integration, tests: 2" in done.stdout
+
+
+@pytest.mark.parametrize("arguments", [("verification",), (".",), ("--pyargs", "verification")])
+def test_the_suites_run_where_they_are_installed(
+    little: Little, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    """By path, from above, or by name of the package; no file of a checkout around them."""
+    little.declare()
+    site = tmp_path / "site"
+    shutil.copytree(OURS, site / "verification", ignore=shutil.ignore_patterns("__pycache__"))
+    named = ("-p", "rollback.prove.plugin") if "verification" != arguments[0] else ()
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *named, *arguments, "-m", "smoke",
+         "--system", str(little.file)],
+        cwd=site, env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}, text=True,
+        capture_output=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "VERIFIED  Little 1.0: smoke, tests: 1" in done.stdout
 
 
 def test_our_suites_are_the_pinned_ones() -> None:

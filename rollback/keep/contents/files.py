@@ -7,9 +7,10 @@ Never: captures extended attributes; their names are kept, so that nobody believ
 from __future__ import annotations
 
 from rollback.keep.capture import capture_tree
-from rollback.keep.changes import Changes, changes
+from rollback.keep.changes import Changes
 from rollback.keep.content import Captured, Content, Restore, Site
 from rollback.keep.manifest import Manifest
+from rollback.keep.plan import changes
 from rollback.keep.writer import put_back
 from rollback.model.registry import register
 

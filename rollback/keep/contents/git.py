@@ -11,10 +11,11 @@ from __future__ import annotations
 import dataclasses
 
 from rollback.keep.capture import capture_tree
-from rollback.keep.changes import Changes, changes
+from rollback.keep.changes import Changes
 from rollback.keep.content import Captured, Content, Restore, Site
 from rollback.keep.head import head
 from rollback.keep.manifest import Manifest
+from rollback.keep.plan import changes
 from rollback.keep.writer import put_back
 from rollback.model.finding import Json
 from rollback.model.registry import register

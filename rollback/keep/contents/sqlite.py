@@ -17,9 +17,10 @@ from contextlib import contextmanager
 from rollback.host import Tree, database
 from rollback.host.below import show
 from rollback.keep.capture import dressed, read_steadily
-from rollback.keep.changes import Changes, changes, tree_hash
+from rollback.keep.changes import Changes
 from rollback.keep.content import Captured, Content, Restore, Site
 from rollback.keep.manifest import Entry, Manifest
+from rollback.keep.plan import changes, tree_hash
 from rollback.keep.store import PAGE_BLOCK_BYTES
 from rollback.keep.writer import finish, put_back
 from rollback.model.errors import Confined, HostError, ObjectCorrupt
@@ -83,7 +84,6 @@ class Sqlite(Content):
             put_back(
                 site.source(manifest), site.root, at=site.at, quarantine=quarantine,
                 intent=how.intent, scope=site.scope, limits=how.limits, proof=proof,
-                first_out=first_out,
             )  # fmt: skip
         return found
 

@@ -1,0 +1,78 @@
+"""Taps that count every change to the world, and one that dies at a chosen one.
+
+Hides: how a process kills itself so that nothing of it runs afterwards.
+Never: changes a result.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from rollback.host.tap import Tap
+
+T = TypeVar("T")
+MODES = ("before", "after", "torn")
+
+
+@dataclass(frozen=True)
+class Point:
+    """The `number`th change of a drive (from 1): what it calls, on what, whether it can be torn."""
+
+    number: int
+    call: str
+    where: str
+    tearable: bool
+
+
+class CountingTap(Tap):
+    """Writes down every change."""
+
+    def __init__(self) -> None:
+        self.points: list[Point] = []
+        self._lock = threading.Lock()
+
+    def change(
+        self, call: str, where: str | bytes, do: Callable[[], T],
+        torn: Callable[[], object] | None = None,
+    ) -> T:  # fmt: skip
+        """The result of `do()`, counted."""
+        with self._lock:
+            number = len(self.points) + 1
+            self.points.append(Point(number, call, os.fsdecode(where), torn is not None))
+        return do()
+
+
+class DyingTap(Tap):
+    """The process ends by SIGKILL before, after or in the middle of the `number`th change."""
+
+    def __init__(self, number: int, mode: str) -> None:
+        assert mode in MODES, mode
+        self._left = number
+        self._mode = mode
+        self._lock = threading.Lock()
+
+    def change(
+        self, call: str, where: str | bytes, do: Callable[[], T],
+        torn: Callable[[], object] | None = None,
+    ) -> T:  # fmt: skip
+        """The result of `do()`, unless it is the one."""
+        with self._lock:
+            self._left -= 1
+            here = self._left == 0
+        if not here:
+            return do()
+        if self._mode == "torn":
+            if torn is None:
+                return do()  # there is no middle: this mode has no such point
+            torn()
+        elif self._mode == "after":
+            do()
+        os.kill(os.getpid(), signal.SIGKILL)
+        while True:  # a signal to oneself is delivered before this ends; do not go on in between
+            time.sleep(1)

@@ -1,0 +1,5 @@
+"""`python -m rollback`: the command line."""
+
+from rollback.cli import main
+
+main()

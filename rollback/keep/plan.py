@@ -1,0 +1,350 @@
+"""The plan of a restore: how the live tree differs from the entries of a source.
+
+A file is the same when its bytes, mode, owner, time and hard-link group are; a folder when its
+mode, owner and time are.
+
+Hides: how a difference is found.
+Never: changes anything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat as stat_
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from rollback.host import Tree
+from rollback.host.below import show
+from rollback.keep.changes import Change, Changes, What, told
+from rollback.keep.manifest import Entry, Source, check, order
+from rollback.keep.scope import Scope
+from rollback.model.errors import Confined
+
+
+@dataclass
+class Plan:
+    """The changes, and what is needed to carry them out. Paths are relative to the component."""
+
+    at: bytes
+    wanted: dict[bytes, Entry] = field(default_factory=dict)
+    live: dict[bytes, os.stat_result] = field(default_factory=dict)
+    write: dict[bytes, str] = field(default_factory=dict)  # new content: path -> why
+    make: list[bytes] = field(default_factory=list)  # folders that are not there
+    retype: set[bytes] = field(
+        default_factory=set
+    )  # a folder comes or goes in the place of another
+    dress: dict[bytes, str] = field(default_factory=dict)
+    away: list[bytes] = field(default_factory=list)  # extra: topmost paths that move as they are
+    notes: list[str] = field(default_factory=list)
+    kept_open: set[bytes] = field(default_factory=set)  # folders that hold what is not ours
+    first_out: list[bytes] = field(default_factory=list)  # beside the component: full paths
+    names: dict[tuple[int, int], set[bytes]] = field(default_factory=dict)  # by inode, if several
+
+    def full(self, path: bytes) -> bytes:
+        """The path from the root of the system."""
+        if path == b".":
+            return self.at
+        return path if self.at == b"." else self.at + b"/" + path
+
+    def public(self) -> Changes:
+        """What a person sees of it."""
+        found = [self._change("remove", path, _type(self.live[path])) for path in self.away]
+        found += [Change(path, "remove", "file", "left by the one who wrote it last")
+                  for path in self.first_out]  # fmt: skip
+        for path in (*self.make, *self.write):
+            found.append(self._change("modify" if path in self.live else "add", path,
+                                      self.wanted[path].kind, self.write.get(path, "")
+                                      or self._retyped(path)))  # fmt: skip
+        for path, why in self.dress.items():
+            found.append(self._change("attributes", path, self.wanted[path].kind, why))
+        need = sum(self.wanted[path].size for path in self.write
+                   if self.wanted[path].kind == "file")  # fmt: skip
+        same = len(self.wanted) - len(self.write) - len(self.make) - len(self.dress)
+        ordered = sorted(found, key=lambda change: change.path)
+        return Changes(self.at, tuple(ordered), tuple(self.notes), need, same)
+
+    def _retyped(self, path: bytes) -> str:
+        if path not in self.live:
+            return ""
+        return f"{_type(self.live[path])} -> {self.wanted[path].kind}"
+
+    def _change(self, what: What, path: bytes, kind: str, why: str = "") -> Change:
+        return Change(self.full(path), what, kind, why)
+
+
+def changes(
+    source: Source, tree: Tree, *, at: bytes, scope: Scope | None = None,
+    removes: frozenset[bytes] | None = None, deep: bool = True, first_out: Iterable[bytes] = (),
+) -> Changes:  # fmt: skip
+    """What `put_back` with the same arguments would change; nothing is changed.
+
+    `at` is the component below the root `tree`. What the source does not hold is extra and goes
+    to quarantine: all of it, or only the paths in `removes`. Without `deep`, a file of the same
+    size, mode, owner and time is believed to be the same.
+    `first_out` are full paths of single files beside the component that must go with it.
+    Raises: Confined when the source is no tree, or reaches what is reserved; HostError.
+    """
+    with told(tree, at):
+        plan = make_plan(source, tree, at=at, scope=scope, removes=removes, deep=deep,
+                         first_out=first_out)  # fmt: skip
+        return plan.public()
+
+
+def make_plan(
+    source: Source, tree: Tree, *, at: bytes, scope: Scope | None = None,
+    removes: frozenset[bytes] | None = None, deep: bool = True, first_out: Iterable[bytes] = (),
+) -> Plan:  # fmt: skip
+    """The plan behind `changes`."""
+    scope = scope or Scope()
+    plan = Plan(at)
+    plan.first_out = [path for path in first_out if tree.stat(path) is not None]
+    _want(plan, check(source.entries()), scope)
+    _look(plan, tree, scope)
+    _compare(plan, tree, source, deep)
+    _extras(plan, removes)
+    return plan
+
+
+def _want(plan: Plan, entries: tuple[Entry, ...], scope: Scope) -> None:
+    """The entries that are ours, and the folders that they need."""
+    left = 0
+    standing = scope.sorter()
+    for entry in entries:
+        stands = standing(entry.path)
+        if stands == "reserved":
+            raise Confined(
+                "the source holds a path that no restore may write",
+                where=show(plan.full(entry.path)),
+            )
+        if stands == "ours":
+            plan.wanted[entry.path] = entry
+        else:
+            left += 1
+    if left:
+        plan.notes.append(f"{left} captured paths are excluded now and left as they are")
+    for path, entry in list(plan.wanted.items()):
+        if entry.kind == "hardlink" and entry.target not in plan.wanted:
+            raise Confined("a hard link to a file that is excluded", where=show(plan.full(path)))
+        for above in _above(path):
+            if above in plan.wanted:
+                break  # what stands above that one was made sure of when it came
+            plan.wanted[above] = Entry(above, "folder")
+    if plan.wanted and b"." not in plan.wanted:
+        plan.wanted[b"."] = Entry(b".", "folder")
+    plan.wanted = dict(sorted(plan.wanted.items(), key=lambda item: order(item[0])))
+
+
+def _look(plan: Plan, tree: Tree, scope: Scope) -> None:
+    """What is live and ours; folders above anything that is not ours stay where they are."""
+    found = tree.stat(plan.at)
+    if found is None:
+        return
+    plan.live[b"."] = found
+    if not stat_.S_ISDIR(found.st_mode):
+        return
+
+    def relative(full: bytes) -> bytes:
+        return full if plan.at == b"." else full[len(plan.at) + 1 :]
+
+    for full, seen in tree.walk(plan.at, enter=lambda full: scope.enters(relative(full))):
+        path = relative(full)
+        if scope.holds(path):
+            plan.live[path] = seen
+            if seen.st_nlink > 1 and stat_.S_ISREG(seen.st_mode):
+                plan.names.setdefault((seen.st_dev, seen.st_ino), set()).add(path)
+        elif not (stat_.S_ISDIR(seen.st_mode) and scope.enters(path)):
+            _add_above(plan.kept_open, path)
+
+
+def _above(path: bytes) -> Iterator[bytes]:
+    while b"/" in path:
+        path = path.rpartition(b"/")[0]
+        yield path
+    yield b"."
+
+
+def _add_above(found: set[bytes], path: bytes) -> None:
+    """Everything above `path`; where one is in the set already, so is all above that."""
+    for above in _above(path):
+        if above in found:
+            break
+        found.add(above)
+    found.add(b".")
+
+
+def _compare(plan: Plan, tree: Tree, source: Source, deep: bool) -> None:
+    groups = _groups(plan)
+    for path, entry in plan.wanted.items():
+        live = plan.live.get(path)
+        if entry.kind == "folder":
+            _compare_folder(plan, path, entry, live)
+        elif live is not None and stat_.S_ISDIR(live.st_mode):
+            if path in plan.kept_open:
+                raise Confined("a folder with excluded files in it stands where a file has to be",
+                               where=show(plan.full(path)))  # fmt: skip
+            plan.retype.add(path)
+            plan.write[path] = f"folder -> {entry.kind}"
+        elif entry.kind == "symlink":
+            _compare_link(plan, tree, path, entry, live)
+        elif entry.kind == "file":
+            _compare_file(plan, tree, source, path, entry, live, groups[path], deep)
+    for path, entry in plan.wanted.items():
+        if entry.kind == "hardlink" and path not in plan.write:
+            _compare_hardlink(plan, path, entry)
+
+
+def _compare_folder(plan: Plan, path: bytes, entry: Entry, live: os.stat_result | None) -> None:
+    if live is None:
+        plan.make.append(path)
+    elif not stat_.S_ISDIR(live.st_mode):
+        plan.make.append(path)
+        plan.retype.add(path)
+    elif why := _worn(entry, live):
+        plan.dress[path] = why
+
+
+def _compare_link(
+    plan: Plan, tree: Tree, path: bytes, entry: Entry, live: os.stat_result | None
+) -> None:
+    if live is None:
+        plan.write[path] = ""
+    elif not stat_.S_ISLNK(live.st_mode):
+        plan.write[path] = f"{_type(live)} -> symlink"
+        plan.retype.add(path)
+    elif tree.readlink(plan.full(path)) != entry.target:
+        plan.write[path] = "target"
+    elif why := _worn(entry, live, mode=False):
+        plan.dress[path] = why
+
+
+def _groups(plan: Plan) -> dict[bytes, set[bytes]]:
+    """The paths that are one file, by the path of the entry that holds its bytes."""
+    groups = {path: {path} for path, entry in plan.wanted.items() if entry.kind == "file"}
+    for path, entry in plan.wanted.items():
+        if entry.kind == "hardlink":
+            groups[entry.target].add(path)
+    return groups
+
+
+def _compare_file(
+    plan: Plan, tree: Tree, source: Source, path: bytes, entry: Entry,
+    live: os.stat_result | None, group: set[bytes], deep: bool,
+) -> None:  # fmt: skip
+    if live is None:
+        plan.write[path] = ""
+        return
+    if not stat_.S_ISREG(live.st_mode):
+        plan.write[path] = f"{_type(live)} -> file"
+        plan.retype.add(path)
+        return
+    worn = _worn(entry, live)
+    if live.st_size != entry.size and entry.sha256:
+        plan.write[path] = "bytes"
+    elif (deep or worn or not entry.sha256) and tree_hash(tree, plan.full(path)) != _digest(
+        source, entry
+    ):
+        plan.write[path] = "bytes"
+    elif live.st_nlink > 1 and not _same_names(plan, live) <= group:
+        plan.write[path] = "it has other names"
+    elif worn and live.st_nlink > max(1, len(_same_names(plan, live))):
+        plan.write[path] = f"{worn}; it has names elsewhere"
+    elif worn:
+        plan.dress[path] = worn
+
+
+def _same_names(plan: Plan, live: os.stat_result) -> set[bytes]:
+    return plan.names.get((live.st_dev, live.st_ino), set())
+
+
+def _compare_hardlink(plan: Plan, path: bytes, entry: Entry) -> None:
+    """A name is right when it stands on the same inode as its first one, which stays."""
+    live, first = plan.live.get(path), plan.live.get(entry.target)
+    if live is None:
+        plan.write[path] = ""
+    elif not stat_.S_ISREG(live.st_mode):
+        plan.write[path] = f"{_type(live)} -> hardlink"
+        plan.retype.add(path)
+    elif entry.target in plan.write:
+        plan.write[path] = "its first name is written"
+    elif first is None or (live.st_dev, live.st_ino) != (first.st_dev, first.st_ino):
+        plan.write[path] = "it is another file"
+    elif entry.target in plan.dress:
+        plan.dress[path] = plan.dress[entry.target]
+
+
+def _extras(plan: Plan, removes: frozenset[bytes] | None) -> None:
+    """What is live and not wanted: the topmost paths that can move whole."""
+    extra = {path for path in plan.live if path not in plan.wanted and path != b"."}
+    if not plan.wanted and plan.at != b"." and b"." in plan.live:
+        extra.add(b".")  # the component was not there at all
+    if removes is not None:
+        extra &= removes
+    stay = set(plan.kept_open)
+    for path in plan.live:
+        if path not in extra:
+            _add_above(stay, path)
+    gone: set[bytes] = {path for path in plan.retype if plan.wanted[path].kind != "folder"}
+    for path in sorted(extra, key=order):
+        if path != b"." and (os.path.dirname(path) or b".") in gone:
+            gone.add(path)
+            continue
+        live = plan.live[path]
+        if stat_.S_ISDIR(live.st_mode) and path in stay:
+            continue
+        if not _plain(live) and path not in (removes or ()):
+            plan.notes.append(f"{show(plan.full(path))}: a {_type(live)} is left as it is")
+            continue
+        plan.away.append(path)
+        gone.add(path)
+
+
+def _worn(entry: Entry, live: os.stat_result, *, mode: bool = True) -> str:
+    """Which of mode, owner and time differ, for people; empty when none does."""
+    found = []
+    live_mode = stat_.S_IMODE(live.st_mode)
+    if mode and entry.mode is not None and entry.mode != live_mode:
+        found.append(f"mode {live_mode:04o} -> {entry.mode:04o}")
+    owner = entry.owner
+    if owner is not None and owner != (live.st_uid, live.st_gid):
+        found.append(f"owner {live.st_uid}:{live.st_gid} -> {owner[0]}:{owner[1]}")
+    if entry.mtime_ns is not None and entry.mtime_ns != live.st_mtime_ns:
+        found.append("time")
+    return ", ".join(found)
+
+
+def tree_hash(tree: Tree, full: bytes) -> str:
+    """SHA-256 of a regular file as it is now."""
+    whole = hashlib.sha256()
+    with tree.reading(full) as file:
+        for chunk in file.chunks(2**62):
+            whole.update(chunk)
+    return whole.hexdigest()
+
+
+def _digest(source: Source, entry: Entry) -> str:
+    if entry.sha256:
+        return entry.sha256
+    whole = hashlib.sha256()
+    for chunk in source.read(entry):
+        whole.update(chunk)
+    return whole.hexdigest()
+
+
+def _plain(found: os.stat_result) -> bool:
+    mode = found.st_mode
+    return stat_.S_ISREG(mode) or stat_.S_ISDIR(mode) or stat_.S_ISLNK(mode)
+
+
+def _type(found: os.stat_result) -> str:
+    for name, test in _TYPES.items():
+        if test(found.st_mode):
+            return name
+    return "device"
+
+
+_TYPES: Mapping[str, Callable[[int], bool]] = {
+    "file": stat_.S_ISREG, "folder": stat_.S_ISDIR, "symlink": stat_.S_ISLNK,
+    "fifo": stat_.S_ISFIFO, "socket": stat_.S_ISSOCK,
+}  # fmt: skip

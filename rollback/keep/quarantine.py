@@ -1,0 +1,80 @@
+"""Where what a restore replaces goes, and which paths no restore may touch.
+
+Hides: how a folder on the right file system is found.
+Never: deletes what is in a quarantine.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rollback.host import Host, Tree
+from rollback.keep.scope import OURS
+from rollback.model.system import System
+
+
+def sub_folder(state: Tree, name: bytes) -> Tree:
+    """A folder of the state directory, which comes into being, opened."""
+    if state.stat(name) is None:
+        state.make_folder(name)
+        state.sync_folder()
+    return state.sub(name)
+
+
+@contextmanager
+def quarantine(host: Host, state: Tree, root: Tree, at: bytes, step: str) -> Iterator[Tree]:
+    """A folder for what `step` replaces at `at`, on the file system of the component.
+
+    In the state directory, or beside the component where that lies elsewhere. It goes again when
+    nothing was put into it.
+    """
+    with _parent(host, state, root, at) as (parent, prefix):
+        name = prefix + os.fsencode(step)
+        parent.make_folder(name)
+        with parent.sub(name) as folder:
+            yield folder
+            empty = not folder.names()
+        if empty:
+            parent.remove_folder(name)
+
+
+@contextmanager
+def _parent(host: Host, state: Tree, root: Tree, at: bytes) -> Iterator[tuple[Tree, bytes]]:
+    with sub_folder(state, b"quarantine") as folder:
+        if folder.mount() == root.mount():
+            yield folder, b""
+            return
+    prefix = OURS + b"quarantine-"
+    if at == b".":
+        with host.tree(os.path.dirname(root.path)) as above:
+            yield above, prefix
+        return
+    beside = os.path.dirname(at) or b"."
+    root.make_folder(beside, mode=0o755, parents=True)
+    with root.sub(beside) as above:
+        yield above, prefix
+
+
+def reserved(system: System, state: Tree, root: Tree, at: bytes) -> Iterator[bytes]:
+    """The tool's own files, relative to the component at `at`, where they lie in it."""
+    declaration = getattr(system, "declaration", None)
+    declared = getattr(system, "state", None)
+    found = [Path(os.fsdecode(state.path))]
+    if isinstance(declaration, Path) and declaration.name:
+        found.append(declaration)
+        for name in (getattr(declared, "fallback", None), getattr(declared, "anchor", None)):
+            if name:
+                found.append(declaration.parent / name)
+    base = os.fsdecode(root.path)
+    for path in found:
+        place = path.parent.resolve() / path.name
+        if not place.is_relative_to(base):
+            continue
+        relative = os.fsencode(place.relative_to(base))
+        if at == b".":
+            yield relative
+        elif relative.startswith(at + b"/"):
+            yield relative[len(at) + 1 :]

@@ -1,0 +1,122 @@
+"""`rollback doctor`: what this machine lacks is named, with what to type; nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli import program
+
+MORE = """
+services:
+  web:
+    manager: registry
+    argv: [PROGRAM, -m, http.server]
+    lock: run/web.lock
+    ports: [PORT]
+"""
+
+
+@pytest.fixture
+def system(tmp_path: Path) -> Path:
+    """A declared folder with one checkpoint, so that there is a state directory."""
+    assert program.rollback(tmp_path, "init").status == 0
+    assert program.rollback(tmp_path, "checkpoint", "create").status == 0
+    return tmp_path
+
+
+def findings(ended: program.Ended) -> dict[str, dict[str, Any]]:
+    """What was found, by what was looked at."""
+    return {one["what"]: one for one in ended.json["findings"]}
+
+
+def declare_service(folder: Path, *, argv0: str, port: int) -> None:
+    """The declaration has one service more."""
+    file = folder / "rollback.yaml"
+    file.write_text(file.read_text() + MORE.replace("PROGRAM", argv0).replace("PORT", str(port)))
+
+
+def test_this_machine_is_ready_and_nothing_is_left_behind(system: Path) -> None:
+    """Exit 0; the exchange of two names was tried in the state directory and swept up."""
+    before = sorted(str(p) for p in system.rglob("*"))
+    ended = program.rollback(system, "--json", "doctor")
+    found = findings(ended)
+    assert (ended.status, ended.json["healthy"]) == (0, True), found
+    needed = {"system", "python", "openat2", "pidfd", "exchange", "clock", "libgit2", "declaration",
+              "root", "state", "one file system", "free space"}  # fmt: skip
+    assert {what for what, one in found.items() if one["needed"]} == needed
+    assert all(found[what]["answer"] == "pass" for what in needed)
+    assert str(system / ".rollback") in found["exchange"]["evidence"]
+    assert sorted(str(p) for p in system.rglob("*")) == before
+
+
+def test_without_a_declaration_only_the_machine_is_looked_at(tmp_path: Path) -> None:
+    """Still exit 0: there is nothing here that could be wrong."""
+    ended = program.rollback(tmp_path, "--json", "doctor")
+    assert ended.status == 0
+    assert findings(ended)["declaration"]["answer"] == "unknown"
+    assert "root" not in findings(ended)
+
+
+def test_a_state_directory_open_to_others_is_a_failure(system: Path) -> None:
+    """Exit 7, and the line to type."""
+    os.chmod(system / ".rollback", 0o755)
+    ended = program.rollback(system, "doctor")
+    assert ended.status == 7
+    assert f"chmod 700 {system / '.rollback'}" in ended.out
+    assert "not ready: 1 needed things fail" in ended.out
+
+
+def test_a_broken_declaration_is_a_failure(system: Path) -> None:
+    """The first problem is quoted; validate has the rest."""
+    (system / "rollback.yaml").write_text("schema: 1\nwrong: key\n")
+    ended = program.rollback(system, "--json", "doctor")
+    assert ended.status == 7
+    assert findings(ended)["declaration"]["answer"] == "fail"
+    assert "rollback validate" in findings(ended)["declaration"]["hint"]
+
+
+def test_a_program_that_is_not_there_is_a_failure(system: Path) -> None:
+    """Named with the place in the declaration that wants it."""
+    declare_service(system, argv0="/no/such/program", port=1)
+    ended = program.rollback(system, "--json", "doctor")
+    assert ended.status == 7
+    found = findings(ended)["program /no/such/program"]
+    assert (found["answer"], "services.web" in found["evidence"]) == ("fail", True)
+
+
+@pytest.mark.requirement("VR-25")
+def test_a_port_held_by_a_stranger_is_a_failure(system: Path) -> None:
+    """Taken while the declared service does not run: somebody else has it."""
+    with socket.socket() as stranger:
+        stranger.bind(("127.0.0.1", 0))
+        stranger.listen()
+        port = stranger.getsockname()[1]
+        declare_service(system, argv0="/usr/bin/env", port=port)
+        taken = program.rollback(system, "--json", "doctor")
+    assert taken.status == 7
+    assert findings(taken)[f"port {port}"]["answer"] == "fail"
+    free = program.rollback(system, "--json", "doctor")
+    assert findings(free)[f"port {port}"]["evidence"] == "free for web"
+
+
+def test_a_clock_that_runs_behind_is_a_failure(system: Path) -> None:
+    """Files from its own future prove it."""
+    journal = system / ".rollback" / "journal" / "events.jsonl"
+    future_s = journal.stat().st_mtime + 86_400
+    os.utime(journal, (future_s, future_s))
+    ended = program.rollback(system, "--json", "doctor")
+    assert ended.status == 7
+    assert "in its future" in findings(ended)["clock"]["evidence"]
+
+
+def test_missing_programs_that_are_not_needed_do_not_fail(system: Path) -> None:
+    """Without PATH there is no git, ssh-keygen or node: told, and still exit 0."""
+    ended = program.rollback(system, "--json", "doctor", PATH="/nonexistent")
+    found = findings(ended)
+    assert {found[name]["answer"] for name in ("git", "ssh-keygen", "node")} == {"fail"}
+    assert ended.status == 0

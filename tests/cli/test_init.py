@@ -1,0 +1,176 @@
+"""`rollback init`: what it writes loads, and the first gate of a fresh folder can open."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from datetime import date
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import rollback.kinds  # noqa: F401 - registers the kinds
+from rollback import declare
+from rollback.declare import starter
+from tests.cli import program
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """Every file below, but for the tool's own state."""
+    return {
+        str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*"))
+        if p.is_file() and ".rollback" not in p.parts and "__pycache__" not in p.parts
+    }  # fmt: skip
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    """A folder with a part, a database inside it, a file on top, and things nobody goes back to."""
+    folder = tmp_path / "My Shop"
+    (folder / "app" / "data").mkdir(parents=True)
+    (folder / "app" / "main.py").write_text("print('good')\n")
+    (folder / "settings [old].ini").write_text("good = yes\n")
+    (folder / "node_modules").mkdir()
+    (folder / "compose.yaml").write_text("services: {}\n")
+    with closing(sqlite3.connect(folder / "app" / "data" / "shop.db")) as database:
+        database.execute("create table orders (id integer)")
+        database.commit()
+    (folder / "app" / "data" / "not-a.db").write_text("just a name")
+    return folder
+
+
+@pytest.mark.requirement("MB-36", "MB-71")
+def test_the_first_gate_opens(shop: Path) -> None:
+    """init, validate, checkpoint, a bad change, run: COMPLETE, and every byte is back."""
+    before = tree(shop)
+    assert program.rollback(shop, "init").status == 0
+    valid = program.rollback(shop, "--json", "validate")
+    assert (valid.status, valid.json["planned"]) == (0, [])
+    made = program.rollback(shop, "--json", "checkpoint", "create", "first", "--seal")
+    assert (made.status, made.json["seal"]["green"], made.json["missing"]) == (0, True, [])
+    (shop / "app" / "main.py").write_text("print('bad')\n")
+    (shop / "app" / "added.py").write_text("")
+    (shop / "settings [old].ini").unlink()
+    with closing(sqlite3.connect(shop / "app" / "data" / "shop.db")) as database:
+        database.execute("insert into orders values (1)")
+        database.commit()
+    ended = program.rollback(shop, "--json", "run", "1", "--yes")
+    assert (ended.status, ended.json["state"]) == (0, "COMPLETE"), ended
+    after = {
+        k: v for k, v in tree(shop).items() if not k.startswith(("rollback.yaml", "verification/"))
+    }
+    assert after == before
+    again = program.rollback(shop, "--json", "run", "1", "--yes")
+    assert (again.status, again.json["changed"]) == (0, False)
+
+
+def test_an_empty_folder_gets_something_to_go_back_to(tmp_path: Path) -> None:
+    """Even there the first run ends COMPLETE."""
+    assert program.rollback(tmp_path, "init").status == 0
+    assert program.rollback(tmp_path, "checkpoint", "create", "first").status == 0
+    (tmp_path / "data" / "example.txt").write_text("changed")
+    ended = program.rollback(tmp_path, "--json", "run", "everything", "--yes")
+    assert (ended.status, ended.json["state"]) == (0, "COMPLETE"), ended
+
+
+def test_the_thin_suites_run_by_hand(shop: Path) -> None:
+    """`pytest verification -m smoke` works beside the declaration, and fails when a part is gone."""
+    assert program.rollback(shop, "init").status == 0
+    argv = [
+        sys.executable,
+        "-B",
+        "-m",
+        "pytest",
+        "-p",
+        "no:cacheprovider",
+        "verification",
+        "-m",
+        "smoke",
+    ]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "ROLLBACK"))}
+
+    def ask() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(argv, cwd=shop, env=environment, text=True, capture_output=True,
+                              timeout=120, check=False)  # fmt: skip
+
+    well = ask()
+    assert well.returncode == 0, well.stdout + well.stderr
+    assert "VERIFIED  My Shop 0.1.0: smoke, tests: 5" in well.stdout
+    (shop / "settings [old].ini").unlink()
+    ill = ask()
+    assert ill.returncode == 1
+    assert "NOT VERIFIED" in ill.stdout
+
+
+def test_nothing_is_overwritten_without_force(shop: Path) -> None:
+    """Exit 2, one line and a hint; the file stays as it was. A team's own tests are kept."""
+    own = shop / "verification" / "smoke" / "test_smoke.py"
+    own.parent.mkdir(parents=True)
+    own.write_text("# ours\n")
+    assert program.rollback(shop, "--json", "init").json["kept"] == [
+        "verification/smoke/test_smoke.py"
+    ]
+    (shop / "rollback.yaml").write_text("mine")
+    refused = program.rollback(shop, "init")
+    assert refused.status == 2
+    assert "rollback init --force" in refused.err
+    assert len(refused.err.strip().splitlines()) == 2
+    assert (shop / "rollback.yaml").read_text() == "mine"
+    assert own.read_text() == "# ours\n"
+    assert program.rollback(shop, "init", "--force").status == 0
+    assert program.rollback(shop, "validate").status == 0
+
+
+def test_a_repository_gets_a_code_level(shop: Path) -> None:
+    """Back to the newest tag; the bad commit stays reachable, the branch is not left detached."""
+
+    def git(*argv: str) -> str:
+        return subprocess.run(
+            ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", *argv], cwd=shop, text=True,
+            capture_output=True, check=True,
+        ).stdout.strip()  # fmt: skip
+
+    git("init", "-q", "-b", "main")
+    git("add", "-A")
+    git("commit", "-qm", "good")
+    git("tag", "v1.0.0")
+    (shop / "app" / "main.py").write_text("print('bad')\n")
+    git("commit", "-qam", "bad")
+    bad = git("rev-parse", "HEAD")
+    assert program.rollback(shop, "init").status == 0
+    ended = program.rollback(shop, "--json", "run", "code", "--yes")
+    assert (ended.status, ended.json["state"]) == (0, "COMPLETE"), ended
+    assert (shop / "app" / "main.py").read_text() == "print('good')\n"
+    assert git("rev-parse", "main") == bad
+    assert git("symbolic-ref", "--short", "HEAD").startswith("rollback-")
+
+
+NAMES = st.text(
+    st.characters(codec="utf-8", exclude_characters="/\0$", exclude_categories=("C",)),
+    min_size=1, max_size=20,
+).filter(lambda name: name.isprintable() and name not in (".", "..") and not name.startswith((".", "~")))  # fmt: skip
+
+
+@given(folders=st.lists(NAMES, max_size=4, unique=True), files=st.lists(NAMES, max_size=4, unique=True),
+       title=NAMES, user=st.text(max_size=20))  # fmt: skip
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_every_name_makes_a_valid_declaration(
+    tmp_path: Path, folders: list[str], files: list[str], title: str, user: str
+) -> None:
+    """Whatever things are called, the text loads, and each name is a component of its own."""
+    files = [name for name in files if name not in folders]
+    found = starter.Found(title=title, folders=tuple(folders), files=tuple(files), user=user,
+                          repository=len(folders) % 2 == 0)  # fmt: skip
+    file = tmp_path / "rollback.yaml"
+    file.write_text(starter.declaration(found, date(2026, 11, 20)), encoding="utf-8")
+    if not folders and not files:
+        return  # the command puts something there first
+    system = declare.load(file, environ={})
+    assert sorted(c.path for c in system.components.values()) == sorted([*folders, *files])
