@@ -136,16 +136,9 @@ def heal(cure: dict[str, Any]) -> None:
         path, aside = Path(cure["path"]), Path(cure["aside"])
         if aside.exists():
             aside.replace(path)
-    elif what == "rename":
-        aside, path = Path(cure["aside"]), Path(cure["path"])
-        if aside.exists():
-            if path.is_dir() and not any(path.iterdir()):
-                path.rmdir()
-            aside.rename(path)
-    elif what == "mode":
-        os.chmod(cure["path"], int(cure["mode"]))
-    elif what == "remove":
-        Path(cure["path"]).unlink(missing_ok=True)
+    elif what == "attribute":
+        argv = ["chattr", str(cure["flag"]), "--", str(cure["path"])]
+        subprocess.run(argv, check=False, timeout=10, capture_output=True)
 
 
 class pinned:  # noqa: N801 - reads as a verb

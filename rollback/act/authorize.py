@@ -48,13 +48,15 @@ def guard(site: Site, plan: Plan) -> None:
     began = [
         parse_iso(run.moments["run.planned"][2])
         for run in site.runs().values()
-        if run.state not in (State.ABANDONED, State.EXPIRED)
+        if run.state not in (State.ABANDONED, State.EXPIRED) and not plan_of(run).undoes
     ]
     seen = Circumstances(
         now=site.host.clock.now(), begun=began, need_bytes=int(str(plan.impact.get("bytes", 0))),
         free_bytes=site.host.free_bytes(str(site.system.root_path)), touched=plan.touched,
     )  # fmt: skip
     found = refusals(site.system, level, seen)
+    if plan.undoes:  # who takes a rollback back is not in a loop of rollbacks
+        found = tuple(refused for refused in found if refused.guardrail != "rate-limit")
     if found:
         site.tell("run.refused", level=plan.level, reasons=[str(refused) for refused in found])
         raise found[0]

@@ -21,7 +21,7 @@ from rollback.keep.lease import Lease
 from rollback.model.errors import Partial, RollbackError, StoreError
 from rollback.model.event import Event
 from rollback.model.finding import Answer, Finding, Json
-from rollback.model.lifecycle import ENDED, TRANSITIONS_MAX, Run, State
+from rollback.model.lifecycle import ENDED, TRANSITIONS_MAX, WAITS_MAX, Run, State
 
 S = State
 
@@ -36,6 +36,8 @@ def roll_back(site: Site, run_id: str) -> Run:
         run = site.run(run_id)
         if run.state in ENDED:
             return run
+        if "lease.taken" in run.moments and run.state is not S.WAITING:
+            site.sweep(run.id)  # the driver before us died at work
         run = site.note(run, "lease.taken", epoch=lease.epoch)
         while not resting(site, run):
             lease.check()
@@ -54,6 +56,8 @@ def advance(site: Site, run: Run) -> Run:
     """The run after one durable transition."""
     if run.transitions >= TRANSITIONS_MAX:
         return _stop(site, run, f"it has made {run.transitions} transitions, which is a loop")
+    if run.waits >= WAITS_MAX:
+        return _stop(site, run, f"it has waited {run.waits} times, which is a loop")
     return _STAGES[run.state](site, run, plan_of(run))
 
 

@@ -16,7 +16,7 @@ from rollback.act.site import Site
 from rollback.host.clock import iso
 from rollback.keep.checkpoint import Checkpoint
 from rollback.model.finding import Json
-from rollback.model.step import SUITES, Suite
+from rollback.model.step import Suite
 from rollback.prove import seal
 from rollback.prove.expect import expectations
 from rollback.prove.suite import SuiteResult, run_suite
@@ -45,18 +45,16 @@ class Sealed:
 
 
 def ask_suites(
-    site: Site,
-    suites: Iterable[Suite] = SUITES,
-    *,
-    level: str = "",
-    environment: str = "production",
+    site: Site, suites: Iterable[Suite] = (), *, level: str = "", environment: str = "production"
 ) -> list[SuiteResult]:
-    """Each suite's result, in order; all of them are run."""
+    """Each suite's result, in order; all of them are run, none is stopped by the one before.
+
+    Without `suites`, those for which something is declared.
+    """
     wanted = expectations(site.system, level or None, None, today=site.host.clock.now())
+    chosen = tuple(suites) or tuple(suite for suite in wanted.suites if wanted.of(suite))
     results = []
-    for suite in suites:
-        if suite not in wanted.suites:
-            continue
+    for suite in chosen:
         name = f"runs/verify-{site.host.token(6)}"
         site.state.tree.make_folder(name, parents=True)
         work = site.state.path / name

@@ -7,6 +7,7 @@ Never: moves a run on.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from rollback.host import Host
+from rollback.host.files import TEMPORARY
 from rollback.keep import trust
 from rollback.keep.checkpoint import Checkpoints
 from rollback.keep.journal import Journal
@@ -115,6 +117,15 @@ class Site:
         for part in (f"runs/{run}",):
             self.state.tree.make_folder(part, parents=True)
         return self.state.path / "runs" / run
+
+    def sweep(self, run: str) -> None:
+        """No half-written file of a driver that died stands in the folder of the run."""
+        name = f"runs/{run}"
+        if self.state.tree.stat(name) is None:
+            return
+        for path, _status in list(self.state.tree.walk(name)):
+            if os.path.basename(path).startswith(TEMPORARY):
+                self.state.tree.unlink(path)
 
     def keep_declaration(self, run: str) -> None:
         """The declaration that the run was planned under is kept with it."""

@@ -24,7 +24,7 @@ def verify(desk: Desk) -> int:
             against = (
                 f"{anchors} anchored heads agree"
                 if anchors
-                else "no anchor is declared: a cut tail would not show"
+                else "nothing is anchored yet: a cut tail would not show"
             )
             return [f"the journal is whole: {count} events, head {head[:16]}; {against}"]
 

@@ -325,11 +325,17 @@ def _port(desk: Desk, system: Any, name: str, port: int) -> Row:
     """Free while the service does not run, taken while it does; anything else is somebody else."""
     from rollback.act import service
     from rollback.host import net
+    from rollback.model.errors import HostError
     from rollback.observe.view import View
 
     what = f"port {port}"
     taken = net.listening(service.LOOPBACK, port)
-    runs = service.running(View(system, desk.host), name)
+    try:
+        runs = service.running(View(system, desk.host), name)
+    except HostError:
+        if not taken:
+            raise
+        runs = False  # nobody holds the lock of the service, and somebody has its port
     if taken and not runs:
         return Row(what, FAIL, f"taken, and {name} does not run",
                    hint=f"find out who holds it: ss -ltnp 'sport = :{port}'")  # fmt: skip

@@ -19,7 +19,7 @@ def command(desk: Desk, suites: tuple[Suite, ...], level: str, environment: str)
     from rollback.act.sealing import ask_suites
 
     with desk.site() as site:
-        results = ask_suites(site, suites or SUITES, level=level, environment=environment)
+        results = ask_suites(site, suites, level=level, environment=environment)
         green = bool(results) and all(result.open for result in results)
         body = {
             "verified": green,

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from rollback.declare import rules, variables
+from rollback.declare import env, rules, variables
+from rollback.declare.secrets import secrets
 from rollback.declare.shape import fit
 from rollback.declare.text import SIZE_BYTES_MAX, Document, read
 from rollback.model.errors import Problem, SpecError
@@ -57,6 +58,23 @@ def load(
     )
 
 
+def from_source(source: dict[str, Any], *, declaration: Path, state: Path) -> System:
+    """The system of a resolved declaration that was kept (see System.source).
+
+    Raises: SpecError when this version cannot read it any more.
+    """
+    document = Document(f"the declaration kept of {declaration.name}", data=source)
+    system = fit(document, source)
+    if system is None:
+        raise SpecError(tuple(dict.fromkeys(document.problems)))
+    places = rules.places(source, declaration, state)
+    return system.place(
+        declaration=declaration, root=places.root, state=places.state, source=source,
+        digest=digest(source, domain="declaration"),
+        authority_digest=digest(_authority(source), domain="authority"),
+    )  # fmt: skip
+
+
 def schema() -> dict[str, Any]:
     """The JSON Schema of what `load` accepts, with the kinds that are registered."""
     from rollback.declare import completion  # heavy, and only for editors
@@ -78,8 +96,8 @@ def _text(file: Path) -> str:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a usable name"
         raise wrong(f"cannot be read: {reason}", f"check it: ls -l {name}") from None
-    with os.fdopen(fd, "rb") as stream:
-        found = os.fstat(stream.fileno())
+    try:
+        found = os.fstat(fd)
         if stat.S_ISDIR(found.st_mode):
             raise wrong("is a folder", f"name the file in it: --system {name}/{FILE}")
         if not stat.S_ISREG(found.st_mode):
@@ -87,7 +105,12 @@ def _text(file: Path) -> str:
         if found.st_mode & stat.S_IWOTH:
             raise wrong("everybody may write this file, so nobody can trust it",
                         f"take that away: chmod o-w {name}")  # fmt: skip
-        raw = stream.read(SIZE_BYTES_MAX + 1)
+        with os.fdopen(fd, "rb", closefd=False) as stream:
+            raw = stream.read(SIZE_BYTES_MAX + 1)
+    except OSError as error:
+        raise wrong(f"cannot be read: {error.strerror}", f"check it: ls -l {name}") from None
+    finally:
+        os.close(fd)
     if len(raw) > SIZE_BYTES_MAX:
         raise wrong(f"larger than {SIZE_BYTES_MAX // 2**20} MiB", "split the system into several")
     try:
@@ -114,7 +137,7 @@ def _resolved(document: Document, folder: Path, environ: Mapping[str, str]) -> A
     if isinstance(name, str) and name:
         where = ("environment", "file")
         try:
-            file, wrong = variables.parse_env((folder / name).read_text("utf-8"))
+            file, wrong = env.assignments((folder / name).read_text("utf-8"))
         except FileNotFoundError:
             wrong = []  # the defaults hold until somebody deploys
         except (OSError, ValueError) as error:
@@ -148,8 +171,16 @@ def _sorted(document: Document) -> tuple[Problem, ...]:
     def line(problem: Problem) -> int:
         return int(problem.where.rsplit(":", 1)[1])
 
-    unique = dict.fromkeys(document.problems)
+    unique = dict.fromkeys(
+        Problem(one.where, _short(one.message), _short(one.hint)) for one in document.problems
+    )
     return tuple(sorted(unique, key=line))
+
+
+def _short(text: str) -> str:
+    """One printable line that fits a terminal: what is quoted from the file may be anything."""
+    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    return shown if len(shown) <= 600 else shown[:597] + "…"
 
 
 def _shown(file: Path) -> str:
@@ -159,4 +190,21 @@ def _shown(file: Path) -> str:
         return str(file)
 
 
-__all__ = ["load", "schema"]
+__all__ = ["from_source", "load", "schema", "secrets"]
+
+
+def planned(system: System) -> tuple[tuple[str, str, str], ...]:
+    """Everything the declaration marks as planned: where in it, which kind, and what is missing."""
+    return tuple(_planned(system.source, ""))
+
+
+def _planned(data: Any, where: str) -> Iterator[tuple[str, str, str]]:
+    if isinstance(data, dict):
+        found = data.get("planned")
+        if isinstance(found, dict) and "missing" in found:
+            yield where, str(found.get("kind", "")), str(found["missing"])
+        for key, value in data.items():
+            yield from _planned(value, f"{where}.{key}" if where else str(key))
+    elif isinstance(data, (list, tuple)):
+        for number, value in enumerate(data):
+            yield from _planned(value, f"{where}.{number}")

@@ -31,6 +31,8 @@ def schema() -> dict[str, Any]:
     models += [(cls, "validation") for family in found.values() for cls in family.values()]
     by_model, top = models_json_schema(models, schema_generator=_Quiet)
     definitions: dict[str, Any] = top["$defs"]
+    for definition in definitions.values():
+        _also_unwrapped(definition)
     for family in _USED:
         references = {name: by_model[(cls, "validation")] for name, cls in found[family].items()}
         definitions[f"family.{family}"] = _family(family, references)
@@ -38,6 +40,16 @@ def schema() -> dict[str, Any]:
     whole = {"$schema": DIALECT, "title": "rollback.yaml", **definitions.pop(root)}
     tidy: dict[str, Any] = _tidy({**whole, "$defs": dict(sorted(definitions.items()))})
     return tidy
+
+
+def _also_unwrapped(definition: dict[str, Any]) -> None:
+    """A kind that holds one check, and nothing else, may be written without naming the field."""
+    properties = definition.get("properties", {})
+    if list(properties) == ["check"] and definition.get("required") == ["check"]:
+        check = {"x-family": "check"}
+        whole = {**definition, "properties": {"check": check}}
+        definition.clear()
+        definition["anyOf"] = [whole, check]
 
 
 def _family(family: str, found: dict[str, Any]) -> dict[str, Any]:

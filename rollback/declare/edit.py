@@ -158,14 +158,21 @@ def _written(value: Any, style: str, format_: Format) -> str:
             return value
         if style == "'" and value.isprintable():
             return "'" + value.replace("'", "''") + "'"
+        return '"' + "".join(_escaped(char) for char in value) + '"'
     try:
-        return json.dumps(value, ensure_ascii=not _printable(value), allow_nan=False)
+        return json.dumps(value, ensure_ascii=True, allow_nan=False)
     except ValueError:
         raise UsageError("the value is not a finite number", hint="write a number") from None
 
 
-def _printable(value: Any) -> bool:
-    return not isinstance(value, str) or value.isprintable()
+_SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r", '"': '\\"', "\\": "\\\\"}
+
+
+def _escaped(char: str) -> str:
+    """A character as it stands between double quotes in YAML, which knows no surrogate pairs."""
+    if char in _SHORT or char.isprintable():
+        return _SHORT.get(char, char)
+    return f"\\u{ord(char):04x}" if ord(char) < 0x10000 else f"\\U{ord(char):08x}"
 
 
 def _without(text: str, way: list[Step], format_: Format) -> str:

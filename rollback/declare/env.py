@@ -35,6 +35,30 @@ def get(text: str, name: str, missing: T) -> str | T:
     return missing if found is None else found.value
 
 
+def assignments(text: str) -> tuple[dict[str, str], list[tuple[int, str]]]:
+    """Every variable with its value, and the lines that are wrong with the reason."""
+    found: dict[str, str] = {}
+    wrong: list[tuple[int, str]] = []
+    at = 0
+    while at < len(text):
+        number = text.count("\n", 0, at) + 1
+        newline = text.find("\n", at)
+        end = len(text) if newline < 0 else newline + 1
+        match = _LINE.match(text, at, end)
+        if match:
+            try:
+                one, end = _value(text, at, match.end(), end)
+            except UsageError as error:
+                return found, [*wrong, (number, error.message)]
+            if match[1] in found:
+                wrong.append((number, f"{match[1]} is assigned twice"))
+            found.setdefault(match[1], one.value)
+        elif text[at:end].strip() and not text[at:end].lstrip().startswith("#"):
+            wrong.append((number, "not an assignment; write NAME=value"))
+        at = end
+    return found, wrong
+
+
 def splice(text: str, name: str, value: str | None) -> str:
     """`text` with the variable set, or without its line (None). Raises: UsageError."""
     if not _NAME.match(name):

@@ -158,9 +158,11 @@ def unknown(
 ) -> None:
     """The problem that there is no such thing."""
     where = ".".join(str(part) for part in path)
-    hint = nearest(name, known) or f"declare it: {section.replace('.', ': {')}: {{{name}: …}}" + (
-        "}" * section.count(".")
-    )
+    hint = nearest(name, known)
+    if not hint:
+        head, *inner = section.split(".")
+        opened = "".join(f"{{{part}: " for part in inner)
+        hint = f"declare it: {head}: {opened}{{{name}: …}}" + "}" * len(inner)
     document.problems.append(
         Problem(document.where(path), f"{where}: there is no {what} {name!r}", hint)
     )
@@ -180,6 +182,9 @@ def responses(document: Document, data: Any) -> None:
 
 def _actions(document: Document, data: Any) -> None:
     for owner, step in walk.steps(data):
+        for place, leaf in walk.leaves(step.parameters.get("expect"), (*step.path, "expect")):
+            if place[-1] in ("metric", "event"):
+                lookup(document, data, place, leaf, f"{place[-1]}s")
         for key, (section, words) in ACTIONS.items():
             if key in step.parameters and not (key == "message" and step.kind != "notify"):
                 value = step.parameters[key]
@@ -188,7 +193,7 @@ def _actions(document: Document, data: Any) -> None:
             for verb in SERVICE_VERBS:
                 value = step.parameters.get(verb)
                 lookup(document, data, (*step.path, verb), value, "services", SERVICE_WORDS)
-        if step.kind == "verify":
+        if step.kind in ("verify", "watch"):
             _known_checks(document, data, (*step.path, "checks"), step.parameters.get("checks"))
         for key, section in (("phase", "phases"), ("variant", "variants")):
             if key in step.parameters:

@@ -27,6 +27,7 @@ _LIMITS = ("above", "below", "at_least", "at_most", "equals")
 class Places:
     """The absolute folders of the system and of the tool's own state."""
 
+    folder: Path
     root: Path
     state: Path
 
@@ -39,7 +40,7 @@ def places(data: dict[str, Any], file: Path, state: Path | None) -> Places:
     section = data.get("state")
     name = section.get("dir") if isinstance(section, dict) else None
     own = state.absolute() if state else folder / (name if isinstance(name, str) else ".rollback")
-    return Places(Path(os.path.normpath(root)), Path(os.path.normpath(own)))
+    return Places(folder, Path(os.path.normpath(root)), Path(os.path.normpath(own)))
 
 
 def check(document: Document, data: dict[str, Any], found: Places) -> None:
@@ -65,7 +66,13 @@ def _wrong(document: Document, path: Spot, message: str, hint: str) -> None:
 
 
 def _folders(document: Document, data: dict[str, Any], found: Places) -> None:
-    for spot in (("root",), ("state", "dir"), ("state", "fallback"), ("state", "anchor")):
+    for spot in (
+        ("root",),
+        ("state", "dir"),
+        ("state", "fallback"),
+        ("state", "anchor"),
+        ("environment", "file"),
+    ):
         value = walk.at(data, spot)
         if isinstance(value, str) and ".." in value.split("/"):
             _wrong(document, spot, f"{value!r} leaves the folder of the declaration by '..'",
@@ -77,6 +84,13 @@ def _folders(document: Document, data: dict[str, Any], found: Places) -> None:
             roots += [(name, path, one) for path in _paths(one, found.root)]
     for name, path, _ in roots:
         _apart_from_state(document, name, path, found)
+    for spot in (("state", "fallback"), ("state", "anchor")):
+        written = walk.at(data, spot)
+        place = Path(os.path.normpath(found.folder / written)) if isinstance(written, str) else None
+        for name, path, _ in roots:
+            if place is not None and (place == path or path in place.parents):
+                _wrong(document, spot, f"lies inside component {name!r}",
+                       "write a path that is no part of the system")  # fmt: skip
     for index, (name, path, one) in enumerate(roots):
         for other, theirs, shape in roots[:index]:
             _apart(document, (name, path, one), (other, theirs, shape))
@@ -95,8 +109,8 @@ def _apart_from_state(document: Document, name: str, path: Path, found: Places) 
     spot = ("components", name, "path")
     if found.state == path or path in found.state.parents:
         _wrong(document, spot, f"holds the tool's own state ({found.state.name})",
-               "choose a path beside it, or move it: state: {dir: ../elsewhere is not allowed; "
-               "use a folder outside of every component}")  # fmt: skip
+               "write a path beside it, or move the state: state: {dir: /var/lib/rollback/NAME}",
+               )  # fmt: skip
     elif found.state in path.parents:
         _wrong(document, spot, "lies inside the tool's own state",
                "choose a path outside of state.dir")  # fmt: skip
@@ -208,9 +222,9 @@ def _levels(document: Document, data: dict[str, Any]) -> None:
                    f"{climb!r} has rank {higher}, which is not above {rank}",
                    "climb to a level of a higher rank")  # fmt: skip
         variants, chosen = one.get("variants"), one.get("variant")
-        if isinstance(variants, dict) and chosen not in (None, *variants):
+        if isinstance(variants, dict) and isinstance(chosen, str) and chosen not in variants:
             _wrong(document, ("levels", name, "variant"), f"there is no variant {chosen!r}",
-                   nearest(str(chosen), list(variants)))  # fmt: skip
+                   nearest(chosen, list(variants)) or "name one of the variants")  # fmt: skip
         _wants_target(document, name, one)
 
 

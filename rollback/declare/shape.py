@@ -21,7 +21,7 @@ from rollback.model.system import System
 def fit(document: Document, data: Any) -> System | None:
     """The system that the data declares, or None, with the reasons in the document's problems."""
     try:
-        return System.model_validate(data)
+        return System.model_validate(data, by_alias=True, by_name=False)
     except ValidationError as error:
         seen: set[tuple[str, str]] = set()
         for found in error.errors(include_url=False):

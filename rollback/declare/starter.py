@@ -17,6 +17,7 @@ from datetime import date, timedelta
 
 PARTS_MAX = 20
 REVIEW_AFTER = timedelta(days=182)
+_RESERVED = frozenset("true false yes no on off y n null nan inf infinity".split())
 _NOT_AN_ID = re.compile(r"[^a-z0-9._-]+")
 
 
@@ -108,7 +109,7 @@ def _companions(path: str) -> tuple[str, ...]:
 def quoted(text: str) -> str:
     """The text as a YAML scalar: bare where that is safe."""
     bare = re.fullmatch(r"[A-Za-z_][A-Za-z0-9_./-]*", text)
-    reserved = text.lower() in ("true", "false", "yes", "no", "on", "off", "null", "y", "n")
+    reserved = text.lower() in _RESERVED
     return text if bare and not reserved else json.dumps(text, ensure_ascii=False)
 
 

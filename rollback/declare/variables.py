@@ -15,33 +15,7 @@ from rollback.model.errors import Problem
 from rollback.model.registry import nearest
 
 _USE = re.compile(r"\$\{([^}]*)\}")
-_ASSIGN = re.compile(r"(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)\Z")
 _FIXED = ("people", "autonomy", "guardrails")
-
-
-def parse_env(text: str) -> tuple[dict[str, str], list[tuple[int, str]]]:
-    """The assignments of an environment file, and the lines that are wrong with the reason."""
-    found: dict[str, str] = {}
-    wrong: list[tuple[int, str]] = []
-    for number, raw in enumerate(text.splitlines(), 1):
-        line = raw.strip()
-        if not line or line.startswith("#"):
-            continue
-        match = _ASSIGN.match(line)
-        if not match:
-            wrong.append((number, "not an assignment; write NAME=value"))
-        elif match[1] in found:
-            wrong.append((number, f"{match[1]} is assigned twice"))
-        else:
-            found[match[1]] = _unquoted(match[2])
-    return found, wrong
-
-
-def _unquoted(written: str) -> str:
-    value = written.strip()
-    if len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'":
-        return value[1:-1]
-    return re.split(r"[ \t]#", value, maxsplit=1)[0].rstrip()
 
 
 def values(

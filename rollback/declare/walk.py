@@ -86,7 +86,9 @@ def names(data: Any, section: str) -> list[str] | None:
     if isinstance(found, dict):
         return [str(key) for key in found]
     if isinstance(found, list):
-        return [one["id"] for one in found if isinstance(one, dict) and "id" in one]
+        return [
+            one["id"] for one in found if isinstance(one, dict) and isinstance(one.get("id"), str)
+        ]
     return None
 
 

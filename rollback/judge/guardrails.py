@@ -51,7 +51,7 @@ def _rate(system: System, seen: Circumstances) -> Refused | None:
         free_at = sorted(recent)[-limit.max] + timedelta(seconds=limit.per)
         return Refused(
             "rate-limit", f"{len(recent)} runs in the last {limit.per / 3600:g} h, {limit.max} are allowed",
-            hint=f"a person should look why; the next may start at {free_at:%H:%M} UTC",
+            hint=f"a person should look why; the next may start at {free_at:%Y-%m-%d %H:%M} UTC",
         )  # fmt: skip
     if recent and (seen.now - max(recent)).total_seconds() < limit.min_gap:
         wait_s = limit.min_gap - (seen.now - max(recent)).total_seconds()

@@ -15,19 +15,22 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from rollback.host import Host, Tree
 from rollback.host.clock import iso
 from rollback.model.errors import HostError, JournalCorrupt, JournalError
-from rollback.model.event import GENESIS, Event, parse
+from rollback.model.event import GENESIS, Event, decode, parse
 from rollback.model.finding import Json
 
 EVENTS = b"events.jsonl"
 _LOCK = b"append.lock"
 RESERVE_BYTES = 256 * 2**10
 LINE_BYTES_MAX = 8 * 2**20
+TURN_S = 10.0  # an append takes milliseconds: who waits longer waits for something that hangs
+_ASK_AGAIN_S = 0.002
 
 Redact = Callable[[dict[str, Json]], dict[str, Json]]
 
@@ -36,9 +39,9 @@ Redact = Callable[[dict[str, Json]], dict[str, Json]]
 class Tail:
     """The end of the file: how many events, the last hash, the size up to which lines are whole."""
 
-    count: int
-    head: str
-    whole_bytes: int
+    count: int = 0
+    head: str = GENESIS
+    whole_bytes: int = 0
     torn: bytes = b""
 
 
@@ -63,25 +66,19 @@ class Journal:
 
         Raises: JournalError when it cannot be written; JournalCorrupt when the chain is broken.
         """
-        try:
-            with _Turn(self._tree):
-                return self._append(kind, run, data or {})
-        except (OSError, HostError) as error:
-            self._tail = None
-            raise JournalError(
-                f"the journal cannot be written: {error}", where=self._tree.place(EVENTS),
-                hint="nothing was done; make room or repair the disk, then type the command again",
-            ) from error  # fmt: skip
+        return self.write(kind, run, self._redact(data or {}), within_s=TURN_S)
+
+    def write(self, kind: str, run: str, data: dict[str, Json], *, within_s: float) -> Event:
+        """As `append`, of data that is redacted already, giving up on a taken lock in time."""
+        with self._turn(within_s):
+            return self._append(kind, run, data)
 
     def events(self) -> list[Event]:
         """All events, oldest first. Raises: JournalCorrupt naming the first bad one."""
-        return [event for event, _ in self._read()]
+        return [event for event, _ in self._read(self._bytes())]
 
     def anchor(self) -> None:
-        """Count and head stand in the second place; a place that cannot be written is reported.
-
-        Raises: JournalError.
-        """
+        """Count and head stand in the second place. Raises: JournalError when they cannot."""
         if self._anchor is None:
             return
         tail = self._current()
@@ -92,7 +89,8 @@ class Journal:
                 with self._host.tree(str(folder.parent)) as above:
                     above.make_folder(folder.name)
             with self._host.tree(str(folder)) as tree:
-                tree.append(self._anchor.name, json.dumps(line).encode() + b"\n")
+                torn = _ends_torn(tree, self._anchor.name)
+                tree.append(self._anchor.name, b"\n" * torn + json.dumps(line).encode() + b"\n")
         except (OSError, HostError) as error:
             raise JournalError(
                 f"the anchor cannot be written: {error}", where=str(self._anchor)
@@ -102,12 +100,11 @@ class Journal:
         """Count, head, and how many anchors agree. Raises: JournalCorrupt."""
         heads = {0: GENESIS}
         count, head = 0, GENESIS
-        for event in self.events():
+        for event in self._chain():
             count, head = event.seq, event.hash
             heads[count] = head
         agreed = 0
-        for stated in self._anchors():
-            at, wanted = int(str(stated["count"])), str(stated["head"])
+        for at, wanted in self._anchors():
             if at not in heads:
                 raise JournalCorrupt(
                     f"the journal ends at event {count}, but {at} were anchored: it was cut short, "
@@ -122,56 +119,90 @@ class Journal:
             agreed += 1
         return count, head, agreed
 
+    @property
+    def anchored(self) -> bool:
+        """True when a second place is declared for count and head."""
+        return self._anchor is not None
+
     # -- inside ----------------------------------------------------------------------------
+
+    @contextmanager
+    def _turn(self, within_s: float) -> Iterator[None]:
+        """Holds the lock that makes appends take turns; every failure inside is a JournalError."""
+        fd = -1
+        try:
+            fd = self._tree.open_fd(_LOCK, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, 0o600)
+            clock = self._host.clock
+            if not clock.poll(lambda: _locked(fd), within_s=within_s, every_s=_ASK_AGAIN_S):
+                raise JournalError(
+                    f"somebody has been writing to the journal for {within_s:g} s",
+                    where=self._tree.place(_LOCK),
+                    hint=f"look who, with: fuser -v {self._tree.place(_LOCK)}",
+                )
+            yield
+        except (OSError, HostError) as error:
+            self._tail = None
+            raise JournalError(
+                f"the journal cannot be written: {error}", where=self._tree.place(EVENTS),
+                hint="nothing was done; make room or repair the disk, then type the command again",
+            ) from error  # fmt: skip
+        finally:
+            if fd >= 0:
+                os.close(fd)
 
     def _append(self, kind: str, run: str, data: dict[str, Json]) -> Event:
         tail = self._current()
-        if tail.torn or self._size() != tail.whole_bytes:
-            tail = self._seal(self._current(fresh=True))
-        return self._write(tail, kind, run, self._redact(data))
+        if tail.torn:
+            tail = self._seal(tail)
+        return self._write(tail, kind, run, data)
 
-    def _write(self, tail: Tail, kind: str, run: str, data: dict[str, Json]) -> Event:
+    def _write(
+        self, tail: Tail, kind: str, run: str, data: dict[str, Json], *, lead: bytes = b""
+    ) -> Event:
         clock = self._host.clock
         event = Event(
             seq=tail.count + 1, at=iso(clock.now()), boot=clock.boot(), boot_s=round(clock.boot_s(), 6),
             kind=kind, run=run, data=data, previous=tail.head,
         ).sealed()  # fmt: skip
-        line = event.line()
-        assert len(line) <= LINE_BYTES_MAX, f"an event of {len(line)} bytes"
-        new = tail.whole_bytes == 0 and self._tree.stat(EVENTS) is None
+        line = lead + event.line()
+        if len(line) > LINE_BYTES_MAX:
+            raise JournalError(
+                f"an event {kind} of {len(line)} bytes is more than a journal line may have",
+                where=self._tree.place(EVENTS), hint="name fewer files or components at once",
+            )  # fmt: skip
+        begins = tail.whole_bytes + len(tail.torn)
+        ends = begins + len(line)
+        new = begins == 0
         self._tree.append(EVENTS, line)
-        if (
-            new
-            or tail.whole_bytes // RESERVE_BYTES != (tail.whole_bytes + len(line)) // RESERVE_BYTES
-        ):
+        if new or begins // RESERVE_BYTES != ends // RESERVE_BYTES:
             self._reserve()
-        self._tail = Tail(event.seq, event.hash, tail.whole_bytes + len(line))
+        self._tail = Tail(event.seq, event.hash, ends)
         return event
 
     def _reserve(self) -> None:
-        try:
+        with suppress(OSError):  # nearly full: what was reserved before is what there is
             self._tree.reserve(EVENTS, RESERVE_BYTES)
-        except OSError:
-            return  # the disk is nearly full: what was reserved before is what there is
 
     def _seal(self, tail: Tail) -> Tail:
-        """A torn line gets its newline and an event that names it; other writers' lines are read."""
-        if tail.torn:
+        """What a crash left after the last event is either a whole event or named by a seal.
+
+        Only its newline may be missing; then it is an event like any other.
+        """
+        whole = [event for event, _ in self._read(self._bytes() + b"\n")]
+        if len(whole) > tail.count:
             self._tree.append(EVENTS, b"\n")
-            whole = tail.whole_bytes + len(tail.torn) + 1
+        else:
             fingerprint = hashlib.sha256(tail.torn).hexdigest()
-            ended = Tail(tail.count, tail.head, whole)
-            self._write(
-                ended, "journal.sealed", "", {"torn_bytes": len(tail.torn), "sha256": fingerprint}
-            )
-        return self._current()
+            seal: dict[str, Json] = {"torn_bytes": len(tail.torn), "sha256": fingerprint}
+            self._write(tail, "journal.sealed", "", seal, lead=b"\n")
+        return self._current(fresh=True)
 
     def _current(self, *, fresh: bool = False) -> Tail:
-        if self._tail is None or fresh or self._tail.whole_bytes != self._size():
-            tail = Tail(0, GENESIS, 0)
-            for event, end in self._read():
-                tail = Tail(event.seq, event.hash, end)
+        if self._tail is None or fresh or self._tail.torn or self._tail.whole_bytes != self._size():
             raw = self._bytes()
+            tail = Tail()
+            for event, end in self._read(raw):
+                tail = Tail(event.seq, event.hash, end)
             self._tail = Tail(tail.count, tail.head, tail.whole_bytes, raw[tail.whole_bytes :])
         return self._tail
 
@@ -180,28 +211,39 @@ class Journal:
         return found.st_size if found else 0
 
     def _bytes(self) -> bytes:
-        return self._tree.read(EVENTS, limit_bytes=2**31) if self._tree.stat(EVENTS) else b""
+        try:
+            found = self._tree.stat(EVENTS)
+            return self._tree.read(EVENTS, limit_bytes=2**31) if found else b""
+        except (OSError, HostError) as error:
+            raise JournalError(
+                f"the journal cannot be read: {error}", where=self._tree.place(EVENTS),
+                hint="it must be a regular file of ours; look at it with: ls -l",
+            ) from error  # fmt: skip
 
-    def _read(self) -> Iterator[tuple[Event, int]]:
-        """Events with the offset where each ends; a torn tail is left out."""
-        raw = self._bytes()
-        previous, seq, start, torn = GENESIS, 0, 0, None
+    def _chain(self) -> list[Event]:
+        return [event for event, _ in self._read(self._bytes())]
+
+    def _read(self, raw: bytes) -> Iterator[tuple[Event, int]]:
+        """Events with the offset where each ends; a torn tail is left out.
+
+        A crash can tear the last line only, so what follows a torn one is its seal, or nothing
+        but further torn ones. A line that is JSON was never torn.
+        """
+        previous, seq, start, torn = GENESIS, 0, 0, -1
         while (end := raw.find(b"\n", start)) >= 0:
-            line, start = raw[start:end], end + 1
+            line, begins, start = raw[start:end], start, end + 1
             try:
                 event = parse(line)
             except ValueError as error:
-                if torn is not None or raw.find(b"\n", start) < 0:
-                    # a crash can tear only the last line; sealed, it is followed by its seal
+                if _is_json(line):
                     raise self._broken(seq + 1, str(error)) from None
-                torn = line
+                torn = begins if torn < 0 else torn
                 continue
-            if torn is not None and not _seals(event, torn):
-                raise self._broken(seq + 1, "a line that is no event")
-            torn = None
             if event.seq != seq + 1 or event.previous != previous:
                 raise self._broken(seq + 1, "the chain is broken")
-            seq, previous = event.seq, event.hash
+            if torn >= 0 and not _seals(event, raw[torn : begins - 1]):
+                raise self._broken(seq + 1, "a line that is no event")
+            torn, seq, previous = -1, event.seq, event.hash
             yield event, start
 
     def _broken(self, seq: int, why: str) -> JournalCorrupt:
@@ -210,18 +252,30 @@ class Journal:
             hint="put it back from its copy, or move it aside to begin a new one: the anchor will tell",
         )  # fmt: skip
 
-    def _anchors(self) -> list[dict[str, Json]]:
-        if self._anchor is None or not self._anchor.is_file():
-            return []
-        found = []
-        with self._host.tree(str(self._anchor.parent)) as tree:
-            lines = tree.read(self._anchor.name).split(b"\n")
-        for line in lines[:-1]:  # the last part is empty, or torn by a crash
-            try:
-                found.append(json.loads(line))
-            except ValueError:
-                continue
-        return found
+    def _anchors(self) -> Iterator[tuple[int, str]]:
+        """Count and head of every anchored line; one that a crash tore says nothing."""
+        if self._anchor is None or not self._anchor.exists():
+            return
+        try:
+            with self._host.tree(str(self._anchor.parent)) as tree:
+                lines = tree.read(self._anchor.name).split(b"\n")
+        except (OSError, HostError) as error:
+            raise JournalError(
+                f"the anchor cannot be read: {error}", where=str(self._anchor)
+            ) from error
+        for line in lines:
+            with suppress(ValueError):
+                found = decode(line)
+                if isinstance(found, dict) and isinstance(found.get("count"), int):
+                    yield found["count"], str(found.get("head"))
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        decode(line)
+    except ValueError:
+        return False
+    return True
 
 
 def _seals(event: Event, torn: bytes) -> bool:
@@ -232,16 +286,14 @@ def _seals(event: Event, torn: bytes) -> bool:
     )
 
 
-class _Turn:
-    """Holds the lock that makes appends take turns."""
+def _ends_torn(tree: Tree, name: str) -> bool:
+    found = tree.stat(name)
+    return bool(found and found.st_size and tree.read_at(name, found.st_size - 1, 1) != b"\n")
 
-    def __init__(self, tree: Tree) -> None:
-        self._tree = tree
-        self._fd = -1
 
-    def __enter__(self) -> None:
-        self._fd = self._tree.open_fd(_LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-        fcntl.flock(self._fd, fcntl.LOCK_EX)
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._fd)
+def _locked(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -12,14 +12,17 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+from contextlib import suppress
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rollback.host import Host, Tree
 from rollback.host.clock import iso
-from rollback.model.errors import RunLocked
+from rollback.model.errors import HostError, JournalError, RunLocked
 
 _FILE = b"lease"
+_SLOT_BYTES = 512  # one sector: the two slots take turns, so a torn write spoils only the new one
+_SIZE_BYTES = 2 * _SLOT_BYTES
 
 
 class Lease:
@@ -34,23 +37,45 @@ class Lease:
 
     def __enter__(self) -> Self:
         """Raises: RunLocked with what the holder is doing."""
-        fd = self._tree.open_fd(_FILE, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fd = self._tree.open_fd(_FILE, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, 0o600)
+        except (OSError, HostError) as error:
+            raise JournalError(
+                f"the lease cannot be taken: {error}", where=self._tree.place(_FILE),
+                hint="nothing was done; make the state directory writable, then try again",
+            ) from error  # fmt: skip
+        try:
+            self._take(fd)
+        except BaseException:
+            os.close(fd)
+            raise
+        self._fd = fd
+        return self
+
+    def _take(self, fd: int) -> None:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raw = os.pread(fd, 4096, 0)
-            os.close(fd)
-            raise _locked(raw, self._tree) from None
-        self._fd = fd
-        self.epoch = _epoch(os.pread(fd, 4096, 0)) + 1
+            raise _locked(_newest(os.pread(fd, _SIZE_BYTES, 0)), self._tree) from None
+        epoch = _epoch(_newest(os.pread(fd, _SIZE_BYTES, 0))) + 1
         said = {
-            "epoch": self.epoch, "pid": os.getpid(), "purpose": self._purpose,
+            "epoch": epoch, "pid": os.getpid(), "purpose": self._purpose[:200],
             "since": iso(self._host.clock.now()),
         }  # fmt: skip
-        line = json.dumps(said).encode().ljust(512) + b"\n"
-        self._host.tap.change("write", _FILE, lambda: os.pwrite(fd, line, 0))
-        self._host.tap.change("fdatasync", _FILE, lambda: os.fdatasync(fd))
-        return self
+        line = json.dumps(said).encode()[: _SLOT_BYTES - 1].ljust(_SLOT_BYTES - 1) + b"\n"
+        offset = epoch % 2 * _SLOT_BYTES
+        try:
+            self._host.tap.change(
+                "write", _FILE, lambda: os.pwrite(fd, line, offset),
+                torn=lambda: os.pwrite(fd, line[: len(line) // 8], offset),
+            )  # fmt: skip
+            self._host.tap.change("fdatasync", _FILE, lambda: os.fdatasync(fd))
+        except OSError as error:
+            raise JournalError(
+                f"the lease cannot be written: {error}", where=self._tree.place(_FILE),
+                hint="nothing was done; make room or repair the disk, then try again",
+            ) from error  # fmt: skip
+        self.epoch = epoch
 
     def __exit__(
         self,
@@ -66,27 +91,33 @@ class Lease:
         found = self._tree.stat(_FILE)
         mine = os.fstat(self._fd)
         same = found is not None and (found.st_dev, found.st_ino) == (mine.st_dev, mine.st_ino)
-        if not same or _epoch(os.pread(self._fd, 4096, 0)) != self.epoch:
+        if not same or _epoch(_newest(os.pread(self._fd, _SIZE_BYTES, 0))) != self.epoch:
             raise RunLocked(
                 "the lease was lost: somebody replaced the state directory",
-                where=self._tree.place(_FILE),
-            )
+                where=self._tree.place(_FILE), hint="rollback status shows who is at work now",
+            )  # fmt: skip
 
 
-def _epoch(raw: bytes) -> int:
-    try:
-        return int(json.loads(raw or b"{}").get("epoch", 0))
-    except (ValueError, AttributeError, TypeError):
-        # a torn first write: the holder before died inside it, and did nothing after
-        return 0
+def _newest(raw: bytes) -> dict[str, Any]:
+    """What the last holder wrote; a slot torn by a crash says nothing, its holder did nothing."""
+    found: dict[str, Any] = {}
+    for start in (0, _SLOT_BYTES):
+        with suppress(ValueError):
+            said = json.loads(raw[start : start + _SLOT_BYTES])
+            if isinstance(said, dict) and _epoch(said) > _epoch(found):
+                found = said
+    return found
 
 
-def _locked(raw: bytes, tree: Tree) -> RunLocked:
-    try:
-        said = json.loads(raw)
+def _epoch(said: dict[str, Any]) -> int:
+    epoch = said.get("epoch", 0)
+    return epoch if isinstance(epoch, int) else 0
+
+
+def _locked(said: dict[str, Any], tree: Tree) -> RunLocked:
+    who = "another process"
+    if {"pid", "purpose", "since"} <= set(said):
         who = f"process {said['pid']} ({said['purpose']}, since {said['since']})"
-    except (ValueError, KeyError, TypeError):
-        who = "another process"
     return RunLocked(
         f"{who} is at work on this system", where=tree.place(b"."),
         hint="wait for it, or follow it with: rollback watch",

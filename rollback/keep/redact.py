@@ -18,7 +18,9 @@ from rollback.model.finding import Json
 
 MASK = "***REDACTED***"
 SECRET_CHARS_MIN = 6  # a shorter value would mask ordinary words
-_TELLING = re.compile(r"passw|secret|token|credential|api[_-]?key|private[_-]?key|\Akey\Z", re.I)
+_TELLING = re.compile(
+    r"passw|secret|token|credential|api[_-]?key|access[_-]?key|private[_-]?key|\Akey\Z", re.I
+)
 _URL_USER = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^/\s:@]*:)[^/\s@]+@", re.I)
 _WHOLE = frozenset({"plan", "plan_digest"})  # bound to a digest; declarations hold no secrets
 
@@ -26,14 +28,21 @@ _WHOLE = frozenset({"plan", "plan_digest"})  # bound to a digest; declarations h
 class Redactor:
     """Masks the given secret values, and values under telling keys."""
 
-    def __init__(self, secrets: Iterable[str] = ()) -> None:
+    def __init__(self, secrets: Iterable[str] = (), *, keys: Iterable[str] = ()) -> None:
+        """`keys` are telling words of this system, beside those that tell everywhere."""
         spelled = {
-            s for secret in secrets if len(secret) >= SECRET_CHARS_MIN for s in spellings(secret)
+            spelling
+            for secret in secrets
+            for part in (secret, *secret.splitlines())
+            if len(part) >= SECRET_CHARS_MIN
+            for spelling in spellings(part)
         }
         longest_first = sorted(spelled, key=len, reverse=True)
         self._pattern = (
             re.compile("|".join(map(re.escape, longest_first)), re.I) if spelled else None
         )
+        own = "|".join(re.escape(key) for key in keys)
+        self._telling = re.compile(f"{_TELLING.pattern}|{own}", re.I) if own else _TELLING
 
     def text(self, written: str) -> str:
         """The text without secrets."""
@@ -48,16 +57,12 @@ class Redactor:
         }
 
     def _item(self, key: str, value: Json) -> Json:
+        if self._telling.search(key):
+            return _masked(value)
         if isinstance(value, dict):
             return {self.text(k): self._item(k, v) for k, v in value.items()}
         if isinstance(value, list):
-            return [self._item(key, v) for v in value]
-        if (
-            _TELLING.search(key)
-            and isinstance(value, (str, int, float))
-            and not isinstance(value, bool)
-        ):
-            return MASK
+            return [self._item("", v) for v in value]
         return self._values(value)
 
     def _values(self, value: Json) -> Json:
@@ -67,15 +72,30 @@ class Redactor:
             return {self.text(k): self._values(v) for k, v in value.items()}
         if isinstance(value, list):
             return [self._values(v) for v in value]
+        if isinstance(value, (int, float)) and self._pattern and not isinstance(value, bool):
+            return MASK if self._pattern.fullmatch(str(value)) else value
         return value
 
 
+def _masked(value: Json) -> Json:
+    """The shape without anything in it; yes and no, and nothing, are no secrets."""
+    if isinstance(value, dict):
+        return {key: _masked(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_masked(item) for item in value]
+    return value if value is None or isinstance(value, bool) else MASK
+
+
 def spellings(secret: str) -> set[str]:
-    """The ways in which a secret turns up in output: escaped, quoted, encoded, reversed by none."""
-    raw = secret.encode()
+    """The ways in which a secret turns up in output: escaped, quoted, encoded, wrapped."""
+    raw = secret.encode("utf-8", "surrogatepass")
+    once = json.dumps(secret)[1:-1]
     found = {
-        secret, json.dumps(secret)[1:-1], repr(secret)[1:-1], urllib.parse.quote(secret, safe=""),
-        urllib.parse.quote_plus(secret), html.escape(secret), shlex.quote(secret), raw.hex(),
+        secret, once, json.dumps(once)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1],
+        repr(secret)[1:-1], ascii(secret)[1:-1], urllib.parse.quote(raw, safe=""),
+        urllib.parse.quote(raw), urllib.parse.quote_plus(raw), html.escape(secret),
+        html.escape(secret, quote=False), shlex.quote(secret), raw.hex(), raw.hex(" "),
+        raw.hex(":"), base64.b32encode(raw).decode().rstrip("="), secret[::-1],
     }  # fmt: skip
     for offset in range(3):  # base64 of text around it: drop what the neighbours change
         encoded = base64.b64encode(b"\0" * offset + raw)

@@ -47,9 +47,19 @@ class StateDir:
                 "the state directory cannot be used", where=str(path),
                 hint="it must be a folder, not a link; look at it with: ls -ld",
             ) from error  # fmt: skip
-        _check(tree, path)
-        for name in FOLDERS:
-            tree.make_folder(name)
+        try:
+            _check(tree, path)
+            for name in FOLDERS:
+                tree.make_folder(name)
+        except JournalError:
+            tree.close()
+            raise
+        except (HostError, OSError) as error:
+            tree.close()
+            raise JournalError(
+                f"the state directory cannot be used: {error}", where=str(path),
+                hint="everything in it must be ours; look at it with: ls -l",
+            ) from error  # fmt: skip
         return cls(path, tree)
 
     def close(self) -> None:

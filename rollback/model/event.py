@@ -69,9 +69,20 @@ class Event:
         return {name: getattr(self, name) for name in self.__slots__}
 
 
+_TYPES: dict[str, tuple[type, ...]] = {
+    "seq": (int,), "at": (str,), "boot": (str,), "boot_s": (float, int), "kind": (str,),
+    "run": (str,), "data": (dict,), "previous": (str,),
+}  # fmt: skip
+
+
 def parse(line: bytes) -> Event:
     """The event on a journal line. Raises: ValueError when it is not one, or its hash is wrong."""
-    value = json.loads(line.decode("utf-8", "surrogatepass"), parse_constant=_no_constant)
+    return read_body(decode(line))
+
+
+def read_body(written: Any) -> Event:
+    """The event in a decoded line. Raises: ValueError as `parse`."""
+    value = dict(written) if isinstance(written, dict) else written
     if not isinstance(value, dict) or value.pop("format", None) != FORMAT:
         raise ValueError("not an event of format 1")
     stated = value.pop("hash", "")
@@ -81,7 +92,18 @@ def parse(line: bytes) -> Event:
         raise ValueError(f"not an event: {error}") from None
     if event.hash != stated:
         raise ValueError("the line does not match its hash")
+    wrong = [name for name, kinds in _TYPES.items() if type(getattr(event, name)) not in kinds]
+    if wrong:
+        raise ValueError(f"not an event: {wrong[0]} is of another type")
     return event
+
+
+def decode(line: bytes) -> Any:
+    """The JSON value in a line, however wrong it is as an event. Raises: ValueError."""
+    try:
+        return json.loads(line.decode("utf-8", "surrogatepass"), parse_constant=_no_constant)
+    except RecursionError:
+        raise ValueError("nested too deeply to be an event") from None
 
 
 def _no_constant(name: str) -> None:

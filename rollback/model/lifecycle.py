@@ -39,6 +39,7 @@ class State(StrEnum):
 FINAL = frozenset({State.COMPLETE, State.UNDONE, State.ABANDONED, State.EXPIRED})
 ENDED = FINAL | {State.NEEDS_OPERATOR}  # nothing drives it on by itself
 TRANSITIONS_MAX = 500  # a persisted limit: a loop across restarts ends
+WAITS_MAX = 20_000  # waits end by their own clocks: four hours looked at every second fit in
 
 S = State
 NEW = None
@@ -64,8 +65,11 @@ TRANSITIONS: dict[tuple[State | None, str], State | str] = {
         for s in (S.AUTHORIZED, S.PROTECTED, S.RUNNING, S.UNDOING)
         for kind in ("step.began", "step.ended", "step.failed", "step.doubted", "step.skipped")
     },
-    (S.RUNNING, "run.undoing"): S.UNDOING,
-    (S.AUTHORIZED, "run.undoing"): S.UNDOING,
+    # exempt steps may have run in each of these; WAITING, when a person ends a wait for good
+    **{
+        (s, "run.undoing"): S.UNDOING
+        for s in (S.AUTHORIZED, S.PROTECTED, S.RUNNING, S.WAITING)
+    },
     (S.UNDOING, "step.undone"): S.UNDOING,
     (S.UNDOING, "run.undone"): S.UNDONE,
     **{(s, "run.needs-operator"): S.NEEDS_OPERATOR for s in (*_DRIVEN, S.WAITING)},
@@ -87,6 +91,9 @@ TRANSITIONS: dict[tuple[State | None, str], State | str] = {
 }  # fmt: skip
 
 
+Moment = tuple[str, float, str]  # boot id, seconds of CLOCK_BOOTTIME in it, wall time
+
+
 @dataclass(frozen=True, slots=True)
 class StepRecord:
     """What is known of one step: `status` is began, ended, failed, doubted, skipped or undone."""
@@ -102,7 +109,7 @@ class StepRecord:
 class Run:
     """A run as its events tell it. `plan` is the body of the plan; `steps` by index ("3", "3.1").
 
-    `boots` holds (boot id, seconds) of planned, mitigated and complete: the two clocks.
+    `moments` holds when each kind of event came: the first time, of ends the last time.
     """
 
     id: str
@@ -116,12 +123,13 @@ class Run:
     waiting_for: dict[str, Json] = field(default_factory=dict)
     waiting_in: State | None = None
     reason: str = ""
-    moments: dict[str, tuple[str, float, str]] = field(default_factory=dict)
+    moments: dict[str, Moment] = field(default_factory=dict)
     suites: dict[str, dict[str, Json]] = field(default_factory=dict)
     verdict: dict[str, Json] = field(default_factory=dict)
     waited_s: float = 0.0
     gated: bool = True
     transitions: int = 0
+    waits: int = 0
 
 
 def next_state(run: Run | None, kind: str) -> State:
@@ -153,16 +161,19 @@ def apply(run: Run | None, event: Event) -> Run:
             incident=str(data.get("incident", "")), gated=bool(plan.get("gate")),
         )  # fmt: skip
     moved = state is not run.state
+    wait = event.kind in ("run.waiting", "run.woken")
     moment = (event.boot, event.boot_s, event.at)
     kept = event.kind in run.moments and event.kind not in _LAST
     moments = run.moments if kept else {**run.moments, event.kind: moment}
-    changed = replace(run, state=state, transitions=run.transitions + moved, moments=moments)
+    changed = replace(
+        run, state=state, transitions=run.transitions + (moved and not wait),
+        waits=run.waits + (event.kind == "run.waiting"), moments=moments,
+    )  # fmt: skip
     reader = _READERS.get(event.kind)
     changed = reader(changed, run, event) if reader else changed
-    if run.state is State.WAITING and moved:
-        began = run.moments.get("run.waiting:last")
-        if began and began[0] == event.boot:
-            changed = replace(changed, waited_s=run.waited_s + event.boot_s - began[1])
+    began = run.moments.get("run.waiting:last")
+    if run.state is State.WAITING and moved and began:
+        changed = replace(changed, waited_s=run.waited_s + max(0.0, _between(began, moment)[0]))
     return changed
 
 
@@ -175,10 +186,15 @@ def elapsed_s(run: Run, kind: str, *, since: str = "run.planned") -> tuple[float
     began, ended = run.moments.get(since), run.moments.get(kind)
     if began is None or ended is None:
         return None
+    took_s, approximate = _between(began, ended)
+    return round(took_s, 3), approximate
+
+
+def _between(began: Moment, ended: Moment) -> tuple[float, bool]:
     if began[0] == ended[0]:
-        return round(ended[1] - began[1], 3), False
+        return ended[1] - began[1], False
     walls = [datetime.fromisoformat(at) for _, _, at in (began, ended)]
-    return round((walls[1] - walls[0]).total_seconds(), 3), True
+    return (walls[1] - walls[0]).total_seconds(), True
 
 
 def fold(events: Iterable[Event]) -> dict[str, Run]:

@@ -131,7 +131,7 @@ def read_item(family: str, written: Any) -> Kind:
             {"family": family, "name": name, "hint": nearest(str(name), tuple(_kinds[family]))},
         )  # fmt: skip
     try:
-        return cls.model_validate(parameters)
+        return cls.model_validate(parameters, by_alias=True, by_name=False)
     except ValidationError as error:
         raise _nested(error, (str(name),)) from None
 

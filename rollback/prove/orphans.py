@@ -1,24 +1,28 @@
 """Processes that outlive their tests: they come to us, are named, and end.
 
-Hides: the child subreaper of Linux.
+Hides: the child subreaper and the parent-death signal of Linux.
 Never: ends a process that is not a descendant of this one.
 """
 
 from __future__ import annotations
 
 import ctypes
+import signal
 
 import psutil
 
 from rollback.host.below import show
 
+_PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _ENDED_WITHIN_S = 2.0
 
 
 def adopt() -> None:
-    """From now on, what our descendants leave behind becomes our child, in any session."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    """What our descendants leave behind becomes our child, in any session; we end with our parent."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def end_all() -> list[str]:

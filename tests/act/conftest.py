@@ -24,7 +24,7 @@ from rollback.model.finding import Json
 from rollback.model.registry import read_item
 from rollback.model.system import System
 
-APP = '''
+APP = """
 import http.server, json, os, signal, sys, threading, time
 port, root = int(sys.argv[1]), os.getcwd()
 seen = {"hups": 0, "open": int(os.environ.get("OPEN_WORK", "0"))}
@@ -57,7 +57,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *args):
         pass
 http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
-'''
+"""
 
 DECLARATION = """
 schema: 1
@@ -195,7 +195,9 @@ class World:
 
     def running(self) -> dict[str, bool]:
         """Which services hold their locks."""
-        return {n: processes.held(str(self.root / "run" / f"{n}.lock")) for n in self.system.services}
+        return {
+            n: processes.held(str(self.root / "run" / f"{n}.lock")) for n in self.system.services
+        }
 
     def end_services(self) -> None:
         """No process that holds one of our locks is left."""

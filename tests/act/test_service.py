@@ -118,7 +118,7 @@ def test_killed_before_the_program_was_written_down_start_goes_on_and_stop_refus
     start.apply(scene)
     assert start.probe(scene).answer is Answer.PASS
     stop, there = world.bound("service", {"stop": ["web"], "within": "5s"})
-    with pytest.raises(HostError, match="cannot be established|not the one"):
+    with pytest.raises(HostError, match=r"cannot be established|not the one"):
         stop.apply(there)
 
 

@@ -92,7 +92,9 @@ def test_a_component_comes_back_whole_and_what_was_added_goes_to_quarantine(worl
     (world.root / "config/config.yaml").write_text("broken: true\n")
     (world.root / "config/added.yaml").write_text("by the bad change\n")
     target = Target("checkpoint", good.id)
-    action, scene = world.bound("restore", {"component": "chosen"}, component="config", target=target)
+    action, scene = world.bound(
+        "restore", {"component": "chosen"}, component="config", target=target
+    )
     lines = action.describe(scene)
     assert any("config/added.yaml" in line and line.startswith("-") for line in lines)
     assert (scene.bound["modifies"], scene.bound["removes"]) == (1, 1)
@@ -195,7 +197,7 @@ def test_local_changes_in_the_way_are_refused_when_planning(world):
     with world.scene().repository() as repository:
         repository.branch("work", switch=True)
     (world.root / "app/new.py").write_text("somebody works here\n")
-    with pytest.raises(Refused, match="app/new.py"):
+    with pytest.raises(Refused, match=r"app/new\.py"):
         world.bound("git", {"revert": {"matching": "^release 2"}})
 
 
@@ -211,6 +213,23 @@ def test_a_tag_has_the_time_of_the_run(world):
     """Stamped once per run."""
     action, scene = world.bound("git", {"tag": "rolled-back-{date}-{time}"})
     assert action.apply(scene)["tag"] == "rolled-back-20261120-120000"
+
+
+def test_the_branch_of_the_run_is_pushed_and_pushing_again_does_nothing(world):
+    """To a remote beside it; main there stays where it was."""
+    import pygit2
+
+    bare = pygit2.init_repository(str(world.folder / "remote.git"), bare=True, initial_head="main")
+    repo = pygit2.Repository(str(world.root))
+    repo.remotes.create("origin", str(world.folder / "remote.git"))
+    branch, one = world.bound("git", {"branch": "rollback-{run}"}, step="1")
+    push, two = world.bound("git", {"push": "rollback-{run}"}, step="2")
+    assert push.probe(two).answer is Answer.FAIL
+    branch.apply(one)
+    assert push.apply(two)["changed"]
+    assert push.probe(two).answer is Answer.PASS
+    assert not push.apply(two)["changed"]
+    assert list(bare.references) == ["refs/heads/rollback-run-1"]
 
 
 # -- command -------------------------------------------------------------------------------

@@ -279,7 +279,8 @@ def test_what_cannot_be_read_makes_it_partial_with_the_path(world: World) -> Non
 def test_a_file_that_never_holds_still_makes_it_partial(world: World) -> None:
     """Three tries, then its path is named; a torn read is never stored as the file."""
     restless = world.root / "app/restless"
-    restless.write_bytes(b"0" * 3_000_000)
+    with restless.open("wb") as file:
+        file.truncate(150 * 2**20)  # long enough to read that the writer gets its turn meanwhile
     script = (
         "import sys\nf = open(sys.argv[1], 'r+b', 0)\nprint('on', flush=True)\n"
         "while 1: f.seek(0); f.write(b'1')"
@@ -296,6 +297,26 @@ def test_a_file_that_never_holds_still_makes_it_partial(world: World) -> None:
         writer.wait()
         if writer.stdout is not None:
             writer.stdout.close()
+
+
+def test_names_that_come_behind_the_walks_back_make_it_partial(world: World) -> None:
+    """A file that appears in a folder already listed would be missed silently: it is not."""
+    with (world.root / "app/sub/long").open("wb") as file:
+        file.truncate(100 * 2**20)
+    script = (
+        "import sys, time\nprint('on', flush=True)\nfor n in range(100000):\n"
+        "    open(f'{sys.argv[1]}/0{n}', 'w').close(); time.sleep(0.005)"
+    )
+    argv = [sys.executable, "-c", script, str(world.root / "app/sub")]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE) as writer:
+        try:
+            assert writer.stdout is not None
+            writer.stdout.readline()
+            with world.open() as checkpoints, pytest.raises(Partial) as caught:
+                checkpoints.create("p")
+            assert caught.value.paths == ("app: sub: names changed while it was read",)
+        finally:
+            writer.kill()
 
 
 def test_a_link_where_a_component_should_be_is_kept_as_a_link(world: World) -> None:

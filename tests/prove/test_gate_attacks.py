@@ -16,6 +16,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -264,10 +265,12 @@ def test_a_lie_is_believed_by_its_exit_status_and_not_by_the_gate(
         key: str(little.folder / value) if key == "PYTHONPATH" else value
         for key, value in lie.environment.items()
     }
-    assert _naive(little, environment, autoload=lie.autoload) == 0
     for key, value in environment.items():
         monkeypatch.setenv(key, value)
-    result = little.run()
+    with ThreadPoolExecutor(1) as beside:  # the two gates do not meet: each has its own child
+        naive = beside.submit(_naive, little, environment, autoload=lie.autoload)
+        result = little.run()
+    assert naive.result() == 0
     _refused(result, lie.reason)
     assert len(result.output) <= 2**16
 
@@ -356,10 +359,7 @@ def test_what_a_suite_leaves_behind_ends_and_closes_the_gate(little: Little) -> 
     left.kill()
     _refused(little.run(), "left a process behind")
     pid = int(pid_file.read_text())
-    deadline = time.monotonic() + 5
-    while psutil.pid_exists(pid) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not psutil.pid_exists(pid)
+    assert _soon(lambda: not psutil.pid_exists(pid), 5)
 
 
 @pytest.mark.parametrize(
@@ -380,6 +380,40 @@ def test_a_suite_that_does_not_end_by_itself_is_refused(
     _refused(result, reason)
     _refused(result, "without a verdict")
     assert time.monotonic() - began < 10
+
+
+def test_a_suite_ends_with_the_gate_that_runs_it(little: Little, tmp_path: Path) -> None:
+    """Nobody is left who would keep its deadline: a killed gate leaves no hanging suite."""
+    pid_file = tmp_path / "pid"
+    _tell(little, Lie("", f"""
+        import os, time
+        def test_well():
+            with open({str(pid_file) + ".new"!r}, "w") as file: file.write(str(os.getpid()))
+            os.rename({str(pid_file) + ".new"!r}, {str(pid_file)!r})
+            time.sleep(600)
+        """))  # fmt: skip
+    little.declare()
+    code = (
+        "import sys, rollback.kinds; from pathlib import Path; from rollback.host import Host\n"
+        "from rollback.declare import load; from rollback.prove.suite import run_suite\n"
+        "from rollback.prove.expect import expectations; system = load(Path(sys.argv[1]))\n"
+        "run_suite('smoke', system=system, host=Host(), work=Path(sys.argv[2]), deadline_s=600,"
+        " expectations=expectations(system, 'back'))"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(little.file), str(tmp_path)]) as gate:
+        try:
+            assert _soon(pid_file.exists, 60)
+        finally:
+            gate.kill()
+    pid = int(pid_file.read_text())
+    assert _soon(lambda: not psutil.pid_exists(pid), 10)
+
+
+def _soon(true: Callable[[], bool], within_s: float) -> bool:
+    deadline = time.monotonic() + within_s
+    while not true() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return true()
 
 
 def test_an_old_verdict_is_another_runs(little: Little, tmp_path: Path) -> None:

@@ -51,14 +51,16 @@ def channels(system: Any, **made: Any) -> Any:
         update={"channels": read, "audiences": {"users": tuple(made)}}
     )
     found = system.model_copy(update={"notify": notify})
-    found._declaration = system.declaration  # noqa: SLF001 - what the loader does
+    found._declaration = system.declaration
     return found
 
 
 def event(system: Any, **more: Any) -> Event:
     """A queued message."""
     data = queued(system, "users-flag", fields_of(system), run="r1", step="3")
-    return Event(1, "2026-11-20T12:00:00.000000Z", "b", 1.0, "message.queued", "r1", {**data, **more})
+    return Event(
+        1, "2026-11-20T12:00:00.000000Z", "b", 1.0, "message.queued", "r1", {**data, **more}
+    )
 
 
 @contextmanager
@@ -116,7 +118,10 @@ def test_rendering_fills_names_and_nothing_else(text, fields):
 def test_a_field_does_not_open_another_field_or_a_format():
     """What was filled in is not looked at again."""
     assert render("{a}", {"a": "{b}", "b": "x"}) == ("{b}", ())
-    assert render("{a.__class__} {a!r} {a:>10} {0}", {"a": "x"})[0] == "{a.__class__} {a!r} {a:>10} {0}"
+    assert (
+        render("{a.__class__} {a!r} {a:>10} {0}", {"a": "x"})[0]
+        == "{a.__class__} {a!r} {a:>10} {0}"
+    )
 
 
 def test_a_field_is_cut_and_cleaned_of_what_a_terminal_obeys():

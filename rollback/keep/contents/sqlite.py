@@ -84,6 +84,7 @@ class Sqlite(Content):
             put_back(
                 site.source(manifest), site.root, at=site.at, quarantine=quarantine,
                 intent=how.intent, scope=site.scope, limits=how.limits, proof=proof,
+                first_out=first_out,
             )  # fmt: skip
         return found
 

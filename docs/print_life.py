@@ -1,0 +1,98 @@
+"""Prints the page of the life of a run from the one table.
+
+    python docs/print_life.py > docs/life-of-a-run.md
+
+Hides: how a diagram is written.
+Never: knows a transition that is not in the table.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from rollback.model.lifecycle import BACK, ENDED, FINAL, TRANSITIONS, State
+
+_MEANING = {
+    State.PLANNED: "the plan is fixed: steps, target, digest; nothing was changed",
+    State.AUTHORIZED: "the people whom the level wants have said yes to this plan",
+    State.PROTECTED: "the present is a verified checkpoint of its own",
+    State.RUNNING: "steps are being taken, each with its intent on disk first",
+    State.MITIGATED: "all steps are done; whether it helped is not yet proved",
+    State.COMPLETE: "the gate opened: the suites and the second witness proved it",
+    State.WAITING: "for an approval, a window, an answer or a timer; no process is needed meanwhile",
+    State.UNDOING: "a step failed, and what was done is being taken back",
+    State.UNDONE: "everything that was done was taken back",
+    State.NEEDS_OPERATOR: "a person decides: the gate stayed closed, or a step is in doubt",
+    State.ABANDONED: "denied, or given up by a person before it was through",
+    State.EXPIRED: "nobody answered in time; nothing was done",
+}
+_HEAD = """\
+# The life of a run
+
+Printed from `TRANSITIONS` in `rollback/model/lifecycle.py` by `docs/print_life.py`; a test compares.
+Nothing else in the program changes a state. A row that is not here cannot happen: the event is
+refused before it is written.
+"""
+_CLOCKS = """\
+## Two clocks
+
+Both start when the run is created: one ends at `run.mitigated`, the other at `gate.opened`. They are
+read from CLOCK_BOOTTIME; across a reboot from the wall clock, and then marked approximate. Waiting is
+inside them, and listed apart.
+
+## What a crash leaves
+
+Each step writes `step.began` before its effect and `step.ended` after it. A run that is found with a
+step begun and not ended is *in doubt*: `rollback resume` asks the step's probe. PASS records it, FAIL
+applies it again, UNKNOWN stops for a person. Resuming is itself resumable.
+"""
+
+
+def diagram() -> list[str]:
+    """The state diagram for Mermaid; notes that change no state are left out.
+
+    What may happen in more than three states is drawn once, from SEVERAL; the table names them.
+    """
+    lines = ["```mermaid", "stateDiagram-v2", "    SEVERAL: from several states, see the table"]
+    moves = {key: target for key, target in TRANSITIONS.items() if target != key[0]}
+    origins = [event for _, event in moves]
+    drawn: set[str] = set()
+    for (state, event), target in moves.items():
+        many = origins.count(event) > 3
+        begin = "SEVERAL" if many else "[*]" if state is None else state.value
+        end = f"{state.value}_BACK" if target == BACK and state else str(target)
+        line = f"    {begin} --> {end}: {event}"
+        if line not in drawn:
+            lines.append(line)
+            drawn.add(line)
+    for state in (State.WAITING, State.NEEDS_OPERATOR):
+        lines.append(f"    {state.value}_BACK: back to the state before")
+    lines += [f"    {state.value} --> [*]" for state in State if state in FINAL]
+    return [*lines, "```"]
+
+
+def page() -> str:
+    """The whole page."""
+    lines = [_HEAD, *diagram(), "", "## States", "", "| state | means | |", "|---|---|---|"]
+    for state in State:
+        stands = (
+            "final" if state in FINAL else "rests until a person acts" if state in ENDED else ""
+        )
+        lines.append(f"| `{state.value}` | {_MEANING[state]} | {stands} |")
+    lines += ["", "## Events that change the state", "", "| in | event | then |", "|---|---|---|"]
+    notes: dict[str, list[str]] = {}
+    for (begin, event), target in TRANSITIONS.items():
+        if target == begin:
+            notes.setdefault(event, []).append(begin.value if begin else "-")
+            continue
+        then = "the state before it waited or stopped" if target == BACK else f"`{target}`"
+        lines.append(f"| {f'`{begin.value}`' if begin else '(no run)'} | `{event}` | {then} |")
+    lines += ["", "## Events that leave the state as it is", "", "| event | in |", "|---|---|"]
+    for event, states in notes.items():
+        everywhere = len(states) == len(State)
+        lines.append(f"| `{event}` | {'every state' if everywhere else ', '.join(states)} |")
+    return "\n".join([*lines, "", _CLOCKS])
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())
