@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import shutil
+import tempfile
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from drills.faults import Fault, NotHealed, NotInForce, fault_kind
+from drills.faults.watchdog import put_right
 from drills.sandboxes.studio import Studio
 from rollback.model.errors import UsageError
 
@@ -17,22 +20,20 @@ from rollback.model.errors import UsageError
 class CorruptFile(Fault):
     """Bit 0 of the byte at `offset`; negative offsets count from the end, None is the middle.
 
-    The whole bytes lie beside it meanwhile, in a hidden file.
+    The whole file lies in a temporary folder meanwhile, out of the reach of what captures it.
     """
 
     path: Path
     offset: int | None = None
+    aside: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.aside = Path(tempfile.mkdtemp(prefix="rollback-fault-")) / "whole"
 
     @classmethod
     def of(cls, studio: Studio) -> CorruptFile:
         """What the agents look up."""
         return cls(next(p for p in sorted((studio.root / "knowledge").rglob("*")) if p.is_file()))
-
-    @property
-    def aside(self) -> Path:
-        """Where the whole file lies meanwhile: out of the folder that is captured and restored."""
-        name = f".{self.path.name}.whole"
-        return self.path.parent / name
 
     def inject(self) -> None:
         """The bit is flipped in place."""
@@ -40,7 +41,7 @@ class CorruptFile(Fault):
         if not whole:
             raise UsageError("an empty file has no bit to flip", where=str(self.path))
         status = self.path.stat()
-        self._copy(whole, status)
+        shutil.copy2(self.path, self.aside)
         at = len(whole) // 2 if self.offset is None else self.offset % len(whole)
         with self.path.open("r+b") as file:
             file.seek(at)
@@ -56,12 +57,11 @@ class CorruptFile(Fault):
         return f"one bit of {len(now)} bytes of {self.path.name} is wrong"
 
     def heal(self) -> None:
-        """The whole file stands in its place."""
-        if self.aside.exists():
-            self.aside.replace(self.path)
+        """Its bytes are the whole ones, unless somebody has put the file right meanwhile."""
+        put_right(self.path, self.aside)
 
     def prove_gone(self) -> str:
-        """The copy was put back."""
+        """Nothing is left aside."""
         if self.aside.exists() or not self.path.is_file():
             raise NotHealed("the file is not put back", where=str(self.path))
         return f"{self.path.name} is whole"
@@ -69,9 +69,3 @@ class CorruptFile(Fault):
     def cure(self) -> dict[str, Any]:
         """Put it back."""
         return {"what": "bytes", "path": str(self.path), "aside": str(self.aside)}
-
-    def _copy(self, whole: bytes, status: os.stat_result) -> None:
-        self.aside.write_bytes(whole)
-        os.chown(self.aside, status.st_uid, status.st_gid)
-        self.aside.chmod(status.st_mode & 0o7777)
-        os.utime(self.aside, ns=(status.st_atime_ns, status.st_mtime_ns))

@@ -9,11 +9,10 @@ from __future__ import annotations
 import json
 
 from rollback.act.site import Site
-from rollback.keep.journal import Journal
-from rollback.model.errors import JournalError
+from rollback.keep.lease import Lease
 from rollback.model.event import Event
 from rollback.model.finding import Json
-from rollback.model.lifecycle import Run
+from rollback.model.lifecycle import Run, State
 from rollback.tell import message, report
 
 _MOMENTS = {
@@ -28,8 +27,9 @@ def settle(site: Site, run: Run) -> Run:
     _queue(site, run)
     _deliver(site, run)
     run = site.run(run.id)
+    _close_undone(site, run)
     write_report(site, run)
-    _anchor(site.journal, site)
+    site.anchor()
     return run
 
 
@@ -41,6 +41,15 @@ def write_report(site: Site, run: Run) -> str:
     site.state.tree.write(f"runs/{run.id}/report.json", text)
     site.state.tree.write(f"runs/{run.id}/report.md", report.markdown(body).encode())
     return str(folder / "report.md")
+
+
+def _close_undone(site: Site, run: Run) -> None:
+    """A run that stopped for a person, and has been taken back, waits for nobody any more."""
+    old = site.runs().get(str(run.plan.get("undoes", "")))
+    if run.state is not State.MITIGATED or old is None or old.state is not State.NEEDS_OPERATOR:
+        return
+    with Lease(site.state.tree, site.host, purpose=f"close {old.id}"):
+        site.note(site.run(old.id), "run.abandoned", reason=f"taken back by {run.id}")
 
 
 def _queue(site: Site, run: Run) -> None:
@@ -82,10 +91,3 @@ def _deliver(site: Site, run: Run) -> None:
 
 def _mine(site: Site, run: Run) -> list[Event]:
     return [event for event in site.journal.events() if event.run == run.id]
-
-
-def _anchor(journal: Journal, site: Site) -> None:
-    try:
-        journal.anchor()
-    except JournalError as error:
-        site.tell("journal.unanchored", error=str(error))

@@ -7,7 +7,8 @@ Never: takes an effect.
 from __future__ import annotations
 
 import platform
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
 from rollback.act.plan import Plan, find_level, plan_of
 from rollback.act.site import Site
@@ -15,26 +16,60 @@ from rollback.host.clock import iso, parse_iso
 from rollback.host.signing import sign, verified
 from rollback.judge import authority as judge
 from rollback.judge.guardrails import Circumstances, refusals
-from rollback.model.errors import NotAuthorized, PlanError
+from rollback.keep.lease import Lease
+from rollback.model.errors import HostError, NotAuthorized, PlanError, RunLocked
 from rollback.model.lifecycle import ENDED, Run, State
 from rollback.model.people import Authority
 
 
 def create(site: Site, plan: Plan) -> Run:
-    """The run is in the journal, PLANNED.
+    """The run is in the journal, PLANNED, and the declaration it was planned under is kept.
 
-    Raises: Refused by a guardrail; nothing but the refusal is written then.
+    Raises: Refused by a guardrail; nothing but the refusal is written then. RunLocked when
+    somebody else has begun a run since the plan was made.
     """
-    site.trusted()
-    guard(site, plan)
+    if plan.emergency:
+        site.emergency()
     run_id = plan.stamp["run"]
-    site.keep_declaration(run_id)
-    event = site.tell(
-        "run.planned", run=run_id, plan=plan.as_json(), plan_digest=plan.digest(),
-        incident=_incident(site), reason=plan.reason,
-    )  # fmt: skip
-    site.journal.anchor()
-    return site.run(event.run)
+    with Lease(site.state.tree, site.host, purpose=f"plan {run_id}"):
+        site.trusted()
+        guard(site, plan)
+        _no_secrets(site, plan)
+        if run_id in site.runs():
+            raise RunLocked(
+                f"run {run_id} was begun by somebody else just now", hint="type the command again"
+            )
+        _keep(site, plan, run_id)
+        site.tell(
+            "run.planned", run=run_id, plan=plan.as_json(), plan_digest=plan.digest(),
+            incident=_incident(site), reason=plan.reason,
+        )  # fmt: skip
+    site.anchor()
+    return site.run(run_id)
+
+
+def _keep(site: Site, plan: Plan, run_id: str) -> None:
+    try:
+        site.keep_declaration(run_id)
+    except (OSError, HostError):
+        if not plan.emergency:
+            raise  # an emergency goes on: only a later change of the declaration would miss it
+
+
+def _no_secrets(site: Site, plan: Plan) -> None:
+    """The plan is journalled as it is carried out, so it may hold nothing that must be masked."""
+    body = plan.as_json()
+    hidden: Any = site.journal.hide({"plan": body})["plan"]
+    if hidden == body:
+        return
+    own: Any = body["steps"]
+    named = [step["id"] for step, masked in zip(own, hidden["steps"], strict=True) if step != masked]
+    where = f"step {', '.join(named)}" if named else "the plan"
+    raise PlanError(
+        f"{where} holds the value of a secret, which must never stand in the journal",
+        where=str(site.system.declaration),
+        hint="let the step read it where it is: an environment variable or a file of the program",
+    )
 
 
 def next_run_id(site: Site) -> str:
@@ -75,19 +110,34 @@ def stage(site: Site, run: Run, plan: Plan) -> Run:
 
 
 def standing(site: Site, run: Run, plan: Plan) -> judge.Standing:
-    """Where the approvals of a run stand now."""
+    """Where the approvals of a run stand now, under the people and the policy in force."""
+    if plan.policy != site.in_force.authority_digest:
+        return judge.Standing(f"a new plan: people or policy have changed since {run.id} was made")
     authority = authority_of(site, plan)
-    if authority is None or (authority.alone and not _confirm(site)):
+    if authority.alone and not _confirm(site) and _holds(site, plan.requester, authority):
         return judge.Standing("")
-    valid = [approval for approval in _given(run) if not _why_not(site, run, approval)]
-    return judge.standing(authority, site.system.people, valid, requester=plan.requester)
+    now = _now(site)
+    valid = [approval for approval in _given(run) if not _why_not(site, run, approval, now)]
+    waited_s = (now - parse_iso(run.moments["run.planned"][2])).total_seconds()
+    return judge.standing(
+        authority, site.in_force.people, valid, requester=plan.requester,
+        reachable=judge.reachable(authority, waited_s),
+    )  # fmt: skip
 
 
-def authority_of(site: Site, plan: Plan) -> Authority | None:
+def authority_of(site: Site, plan: Plan) -> Authority:
     """The authority of the plan's level; a procedure without one answers to the owner's role."""
     _, level = find_level(site, plan.level)
     found = level.authority
-    return found or Authority(roles=(site.system.people.owner,), alone=True)
+    return found or Authority(roles=(site.in_force.people.owner,), alone=True)
+
+
+def _now(site: Site) -> datetime:
+    """The wall clock, but never before what is journalled: set back, it revives no approval."""
+    events = site.journal.events()
+    told = parse_iso(events[-1].at) if events else None
+    now = site.host.clock.now()
+    return max(now, told) if told else now
 
 
 def approve(
@@ -101,7 +151,7 @@ def approve(
     approval = make_approval(
         site, run, person=person, answer=answer, note=note, valid_for=valid_for
     )
-    declared = judge.member(site.system.people, person)
+    declared = judge.member(site.in_force.people, person)
     if key:
         signature = sign(approval.signed_bytes(), key, namespace=judge.NAMESPACE)
         approval = judge.Approval(**{**approval.as_json(), "signature": signature})  # type: ignore[arg-type]
@@ -118,9 +168,9 @@ def make_approval(
     site: Site, run: Run, *, person: str, answer: str, note: str, valid_for: timedelta
 ) -> judge.Approval:
     """An unsigned answer about this run's plan, on this machine, under the policy in force."""
-    now = site.host.clock.now()
+    now = _now(site)
     return judge.Approval(
-        run=run.id, plan=run.plan_digest, host=platform.node(), policy=site.system.authority_digest,
+        run=run.id, plan=run.plan_digest, host=platform.node(), policy=site.in_force.authority_digest,
         person=person, nonce=site.host.token(), given=iso(now), expires=iso(now + valid_for),
         answer=answer, note=note,
     )  # fmt: skip
@@ -132,7 +182,7 @@ def record(site: Site, run: Run, approval: judge.Approval) -> Run:
         raise PlanError(f"run {run.id} has ended: it is {run.state}", hint="rollback history")
     if any(approval.nonce == given.nonce for given in _given(run)):
         raise NotAuthorized("this approval was given before; it counts once", where=run.id)
-    why = _why_not(site, run, approval)
+    why = _why_not(site, run, approval, _now(site))
     if not why and not _may_speak(site, run, approval.person):
         why = f"{approval.person} holds none of the roles that may answer for this run"
     if why:
@@ -163,8 +213,8 @@ def _given(run: Run) -> list[judge.Approval]:
     return found
 
 
-def _why_not(site: Site, run: Run, approval: judge.Approval) -> str:
-    declared = judge.member(site.system.people, approval.person)
+def _why_not(site: Site, run: Run, approval: judge.Approval, now: datetime) -> str:
+    declared = judge.member(site.in_force.people, approval.person)
     key = declared.key if declared else None
     checked = bool(
         key
@@ -173,19 +223,22 @@ def _why_not(site: Site, run: Run, approval: judge.Approval) -> str:
                      namespace=judge.NAMESPACE)
     )  # fmt: skip
     return judge.invalid(
-        approval, people=site.system.people, plan=run.plan_digest, run=run.id, host=platform.node(),
-        policy=site.system.authority_digest, now=site.host.clock.now(), verified=checked,
+        approval, people=site.in_force.people, plan=run.plan_digest, run=run.id, host=platform.node(),
+        policy=site.in_force.authority_digest, now=now, verified=checked,
     )  # fmt: skip
 
 
 def _may_speak(site: Site, run: Run, person: str) -> bool:
-    authority = authority_of(site, plan_of(run))
-    declared = judge.member(site.system.people, person)
-    return bool(declared and authority and set(declared.roles) & set(authority.roles))
+    return _holds(site, person, authority_of(site.under(run), plan_of(run)))
+
+
+def _holds(site: Site, person: str, authority: Authority) -> bool:
+    declared = judge.member(site.in_force.people, person)
+    return bool(declared and set(declared.roles) & set(authority.roles))
 
 
 def _confirm(site: Site) -> bool:
-    autonomy = site.system.autonomy
+    autonomy = site.in_force.autonomy
     row = autonomy.table.get(autonomy.current)
     return row.confirm if row else True
 

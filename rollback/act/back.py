@@ -13,12 +13,12 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
-from rollback.act.plan import Plan, ad_hoc, find_level, plan_of
+from rollback.act.plan import Plan, ad_hoc, plan_of
 from rollback.act.scene import Target
 from rollback.act.site import Site
 from rollback.model.errors import PlanError
 from rollback.model.level import Level
-from rollback.model.lifecycle import Run
+from rollback.model.lifecycle import ENDED, Run, State
 
 _UNDOABLE = ("flag", "edit", "set", "restore", "git", "service", "command", "take-back")
 
@@ -28,6 +28,11 @@ def undo_plan(site: Site, old: Run, *, run: str, requester: str, reason: str) ->
 
     Raises: PlanError when it did nothing, or something that has no way back.
     """
+    if old.state not in ENDED and (old.state is not State.MITIGATED or old.gated):
+        raise PlanError(
+            f"run {old.id} has not ended: it is {old.state}",
+            hint=f"give it up first; that takes back what it did: rollback abort {old.id}",
+        )
     plan = plan_of(old)
     taken = [
         step for step in plan.every_step()
@@ -47,8 +52,8 @@ def undo_plan(site: Site, old: Run, *, run: str, requester: str, reason: str) ->
             "target": asdict(plan.target), "stamp": dict(plan.stamp), "safety": old.safety,
             "component": plan.component, "exempt": step.exempt,
         }})  # fmt: skip
-    _, level = find_level(site, plan.level)
-    strict = level if isinstance(level, Level) else strictest(site, plan.touched)
+    found = site.system.level(plan.level)
+    strict = found[1] if found else strictest(site, plan.touched)
     target = Target("checkpoint", old.safety, f"before {old.id}")
     return ad_hoc(
         site, f"Back to before run {old.id}", written, run=run, requester=requester,

@@ -18,5 +18,5 @@ def decide_now(site: Site, facts: Mapping[str, str] | None = None) -> Decision:
     """What the declared triggers call for at this moment; it stands in the journal."""
     samples = read_all(View(site.system, site.host))
     decision = decide(site.system, Known(samples, facts or {}))
-    site.tell("decision.taken", **decision.as_json())
+    site.tell("decision.taken", run="", **decision.as_json())
     return decision

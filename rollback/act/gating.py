@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from rollback.act.plan import Plan, find_level
 from rollback.act.site import Site
 from rollback.host.clock import parse_iso
+from rollback.judge.scope import smallest
 from rollback.keep.scope import Scope
 from rollback.model.errors import RollbackError
 from rollback.model.event import canonical
@@ -71,12 +72,24 @@ def stage(site: Site, run: Run, plan: Plan) -> Run:
             run = site.note(run, "checklist.item", **item)
         reasons += still_open
     if reasons:
+        offer = smallest(site.system, _failing(run))
         return site.note(
             run, "gate.closed", reason=reasons[0], reasons=list(reasons), notes=list(notes),
+            offer=offer.command if offer else "",
             climb=level.on_fail.climb if level.on_fail else "",
         )  # fmt: skip
     red = [key for key, one in wanted.checks.items() if one.wanted == "known-red"]
     return site.note(run, "gate.opened", notes=list(notes), known_red=list(red), reason="")
+
+
+def _failing(run: Run) -> list[str]:
+    """The checks that did not pass when the suites ran."""
+    return [
+        key
+        for suite in run.suites.values()
+        for key, found in _dict(suite.get("findings")).items()
+        if _dict(found).get("outcome") != "pass"
+    ]
 
 
 def wanted_of(site: Site, plan: Plan) -> tuple[Expectations, Seal | None]:

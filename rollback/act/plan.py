@@ -119,9 +119,15 @@ def read_plan(body: Mapping[str, Any]) -> Plan:
             hint="finish it with that version",
         )
     data = dict(body)
-    data["target"] = Target(**data["target"])
-    data["steps"] = tuple(_read_step(step) for step in data["steps"])
-    return Plan(**data)
+    try:
+        data["target"] = Target(**data["target"])
+        data["steps"] = tuple(_read_step(step) for step in data["steps"])
+        return Plan(**data)
+    except (TypeError, KeyError) as error:
+        raise PlanError(
+            f"this run was planned by rollback {body.get('tool')}, and its plan reads otherwise",
+            hint="finish it with that version",
+        ) from error
 
 
 def make_plan(

@@ -1,5 +1,8 @@
 """One system, opened: its declaration, machine, state directory and journal, handed around whole.
 
+A run goes on under the declaration it was planned under; who may say yes to it is asked of the
+one in force.
+
 Hides: where things lie in the state directory.
 Never: moves a run on.
 """
@@ -10,6 +13,7 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -18,10 +22,17 @@ from rollback.host import Host
 from rollback.host.files import TEMPORARY
 from rollback.keep import trust
 from rollback.keep.checkpoint import Checkpoints
+from rollback.keep.fallback import TwoPlaces
 from rollback.keep.journal import Journal
 from rollback.keep.redact import Redactor
 from rollback.keep.state import StateDir
-from rollback.model.errors import PlanError
+from rollback.model.errors import (
+    HostError,
+    JournalError,
+    NotAuthorized,
+    PlanError,
+    SpecError,
+)
 from rollback.model.event import Event
 from rollback.model.finding import Json
 from rollback.model.lifecycle import Run, apply, fold, next_state
@@ -40,18 +51,24 @@ class Site:
     state: StateDir
     journal: Journal
     listen: Listener = lambda _event: None
+    present: System | None = None  # the declaration in force, where `system` is an older one
 
     @classmethod
     def open(
         cls, system: System, host: Host, *, create: bool = True, secrets: tuple[str, ...] = (),
         listen: Listener | None = None,
     ) -> Site:  # fmt: skip
-        """The system with its state directory; use it in `with`."""
+        """The system with its state directory; use it in `with`. `secrets` are masked everywhere."""
         state = StateDir.open(system, host, create=create)
-        declared = system.state.anchor
-        anchor = system.declaration.parent / declared if declared else None
-        redactor = Redactor(secrets)
-        journal = Journal(state.tree.sub("journal"), host, redact=redactor.data, anchor=anchor)
+        hide = Redactor(secrets, keys=system.guardrails.redact_keys).data
+        anchor = _beside(system, system.state.anchor)
+        second = _beside(system, system.state.fallback)
+        tree = state.tree.sub("journal")
+        journal = (
+            TwoPlaces(tree, host, fallback=second, redact=hide, anchor=anchor)
+            if second
+            else Journal(tree, host, redact=hide, anchor=anchor)
+        )
         site = cls(system, host, state, journal)
         return replace(site, listen=listen) if listen else site
 
@@ -67,7 +84,7 @@ class Site:
         self.journal.close()
         self.state.close()
 
-    @property
+    @cached_property
     def checkpoints(self) -> Checkpoints:
         """The checkpoints of this system."""
         return Checkpoints(self.system, self.host, self.state)
@@ -102,20 +119,75 @@ class Site:
         self.listen(event)
         return event
 
+    @property
+    def in_force(self) -> System:
+        """The declaration as it is written now: its people and policy say who may approve."""
+        return self.present or self.system
+
+    def under(self, run: Run) -> Site:
+        """This site with the declaration that the run was planned under.
+
+        Raises: PlanError when that was not kept, or cannot be read any more.
+        """
+        wanted = str(run.plan.get("system_digest", ""))
+        if wanted == self.system.digest:
+            return self
+        name = f"runs/{run.id}/declaration.json"
+        hint = "give the run up (rollback abort) or finish it with the declaration of then"
+        try:
+            source = json.loads(self.state.tree.read(name))
+            kept = declare.from_source(
+                source, declaration=self.system.declaration, state=self.state.path
+            )
+        except (OSError, ValueError, RecursionError, HostError, SpecError) as error:
+            raise PlanError(
+                f"run {run.id} was planned under another declaration, and that one cannot be read: "
+                f"{error}", where=self.state.tree.place(name), hint=hint,
+            ) from error  # fmt: skip
+        if kept.digest != wanted:
+            raise PlanError(
+                f"the declaration kept of run {run.id} is not the one it was planned under",
+                where=self.state.tree.place(name), hint=hint,
+            )  # fmt: skip
+        return replace(self, system=kept, present=self.in_force)
+
+    def emergency(self) -> None:
+        """From now on an event that the journal does not take in time goes to the fallback."""
+        if isinstance(self.journal, TwoPlaces):
+            self.journal.emergency()
+
+    def anchor(self) -> None:
+        """Count and head stand in the second place; that they do not is in the journal."""
+        try:
+            self.journal.anchor()
+        except JournalError as error:
+            self.tell("journal.unanchored", error=str(error))
+
     def trusted(self) -> None:
         """The declaration's people and policy are the pinned ones; the first ones are pinned.
 
         Raises: NotAuthorized.
         """
         if not trust.pinned(self.state.tree):
-            trust.pin(self.system, self.state.tree, self.host)
-            self.tell("trust.pinned", authority=self.system.authority_digest)
+            self._trust_anew()
         trust.require(self.system, self.state.tree)
+
+    def _trust_anew(self) -> None:
+        """Nothing is pinned: the journal knows whether that is so because nothing ever was."""
+        now = self.system.authority_digest
+        told = [event for event in self.journal.events() if event.kind == "trust.pinned"]
+        if told and told[-1].data.get("authority") != now:
+            raise NotAuthorized(
+                "the trust anchor is gone, and the journal remembers other people or another policy",
+                where=str(self.system.declaration),
+                hint="look at the change, then accept it with: rollback trust",
+            )
+        trust.pin(self.system, self.state.tree, self.host)
+        self.tell("trust.pinned", authority=now)
 
     def run_folder(self, run: str) -> Path:
         """The folder of a run's own files (report, verdicts, captures), there and private."""
-        for part in (f"runs/{run}",):
-            self.state.tree.make_folder(part, parents=True)
+        self.state.tree.make_folder(f"runs/{run}", parents=True)
         return self.state.path / "runs" / run
 
     def sweep(self, run: str) -> None:
@@ -132,3 +204,7 @@ class Site:
         self.run_folder(run)
         body = json.dumps(self.system.source, sort_keys=True).encode()
         self.state.tree.write(f"runs/{run}/declaration.json", body)
+
+
+def _beside(system: System, declared: str | None) -> Path | None:
+    return system.declaration.parent / declared if declared else None

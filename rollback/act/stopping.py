@@ -9,7 +9,7 @@ from __future__ import annotations
 from rollback.act.site import Site
 from rollback.keep.lease import Lease
 from rollback.model.errors import PlanError
-from rollback.model.lifecycle import FINAL, Run, State
+from rollback.model.lifecycle import FINAL, TRANSITIONS, Run, State
 
 
 def abort(site: Site, run: Run, *, by: str, reason: str) -> Run:
@@ -28,16 +28,27 @@ def abort(site: Site, run: Run, *, by: str, reason: str) -> Run:
             for record in run.steps.values()
         )
         said = f"{reason} (by {by})"
-        if not did:
+        if not did and (run.state, "run.abandoned") in TRANSITIONS:
             return site.note(run, "run.abandoned", reason=said)
-        if run.state is State.WAITING:
-            run = site.note(run, "run.woken", was=run.waiting_for)
-        if run.state in (State.NEEDS_OPERATOR, State.PROTECTED, State.MITIGATED):
+        stands = run.waiting_in if run.state is State.WAITING else run.state
+        if (stands, "run.undoing") not in TRANSITIONS:
             raise PlanError(
                 f"run {run.id} is {run.state}: there is nothing to stop any more",
                 hint=f"take back what it did with: rollback undo {run.id}",
             )
         return site.note(run, "run.undoing", reason=said)
+
+
+def retry(site: Site, run: Run, *, by: str) -> Run:
+    """A run that stopped for a person is sent on: where it stood, it tries again.
+
+    Raises: RunLocked while somebody drives it.
+    """
+    with Lease(site.state.tree, site.host, purpose=f"resume {run.id}"):
+        run = site.run(run.id)
+        if run.state is not State.NEEDS_OPERATOR:
+            return run  # somebody else did it meanwhile
+        return site.note(run, "run.retried", by=by)
 
 
 def answer(site: Site, run: Run, *, item: str, text: str, by: str) -> Run:

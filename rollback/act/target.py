@@ -12,8 +12,9 @@ from rollback.act.scene import Target
 from rollback.act.site import Site
 from rollback.host.clock import iso
 from rollback.keep.checkpoint import Checkpoint
-from rollback.model.errors import PlanError
+from rollback.model.errors import ObjectCorrupt, PlanError
 from rollback.model.level import Level, Procedure
+from rollback.prove import seal
 
 WORDS = ("last-good", "newest", "initial")
 
@@ -105,39 +106,48 @@ def _named(site: Site, to: str) -> tuple[Target, tuple[Candidate, ...]]:
 def _commits(site: Site, wanted: str) -> tuple[Candidate, ...]:
     from rollback.keep.git import Repository  # libgit2 costs 30 ms; a flag needs none
 
-    with_repository = Repository.open(site.system, site.host)
-    return tuple(
-        Candidate(
-            "git",
-            found.commit,
-            found.ref or found.commit[:12],
-            iso(found.at),
-            found.valid,
-            found.why_not,
-        )
-        for found in with_repository.resolve(wanted)
-    )
+    with Repository.open(site.system, site.host) as repository:
+        return tuple(
+            Candidate(
+                "git", one.commit, one.ref or one.commit[:12], iso(one.at), one.valid, one.why_not
+            )
+            for one in repository.resolve(wanted)
+        )  # fmt: skip
 
 
 def _checkpoints(site: Site, source: str, wanted: str) -> tuple[Candidate, ...]:
-    kept = site.checkpoints
-    found = list(kept.list())
-    if source == "phase":
-        found = [one for one in found if one.name == wanted or one.name.startswith(f"{wanted}-")]
-    elif wanted == "last-good":
-        good = kept.last_good()
-        found = [good] if good else []
-    elif wanted == "newest":
-        found = found[:1]
-    elif wanted == "initial":
-        found = found[-1:]
-    else:
-        found = [kept.get(wanted)]
+    with site.checkpoints as kept:
+        listed = kept.list()
+        # what a run kept of the present before it went back is no state to go back to unasked
+        found = [one for one in listed if one.kind != "safety"]
+        if source == "phase":
+            found = [
+                one for one in listed if one.name == wanted or one.name.startswith(f"{wanted}-")
+            ]
+        elif wanted == "last-good":
+            good = kept.last_good(lambda one: _not_red(site, one))
+            found = [one for one in (good or kept.last_good(),) if one]
+        elif wanted == "initial":
+            found = list(reversed(found))
+        elif wanted != "newest":
+            found = [kept.get(wanted)]
     return tuple(_candidate(one) for one in found)
 
 
+def _not_red(site: Site, found: Checkpoint) -> bool:
+    """The suites found nothing wrong with it, or were not run on it."""
+    try:
+        sealed = seal.newest(site.state.tree, {"checkpoint": found.id})
+    except ObjectCorrupt:
+        return False
+    return sealed is None or all(one.answer == "pass" for one in sealed.findings.values())
+
+
 def _candidate(found: Checkpoint) -> Candidate:
-    whole = found.state == "whole"
     label = found.name or found.id[:12]
-    why = "" if whole else "it is partial: " + ", ".join(found.missing[:3])
-    return Candidate("checkpoint", found.id, label, found.at, whole, why, found.size_bytes)
+    reasons = list(found.problems)
+    if found.state != "whole":
+        reasons.append(f"it is {found.state}: " + ", ".join(found.missing[:3]))
+    return Candidate(
+        "checkpoint", found.id, label, found.at, found.target, "; ".join(reasons), found.size_bytes
+    )

@@ -48,8 +48,10 @@ class Desk:
     def site(self, *, create: bool = True, listen: Listener | None = None) -> Any:
         """The system, opened; use it in `with`."""
         from rollback.act.site import Site
+        from rollback.declare import secret_values
 
-        return Site.open(self.system, self.host, create=create, listen=listen)
+        hidden = secret_values(self.system)
+        return Site.open(self.system, self.host, create=create, secrets=hidden, listen=listen)
 
     def person(self, given: str | None) -> str:
         """Who is typing: as given, or the declared person with this user's name, or the only one.
@@ -64,15 +66,23 @@ class Desk:
                     f"{given} is not one of the declared people", hint=f"people: {known}"
                 )
             return given
-        user = getpass.getuser()
+        user = self.user
         if user in members:
             return user
         if len(members) == 1:
             return members[0]
         raise NotAuthorized(
-            f"who is typing? {user} is not one of the declared people",
+            f"who is typing? {user or 'this user'} is not one of the declared people",
             hint=f"add --as {members[0] if members else 'PERSON'}",
         )
+
+    @property
+    def user(self) -> str:
+        """The name of the user who is logged in; "" for a uid without a name."""
+        try:
+            return getpass.getuser()
+        except (KeyError, OSError):
+            return ""
 
     def out(self, body: Any, lines: Callable[[], list[str]]) -> None:
         """`body` as JSON where that was asked for, else the lines for people."""

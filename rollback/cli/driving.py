@@ -6,6 +6,8 @@ Never: a command.
 
 from __future__ import annotations
 
+from functools import partial
+
 import click
 
 from rollback.act import authorize
@@ -13,6 +15,7 @@ from rollback.act.afterwards import settle
 from rollback.act.engine import resting, roll_back
 from rollback.act.plan import Plan, plan_of
 from rollback.act.site import Site
+from rollback.act.stopping import abort
 from rollback.cli.desk import Desk
 from rollback.cli.show import safe
 from rollback.cli.timeline import exit_status, plan_lines, result, result_lines
@@ -40,6 +43,7 @@ def decline_idle(desk: Desk, site: Site, plan: Plan) -> int:
 
 def carry(desk: Desk, site: Site, run: Run, *, person: str, yes: bool, wait: bool) -> int:
     """The run goes as far as it can; messages are delivered, the report written, the end told."""
+    site = site.under(run)
     if run.state is State.PLANNED:
         run = _confirm(desk, site, run, person=person, yes=yes)
     run = drive(site, run, wait=wait)
@@ -49,8 +53,8 @@ def carry(desk: Desk, site: Site, run: Run, *, person: str, yes: bool, wait: boo
 
 def drive(site: Site, run: Run, *, wait: bool) -> Run:
     """The run after driving it, and after what follows a drive: messages, report, anchor."""
-    run = roll_back(site, run.id)
-    run = settle(site, run)
+    site = site.under(run)
+    run = settle(site, roll_back(site, run.id))
     for _turn in range(WAIT_TURNS_MAX):
         if not wait or run.state is not State.WAITING:
             break
@@ -68,7 +72,7 @@ def _confirm(desk: Desk, site: Site, run: Run, *, person: str, yes: bool) -> Run
     plan = plan_of(run)
     authority = authorize.authority_of(site, plan)
     needed = authorize.standing(site, run, plan)
-    if needed.enough or authority is None:
+    if needed.enough:
         return run
     if not authority.alone:
         return run  # somebody else has to say yes; --yes is not a second person
@@ -78,7 +82,7 @@ def _confirm(desk: Desk, site: Site, run: Run, *, person: str, yes: bool) -> Run
         for line in plan_lines(plan):
             click.echo(safe(line) if "\x1b" not in line else line, err=True)
         if not click.confirm("go back now?", err=True, default=False):
-            return site.note(run, "run.abandoned", reason="not confirmed at the terminal")
+            return abort(site, run, by=person, reason="not confirmed at the terminal")
     declared = next((m for m in site.system.people.members if m.id == person), None)
     if declared and declared.key:
         return run  # keys are declared: it takes a signed approval

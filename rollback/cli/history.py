@@ -37,13 +37,13 @@ def command(desk: Desk, run: str | None) -> int:
              "incident": r.incident, "reason": plan_of(r).reason, **clocks(site, r), "state": r.state.value}
             for r in runs
         ]  # fmt: skip
-        rows = [
+        told_rows = [
             (t["run_id"], t["at"][:19], t["level"], t["incident"], seconds(t["mitigated_s"]),
              seconds(t["complete_s"]), t["state"])
             for t in told
         ]  # fmt: skip
         head = ("run", "at", "level", "incident", "mitigated", "complete", "state")
-        desk.out({"runs": told}, lambda: table(head, rows) if rows else ["no run yet"])
+        desk.out({"runs": told}, lambda: table(head, told_rows) if told_rows else ["no run yet"])
         return 0
 
 

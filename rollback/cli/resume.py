@@ -18,6 +18,7 @@ def command(desk: Desk, run: str, wait: bool, person: str | None) -> int:
     A step that began and did not end is probed first, never simply repeated. A run that stopped at
     a closed gate asks the gate again.
     """
+    from rollback.act.stopping import retry
     from rollback.cli.driving import carry
     from rollback.cli.timeline import Live
     from rollback.model.lifecycle import State
@@ -25,5 +26,6 @@ def command(desk: Desk, run: str, wait: bool, person: str | None) -> int:
     with desk.site(create=False, listen=Live(quiet=desk.as_json)) as site:
         found = site.run(run)
         if found.state is State.NEEDS_OPERATOR:
-            found = site.note(found, "run.retried", by=desk.person(person))
-        return carry(desk, site, found, person=desk.person(person), yes=False, wait=wait)
+            found = retry(site, found, by=desk.person(person))
+        who = desk.person(person) if found.state is State.PLANNED else ""
+        return carry(desk, site, found, person=who, yes=False, wait=wait)

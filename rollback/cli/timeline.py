@@ -209,7 +209,9 @@ def _next(run: Run) -> list[str]:
     }  # fmt: skip
     if run.state is State.WAITING and run.waiting_for.get("on") == "timer":
         return [f"  try: go on with it: rollback resume {run.id} --wait"]
-    return [f"  try: {hint}" for hint in hints.get(run.state, [])]
+    offer = run.verdict.get("offer") if run.state is State.NEEDS_OPERATOR else ""
+    wider = [f"  the smallest level that covers what fails: {offer}"] if offer else []
+    return [*wider, *(f"  try: {hint}" for hint in hints.get(run.state, []))]
 
 
 def exit_status(run: Run) -> int:

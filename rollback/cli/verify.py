@@ -17,12 +17,17 @@ from rollback.model.step import SUITES, Suite
 def command(desk: Desk, suites: tuple[Suite, ...], level: str, environment: str) -> int:
     """Ask whether the system is well, now. Exit 7 when it is not proved to be."""
     from rollback.act.sealing import ask_suites
+    from rollback.judge.scope import smallest
 
     with desk.site() as site:
         results = ask_suites(site, suites, level=level, environment=environment)
         green = bool(results) and all(result.open for result in results)
+        failing = [
+            key for r in results for key, found in r.findings.items() if found["outcome"] != "pass"
+        ]
+        offer = smallest(site.system, failing) if not green else None
         body = {
-            "verified": green,
+            "verified": green, "smallest_scope": offer.command if offer else None,
             "suites": {
                 r.suite: {"open": r.open, "passed": r.passed, "failed": r.failed, "skipped": r.skipped,
                           "duration_s": round(r.duration_s, 3), "reasons": list(r.reasons)}
@@ -39,6 +44,11 @@ def command(desk: Desk, suites: tuple[Suite, ...], level: str, environment: str)
                 )
                 said += [f"    {safe(reason)}" for reason in r.reasons]
             said.append(paint("VERIFIED", "green") if green else paint("NOT VERIFIED", "red"))
+            if offer:
+                covers = ", ".join(offer.components)
+                said.append(
+                    f"  the smallest level that covers what fails ({covers}): {offer.command}"
+                )
             return said
 
         desk.out(body, lines)

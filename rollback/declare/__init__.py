@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rollback.declare import env, rules, variables
-from rollback.declare.secrets import secrets
+from rollback.declare.secret_values import secret_values
 from rollback.declare.shape import fit
 from rollback.declare.text import SIZE_BYTES_MAX, Document, read
 from rollback.model.errors import Problem, SpecError
@@ -190,7 +190,7 @@ def _shown(file: Path) -> str:
         return str(file)
 
 
-__all__ = ["from_source", "load", "schema", "secrets"]
+__all__ = ["from_source", "load", "schema", "secret_values"]
 
 
 def planned(system: System) -> tuple[tuple[str, str, str], ...]:

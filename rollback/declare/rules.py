@@ -130,7 +130,7 @@ def _apart(document: Document, one: tuple[str, Path, Any], other: tuple[str, Pat
         outer, inner, exclude, rest = name, theirs, shape, their_path.relative_to(path)
     else:
         return
-    patterns = [p for p in exclude.get("exclude") or () if isinstance(p, str)]
+    patterns = [p for _, p in walk.texts((), exclude.get("exclude"))]
     if any(fnmatch.fnmatch(str(rest), p) or str(rest).startswith(p.rstrip("/*") + "/")
            or str(rest) == p.rstrip("/*") for p in patterns):  # fmt: skip
         return
@@ -231,8 +231,8 @@ def _levels(document: Document, data: dict[str, Any]) -> None:
 def _wants_target(document: Document, name: str, level: dict[str, Any]) -> None:
     if isinstance(level.get("target"), dict):
         return
-    for index, written in enumerate(level.get("steps") or ()):
-        step = walk.item(("levels", name, "steps", index), written)
+    for path, written in walk.find(level, "steps.*"):
+        step = walk.item(("levels", name, *path), written)
         if step and step.kind == "restore" and not step.planned and "from" not in step.parameters:
             _wrong(document, step.path, "restores, but the level has no target",
                    "add target: {sources: [{checkpoint: last-good}]}")  # fmt: skip

@@ -90,14 +90,27 @@ def invalid(
     for name, value in wanted.items():
         if getattr(approval, name) != value:
             return f"{approval.person}'s approval is for another {name}"
-    if not approval.given <= _iso(now):
-        return f"{approval.person}'s approval is dated in the future"
-    if approval.expires <= _iso(now):
-        return f"{approval.person}'s approval has expired"
+    why = _out_of_time(approval, now)
+    if why:
+        return f"{approval.person}'s approval {why}"
     if found.key and not verified:
         return f"{approval.person}'s approval is not signed with the declared key"
     if approval.signature and not verified:
         return f"{approval.person}'s signature does not verify"
+    return ""
+
+
+def _out_of_time(approval: Approval, now: datetime) -> str:
+    try:
+        given, expires = (_moment(text) for text in (approval.given, approval.expires))
+    except ValueError:
+        return "bears a time that cannot be read"
+    if given > now:
+        return "is dated in the future"
+    if expires <= now:
+        return "has expired"
+    if (expires - given).total_seconds() > VALID_FOR_S:
+        return f"would be good for longer than {VALID_FOR_S / 3600:g} h"
     return ""
 
 
@@ -137,10 +150,13 @@ def _count(
     counted: list[tuple[Approval, tuple[str, ...]]],
     reachable: tuple[str, ...],
 ) -> Standing:
-    unsigned = [approval for approval, _ in counted if not approval.signature]
     needed = len(authority.roles) if authority.quorum == "all" else authority.count
-    if needed > 1 and unsigned:
-        return Standing(f"{needed} approvals, and signed ones: declare keys for the people")
+    signed = [(approval, roles) for approval, roles in counted if approval.signature]
+    if needed > 1 and len(signed) < len(counted):  # one keyboard could speak for everybody
+        without = _count(authority, signed, reachable)
+        if without.missing:
+            return Standing(f"{without.missing}; signed ones: declare keys for the people")
+        return without
     if authority.quorum == "all":
         return _cover(authority.roles, counted)
     allowed = set(authority.roles)
@@ -152,6 +168,13 @@ def _count(
         more = authority.count - len(fit)
         return Standing(f"{more} more approval{'s' if more > 1 else ''} by {who}")
     return Standing("", tuple(fit[: authority.count]))
+
+
+def reachable(authority: Authority, waited_s: float) -> tuple[str, ...]:
+    """The roles of an ordered authority that may answer after this time; without a time, all."""
+    if authority.next_after is None:
+        return authority.roles
+    return authority.roles[: 1 + int(max(0.0, waited_s) / max(authority.next_after, 1e-9))]
 
 
 def _cover(roles: tuple[str, ...], counted: list[tuple[Approval, tuple[str, ...]]]) -> Standing:
@@ -175,5 +198,8 @@ def _cover(roles: tuple[str, ...], counted: list[tuple[Approval, tuple[str, ...]
     return Standing("", tuple(counted[taken[role]][0] for role in roles))
 
 
-def _iso(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+def _moment(written: str) -> datetime:
+    moment = datetime.fromisoformat(written)
+    if moment.tzinfo is None:
+        raise ValueError("no time zone")
+    return moment

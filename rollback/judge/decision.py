@@ -105,17 +105,20 @@ def evaluate(condition: Condition, known: Known) -> tuple[Answer, str]:
 
 
 def limits(condition: Condition, value: float, normal: float | None = None) -> bool | None:
-    """Whether the value is within every limit of the condition; strict where the words are strict."""
-    tests: list[bool | None] = []
-    for limit, holds in (
-        (condition.above, lambda v, w: v > w), (condition.below, lambda v, w: v < w),
-        (condition.at_least, lambda v, w: v >= w), (condition.at_most, lambda v, w: v <= w),
-        (condition.equals, lambda v, w: v == w),
-    ):  # fmt: skip
-        if limit is not None:
-            tests.append(bool(holds(value, limit)))
-    if condition.times_normal is not None:
-        tests.append(None if not normal else value > normal * condition.times_normal)
+    """Whether the value is within every limit of the condition; strict where the words are strict.
+
+    None when a limit rests on a normal value that is not known.
+    """
+    c = condition
+    tests: list[bool | None] = [
+        *([value > c.above] if c.above is not None else []),
+        *([value < c.below] if c.below is not None else []),
+        *([value >= c.at_least] if c.at_least is not None else []),
+        *([value <= c.at_most] if c.at_most is not None else []),
+        *([value == c.equals] if c.equals is not None else []),
+    ]
+    if c.times_normal is not None:
+        tests.append(value > normal * c.times_normal if normal else None)
     if False in tests:
         return False
     return None if None in tests or not tests else True
@@ -129,7 +132,9 @@ def _metric(condition: Condition, known: Known) -> tuple[Answer, str]:
     if condition.for_ is not None or condition.times is not None:
         return Answer.UNKNOWN, f"{name}: lasting conditions need the agent, which is not built yet"
     held = limits(condition, sample.value)
-    said = f"{name} is {sample.value:.4g} {sample.unit} ({sample.count} readings), {_words(condition)}"
+    said = (
+        f"{name} is {sample.value:.4g} {sample.unit} ({sample.count} readings), {_words(condition)}"
+    )
     if held is None:
         return Answer.UNKNOWN, f"{name} has no normal value to compare with"
     return (Answer.PASS if held else Answer.FAIL), said

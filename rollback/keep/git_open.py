@@ -229,8 +229,8 @@ def _check_kind(repo: pygit2.Repository, tree: Tree, path: Path) -> None:
                 where=str(path), hint="remove core.bare or core.worktree from .git/config",
             )  # fmt: skip
     try:
-        for folder in (b".git/objects", b".git/refs"):
-            tree.sub(folder).close()
+        for part in (b".git/objects", b".git/refs"):
+            tree.sub(part).close()
     except (HostError, Confined) as error:
         raise Refused("git-kind", f"{error.message}: {error.where}", where=str(path)) from error
 

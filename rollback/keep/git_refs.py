@@ -195,7 +195,10 @@ def forget_lock(opened: Opened, ref: str, value: str) -> None:
     does not go away by itself; a living git program holds a lock for milliseconds.
     """
     lock = b".git/" + os.fsencode(ref) + b".lock"
-    gone = lambda: opened.tree.stat(lock) is None  # noqa: E731
+
+    def gone() -> bool:
+        return opened.tree.stat(lock) is None
+
     if gone() or opened.host.clock.poll(gone, within_s=1.0):
         return
     if (value + "\n").encode().startswith(opened.tree.read(lock, limit_bytes=4096)):
@@ -273,7 +276,7 @@ class _Callbacks(pygit2.RemoteCallbacks):
         if len(self.said) < 100:
             self.said.append(string)
 
-    def credentials(  # type: ignore[override]
+    def credentials(
         self, url: str, username_from_url: str | None, allowed_types: CredentialType
     ) -> pygit2.UserPass | pygit2.KeypairFromAgent:
         self._asked += 1

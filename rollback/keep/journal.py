@@ -73,6 +73,10 @@ class Journal:
         with self._turn(within_s):
             return self._append(kind, run, data)
 
+    def hide(self, data: dict[str, Json]) -> dict[str, Json]:
+        """The data as an event would hold it: without secrets."""
+        return self._redact(data)
+
     def events(self) -> list[Event]:
         """All events, oldest first. Raises: JournalCorrupt naming the first bad one."""
         return [event for event, _ in self._read(self._bytes())]

@@ -164,7 +164,8 @@ class World:
         settings: dict[str, Any] = {
             "system": self.system, "host": self.host, "state": self.state, "level": "only",
             "run": "run-1", "target": Target(), "component": "",
-            "stamp": {"date": "20261120", "time": "120000", "run": "run-1"}, "note": self.note_through(self.host, step),
+            "stamp": {"date": "20261120", "time": "120000", "run": "run-1"},
+            "note": self.note_through(self.host, step),
         }  # fmt: skip
         return Scene(**{**settings, **more})
 

@@ -278,10 +278,10 @@ def test_killed_anywhere_probe_is_truthful_and_again_converges(world, case, tmp_
 
 
 def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    without = lambda s: {
-        **s,
-        "files": {n: b for n, b in s["files"].items() if ".rollback-" not in n},
-    }  # noqa: E731
+    def without(state: dict[str, Any]) -> dict[str, Any]:
+        files = {n: b for n, b in state["files"].items() if ".rollback-" not in n}
+        return {**state, "files": files}
+
     return without(one) == without(other)
 
 

@@ -67,10 +67,12 @@ class FlagStep(Step):
         flag, _ = declared(scene.system, self.flag)
         bound, slot = scene.bound, _slot(scene)
         does = (
-            f"{slot.key} is taken out of" if slot.value is None else f"{slot.key}={slot.value} in"
+            f"{slot.key} is taken out of"
+            if slot.value is None
+            else f"{slot.key}={_told(slot.value)} in"
         )
         return (
-            f"flag {self.flag}: {bound['was']} -> {bound['expected']}",
+            f"flag {self.flag}: {_told(bound['was'])} -> {_told(bound['expected'])}",
             f"{does} {slot.path}",
             f"read back within {self.within:g} s: {asks(flag)}",
         )
@@ -153,6 +155,11 @@ class FlagStep(Step):
                 return slot.change(data or b"") if path == slot.path else data
 
             return kind.effective(flag, after)
+
+
+def _told(value: Json) -> str:
+    """As a file would write it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _slot(scene: Scene) -> Slot:

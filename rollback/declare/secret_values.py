@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from rollback.declare import variables, walk
+from rollback.declare import env, walk
 from rollback.model.system import System
 
 _REFERENCE = re.compile(r"(env|file|credential):(\S+)\Z")
@@ -19,7 +19,7 @@ _TELLING = re.compile(r"pass|secret|token|credential|key\Z|_key", re.IGNORECASE)
 _VALUE_BYTES_MAX = 64 * 2**10
 
 
-def secrets(system: System, environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
+def secret_values(system: System, environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
     """Every value that a reference of the declaration names, and those of telling variables.
 
     What is not there now has no value to hide.
@@ -48,7 +48,7 @@ def _variables(system: System, environ: Mapping[str, str]) -> Iterator[str]:
     file: dict[str, str] = {}
     if telling and system.environment.file:
         text = _text(system.declaration.parent / system.environment.file)
-        file, _ = variables.parse_env(text)
+        file, _ = env.assignments(text)
     for name in telling:
         yield environ.get(name, "")
         yield file.get(name, "")

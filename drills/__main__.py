@@ -1,0 +1,164 @@
+"""`python -m drills`: a studio to play with, faults to break it with, and the kill sweep."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from drills import studio_run, sweep
+from drills.faults import fault, find
+from drills.faults import known as known_faults
+from drills.faults.bad_release import BadRelease
+from drills.sandboxes import find as find_sandbox
+from drills.sandboxes.studio import Studio
+from rollback.model.errors import NeedsOperator, RollbackError, UsageError
+
+DIRECTORY = click.Path(path_type=Path, file_okay=False)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """What if? A copy of a system is broken on purpose."""
+
+
+@main.command()
+@click.argument("name", default="studio")
+@click.option("--dir", "directory", type=DIRECTORY, required=True, help="A new folder.")
+@click.option("--json", "as_json", is_flag=True)
+def up(name: str, directory: Path, as_json: bool) -> None:
+    """Build a system in a new folder and start it."""
+    studio = find_sandbox(name).build(directory)
+    services = studio_run.start(studio)
+    told = {
+        "system": str(studio.declaration), "root": str(studio.root), "services": list(services),
+        "urls": {"router": studio.router_url, "knowledge": studio.knowledge_url},
+    }  # fmt: skip
+    said = [f"{name} runs: {', '.join(services)}", f"  router     {studio.router_url}",
+            f"  knowledge  {studio.knowledge_url}", "",
+            f"  rollback --system {studio.declaration} status",
+            f"  python -m drills break NAME --dir {directory}",
+            f"  python -m drills down --dir {directory}"]  # fmt: skip
+    _say(told, said, as_json)
+
+
+@main.command()
+@click.option("--dir", "directory", type=DIRECTORY, required=True)
+@click.option("--json", "as_json", is_flag=True)
+def down(directory: Path, as_json: bool) -> None:
+    """Stop the services of a system; its files stay."""
+    told = studio_run.stop(Studio.open(directory))
+    _say({"stopped": told}, told, as_json)
+
+
+@main.command("break")
+@click.argument("name", default="")
+@click.option("--dir", "directory", type=DIRECTORY, required=True)
+@click.option("--for", "seconds", type=float, default=30.0, help="How long, unless it lasts.")
+@click.option("--json", "as_json", is_flag=True)
+def break_(name: str, directory: Path, seconds: float, as_json: bool) -> None:
+    """Ship a bad release, or inject a fault, and prove that it is in force.
+
+    A release and a killed process last; anything else is healed after a while, or on Ctrl-C.
+    """
+    studio = Studio.open(directory)
+    if name in Studio.FAULTS:
+        refused: list[str] = []
+        may_refuse = name == "refuses-to-start"
+        broken = BadRelease(studio, Studio.FAULTS[name], lambda: refused.extend(
+            studio_run.restart(studio, may_refuse=may_refuse)))  # fmt: skip
+        broken.inject()
+        proof = broken.prove()
+        _say({"fault": name, "proof": proof, "refused": refused}, [proof, *refused], as_json)
+        return
+    names = sorted({*Studio.FAULTS, *known_faults()})
+    if name not in known_faults():
+        raise UsageError(f"there is no fault {name!r}", hint=f"faults: {', '.join(names)}")
+    one = find(name).of(studio)
+    if one.lasting:
+        one.inject()
+        proof = one.prove()
+        _say({"fault": name, "proof": proof}, [proof], as_json)
+        return
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    with fault(one, within_s=seconds + 60.0) as proof:
+        _say({"fault": name, "proof": proof, "seconds": seconds},
+             [proof, f"for {seconds:g} s, or until Ctrl-C"], as_json)  # fmt: skip
+        stopped.wait(seconds)
+    if not as_json:
+        click.echo(one.prove_gone() if name != "corrupt-file" else "healed")
+
+
+@main.command("sweep")
+@click.option("--level", "levels", multiple=True, help="Only these; may be repeated.")
+@click.option("--every", type=click.IntRange(1), default=1, help="Only every n-th point.")
+@click.option("--again", type=click.IntRange(0), default=97, show_default=True,
+              help="Kill the recovery too, at every n-th of its points; 0: never.")  # fmt: skip
+@click.option("--workers", type=click.IntRange(1), default=2)
+@click.option("--strace/--no-strace", default=True, help="Compare with the calls that strace sees.")
+@click.option("--json", "as_json", is_flag=True)
+def sweep_(
+    levels: tuple[str, ...], every: int, again: int, workers: int, strace: bool, as_json: bool
+) -> None:
+    """Kill a rollback at every change that it makes, and look whether it comes out right."""
+    from drills.sweep_strace import compare
+
+    began_s = time.monotonic()
+    cases = sweep.find(levels)
+    told = (lambda _line: None) if as_json else click.echo
+    found = sweep.sweep(cases, every=every, again_every=again, workers=workers, told=told)
+    body = sweep.report(found, every=every, seconds=time.monotonic() - began_s)
+    if strace:
+        body["strace"] = [compare(case) for case in cases]
+        body["ok"] = body["ok"] and all(row["explained"] for row in body["strace"])
+        if not as_json:
+            for row in body["strace"]:
+                click.echo(f"{row['case']:<14} {row['said']}")
+    sweep.write(body)
+    if as_json:
+        click.echo(json.dumps(body))
+    else:
+        for one in found:
+            for failure in one.failures[:10]:
+                click.echo(f"  {failure}", err=True)
+        click.echo(f"{body['covered']} of {body['existing']} points, "
+                   f"{body['recoveries_covered']} killed recoveries, {body['failed']} wrong, "
+                   f"{body['seconds']} s; {sweep.REPORT}")  # fmt: skip
+    if not body["ok"]:
+        raise NeedsOperator("the sweep found something wrong", hint=str(sweep.REPORT))
+
+
+def _say(body: dict[str, Any], lines: list[str], as_json: bool) -> None:
+    click.echo(json.dumps(body) if as_json else "\n".join(lines))
+
+
+def run() -> int:
+    """The exit status of the command."""
+    try:
+        main.main(standalone_mode=False)
+    except RollbackError as error:
+        if "--json" in sys.argv:
+            click.echo(json.dumps({"error": {
+                "kind": type(error).__name__, "message": error.message, "where": error.where,
+                "hint": error.hint, "exit_status": error.exit_status}}))  # fmt: skip
+        else:
+            click.echo(f"drills: {error}" + (f"\n  {error.hint}" if error.hint else ""), err=True)
+        return error.exit_status
+    except click.ClickException as wrong:
+        wrong.show()
+        return 2
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run())

@@ -1,0 +1,104 @@
+"""The smallest way back that covers what fails: components behind checks, levels over components.
+
+Hides: how a check is traced to what it looks at.
+Never: starts anything; it is an offer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from rollback.model.system import System
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A level (and the one component, where it works on one) that covers `components`."""
+
+    level: str
+    component: str
+    components: tuple[str, ...]
+
+    @property
+    def command(self) -> str:
+        """What to type."""
+        return f"rollback run {self.level}" + (
+            f" --component {self.component}" if self.component else ""
+        )
+
+
+def smallest(system: System, failing: Iterable[str]) -> Offer | None:
+    """The lowest level that puts back every component that the failing checks look at.
+
+    None when the checks name nothing that any level puts back.
+    """
+    wanted = sorted({name for check in failing for name in looked_at(system, check)})
+    somewhere = {name for key in system.levels for name in puts_back(system, key)}
+    kept = [name for name in wanted if name in somewhere or _by_itself(system, name)]
+    if not kept:
+        return None
+    for key, level in sorted(system.levels.items(), key=lambda item: item[1].rank):
+        if level.component == "required":
+            if len(kept) == 1:
+                return Offer(key, kept[0], (kept[0],))
+            continue
+        if set(kept) <= puts_back(system, key):
+            return Offer(key, "", tuple(kept))
+    return None
+
+
+def looked_at(system: System, check: str) -> set[str]:
+    """The components that a declared check depends on: by path, by service, by a service's port."""
+    body = next(
+        (item for suite in system.source.get("verification", {}).values() if isinstance(suite, (list, tuple))
+         for item in suite for parameters in item.values()
+         if isinstance(parameters, dict) and parameters.get("id") == check),
+        None,
+    )  # fmt: skip
+    if body is None:
+        return set()
+    said = set(_words(body))
+    found = {name for name, c in system.components.items() if any(_below(w, c.path) for w in said)}
+    for name, service in system.services.items():
+        ports = {str(port) for port in service.ports}
+        if name in said or any(
+            f":{port}/" in f"{word}/" or word == port for port in ports for word in said
+        ):
+            found |= set(service.components)
+    return found
+
+
+def puts_back(system: System, level: str) -> set[str]:
+    """The components whose content the level's steps change, as declared."""
+    found: set[str] = set()
+    for step in system.source["levels"][level]["steps"]:
+        for kind, parameters in step.items():
+            if kind == "restore":
+                found.add(str(parameters.get("component", "")))
+            elif kind == "git" and ("revert" in parameters or "reset" in parameters):
+                found |= {name for name, c in system.components.items() if c.content == "git"}
+    return found
+
+
+def _by_itself(system: System, name: str) -> bool:
+    """True for content that is worth going back to on its own: not what is only passing through."""
+    component = system.components[name]
+    return component.content != "append-only" and not component.volatile
+
+
+def _words(value: Any) -> Iterable[str]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield str(key)
+            yield from _words(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _words(item)
+    else:
+        yield str(value)
+
+
+def _below(word: str, path: str) -> bool:
+    return path != "." and (word == path or word.startswith(f"{path}/"))
