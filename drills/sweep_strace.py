@@ -46,6 +46,7 @@ REASONS = {
     "sqlite": "SQLite writes in C into a copy of ours: one point sqlite-backup",
     "child": "done by a child after one point spawn: the service, or the suite",
     "lock": "an empty lock file comes into being; it says nothing and is never removed",
+    "there": "opened with O_CREAT to be appended to, and there already",
     "log": "the log of a service is opened, to be appended to by it",
     "socket": "written to a socket or pipe: it changes no file",
 }
@@ -59,6 +60,7 @@ class Traced:
     pid: int
     call: str
     arguments: str
+    result: str
 
 
 def available() -> bool:
@@ -94,13 +96,14 @@ def _compare(world: World) -> dict[str, Any]:
             raise RuntimeError(f"the traced run failed: {done.stderr.decode()[-2000:]}")
         points = Counter(told.read_text().split())
         traced = list(read(out.read_text(errors="replace")))
+        there = _there(world)
     finally:
         world.remove()
     seen: Counter[str] = Counter()
     apart: Counter[str] = Counter()
     main = traced[0].pid if traced else 0
     for one in traced:
-        reason = why_apart(one, main)
+        reason = why_apart(one, main) or _opened_again(one, there)
         if reason:
             apart[reason] += 1
         else:
@@ -146,7 +149,7 @@ def read(text: str) -> Iterator[Traced]:
             return
         elif inside and (found := _LINE.match(line)) and not found[4].startswith("-"):
             if _changes(found[2], found[3]):
-                yield Traced(int(found[1]), found[2], found[3] + found[5])
+                yield Traced(int(found[1]), found[2], found[3], found[5])
     raise UsageError("the trace has no end")
 
 
@@ -164,7 +167,7 @@ def why_apart(one: Traced, main: int) -> str:
     first = text.split(",", 1)[0]
     if one.pid != main:
         return "child"
-    if one.call in ("write", "writev", "sendfile") and re.search(r"<(pipe|socket|/dev/|TCP|UNIX|anon)", first):
+    if one.call in ("write", "writev", "sendfile") and re.search(r"<(pipe|socket|/dev/(null|pts|tty)|TCP|UNIX|anon)", first):
         return "socket"
     if one.call.startswith("open"):
         if re.search(r'"(lease|append\.lock|store\.lock|lock|[\w/.-]*/run/app\.lock|[\w-]*\.lock)"', text):
@@ -174,16 +177,30 @@ def why_apart(one: Traced, main: int) -> str:
             return "log"
     if "sqlite-copy.db" in text:
         return "sqlite"
-    if ("/.git/" in text or "origin.git" in text or ".git/" in text) and not ours_in_git(one):
+    if ("/.git/" in text or "origin.git" in text or ".git/" in text):
         return "git"
     if one.call == "execve":
         return "child"
     return ""
 
 
-def ours_in_git(one: Traced) -> bool:
-    """True for what our own writer does below .git: always relative to a folder that it holds open."""
-    return False
+def _there(world: World) -> set[str]:
+    """The files that were there when the run began."""
+    return {
+        str(world.folder / path.relative_to(world.template))
+        for path in world.template.rglob("*") if not path.is_dir()
+    }  # fmt: skip
+
+
+def _opened_again(one: Traced, there: set[str]) -> str:
+    """`there` for an opening that made no file; what makes one is remembered."""
+    if not one.call.startswith("open"):
+        return ""
+    path = one.result.strip("<>")
+    if path in there:
+        return "there"
+    there.add(path)
+    return ""
 
 
 def traced_main(argv: list[str]) -> int:

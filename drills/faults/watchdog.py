@@ -26,6 +26,7 @@ from typing import Any, Self
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LIMIT_S = 3600.0
+_START = "import sys; from drills.faults.watchdog import main; sys.exit(main())"
 
 
 class Watchdog:
@@ -48,7 +49,7 @@ class Watchdog:
 
     def __enter__(self) -> Self:
         self._child = subprocess.Popen(
-            [sys.executable, "-m", "drills.faults.watchdog"], cwd=REPOSITORY,
+            [sys.executable, "-c", _START], cwd=REPOSITORY,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
         )  # fmt: skip
         self.tell(order=self._order)
@@ -230,7 +231,3 @@ def reap() -> None:
     with suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -63,7 +63,9 @@ def _no_secrets(site: Site, plan: Plan) -> None:
     if hidden == body:
         return
     own: Any = body["steps"]
-    named = [step["id"] for step, masked in zip(own, hidden["steps"], strict=True) if step != masked]
+    named = [
+        step["id"] for step, masked in zip(own, hidden["steps"], strict=True) if step != masked
+    ]
     where = f"step {', '.join(named)}" if named else "the plan"
     raise PlanError(
         f"{where} holds the value of a secret, which must never stand in the journal",

@@ -142,6 +142,7 @@ def make_plan(
     key, level = find_level(site, name)
     component = _component(site, key, level, component)
     variant = _variant(key, level, variant)
+    known_environment(site, environment)
     target, seen = choose(site, level, to)
     scene = Scene(
         system=site.system, host=site.host, state=site.state, level=key, run=run, step="",
@@ -264,6 +265,13 @@ def _component(site: Site, key: str, level: Level | Procedure, given: str) -> st
             hint="leave --component out, or choose the level for one component",
         )
     return given or ("" if wanted in (None, "required") else str(wanted))
+
+
+def known_environment(site: Site, name: str) -> None:
+    """The environment is declared; `production` always is. Raises: PlanError."""
+    known = tuple(dict.fromkeys(("production", *site.system.environments)))
+    if name not in known:
+        raise PlanError(f"there is no environment {name}", hint=nearest(name, known))
 
 
 def _variant(key: str, level: Level | Procedure, given: str) -> str:

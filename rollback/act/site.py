@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from rollback import declare
 from rollback.host import Host
 from rollback.host.files import TEMPORARY
 from rollback.keep import trust

@@ -116,21 +116,19 @@ def _commits(site: Site, wanted: str) -> tuple[Candidate, ...]:
 
 
 def _checkpoints(site: Site, source: str, wanted: str) -> tuple[Candidate, ...]:
-    with site.checkpoints as kept:
-        listed = kept.list()
-        # what a run kept of the present before it went back is no state to go back to unasked
-        found = [one for one in listed if one.kind != "safety"]
-        if source == "phase":
-            found = [
-                one for one in listed if one.name == wanted or one.name.startswith(f"{wanted}-")
-            ]
-        elif wanted == "last-good":
-            good = kept.last_good(lambda one: _not_red(site, one))
-            found = [one for one in (good or kept.last_good(),) if one]
-        elif wanted == "initial":
-            found = list(reversed(found))
-        elif wanted != "newest":
-            found = [kept.get(wanted)]
+    kept = site.checkpoints
+    listed = kept.list()
+    # what a run kept of the present before it went back is no state to go back to unasked
+    found = [one for one in listed if one.kind != "safety"]
+    if source == "phase":
+        found = [one for one in listed if one.name == wanted or one.name.startswith(f"{wanted}-")]
+    elif wanted == "last-good":
+        good = kept.last_good(lambda one: _not_red(site, one))
+        found = [one for one in (good or kept.last_good(),) if one]
+    elif wanted == "initial":
+        found = list(reversed(found))
+    elif wanted != "newest":
+        found = [kept.get(wanted)]
     return tuple(_candidate(one) for one in found)
 
 

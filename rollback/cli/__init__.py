@@ -13,4 +13,7 @@ def main() -> None:
     """The program `rollback`: parse, run, exit with the declared status."""
     from rollback.cli.group import cli
 
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a mark that the terminal does not know stops nothing
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(cli.run(sys.argv[1:]))

@@ -71,13 +71,10 @@ def import_(desk: Desk, file: str, signature: str | None) -> int:
         ) from None
     with desk.site(create=False) as site:
         authorize.record(site, site.run(approval.run), approval)
-        told = {"run_id": approval.run, "approved_by": approval.person}
-        desk.out(
-            told,
-            lambda: [
-                f"{approval.person} approved {approval.run}; try: rollback resume {approval.run}"
-            ],
-        )
+        yes = approval.answer == "yes"
+        told = {"run_id": approval.run, "by": approval.person, "answer": approval.answer}
+        said = f"{approval.person} {'approved' if yes else 'denied'} {approval.run}"
+        desk.out(told, lambda: [f"{said}; try: rollback resume {approval.run}"])
         return 0
 
 
@@ -85,5 +82,8 @@ def _body(file: str) -> dict[str, Any]:
     try:
         found = json.loads(Path(file).read_text(encoding="utf-8"))
         return dict(found["approval"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"not an approval file: {error}", where=file) from None
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UsageError(
+            f"not an approval file: {error}", where=file,
+            hint="export it again with: rollback approval export",
+        ) from None  # fmt: skip

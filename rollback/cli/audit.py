@@ -21,11 +21,10 @@ def verify(desk: Desk) -> int:
         body = {"whole": True, "events": count, "head": head, "anchors_agree": anchors}
 
         def lines() -> list[str]:
-            against = (
-                f"{anchors} anchored heads agree"
-                if anchors
-                else "nothing is anchored yet: a cut tail would not show"
-            )
+            against = f"{anchors} anchored heads agree"
+            if not anchors:
+                missing = "nothing is anchored yet" if site.journal.anchored else "no anchor is declared"
+                against = f"{missing}: a cut tail would not show"
             return [f"the journal is whole: {count} events, head {head[:16]}; {against}"]
 
         desk.out(body, lines)

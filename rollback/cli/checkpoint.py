@@ -49,7 +49,7 @@ def create(
             "checkpoint.created", checkpoint=made.id, name=made.name, state=made.state, seal=seal
         )
         sealed = seal_checkpoint(site, made) if seal else None
-        site.journal.anchor()
+        site.anchor()
         body: dict[str, Any] = {**_told(made), "seal": sealed.as_json() if sealed else None}
 
         def lines() -> list[str]:

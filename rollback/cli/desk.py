@@ -76,6 +76,13 @@ class Desk:
             hint=f"add --as {members[0] if members else 'PERSON'}",
         )
 
+    def asker(self) -> str:
+        """Who is typing, as far as that is known: to look at a plan nobody has to be declared."""
+        try:
+            return self.person(None)
+        except NotAuthorized:
+            return self.user or "somebody"
+
     @property
     def user(self) -> str:
         """The name of the user who is logged in; "" for a uid without a name."""

@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 from rollback.cli.desk import Desk
-from rollback.cli.show import error_json, error_lines, plain_json
+from rollback.cli.show import error_json, error_lines, plain_json, safe
 from rollback.model.errors import RollbackError
 from rollback.model.registry import nearest
 
@@ -51,9 +51,11 @@ class _Commands(click.Group):
 
     def run(self, argv: Sequence[str]) -> int:
         """The exit status of one call."""
-        as_json = "--json" in argv
+        as_json, words = _hoisted(argv)
         try:
-            result = self.main(args=list(argv), prog_name="rollback", standalone_mode=False)
+            result = self.main(args=words, prog_name="rollback", standalone_mode=False)
+            if sys.stdout is not None:
+                sys.stdout.flush()  # what cannot be written shows here, not at the end of Python
         except click.exceptions.Exit as done:
             return done.exit_code
         except (click.Abort, KeyboardInterrupt):
@@ -67,13 +69,17 @@ class _Commands(click.Group):
             return _fail(as_json, "UsageError", wrong.format_message(), where, 2, hint)
         except RollbackError as error:
             if as_json:
-                click.echo(plain_json(error_json(error)))
+                _answer(plain_json(error_json(error)))
             else:
                 _say(error_lines(error))
             return error.exit_status
         except BrokenPipeError:
-            sys.stdout = open(os.devnull, "w", encoding="utf-8")
+            _silence()  # whoever read us has seen enough
             return 0
+        except OSError as error:
+            place = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
+            return _fail(as_json, "OSError", error.strerror or str(error), place, 8,
+                         "make room, or correct the permissions there, then type it again")  # fmt: skip
         except Exception as error:
             if os.environ.get("ROLLBACK_TRACEBACK"):
                 raise
@@ -81,6 +87,23 @@ class _Commands(click.Group):
             return _fail(as_json, "bug", f"this is a bug of rollback: {said}", "", 1,
                          "set ROLLBACK_TRACEBACK=1, type it again, and send us what you see")  # fmt: skip
         return result if isinstance(result, int) else 0
+
+
+def _hoisted(argv: Sequence[str]) -> tuple[bool, list[str]]:
+    """Whether JSON is wanted, and the words with `--json` in front: it may stand anywhere."""
+    words = list(argv)
+    end = words.index("--") if "--" in words else len(words)
+    if "--json" not in words[:end]:
+        return False, words
+    kept = [word for word in words[:end] if word != "--json"]
+    return True, ["--json", *kept, *words[end:]]
+
+
+def _silence() -> None:
+    """Nothing is written to standard output any more, at the end of Python neither."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.close(null)
 
 
 def _fail(as_json: bool, kind: str, message: str, where: str, status: int, hint: str) -> int:
@@ -92,10 +115,21 @@ def _fail(as_json: bool, kind: str, message: str, where: str, status: int, hint:
             "hint": hint,
             "exit_status": status,
         }
-        click.echo(plain_json({"error": body}))
+        _answer(plain_json({"error": body}))
     else:
-        _say([f"rollback: {message}", *([f"  try: {hint}"] if hint else [])])
+        place = f"{where}: " if where and kind == "OSError" else ""
+        said = safe(f"rollback: {place}{message}")
+        _say([said, *([f"  try: {safe(hint)}"] if hint else [])])
     return status
+
+
+def _answer(document: str) -> None:
+    try:
+        click.echo(document)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        _silence()  # standard output is closed; the exit status still tells
 
 
 def _say(lines: list[str]) -> None:

@@ -25,7 +25,7 @@ def command(
 
     with desk.site() as site:
         plan = make_plan(
-            site, level, run=next_run_id(site), requester=desk.person(None), to=to,
+            site, level, run=next_run_id(site), requester=desk.asker(), to=to,
             component=component, variant=variant, environment=environment,
         )  # fmt: skip
         candidates = [

@@ -26,9 +26,8 @@ _STATE_COLOURS = {
 def coloured(stream: Any = None) -> bool:
     """True when the stream is a terminal that wants colour."""
     stream = stream or sys.stdout
-    return (
-        bool(stream.isatty()) and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
-    )
+    wanted = "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+    return bool(stream) and wanted and not stream.closed and bool(stream.isatty())
 
 
 def paint(text: str, colour: str, *, stream: Any = None) -> str:

@@ -7,6 +7,7 @@ Never: changes a run.
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from typing import Any
 
 from rollback.act.plan import Plan, plan_of
@@ -28,7 +29,9 @@ class Live:
         if event.kind == "step.began":
             self._began[str(event.data["index"])] = event.boot_s
         line = self._line(event)
-        if line and not self._quiet:
+        if not line or self._quiet or sys.stderr is None:
+            return
+        with suppress(OSError, ValueError):  # a closed terminal must not stop a run
             print(line, file=sys.stderr, flush=True)
 
     def _line(self, event: Event) -> str:

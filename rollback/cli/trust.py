@@ -37,6 +37,6 @@ def command(desk: Desk, person: str | None, yes: bool) -> int:
             return 4
         site.tell("trust.pinned", authority=now, before=before, by=who)
         trust.pin(site.system, site.state.tree, site.host)
-        site.journal.anchor()
+        site.anchor()
         desk.out(body, lambda: [f"trusted from now on: {now[:16]}"])
         return 0

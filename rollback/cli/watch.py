@@ -6,15 +6,16 @@ import click
 
 from rollback.cli.desk import Desk, pass_desk
 
-WATCH_S_MAX = 24 * 3600.0
+WATCH_S_MAX = 24 * 3600
 
 
 @click.command("watch", short_help="Follow a run from another terminal.")
 @click.argument("run", default="last")
-@click.option("--for", "for_s", type=float, default=WATCH_S_MAX, show_default=True, metavar="SECONDS",
+@click.option("--for", "for_s", type=click.IntRange(0, WATCH_S_MAX), default=WATCH_S_MAX,
+              show_default=True, metavar="SECONDS",
               help="Give up watching after this time.")  # fmt: skip
 @pass_desk
-def command(desk: Desk, run: str, for_s: float) -> int:
+def command(desk: Desk, run: str, for_s: int) -> int:
     """Print what happens in RUN (default: the last one) as it happens; changes nothing."""
     from rollback.cli.timeline import Live, exit_status, result, result_lines
     from rollback.model.lifecycle import ENDED, State
@@ -26,8 +27,9 @@ def command(desk: Desk, run: str, for_s: float) -> int:
 
         def ended() -> bool:
             nonlocal seen
-            for event in site.journal.events()[seen:]:
-                seen = event.seq
+            events = site.journal.events()
+            fresh, seen = events[seen:], len(events)
+            for event in fresh:
                 if event.run == found.id:
                     say(event)
             now = site.run(found.id)

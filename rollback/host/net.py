@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import http.client
 import socket
+import threading
 import time
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from rollback.model.errors import HostUnreachable
@@ -36,34 +38,53 @@ def request(
 
     Raises: HostUnreachable when nobody answers whole within `timeout_s` (in all, not per read).
     """
-    parts = urllib.parse.urlsplit(url)
+    try:
+        parts = urllib.parse.urlsplit(url)
+    except ValueError as error:
+        raise HostUnreachable(f"not an http address: {error}", where=url) from None
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
         raise HostUnreachable("not an http address", where=url)
-    deadline = time.monotonic() + timeout_s
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     began = time.monotonic()
     try:
         connection = kind(parts.hostname, parts.port, timeout=timeout_s)
+        target = urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, ""))
         try:
-            target = urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, ""))
-            connection.request(method, target, body=body, headers=dict(headers or {}))
-            answer = connection.getresponse()
-            chunks: list[bytes] = []
-            size = 0
-            while chunk := answer.read1(65536):
-                chunks.append(chunk)
-                size += len(chunk)
-                if size > limit_bytes or time.monotonic() > deadline:
-                    raise HostUnreachable("the answer is too large or too slow", where=url)
-            elapsed_s = time.monotonic() - began
+            connection.connect()
+            with _deadline(connection.sock, began + timeout_s) as late:
+                connection.request(method, target, body=body, headers=dict(headers or {}))
+                answer = connection.getresponse()
+                whole = answer.read(limit_bytes + 1)
+                elapsed_s = time.monotonic() - began
+            if late.is_set() or len(whole) > limit_bytes:
+                raise HostUnreachable("the answer is too large or too slow", where=url)
             fields = {name.lower(): value for name, value in answer.getheaders()}
-            return Response(answer.status, b"".join(chunks), elapsed_s, fields)
+            return Response(answer.status, whole, elapsed_s, fields)
         finally:
             connection.close()
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise HostUnreachable(
             f"no answer: {str(error) or type(error).__name__}", where=url
         ) from error
+
+
+@contextmanager
+def _deadline(connected: socket.socket, at: float) -> Iterator[threading.Event]:
+    """The connection is cut at that moment, even while its other side drips byte after byte."""
+    late = threading.Event()
+
+    def cut() -> None:
+        late.set()
+        with suppress(OSError):
+            connected.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(max(0.0, at - time.monotonic()), cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield late
+    finally:
+        timer.cancel()
 
 
 def talk(host: str, port: int, *, send: bytes, timeout_s: float, limit_bytes: int = 4096) -> bytes:

@@ -11,7 +11,6 @@ Never: finds a process by name, by pattern, or by a pid alone; uses a shell.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import os
@@ -21,14 +20,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 from rollback.host.tap import Tap
 from rollback.model.errors import CommandFailed, HostError
 
 OUTPUT_BYTES_MAX = 4 * 2**20
+_DRAIN_S = 0.2  # what a program wrote before it ended is there by then
+_ASKING_S = 0.02
 _BASE_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TZ", "HOME", "TMPDIR")
 
 
@@ -72,59 +74,108 @@ def run(
             f"cannot be started: {error.strerror}", argv=tuple(argv), status=127
         ) from error
     with process:
-        stdout, stderr, timed_out = _collect(process, stdin, began + timeout_s, limit_bytes)
-        _kill_session(process.pid)
+        whole = False
+        try:
+            stdout, stderr, timed_out, whole = _collect(
+                process, stdin, began + timeout_s, limit_bytes
+            )
+        finally:  # an interrupt included: it never reaches a session of its own
+            _kill_session(process.pid, thorough=not whole)
         status = process.wait()
     return Completed(tuple(argv), status, stdout, stderr, time.monotonic() - began, timed_out)
 
 
 def _collect(
     process: subprocess.Popen[bytes], stdin: bytes, deadline: float, limit_bytes: int
-) -> tuple[bytes, bytes, bool]:
+) -> tuple[bytes, bytes, bool, bool]:
+    """What it wrote, whether its time ran out, and whether nobody holds its pipes any more.
+
+    The program is not reaped here, so that its number stays its own until its session is ended.
+    """
     assert process.stdout is not None
     assert process.stderr is not None
     kept: dict[int, list[bytes]] = {process.stdout.fileno(): [], process.stderr.fileno(): []}
     sizes = dict.fromkeys(kept, 0)
+    left = memoryview(stdin)
+    pipes, ended, timed_out = 2, False, False
+    pidfd = os.pidfd_open(process.pid)
     with selectors.DefaultSelector() as waiting:
+        waiting.register(pidfd, selectors.EVENT_READ)
         for fd in kept:
             waiting.register(fd, selectors.EVENT_READ)
         if process.stdin is not None:
-            try:
-                process.stdin.write(stdin)
-                process.stdin.close()
-            except BrokenPipeError:
-                pass  # it did not want its input; its exit status tells the rest
-        timed_out = False
-        while waiting.get_map():
-            left_s = deadline - time.monotonic()
-            if left_s <= 0:
-                timed_out = True
+            os.set_blocking(process.stdin.fileno(), False)
+            waiting.register(process.stdin, selectors.EVENT_WRITE)
+        while pipes or not ended:
+            now = time.monotonic()
+            if now >= deadline:
+                timed_out = not ended
                 break
-            ready = waiting.select(min(left_s, 0.2))
-            for key, _ in ready:
-                chunk = os.read(key.fd, 65536)
-                if not chunk:
+            for key, _ in waiting.select(deadline - now):
+                if key.fd == pidfd:
+                    ended = True
+                    deadline = min(deadline, now + _DRAIN_S)  # a child of its own may keep a pipe
+                    waiting.unregister(pidfd)
+                elif process.stdin is not None and key.fileobj is process.stdin:
+                    left = _feed(waiting, process.stdin, left)
+                elif chunk := os.read(key.fd, 65536):
+                    if sizes[key.fd] < limit_bytes:
+                        kept[key.fd].append(chunk)
+                        sizes[key.fd] += len(chunk)
+                else:
+                    pipes -= 1
                     waiting.unregister(key.fd)
-                elif sizes[key.fd] < limit_bytes:
-                    kept[key.fd].append(chunk)
-                    sizes[key.fd] += len(chunk)
-            if not ready and process.poll() is not None:
-                break  # it has ended; a child of its own keeps the pipe open
-    if not timed_out:
-        try:
-            process.wait(max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            timed_out = True
-    out, err = (b"".join(kept[fd])[:limit_bytes] for fd in kept)
-    return out, err, timed_out
+    os.close(pidfd)
+    out, err = (b"".join(chunks)[:limit_bytes] for chunks in kept.values())
+    return out, err, timed_out, not pipes
 
 
-def _kill_session(leader: int) -> None:
-    """Whatever is left of the session that we made ourselves ends."""
+def _feed(waiting: selectors.BaseSelector, pipe: IO[bytes], left: memoryview) -> memoryview:
+    """As much of its input as the program takes now; the pipe is closed after the last byte."""
     try:
+        left = left[os.write(pipe.fileno(), left[:65536]) :]
+    except BlockingIOError:
+        return left
+    except BrokenPipeError:
+        left = left[:0]  # it did not want its input; its exit status tells the rest
+    if not left:
+        waiting.unregister(pipe)
+        pipe.close()
+    return left
+
+
+def _kill_session(leader: int, *, thorough: bool) -> None:
+    """Whatever is left of the session that we made ourselves ends.
+
+    `thorough` looks for other groups of the session, too. The leader is not reaped yet, so no
+    other group or session can have its number.
+    """
+    with suppress(ProcessLookupError, PermissionError):  # nothing is left of it
         os.killpg(leader, signal_.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass  # nothing is left of it
+    for name in os.listdir("/proc") if thorough else ():
+        if not name.isdigit() or _session(int(name)) != leader:
+            continue
+        with suppress(OSError):  # it ended by itself, or runs as somebody else
+            pidfd = os.pidfd_open(int(name))
+            try:
+                if _session(int(name)) == leader:
+                    signal_.pidfd_send_signal(pidfd, signal_.SIGKILL)
+            finally:
+                os.close(pidfd)
+
+
+def _session(pid: int) -> int:
+    fields = _stat(pid)
+    return int(fields[3]) if fields else -1
+
+
+def _stat(pid: int) -> list[bytes]:
+    """The fields of /proc/PID/stat after the name; none when there is no such process."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rsplit(b")", 1)[1].split()
+    except (OSError, IndexError):
+        return []
 
 
 # -- services ------------------------------------------------------------------------------
@@ -167,12 +218,8 @@ def start_service(
     fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     out = -1
     try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise HostError(
-                "the service is running already: its lock is held", where=lock
-            ) from None
+        if not _taken(fd):
+            raise HostError("the service is running already: its lock is held", where=lock)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
         out = os.open(log, flags, 0o644)
 
@@ -200,6 +247,19 @@ def start_service(
         os.close(fd)
 
 
+def _taken(fd: int) -> bool:
+    """The lock is ours; somebody who only asks holds it for an instant, so it is tried twice."""
+    for last in (False, True):
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not last:
+                time.sleep(_ASKING_S)
+        else:
+            return True
+    return False
+
+
 def held(lock: str) -> bool:
     """True while some process holds the lock."""
     try:
@@ -207,7 +267,8 @@ def held(lock: str) -> bool:
     except FileNotFoundError:
         return False
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # shared, so that two who ask at once do not take each other for the service
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     else:
@@ -223,57 +284,67 @@ def holder(lock: str) -> Holder | None:
     """
     if not held(lock):
         return None
-    with open(lock, "rb") as file:
-        line = file.readline(4096)
-    try:
-        who = json.loads(line)
-        pid, born, boot = int(who["pid"]), float(who["started"]), str(who["boot"])
-        pidfd = os.pidfd_open(pid)
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        if not held(lock):
-            return None
-        raise HostError(
-            "the lock is held, but by whom cannot be established", where=lock,
-            hint=f"look with: fuser -v {lock}",
-        ) from error  # fmt: skip
-    found = Holder(pid, pidfd)
-    if boot == _boot() and started(pid) == born and _has_open(pid, lock):
-        return found
-    os.close(pidfd)
+    # Killed between starting it and writing down whom, a launcher leaves no record, or an old one:
+    # then the kernel still says who carries the lock.
+    pid = _recorded(lock) or _leader(lock)
+    if pid is not None:
+        try:
+            pidfd = os.pidfd_open(pid)
+        except OSError:
+            pid = None
+        else:
+            # Looked at after opening: what the number means now, the descriptor means for good.
+            if _carries(pid, lock):
+                return Holder(pid, pidfd)
+            os.close(pidfd)
     if not held(lock):
         return None
-    raise HostError(
-        f"the lock is held, but process {pid} is not the one that was started", where=lock,
-        hint=f"look with: fuser -v {lock}",
-    )  # fmt: skip
+    said = f"process {pid}, which was started, does not" if pid else "by whom cannot be established"
+    raise HostError(f"the lock is held, but {said}", where=lock, hint=f"look with: fuser -v {lock}")
+
+
+def _recorded(lock: str) -> int | None:
+    """The process that the launcher wrote down, if it still lives."""
+    try:
+        with open(lock, "rb") as file:
+            who = json.loads(file.readline(4096))
+        pid, born, boot = int(who["pid"]), float(who["started"]), str(who["boot"])
+    except (ValueError, KeyError, TypeError, OSError, OverflowError):
+        return None
+    return pid if boot == _boot() and started(pid) == born else None
+
+
+def _leader(lock: str) -> int | None:
+    """The one session leader that carries the lock: services are started in sessions of their own.
+
+    None when there is not exactly one.
+    """
+    pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    leaders = [pid for pid in pids if _session(pid) == pid and _carries(pid, lock)]
+    return leaders[0] if len(leaders) == 1 else None
+
+
+def _carries(pid: int, lock: str) -> bool:
+    """True when the process has the lock file open and the kernel says that its lock is on it."""
+    folder = f"/proc/{pid}"
+    try:
+        wanted = os.stat(lock)
+        for name in os.listdir(f"{folder}/fd"):
+            found = os.stat(f"{folder}/fd/{name}")
+            if (found.st_dev, found.st_ino) != (wanted.st_dev, wanted.st_ino):
+                continue
+            with open(f"{folder}/fdinfo/{name}", encoding="ascii") as file:
+                if any(line.startswith("lock:") and "FLOCK" in line for line in file):
+                    return True
+    except OSError:
+        return False  # it ended while we looked, or is not ours to look into
+    return False
 
 
 def started(pid: int) -> float:
     """When the process began, in clock ticks since boot; -1 when there is none."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return float(file.read().rsplit(b")", 1)[1].split()[19])
-    except (OSError, IndexError):
-        return -1.0
-
-
-def _has_open(pid: int, path: str) -> bool:
-    wanted = os.stat(path)
-    folder = f"/proc/{pid}/fd"
-    try:
-        names = os.listdir(folder)
-    except OSError:
-        return False
-    for name in names:
-        try:
-            found = os.stat(f"{folder}/{name}")
-        except OSError as error:
-            if error.errno in (errno.ENOENT, errno.EACCES):
-                continue
-            raise
-        if (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino):
-            return True
-    return False
+    fields = _stat(pid)
+    return float(fields[19]) if len(fields) > 19 else -1.0
 
 
 def _boot() -> str:

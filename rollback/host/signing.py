@@ -25,20 +25,11 @@ def sign(data: bytes, key: str, *, namespace: str) -> str:
     with tempfile.TemporaryDirectory(prefix="rollback-sign-") as folder:
         message = Path(folder, "message")
         message.write_bytes(data)
-        done = _run(
-            [
-                _PROGRAM,
-                "-Y",
-                "sign",
-                "-q",
-                "-f",
-                str(Path(key).resolve()),
-                "-n",
-                namespace,
-                str(message),
-            ],
-            folder,
-        )
+        argv = [
+            _PROGRAM, "-Y", "sign", "-q", "-f", str(Path(key).resolve()), "-n", namespace,
+            str(message),
+        ]  # fmt: skip
+        done = _run(argv, folder)
         if done.status != 0:
             why = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or [
                 "no reason given"
@@ -49,6 +40,8 @@ def sign(data: bytes, key: str, *, namespace: str) -> str:
 
 def verified(data: bytes, signature: str, key: str, person: str, *, namespace: str) -> bool:
     """True when `signature` over `data` was made with the private half of the public `key`."""
+    if not signature.isascii() or "\n" in key:
+        return False
     with tempfile.TemporaryDirectory(prefix="rollback-sign-") as folder:
         allowed = Path(folder, "allowed")
         allowed.write_text(f"{person} {key}\n", encoding="utf-8")

@@ -33,16 +33,17 @@ from typing import ClassVar
 
 
 class RollbackError(Exception):
-    """What happened, where, and what to type next."""
+    """What happened, where, and what to type next; `usual_hint` where nothing better is known."""
 
     exit_status: ClassVar[int] = 1
     retryable: ClassVar[bool] = False
+    usual_hint: ClassVar[str] = "rollback status shows where things stand"
 
     def __init__(self, message: str, *, where: str = "", hint: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.where = where
-        self.hint = hint
+        self.hint = hint or self.usual_hint
 
     def __str__(self) -> str:
         place = f"{self.where}: " if self.where else ""
@@ -75,18 +76,21 @@ class UsageError(RollbackError):
     """The command line asks for something that cannot be."""
 
     exit_status = 2
+    usual_hint = "rollback --help"
 
 
 class PlanError(RollbackError):
     """No such level, target, checkpoint or run."""
 
     exit_status = 3
+    usual_hint = "rollback plan LEVEL shows what there is to go back to"
 
 
 class NotAuthorized(RollbackError):
     """An approval is missing, invalid, expired or not that person's to give."""
 
     exit_status = 4
+    usual_hint = "rollback status shows who may approve"
 
 
 class Refused(NotAuthorized):
@@ -101,12 +105,14 @@ class RunLocked(RollbackError):
     """Another process holds the lease."""
 
     exit_status = 5
+    usual_hint = "wait for it, then type the command again"
 
 
 class HostError(RollbackError):
     """The managed system or its machine did not do what was asked."""
 
     exit_status = 6
+    usual_hint = "look at the system itself: rollback doctor"
 
 
 class HostUnreachable(HostError):
@@ -135,6 +141,7 @@ class StepFailed(RollbackError):
     """A step ended badly; `undone` says whether what it did was taken back."""
 
     exit_status = 6
+    usual_hint = "rollback report shows what is known"
 
     def __init__(self, message: str, *, step: str, undone: bool, hint: str = "") -> None:
         super().__init__(message, where=step, hint=hint)
@@ -146,6 +153,7 @@ class GateClosed(RollbackError):
     """The system is not proved well; `reasons` says why, one line each."""
 
     exit_status = 9
+    usual_hint = "rollback report shows what is known"
 
     def __init__(self, message: str, *, reasons: tuple[str, ...], hint: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -156,6 +164,7 @@ class StoreError(RollbackError):
     """The store cannot keep or give back what was asked."""
 
     exit_status = 8
+    usual_hint = "rollback checkpoint verify shows what is whole"
 
 
 class ObjectMissing(StoreError):
@@ -178,6 +187,7 @@ class JournalError(RollbackError):
     """The journal cannot be read or written."""
 
     exit_status = 8
+    usual_hint = "rollback audit verify shows how far it is whole"
 
 
 class JournalCorrupt(JournalError):
@@ -192,9 +202,11 @@ class IllegalEvent(JournalError):
     """This event cannot follow the state the run is in; nothing was written."""
 
     exit_status = 1
+    usual_hint = "this is a bug of rollback: send us the journal"
 
 
 class NeedsOperator(RollbackError):
     """The run stopped for a person; its report says what is known."""
 
     exit_status = 9
+    usual_hint = "rollback report shows what is known"

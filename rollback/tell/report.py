@@ -62,7 +62,8 @@ def markdown(report: Mapping[str, Any]) -> str:
         f"Run **{r['run_id']}** of incident **{r['incident']}**, level `{r['level']}`"
         + (f" variant `{r['variant']}`" if r["variant"] else "")
         + (f", component `{r['component']}`" if r["component"] else "")
-        + f", asked for by {_text(r['requester'])}" + (f": {_text(r['reason'])}" if r["reason"] else "") + ".",
+        + f", asked for by {_text(r['requester'])}"
+        + (f": {_text(r['reason'])}" if r["reason"] else "") + ".",
         "",
     ]  # fmt: skip
     if r["target"]["source"]:
@@ -170,7 +171,7 @@ def _paper_lines(r: Mapping[str, Any]) -> list[str]:
     if r["approvals"]:
         lines += ["## Approvals", ""]
         lines += [
-            f"- {a['answer']} by {a['person']} at {a['given']} ({a['proof']})"
+            f"- {_text(a['answer'])} by {_text(a['person'])} at {_text(a['given'])} ({a['proof']})"
             for a in r["approvals"]
         ]
         lines.append("")

@@ -112,9 +112,7 @@ CASES = (
         "probe": {"files": {"exists": ["made"]}}}),
     Case("start", "service", {"start": ["web", "base"], "within": "20s"}),
     Case("stop", "service", {"stop": ["base", "web"], "within": "20s"}, _started),
-    # killed between launching a program and writing down which: shown in test_service.py
-    Case("restart", "service", {"restart": ["web"], "within": "20s"}, _started, undone=False,
-         crashes=False),
+    Case("restart", "service", {"restart": ["web"], "within": "20s"}, _started, undone=False),
     Case("reload", "service", {"reload": ["web"], "within": "20s"}, _started, undone=False),
     Case("drain", "service", {"drain": ["web"], "within": "20s"}, _started, before=PASS,
          undone=False, crashes=False),

@@ -319,3 +319,17 @@ def test_lines_that_match_go_and_the_others_stay() -> None:
 def test_a_value_with_a_line_end_never_reaches_an_env_file() -> None:
     with pytest.raises(UsageError):
         splice(b"A=1\n", "env", "A", "1\nB=2")
+
+
+NESTED = b"outer:\n  keep: 1\n  inner:\n    a: 1\n\n# tail\nnext: 2\n"
+
+
+def test_a_key_is_added_before_the_comment_that_belongs_to_what_follows() -> None:
+    added = splice(NESTED, "yaml", "outer.new", 1)
+    assert added == NESTED.replace(b"    a: 1\n", b"    a: 1\n  new: 1\n")
+
+
+def test_a_map_is_taken_out_without_the_comment_that_belongs_to_what_follows() -> None:
+    assert splice(NESTED, "yaml", "outer.inner", REMOVE) == NESTED.replace(
+        b"  inner:\n    a: 1\n", b""
+    )
