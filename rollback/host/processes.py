@@ -286,21 +286,25 @@ def holder(lock: str) -> Holder | None:
         return None
     # Killed between starting it and writing down whom, a launcher leaves no record, or an old one:
     # then the kernel still says who carries the lock.
-    pid = _recorded(lock) or _leader(lock)
-    if pid is not None:
+    for find in (_recorded, _leader):
+        pid = find(lock)
+        if pid is None:
+            continue
         try:
             pidfd = os.pidfd_open(pid)
         except OSError:
-            pid = None
-        else:
-            # Looked at after opening: what the number means now, the descriptor means for good.
-            if _carries(pid, lock):
-                return Holder(pid, pidfd)
-            os.close(pidfd)
+            continue
+        # Looked at after opening: what the number means now, the descriptor means for good.
+        if _carries(pid, lock):
+            return Holder(pid, pidfd)
+        os.close(pidfd)
     if not held(lock):
         return None
-    said = f"process {pid}, which was started, does not" if pid else "by whom cannot be established"
-    raise HostError(f"the lock is held, but {said}", where=lock, hint=f"look with: fuser -v {lock}")
+    raise HostError(
+        "the lock is held, but by whom cannot be established",
+        where=lock,
+        hint=f"look with: fuser -v {lock}",
+    )
 
 
 def _recorded(lock: str) -> int | None:

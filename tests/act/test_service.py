@@ -98,10 +98,6 @@ def test_a_lock_file_that_names_another_process_cannot_harm_it(world):
             assert world.running()["web"]
         lock.write_text(json.dumps({"pid": bystander.pid, "started": born, "boot": boot}) + "\n")
         stop, scene = world.bound("service", {"stop": ["web"], "within": "5s"})
-        with pytest.raises(HostError, match="lock is held"):
-            stop.apply(scene)
-        assert bystander.poll() is None
-        lock.write_text("")
         stop.apply(scene)
         assert stop.probe(scene).answer is Answer.PASS
         assert bystander.poll() is None
