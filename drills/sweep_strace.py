@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ CALLS = (
     "fallocate ftruncate truncate open openat openat2 creat kill pidfd_send_signal execve "
     "copy_file_range sendfile fsetxattr setxattr"
 ).split()
+TRACE_S_MAX = 120.0
 SAME = {  # what a call of the tap is called by the kernel
     "rename": "rename", "renameat": "rename", "renameat2": "renameat2", "unlink": "unlink",
     "mkdir": "mkdir", "mkdirat": "mkdir", "rmdir": "rmdir", "symlinkat": "symlink",
@@ -61,6 +63,7 @@ class Traced:
     call: str
     arguments: str
     result: str
+    below: bool  # done by way of a folder or file that was opened with openat2, as only we do
 
 
 def available() -> bool:
@@ -91,9 +94,14 @@ def _compare(world: World) -> dict[str, Any]:
                 "trace=" + ",".join(CALLS), sys.executable, "-m", "drills.sweep_strace",
                 str(world.folder.parent), world.case.id, str(told)]  # fmt: skip
         here = Path(__file__).resolve().parents[1]
-        done = subprocess.run(argv, cwd=here, capture_output=True, timeout=300, check=False)
-        if done.returncode:
-            raise RuntimeError(f"the traced run failed: {done.stderr.decode()[-2000:]}")
+        with subprocess.Popen(argv, cwd=here, stderr=subprocess.PIPE) as tracer:
+            deadline = time.monotonic() + TRACE_S_MAX
+            while tracer.poll() is None and not told.exists() and time.monotonic() < deadline:
+                time.sleep(0.02)
+            world.stop()  # strace stays until the last child has ended, the service too
+            _, errors = tracer.communicate(timeout=30)
+        if not told.exists():
+            raise RuntimeError(f"the traced run failed: {errors.decode()[-2000:]}")
         points = Counter(told.read_text().split())
         traced = list(read(out.read_text(errors="replace")))
         there = _there(world)
@@ -134,6 +142,7 @@ def read(text: str) -> Iterator[Traced]:
     """The calls that succeeded between the marks, of the process that set them and its children."""
     inside = False
     waiting: dict[int, str] = {}
+    openers: dict[str, str] = {}
     for raw in text.splitlines():
         line = raw
         unfinished = re.match(r"^(\d+)\s+(.*) <unfinished \.\.\.>$", raw)
@@ -147,18 +156,25 @@ def read(text: str) -> Iterator[Traced]:
             inside = True
         elif END in line:
             return
-        elif inside and (found := _LINE.match(line)) and not found[4].startswith("-"):
-            if _changes(found[2], found[3]):
-                yield Traced(int(found[1]), found[2], found[3], found[5])
+        if (found := _LINE.match(line)) and not found[4].startswith("-"):
+            call = found[2]
+            if call.startswith("open"):
+                openers[f"{found[1]} {found[4]}"] = call
+            first = re.match(r"(\d+)<", found[3])
+            below = call == "openat2" or bool(
+                first and (call.endswith(("at", "at2")) or openers.get(f"{found[1]} {first[1]}") == "openat2")
+            )
+            if call == "unlinkat":
+                call = "rmdir" if "AT_REMOVEDIR" in found[3] else "unlink"
+            if inside and _changes(call, found[3]):
+                yield Traced(int(found[1]), call, found[3], found[5], below)
     raise UsageError("the trace has no end")
 
 
 def _changes(call: str, arguments: str) -> bool:
     if call.startswith("open"):
         return "O_CREAT" in arguments
-    if call == "unlinkat" or call == "kill":
-        return call == "unlinkat"
-    return True
+    return call != "kill"
 
 
 def why_apart(one: Traced, main: int) -> str:
@@ -175,9 +191,9 @@ def why_apart(one: Traced, main: int) -> str:
                 return "lock"
         if "logs/app.out" in text:
             return "log"
-    if "sqlite-copy.db" in text:
-        return "sqlite"
-    if ("/.git/" in text or "origin.git" in text or ".git/" in text):
+    if not one.below and ("sqlite-copy.db" in text or one.call == "fdatasync"):
+        return "sqlite"  # of what is not ours, only SQLite syncs data alone, folders too
+    if not one.below and (".git/" in text or ".git>" in text):
         return "git"
     if one.call == "execve":
         return "child"
@@ -209,7 +225,9 @@ def traced_main(argv: list[str]) -> int:
     world = World(base, next(one for one in CASES if one.id == case))
     tap = CountingTap()
     drive_here(world, tap)
-    told.write_text("\n".join(point.call for point in tap.points))
+    aside = told.with_suffix(".aside")
+    aside.write_text("\n".join(point.call for point in tap.points))
+    aside.rename(told)
     return 0
 
 

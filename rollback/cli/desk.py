@@ -58,7 +58,10 @@ class Desk:
 
         Raises: NotAuthorized.
         """
-        members = [member.id for member in self.system.people.members]
+        return self.one_of(tuple(member.id for member in self.system.people.members), given)
+
+    def one_of(self, members: tuple[str, ...], given: str | None) -> str:
+        """Who of these is typing. Raises: NotAuthorized."""
         if given:
             if given not in members:
                 known = ", ".join(members) or "none is declared"
@@ -66,13 +69,12 @@ class Desk:
                     f"{given} is not one of the declared people", hint=f"people: {known}"
                 )
             return given
-        user = self.user
-        if user in members:
-            return user
+        if self.user in members:
+            return self.user
         if len(members) == 1:
             return members[0]
         raise NotAuthorized(
-            f"who is typing? {user or 'this user'} is not one of the declared people",
+            f"who is typing? {self.user or 'this user'} is not one of the declared people",
             hint=f"add --as {members[0] if members else 'PERSON'}",
         )
 

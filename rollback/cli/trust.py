@@ -9,13 +9,16 @@ from rollback.cli.desk import Desk, pass_desk
 
 @click.command("trust", short_help="Accept the declaration's people and policy.")
 @click.option("--as", "person", default=None, metavar="PERSON", help="Who accepts them.")
+@click.option("--key", default="", metavar="FILE", help="Your private SSH key, to sign with.")
 @click.option("--yes", is_flag=True, help="Accept without being asked.")
 @pass_desk
-def command(desk: Desk, person: str | None, yes: bool) -> int:
+def command(desk: Desk, person: str | None, key: str, yes: bool) -> int:
     """Pin the digest of people, autonomy, guardrails and authority in the state directory.
 
-    A restore never rewrites what is pinned: an old declaration cannot bring back an approver.
+    Who may change what is pinned is said by what was pinned before. A restore never rewrites it:
+    an old declaration cannot bring back an approver.
     """
+    from rollback.act.trusting import accept, may_accept
     from rollback.keep import trust
 
     with desk.site() as site:
@@ -27,16 +30,11 @@ def command(desk: Desk, person: str | None, yes: bool) -> int:
                 body, lambda: [f"these people and this policy are trusted already ({now[:16]})"]
             )
             return 0
-        who = desk.person(person)
-        if (
-            before
-            and not yes
-            and not desk.confirm(f"believe policy {now[:16]} instead of {before[:16]}?")
-        ):
+        who = desk.one_of(may_accept(site), person) if before else desk.person(person)
+        question = f"believe policy {now[:16]} instead of {before[:16]}?"
+        if before and not yes and not desk.confirm(question):
             desk.out({**body, "changed": False}, lambda: ["nothing was changed"])
             return 4
-        site.tell("trust.pinned", authority=now, before=before, by=who)
-        trust.pin(site.system, site.state.tree, site.host)
-        site.anchor()
+        accept(site, person=who, key=key)
         desk.out(body, lambda: [f"trusted from now on: {now[:16]}"])
         return 0

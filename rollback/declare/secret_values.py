@@ -60,8 +60,9 @@ def _text(path: Path) -> str:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError):
         return ""
-    with os.fdopen(fd, "rb") as stream:
-        try:
-            return stream.read(_VALUE_BYTES_MAX).decode("utf-8", "replace").strip()
-        except OSError:
-            return ""
+    try:
+        return os.read(fd, _VALUE_BYTES_MAX).decode("utf-8", "replace").strip()
+    except OSError:  # a folder, or a disk that fails: there is no value to hide
+        return ""
+    finally:
+        os.close(fd)

@@ -31,6 +31,7 @@ from rollback.model.errors import CommandFailed, HostError
 OUTPUT_BYTES_MAX = 4 * 2**20
 _DRAIN_S = 0.2  # what a program wrote before it ended is there by then
 _ASKING_S = 0.02
+_TRIES = 20
 _BASE_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TZ", "HOME", "TMPDIR")
 
 
@@ -282,10 +283,27 @@ def holder(lock: str) -> Holder | None:
 
     Raises: HostError when the lock is held but the identity of the holder cannot be established.
     """
-    if not held(lock):
-        return None
-    # Killed between starting it and writing down whom, a launcher leaves no record, or an old one:
-    # then the kernel still says who carries the lock.
+    for last in (False,) * _TRIES + (True,):
+        if not held(lock):
+            return None
+        found = _recognised(lock)
+        if found or last:
+            break
+        time.sleep(_ASKING_S)  # between its fork and its first instruction nobody can be told apart
+    if found is None:
+        raise HostError(
+            "the lock is held, but by whom cannot be established", where=lock,
+            hint=f"look with: fuser -v {lock}",
+        )  # fmt: skip
+    return found
+
+
+def _recognised(lock: str) -> Holder | None:
+    """The holder, if who was written down, or the only one that the kernel names, has the lock.
+
+    Killed between starting a service and writing down whom, a launcher leaves no record, or an old
+    one; then the kernel still says who carries the lock.
+    """
     for find in (_recorded, _leader):
         pid = find(lock)
         if pid is None:
@@ -298,13 +316,7 @@ def holder(lock: str) -> Holder | None:
         if _carries(pid, lock):
             return Holder(pid, pidfd)
         os.close(pidfd)
-    if not held(lock):
-        return None
-    raise HostError(
-        "the lock is held, but by whom cannot be established",
-        where=lock,
-        hint=f"look with: fuser -v {lock}",
-    )
+    return None
 
 
 def _recorded(lock: str) -> int | None:

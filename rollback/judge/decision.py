@@ -8,6 +8,7 @@ Never: reads a metric; samples, facts and events are given.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -18,6 +19,8 @@ from rollback.model.policy import Condition, Trigger
 from rollback.model.system import System
 
 BUILT = ("most-severe", "first")
+_TRUTHS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+_NUMBER = re.compile(r"[-+]?[0-9]{1,15}(\.[0-9]{1,9})?\Z", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -145,15 +148,18 @@ def _fact(condition: Condition, known: Known) -> tuple[Answer, str]:
     told = known.facts.get(name)
     if told is None:
         return Answer.UNKNOWN, f"nobody has told {name}; add --fact {name}=…"
-    if condition.is_ is not None:
-        wanted = str(condition.is_).lower()
-        return (Answer.PASS if told.lower() == wanted else Answer.FAIL), f"{name} is {told}"
-    try:
-        held = limits(condition, float(told))
-    except ValueError:
-        return Answer.UNKNOWN, f"{name} is {told!r}, which is no number"
+    held: bool | None
+    if condition.is_ is None and limits(condition, 0.0) is None:
+        held = _TRUTHS.get(told.lower())
+    elif isinstance(condition.is_, bool):
+        truth = _TRUTHS.get(told.lower())
+        held = None if truth is None else truth is condition.is_
+    elif condition.is_ is not None:
+        held = told.lower() == str(condition.is_).lower()
+    else:
+        held = limits(condition, float(told)) if _NUMBER.match(told) else None
     if held is None:
-        held = told.lower() in ("true", "yes", "1")
+        return Answer.UNKNOWN, f"{name} is {told!r}, which is no answer to what is asked"
     return (Answer.PASS if held else Answer.FAIL), f"{name} is {told}"
 
 

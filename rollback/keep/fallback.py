@@ -17,7 +17,7 @@ from typing import Any
 from rollback.host import Host, Tree
 from rollback.keep.journal import EVENTS, TURN_S, Journal, Redact
 from rollback.model.errors import HostError, JournalCorrupt, JournalError
-from rollback.model.event import GENESIS, Event, digest, read_body
+from rollback.model.event import Event, digest, read_body
 from rollback.model.finding import Json
 
 EMERGENCY_S = 0.2
@@ -88,7 +88,7 @@ class TwoPlaces(Journal):
         if self._exists():
             waiting = self._waiting(self._chain())
             if waiting:
-                super()._append(MERGED, "", _body(waiting))
+                super()._append(MERGED, "", _body(waiting, self._open().events()[0].hash))
         return super()._append(kind, run, data)
 
     def _write_aside(self, kind: str, run: str, data: dict[str, Json], why: str) -> Event:
@@ -108,11 +108,15 @@ class TwoPlaces(Journal):
         """The events of the second place that the first does not hold yet."""
         if not self._exists():
             return []
-        known = [event.data for event in chain if event.kind == MERGED]
-        count, head = (int(str(known[-1]["last"])), known[-1]["head"]) if known else (0, GENESIS)
         aside = self._open().events()
-        at = aside[count - 1].hash if 0 < count <= len(aside) else GENESIS
-        if count > len(aside) or at != head:
+        known = [
+            event.data for event in chain
+            if event.kind == MERGED and aside and event.data["chain"] == aside[0].hash
+        ]  # fmt: skip
+        if not known:
+            return aside  # none of it is merged; an earlier fallback was cleared away, perhaps
+        count, head = int(str(known[-1]["last"])), known[-1]["head"]
+        if count > len(aside) or aside[count - 1].hash != head:
             raise JournalCorrupt(
                 "the fallback is not the one that was merged: it was cut or rewritten", seq=count,
                 where=str(self._fallback), hint="keep both files, and find out who did it",
@@ -145,9 +149,9 @@ def merged(event: Event) -> Iterator[Event]:
         yield read_body(body)
 
 
-def _body(waiting: list[Event]) -> dict[str, Json]:
+def _body(waiting: list[Event], chain: str) -> dict[str, Json]:
     bodies: list[Json] = [{**event.body(), "hash": event.hash} for event in waiting]
     return {
         "events": bodies, "digest": digest(bodies, domain=_DOMAIN), "first": waiting[0].seq,
-        "last": waiting[-1].seq, "head": waiting[-1].hash,
+        "last": waiting[-1].seq, "head": waiting[-1].hash, "chain": chain,
     }  # fmt: skip

@@ -1,7 +1,8 @@
 """The trust anchor: which people and which policy this state directory was told to believe.
 
 The declaration may lie in the tree that is rolled back; an old one could bring back an approver
-who was revoked. So the digest of its authority-bearing sections is pinned here, outside.
+who was revoked. So the digest of its authority-bearing sections is pinned here, outside, with the
+people who may change them: those who were believed before, never those who come with the change.
 
 Hides: the file.
 Never: is written by a restore.
@@ -10,36 +11,65 @@ Never: is written by a restore.
 from __future__ import annotations
 
 import json
+from typing import Any
+
+from pydantic import ValidationError
 
 from rollback.host import Host, Tree
 from rollback.host.clock import iso
-from rollback.model.errors import JournalError, NotAuthorized
+from rollback.model.errors import HostError, JournalError, NotAuthorized
+from rollback.model.people import Member, People
 from rollback.model.system import System
 
 _FILE = b"trust.json"
 
 
 def pinned(tree: Tree) -> str:
-    """The digest that is believed; "" before the first."""
-    if tree.stat(_FILE) is None:
-        return ""
+    """The digest that is believed; "" before the first. Raises: JournalError."""
+    return str(_read(tree).get("authority", ""))
+
+
+def keepers(tree: Tree) -> tuple[Member, ...]:
+    """Who may accept other people or another policy: who holds the owner's role as pinned.
+
+    Empty before the first.
+    """
+    written = _read(tree).get("people")
+    if written is None:
+        return ()
     try:
-        return str(json.loads(tree.read(_FILE))["authority"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise JournalError(
-            "the trust anchor cannot be read", where=tree.place(_FILE),
-            hint="put it back from a copy; rollback audit verify shows what was pinned",
-        ) from error  # fmt: skip
+        people = People.model_validate(written)
+    except ValidationError as error:
+        raise _unreadable(tree) from error
+    return tuple(member for member in people.members if people.owner in member.roles)
 
 
 def pin(system: System, tree: Tree, host: Host) -> None:
     """The system's people and policy are the ones that are believed from now on."""
     body = {
-        "authority": system.authority_digest,
-        "at": iso(host.clock.now()),
-        "system": system.system.id,
-    }
+        "authority": system.authority_digest, "at": iso(host.clock.now()),
+        "system": system.system.id, "people": system.source["people"],
+    }  # fmt: skip
     tree.write(_FILE, json.dumps(body, sort_keys=True).encode() + b"\n")
+
+
+def _read(tree: Tree) -> dict[str, Any]:
+    if tree.stat(_FILE) is None:
+        return {}
+    try:
+        found = json.loads(tree.read(_FILE))
+        if not isinstance(found, dict) or not isinstance(found.get("authority"), str):
+            raise ValueError("no trust anchor")
+    except (OSError, HostError, ValueError, RecursionError) as error:
+        raise _unreadable(tree) from error
+    return found
+
+
+def _unreadable(tree: Tree) -> JournalError:
+    return JournalError(
+        "the trust anchor cannot be read", where=tree.place(_FILE),
+        hint="put it back from a copy; rollback audit verify shows what was pinned",
+    )  # fmt: skip
 
 
 def require(system: System, tree: Tree) -> None:

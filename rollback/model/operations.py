@@ -14,9 +14,8 @@ from rollback.model.component import RelativePath
 from rollback.model.policy import Condition
 from rollback.model.quantity import Limit, Retention, Seconds, Share
 from rollback.model.registry import Check, Declared, Notifier, Store
-from rollback.model.step import Id, Text
+from rollback.model.step import Date, Id, Text
 
-Date = Annotated[str, StringConstraints(pattern=r"\A[0-9]{4}-[0-1][0-9]-[0-3][0-9]\z")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"\A[0-9a-f]{64}\z")]
 
 

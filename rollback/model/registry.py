@@ -1,7 +1,7 @@
 """The registry of kinds: what a declaration may name, and the class behind each name.
 
 A kind is a class whose fields are its YAML parameters. Its file registers it, and nothing else
-lists it; `rollback.kinds` imports the folders. In a declaration a kind is a map with one key:
+lists it; `rollback.kinds` finds the file by the kind's name. In a declaration a kind is a map with one key:
 `- restore: {component: agents}`. A kind that is not built yet is written
 `- planned: {kind: …, with: {…}, missing: "what is missing"}` and refused at run time.
 
@@ -12,7 +12,7 @@ Never: imports a kind.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, TypeVar
 
@@ -94,9 +94,43 @@ def register(family: str, name: str) -> Callable[[K], K]:
     return decorate
 
 
+Finder = Callable[[str, str], None]
+_finders: list[Finder] = []
+
+
+def find_with(finder: Finder) -> None:
+    """`finder(family, name)` is asked for kinds nobody imported yet; for all of them if name is ""."""
+    _finders.append(finder)
+
+
+class _Kinds(Mapping[str, type[Kind]]):
+    """The kinds of one family; one is imported when it is named, all when they are listed."""
+
+    def __init__(self, family: str) -> None:
+        self._family = family
+        self._known = _kinds[family]
+
+    def __getitem__(self, name: str) -> type[Kind]:
+        if name not in self._known and name:
+            self._find(name)
+        return self._known[name]
+
+    def __iter__(self) -> Iterator[str]:
+        self._find("")
+        return iter(sorted(self._known))
+
+    def __len__(self) -> int:
+        self._find("")
+        return len(self._known)
+
+    def _find(self, name: str) -> None:
+        for finder in _finders:
+            finder(self._family, name)
+
+
 def kinds(family: str) -> Mapping[str, type[Kind]]:
-    """All registered kinds of a family, by name."""
-    return dict(sorted(_kinds[family].items()))
+    """All kinds of a family, by name."""
+    return _Kinds(family)
 
 
 def nearest(name: str, known: list[str] | tuple[str, ...]) -> str:
@@ -125,10 +159,10 @@ def read_item(family: str, written: Any) -> Kind:
         parameters = {}
     if name == "planned":
         return _read_planned(family, parameters)
-    cls = _kinds[family].get(name) if isinstance(name, str) else None
+    cls = kinds(family).get(name) if isinstance(name, str) else None
     if cls is None:
         raise PydanticCustomError("kind", "there is no {family} {name}; {hint}",
-            {"family": family, "name": name, "hint": nearest(str(name), tuple(_kinds[family]))},
+            {"family": family, "name": name, "hint": nearest(str(name), tuple(kinds(family)))},
         )  # fmt: skip
     try:
         return cls.model_validate(parameters, by_alias=True, by_name=False)
@@ -141,7 +175,7 @@ def _read_planned(family: str, parameters: Any) -> Planned:
         shape = _PlannedShape.model_validate(parameters)
     except ValidationError as error:
         raise _nested(error, ("planned",)) from None
-    if shape.kind in _kinds[family]:
+    if shape.kind in kinds(family):
         raise PydanticCustomError("planned", "{family} {name} is built: write it without planned",
                                   {"family": family, "name": shape.kind})  # fmt: skip
     given = dict(shape.with_)

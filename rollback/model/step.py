@@ -15,6 +15,7 @@ from rollback.model.registry import Action, Declared, Kind
 
 Id = Annotated[str, StringConstraints(pattern=r"\A[a-z0-9][a-z0-9._-]{0,62}\z")]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=2000)]
+Date = Annotated[str, StringConstraints(pattern=r"\A[0-9]{4}-[0-1][0-9]-[0-3][0-9]\z")]
 Suite = Literal["smoke", "functional", "integration", "performance"]
 SUITES: tuple[Suite, ...] = ("smoke", "functional", "integration", "performance")
 Effects = Literal["none", "test-data", "load"]

@@ -1,171 +1,144 @@
-"""The declared system: every section of `rollback.yaml` as one frozen value.
+"""The declared system: every section of `rollback.yaml` as one frozen value, in one environment.
 
 Attribute names are the keys of the file; a Python keyword gets a trailing underscore.
 
-Hides: in which file of this folder a section is described.
+Hides: in which file of this folder a section is described, and when it is read.
 Never: reads a file, or asks the world.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, PrivateAttr
+from pydantic import Field, create_model
 
-from rollback.model import operations as op
-from rollback.model.component import (
-    Component,
-    Environment,
-    EnvironmentFile,
-    FileKey,
-    Flag,
-    HostDeclared,
-    Layered,
-    Place,
-    Reader,
-    Reload,
-    Repository,
-    Service,
-    StateDeclared,
-    Stop,
-)
-from rollback.model.level import (
-    Budgets,
-    ChecklistItem,
-    Gate,
-    Level,
-    Phase,
-    Prerequisite,
-    Procedure,
-    Source,
-    Target,
-)
-from rollback.model.operations import (
-    CheckpointKind,
-    Checkpoints,
-    Drill,
-    Message,
-    Notify,
-    Verification,
-)
-from rollback.model.people import Authority, Autonomy, Guardrails, Member, People, RateLimit, Role
-from rollback.model.policy import Condition, Decision, MetricDeclared, Respond, Trigger
-from rollback.model.registry import Declared, Kind
-from rollback.model.step import SUITES, Id, Suite, Text
+from rollback.model.errors import PlanError
+from rollback.model.registry import Declared, Kind, nearest
+from rollback.model.section import each, fields, listed, maybe, one
+from rollback.model.step import SUITES, Suite, Text
+
+if TYPE_CHECKING:  # a section's model is imported when somebody looks at the section
+    from rollback.model import operations as op
+    from rollback.model.component import (
+        Component,
+        Environment,
+        EnvironmentFile,
+        Flag,
+        HostDeclared,
+        Place,
+        Repository,
+        Service,
+        StateDeclared,
+    )
+    from rollback.model.identity import Identity
+    from rollback.model.level import Level, Procedure
+    from rollback.model.people import Autonomy, Guardrails, Member, People
+    from rollback.model.policy import Decision, MetricDeclared, Trigger
 
 SCHEMA = 1
+HOME = "production"  # the environment that `root` and `environment` describe
 
 
-class Identity(Declared):
-    """What the system is called, and which version of its declaration this is."""
-
-    id: Id
-    title: Text
-    version: Annotated[str, Field(min_length=1, max_length=64)]
-    date: op.Date
-    next_review: op.Date
-    purpose: Text | None = None
-
-
-class System(Declared):
+class System:
     """A whole declaration. What the loader adds: `declaration`, the paths, and the digests."""
 
-    schema_: Literal[1] = Field(alias="schema")
-    system: Identity
-    root: Text = "."
-    state: StateDeclared = StateDeclared()
-    environment: EnvironmentFile = EnvironmentFile()
-    environments: dict[Id, Environment] = Field(default_factory=dict)
-    repository: Repository | None = None
-    hosts: dict[Id, HostDeclared] = Field(default_factory=dict)
-    places: dict[Id, Place] = Field(default_factory=dict)
-    components: dict[Id, Component] = Field(default_factory=dict)
-    services: dict[Id, Service] = Field(default_factory=dict)
-    flags: dict[Id, Flag] = Field(default_factory=dict)
-    metrics: dict[Id, MetricDeclared] = Field(default_factory=dict)
-    events: dict[Id, op.EventKind] = Field(default_factory=dict)
-    severity: dict[Id, op.SeverityWord] = Field(default_factory=dict)
-    people: People
-    autonomy: Autonomy = Autonomy()
-    triggers: tuple[Trigger, ...] = ()
-    decision: Decision = Decision(style="most-severe")
-    guardrails: Guardrails = Guardrails()
-    levels: dict[Id, Level]
-    procedures: dict[Id, Procedure] = Field(default_factory=dict)
-    checkpoints: Checkpoints = Checkpoints()
-    verification: Verification = Verification()
-    notify: Notify = Notify()
-    records: dict[Id, op.Record] = Field(default_factory=dict)
-    reports: dict[Id, op.Report] = Field(default_factory=dict)
-    monitor: op.Monitor = op.Monitor()
-    drills: tuple[Drill, ...] = ()
-    redeploy: op.Redeploy = op.Redeploy()
-    follow_ups: op.FollowUps = op.FollowUps()
-    patterns: dict[Id, op.Pattern] = Field(default_factory=dict)
-    prevention: tuple[op.Practice, ...] = ()
-    memory: op.Memory = op.Memory()
+    system: Identity = one("identity", "Identity", needed=True)
+    state: StateDeclared = one("component", "StateDeclared")
+    environment: EnvironmentFile = one("component", "EnvironmentFile")
+    environments: Mapping[str, Environment] = each("component", "Environment")
+    repository: Repository | None = maybe("component", "Repository")
+    hosts: Mapping[str, HostDeclared] = each("component", "HostDeclared")
+    places: Mapping[str, Place] = each("component", "Place")
+    components: Mapping[str, Component] = each("component", "Component")
+    services: Mapping[str, Service] = each("component", "Service")
+    flags: Mapping[str, Flag] = each("component", "Flag")
+    metrics: Mapping[str, MetricDeclared] = each("policy", "MetricDeclared")
+    events: Mapping[str, op.EventKind] = each("operations", "EventKind")
+    severity: Mapping[str, op.SeverityWord] = each("operations", "SeverityWord")
+    people: People = one("people", "People", needed=True)
+    autonomy: Autonomy = one("people", "Autonomy")
+    triggers: tuple[Trigger, ...] = listed("policy", "Trigger")
+    decision: Decision = one("policy", "Decision", style="most-severe")
+    guardrails: Guardrails = one("people", "Guardrails")
+    levels: Mapping[str, Level] = each("level", "Level", needed=True)
+    procedures: Mapping[str, Procedure] = each("level", "Procedure")
+    checkpoints: op.Checkpoints = one("operations", "Checkpoints")
+    verification: op.Verification = one("operations", "Verification")
+    notify: op.Notify = one("operations", "Notify")
+    records: Mapping[str, op.Record] = each("operations", "Record")
+    reports: Mapping[str, op.Report] = each("operations", "Report")
+    monitor: op.Monitor = one("operations", "Monitor")
+    drills: tuple[op.Drill, ...] = listed("operations", "Drill")
+    redeploy: op.Redeploy = one("operations", "Redeploy")
+    follow_ups: op.FollowUps = one("operations", "FollowUps")
+    patterns: Mapping[str, op.Pattern] = each("operations", "Pattern")
+    prevention: tuple[op.Practice, ...] = listed("operations", "Practice")
+    memory: op.Memory = one("operations", "Memory")
 
-    _declaration: Path = PrivateAttr(default=Path())
-    _root_path: Path = PrivateAttr(default=Path())
-    _state_path: Path = PrivateAttr(default=Path())
-    _digest: str = PrivateAttr(default="")
-    _authority_digest: str = PrivateAttr(default="")
-    _source: dict[str, Any] = PrivateAttr(default_factory=dict)
-
-    @property
-    def declaration(self) -> Path:
+    def __init__(
+        self, source: dict[str, Any], *, declaration: Path, root: Path, state: Path, digest: str,
+        authority_digest: str, environment: str = HOME, sections: dict[str, Any] | None = None,
+        elsewhere: Mapping[str, tuple[dict[str, Any], Path]] | None = None,
+    ) -> None:  # fmt: skip
+        self.source = source
+        """The declaration as plain data, resolved for this environment."""
+        self.declaration = declaration
         """The file that was loaded."""
-        return self._declaration
-
-    @property
-    def root_path(self) -> Path:
-        """The absolute folder below which everything managed lies."""
-        return self._root_path
-
-    @property
-    def state_path(self) -> Path:
+        self.root_path = root
+        """The absolute folder below which everything managed lies, in this environment."""
+        self.state_path = state
         """The absolute folder where the tool keeps its own state."""
-        return self._state_path
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 over the whole resolved declaration."""
-        return self._digest
-
-    @property
-    def authority_digest(self) -> str:
+        self.digest = digest
+        """SHA-256 over the whole declaration, resolved for every environment."""
+        self.authority_digest = authority_digest
         """SHA-256 over people, autonomy, guardrails and every level's authority."""
-        return self._authority_digest
+        self.environment_name = environment
+        """The environment that this is the system of."""
+        self.sections = {} if sections is None else sections
+        """Sections that were read already."""
+        self._elsewhere = dict(elsewhere or {})
+        self._made: dict[str, System] = {environment: self}
 
     @property
-    def source(self) -> dict[str, Any]:
-        """The resolved declaration as plain data."""
-        return self._source
+    def root(self) -> Text:
+        """The root as it was written."""
+        return str(self.source.get("root", "."))
 
-    def place(
-        self,
-        *,
-        declaration: Path,
-        root: Path,
-        state: Path,
-        source: dict[str, Any],
-        digest: str,
-        authority_digest: str,
-    ) -> System:
-        """What only the loader knows is set; called once, before anybody sees the value."""
-        self._declaration, self._root_path, self._state_path = declaration, root, state
-        self._source, self._digest, self._authority_digest = source, digest, authority_digest
-        return self
+    def in_environment(self, name: str) -> System:
+        """The same declaration, resolved for this environment; itself for its own.
+
+        Raises: PlanError when no such environment is declared; the home one always is.
+        """
+        if name not in self._made:
+            if name not in self.environments:
+                known = tuple(dict.fromkeys((HOME, *self.environments)))
+                raise PlanError(f"there is no environment {name}", hint=nearest(name, known))
+            source, root = self._elsewhere.get(name, (self._made[HOME].source, self._made[HOME].root_path))
+            found = System(
+                source, declaration=self.declaration, root=root, state=self.state_path,
+                digest=self.digest, authority_digest=self.authority_digest, environment=name,
+                elsewhere=self._elsewhere,
+            )  # fmt: skip
+            found._made = self._made
+            self._made[name] = found
+        return self._made[name]
+
+    def kept(self) -> dict[str, Any]:
+        """Everything that has to be kept to have this declaration again, as plain data."""
+        home = self._made[HOME].source
+        others = {name: source for name, (source, _) in sorted(self._elsewhere.items())}
+        return {"source": home, "elsewhere": others} if others else home
 
     def level(self, name: str) -> tuple[str, Level] | None:
         """The level with this id or rank, with its id."""
         if name in self.levels:
             return name, self.levels[name]
-        for key, level in self.levels.items():
-            if name.isdigit() and level.rank == int(name):
-                return key, level
+        for key, written in self.source["levels"].items():
+            if name.isdigit() and written["rank"] == int(name):
+                return key, self.levels[key]
         return None
 
     def checks(self) -> Iterator[tuple[Suite, Kind]]:
@@ -179,11 +152,15 @@ class System(Declared):
         return tuple(member for member in self.people.members if role in member.roles)
 
 
-__all__ = [
-    "SCHEMA", "Authority", "Autonomy", "Budgets", "ChecklistItem", "CheckpointKind",
-    "Checkpoints", "Component", "Condition", "Decision", "Drill", "Environment", "FileKey",
-    "Flag", "Gate", "Guardrails", "Identity", "Layered", "Level", "Member", "Message",
-    "MetricDeclared", "Notify", "People", "Phase", "Place", "Prerequisite", "Procedure",
-    "RateLimit", "Reader", "Reload", "Repository", "Respond", "Role", "Service", "Source",
-    "StateDeclared", "Stop", "System", "Target", "Trigger", "Verification",
-]  # fmt: skip
+@cache
+def whole() -> type[Declared]:
+    """The model of a whole declaration: every section at once, for the loader and the schema."""
+    found: dict[str, Any] = fields(System)
+    identity = found.pop("system")
+    return create_model(
+        "System", __base__=Declared, __doc__=System.__doc__,
+        schema_=(Literal[1], Field(alias="schema")), system=identity, root=(Text, "."), **found,
+    )  # fmt: skip
+
+
+__all__ = ["HOME", "SCHEMA", "System", "whole"]
