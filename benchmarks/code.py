@@ -69,7 +69,11 @@ def main(rounds: int = 5) -> dict[str, Any]:
 def _repository(root: Path) -> tuple[str, str]:
     root.mkdir()
     _git(root, "init", "-q", "--initial-branch=main")
-    for key, value in (("user.name", "Bench"), ("user.email", "bench@example.invalid"), ("gc.auto", "0")):
+    for key, value in (
+        ("user.name", "Bench"),
+        ("user.email", "bench@example.invalid"),
+        ("gc.auto", "0"),
+    ):
         _git(root, "config", key, value)
     for number in range(FILES):
         folder = root / f"d{number % 200:03d}"

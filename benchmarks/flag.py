@@ -77,7 +77,17 @@ def main(rounds: int = 15) -> dict[str, Any]:
 def _flip(declaration: Path, level: str) -> float:
     """Seconds from just before the process starts to the journalled end of the flip."""
     began = time.clock_gettime(time.CLOCK_BOOTTIME)
-    argv = [sys.executable, "-m", "rollback", "--system", str(declaration), "--json", "run", level, "--yes"]
+    argv = [
+        sys.executable,
+        "-m",
+        "rollback",
+        "--system",
+        str(declaration),
+        "--json",
+        "run",
+        level,
+        "--yes",
+    ]
     done = subprocess.run(argv, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode() + done.stdout.decode()
     run = json.loads(done.stdout)["run_id"]

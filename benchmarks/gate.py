@@ -47,7 +47,8 @@ def main(rounds: int = 9) -> dict[str, Any]:
             (app / f"f{number}.txt").write_text(f"content {number}\n", encoding="utf-8")
         declaration = Path(folder, "rollback.yaml")
         checks = "".join(
-            f"    - files: {{id: f{n}, contains: {{f{n}.txt: content {n}}}}}\n" for n in range(COUNT)
+            f"    - files: {{id: f{n}, contains: {{f{n}.txt: content {n}}}}}\n"
+            for n in range(COUNT)
         )
         declaration.write_text(HEAD + checks, encoding="utf-8")
         bare = Path(folder, "test_bare.py")
@@ -74,7 +75,9 @@ def _gate(declaration: Path, work: Path) -> None:
     work.mkdir(mode=0o700)
     system = load(declaration)
     wanted = expectations(system, "look")
-    result = run_suite("smoke", system=system, host=Host(), expectations=wanted, work=work, deadline_s=60.0)
+    result = run_suite(
+        "smoke", system=system, host=Host(), expectations=wanted, work=work, deadline_s=60.0
+    )
     assert result.open, result.reasons
     assert result.passed == COUNT
 
@@ -83,4 +86,3 @@ def _pytest(path: Path) -> None:
     argv = [sys.executable, "-I", "-m", "pytest", "-q", "-p", "no:cacheprovider", str(path)]
     done = subprocess.run(argv, capture_output=True, check=False, cwd=path.parent)
     assert done.returncode == 0, done.stdout.decode()
-

@@ -35,7 +35,9 @@ def took_s(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def report(name: str, times: Mapping[str, list[float]], *, aims: Mapping[str, Any], **facts: Any) -> dict[str, Any]:
+def report(
+    name: str, times: Mapping[str, list[float]], *, aims: Mapping[str, Any], **facts: Any
+) -> dict[str, Any]:
     """The medians and quartiles, kept under reports/bench, and printed."""
     rows = {
         key: {
@@ -51,7 +53,9 @@ def report(name: str, times: Mapping[str, list[float]], *, aims: Mapping[str, An
     print(f"\n{name}")
     for key, row in rows.items():
         low, _, high = row["quartiles_s"]
-        print(f"  {key:<44} {row['median_s'] * 1000:9.1f} ms   ({low * 1000:.1f} to {high * 1000:.1f})")
+        print(
+            f"  {key:<44} {row['median_s'] * 1000:9.1f} ms   ({low * 1000:.1f} to {high * 1000:.1f})"
+        )
     for key, value in facts.items():
         print(f"  {key:<44} {value}")
     for key, value in aims.items():

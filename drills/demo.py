@@ -69,9 +69,13 @@ def demo(level: str, fault: str, directory: Path, *, as_json: bool, keep: bool) 
     stage.head(f"A studio in {directory}")
     studio = Studio.build(directory)
     system = load(studio.declaration)
-    level, fault = _choice(level, fault, list(system.levels), {lv.rank: k for k, lv in system.levels.items()})
+    level, fault = _choice(
+        level, fault, list(system.levels), {lv.rank: k for k, lv in system.levels.items()}
+    )
     with Site.open(system, Host(), listen=Live(quiet=as_json)) as site, _services(site, keep=keep):
-        stage.say([f"  v1.0.0 runs: {', '.join(system.services)}; three agents hand work to each other"])
+        stage.say(
+            [f"  v1.0.0 runs: {', '.join(system.services)}; three agents hand work to each other"]
+        )
         with Load(studio.router_url, LOAD_PER_S, counts_file=directory / "load.json"):
             _checkpoint(site, stage)
             shipped = _ship(site, studio, fault, stage)
@@ -115,9 +119,13 @@ def _services(site: Site, *, keep: bool) -> Iterator[None]:
 
 def _checkpoint(site: Site, stage: Stage) -> None:
     stage.head("A checkpoint of what is good, and its seal")
-    made = site.checkpoints.create("v1.0.0", kind="release", components=None, reason="before v2.0.0")
+    made = site.checkpoints.create(
+        "v1.0.0", kind="release", components=None, reason="before v2.0.0"
+    )
     site.tell("checkpoint.created", checkpoint=made.id, name=made.name, state=made.state)
-    stage.say([f"  {made.name}  {made.id[:16]}  {len(made.components)} components, re-read and re-hashed"])
+    stage.say(
+        [f"  {made.name}  {made.id[:16]}  {len(made.components)} components, re-read and re-hashed"]
+    )
     with _working(stage, "the four suites run against v1.0.0"):
         sealed = seal_checkpoint(site, made)
     stage.say([f"  sealed: {sealed.said}"])
@@ -169,7 +177,9 @@ def _notice(site: Site, stage: Stage, *, since_s: float) -> Decision:
     if not noticed:
         raise NeedsOperator("no trigger fired within a minute", hint="; ".join(decision.reasoning))
     took = site.host.clock.boot_s() - since_s
-    stage.say([f"  noticed after {seconds(took)}", *(f"  {reason}" for reason in decision.reasoning)])
+    stage.say(
+        [f"  noticed after {seconds(took)}", *(f"  {reason}" for reason in decision.reasoning)]
+    )
     return decision
 
 
@@ -214,8 +224,12 @@ def _working(stage: Stage, what: str) -> Iterator[None]:
 
 
 @click.command("demo")
-@click.option("--level", default="", help="flag, configuration, code, full-restore, component, or a rank.")
-@click.option("--fault", default="", help="Ship this kind of bad release instead of the level's own.")
+@click.option(
+    "--level", default="", help="flag, configuration, code, full-restore, component, or a rank."
+)
+@click.option(
+    "--fault", default="", help="Ship this kind of bad release instead of the level's own."
+)
 @click.option("--dir", "directory", type=click.Path(path_type=Path), default=None)
 @click.option("--json", "as_json", is_flag=True)
 @click.option("--keep", is_flag=True, help="Leave the studio running.")

@@ -198,7 +198,9 @@ def refer(world: World) -> tuple[Reference, list[Point]]:
     wanted = "COMPLETE" if world.case.gated else "MITIGATED"
     wrong = after_end(world, reference)
     if end != wanted or wrong:
-        raise RuntimeError(f"{world.case.id} ends {end} when nobody disturbs it: {wrong}")
+        raise RuntimeError(
+            f"{world.case.id} ends {end} when nobody disturbs it: {wrong} {sweep_judge.why(world)}"
+        )
     return reference, points
 
 
@@ -247,7 +249,9 @@ def _twice(
     outcome: Outcome,
 ) -> None:  # fmt: skip
     """Killed at the shot; the recovery killed at its `every`th points; then driven to the end."""
-    again = 1 + turn % every  # another phase for every shot, so that over all of them none is left out
+    again = (
+        1 + turn % every
+    )  # another phase for every shot, so that over all of them none is left out
     while True:
         outcome.recoveries_existing += 1
         if killed_at(world, reference, shot) is None:
@@ -267,9 +271,7 @@ def _blame(
     outcome: Outcome, points: list[Point], shot: Shot, wrong: list[str], again: Shot | None = None
 ) -> None:
     point = points[shot[0] - 1]
-    outcome.failures.append(
-        Failure(outcome.case, *shot, point.call, point.where, wrong[:6], again)
-    )
+    outcome.failures.append(Failure(outcome.case, *shot, point.call, point.where, wrong[:6], again))
 
 
 # -- the report -------------------------------------------------------------------------------

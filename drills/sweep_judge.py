@@ -290,3 +290,9 @@ def links(folder: Path) -> frozenset[frozenset[str]]:
 def end_of(world: World) -> str:
     """How far the run has come."""
     return _state(read_journal(world))
+
+
+def why(world: World) -> str:
+    """What the last event of the run gives as its reason."""
+    mine = [event for event in read_journal(world) if event["run"] == RUN]
+    return str(mine[-1]["data"].get("reason", "")) if mine else ""

@@ -54,6 +54,8 @@ REASONS = {
 }
 _LINE = re.compile(r"^(\d+)\s+(\w+)\((.*)\)\s+=\s+(-?\d+|\?)(.*)$")
 
+_NO_FILE = re.compile(r"<(pipe|socket|/dev/(null|pts|tty)|TCP|UNIX|anon)")
+
 
 @dataclass(frozen=True)
 class Traced:
@@ -117,7 +119,9 @@ def _compare(world: World) -> dict[str, Any]:
         else:
             seen[SAME.get(one.call, one.call)] += 1
     wrapped = {"git", "sqlite", "child"}
-    counted = Counter({k: n for k, n in points.items() if not k.startswith(("git-", "sqlite-", "spawn"))})
+    counted = Counter(
+        {k: n for k, n in points.items() if not k.startswith(("git-", "sqlite-", "spawn"))}
+    )
     differs = {
         call: [seen[call], counted[call]]
         for call in sorted({*seen, *counted}) if seen[call] != counted[call]
@@ -162,7 +166,11 @@ def read(text: str) -> Iterator[Traced]:
                 openers[f"{found[1]} {found[4]}"] = call
             first = re.match(r"(\d+)<", found[3])
             below = call == "openat2" or bool(
-                first and (call.endswith(("at", "at2")) or openers.get(f"{found[1]} {first[1]}") == "openat2")
+                first
+                and (
+                    call.endswith(("at", "at2"))
+                    or openers.get(f"{found[1]} {first[1]}") == "openat2"
+                )
             )
             if call == "unlinkat":
                 call = "rmdir" if "AT_REMOVEDIR" in found[3] else "unlink"
@@ -183,10 +191,14 @@ def why_apart(one: Traced, main: int) -> str:
     first = text.split(",", 1)[0]
     if one.pid != main:
         return "child"
-    if one.call in ("write", "writev", "sendfile") and re.search(r"<(pipe|socket|/dev/(null|pts|tty)|TCP|UNIX|anon)", first):
+    if one.call in ("write", "writev", "sendfile") and re.search(
+        r"<(pipe|socket|/dev/(null|pts|tty)|TCP|UNIX|anon)", first
+    ):
         return "socket"
     if one.call.startswith("open"):
-        if re.search(r'"(lease|append\.lock|store\.lock|lock|[\w/.-]*/run/app\.lock|[\w-]*\.lock)"', text):
+        if re.search(
+            r'"(lease|append\.lock|store\.lock|lock|[\w/.-]*/run/app\.lock|[\w-]*\.lock)"', text
+        ):
             if ".git" not in text:
                 return "lock"
         if "logs/app.out" in text:

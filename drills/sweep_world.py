@@ -29,6 +29,7 @@ from rollback.act import authorize, service
 from rollback.act.plan import make_plan
 from rollback.act.site import Site
 from rollback.host import Host
+from rollback.model.system import System
 from rollback.observe.view import View
 
 DECLARATION = Path(__file__).with_name("sweep_system.yaml")
@@ -114,7 +115,7 @@ class World:
         os.rename(self.folder, self.template)
         self.put_back()
 
-    def system(self) -> declare.System:
+    def system(self) -> System:
         """The declaration of the world, loaded."""
         return declare.load(self.folder / "rollback.yaml", environ={})
 
@@ -132,7 +133,7 @@ class World:
         if not _until(lambda: self.starts() >= 1, 5.0):
             raise RuntimeError("the service of the sweep does not start")
 
-    def system_once(self) -> declare.System:
+    def system_once(self) -> System:
         """The declaration, loaded once: it is the same for every point."""
         found = getattr(self, "_system", None)
         if found is None:
@@ -304,5 +305,3 @@ def base_folder() -> Path:
     shared = Path("/dev/shm")
     above = shared if os.access(shared, os.W_OK) else None
     return Path(tempfile.mkdtemp(prefix=f"rollback-sweep-{os.getpid()}-", dir=above))
-
-

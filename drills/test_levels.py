@@ -54,6 +54,7 @@ def test_the_level_repairs_its_fault_within_its_budgets(
         detected_s = time.monotonic() - injected_s
         run = _rolled_back(site, level, fault)
     budgets = find_level(site, level)[1].budgets
+    assert budgets is not None, "every level of the studio declares its budgets"
     mitigated, complete = elapsed_s(run, "run.mitigated"), elapsed_s(run, "gate.opened")
     record(
         drill=f"{level}-{fault}", fault=proof, detect_s=round(detected_s, 3),
@@ -79,6 +80,8 @@ def test_without_the_rollback_the_verification_fails(
     """The same fault, and nobody rolls back: some suite must say so."""
     made, site = studio
     with Load(made.router_url, LOAD_PER_S, counts_file=tmp_path / "load.json"):
+        kept = site.checkpoints.create("v1.0.0", kind="release", components=None, reason="drill")
+        assert seal_checkpoint(site, kept).green, "red before anything was broken shows nothing"
         began_s = time.monotonic()
         proof = _break(made, fault)
         _noticed(site)

@@ -43,6 +43,7 @@ people:
     - {id: bo, roles: [lead]KEY_bo}
     - {id: cyd, roles: [chief]KEY_cyd}
     - {id: dee, roles: [guest]KEY_dee}
+    - {id: fay, roles: [lead]}
 verification:
   smoke:
     - config: {id: app-valid, file: config/app.yaml, keys: [party]}

@@ -19,7 +19,16 @@ ROOT = Path(__file__).resolve().parents[1]
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
-    argv = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    argv = [
+        sys.executable,
+        "-m",
+        "build",
+        "--wheel",
+        "--no-isolation",
+        "--outdir",
+        str(folder),
+        str(ROOT),
+    ]
     done = subprocess.run(argv, capture_output=True, check=False, env=_environment())
     assert done.returncode == 0, done.stdout.decode()[-2000:] + done.stderr.decode()[-2000:]
     (found,) = folder.glob("*.whl")
@@ -73,7 +82,11 @@ def test_installed_in_an_empty_folder_the_first_gate_opens(program: Path, tmp_pa
 
 def _told(program: Path, cwd: Path, *arguments: str) -> tuple[int, dict[str, object]]:
     done = subprocess.run(
-        [str(program), "--json", *arguments], cwd=cwd, capture_output=True, check=False, env=_environment()
+        [str(program), "--json", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        check=False,
+        env=_environment(),
     )
     assert b"Traceback" not in done.stderr, done.stderr.decode()
     return done.returncode, json.loads(done.stdout)

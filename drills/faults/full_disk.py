@@ -60,7 +60,9 @@ class FullDisk(Fault):
             raise NotInForce("the full disk cannot be made", where=str(self.folder),
                              hint="this fault needs the right to mount: root")  # fmt: skip
 
-    def run(self, argv: Sequence[str], *, within_s: float = 60.0) -> subprocess.CompletedProcess[bytes]:
+    def run(
+        self, argv: Sequence[str], *, within_s: float = 60.0
+    ) -> subprocess.CompletedProcess[bytes]:
         """The program has ended; it saw the full disk."""
         if self._holder is None:
             raise UsageError("the fault is not injected")

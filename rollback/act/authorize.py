@@ -199,7 +199,8 @@ def may_wake(site: Site, run: Run) -> bool:
     waits = run.waiting_for
     if waits.get("on") == "approval":
         result = standing(site, run, plan_of(run))
-        return result.enough or bool(result.denied)
+        # somebody answered: the run goes on, ends, or says anew what is still missing
+        return result.missing != waits.get("what")
     if waits.get("on") == "timer":
         return site.host.clock.now().timestamp() >= float(str(waits.get("until", 0)))
     return False

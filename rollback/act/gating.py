@@ -9,10 +9,7 @@ Never: opens on absence: no gate result, no COMPLETE.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +18,6 @@ from rollback.act.plan import Plan, find_level
 from rollback.act.site import Site
 from rollback.host.clock import parse_iso
 from rollback.judge.scope import smallest
-from rollback.keep.scope import Scope
 from rollback.model.errors import RollbackError
 from rollback.model.event import canonical
 from rollback.model.finding import Json
@@ -40,7 +36,7 @@ _MARK = "mitigated.json"
 
 def mark(site: Site, run: Run, plan: Plan) -> None:
     """What stands in the restored components at mitigation is written down."""
-    found = {name: dict(_fingerprints(site, name)) for name in _watched(site, plan)}
+    found = {name: site.checkpoints.fingerprints(name) for name in _watched(site, plan)}
     site.run_folder(run.id)
     site.state.tree.write(f"runs/{run.id}/{_MARK}", canonical(found))
 
@@ -214,37 +210,10 @@ def _watched(site: Site, plan: Plan) -> Iterator[str]:
 def _changed(site: Site, run: Run, name: str) -> list[str]:
     try:
         then = json.loads(site.state.tree.read(f"runs/{run.id}/{_MARK}")).get(name, {})
-        now = dict(_fingerprints(site, name))
+        now = site.checkpoints.fingerprints(name)
     except (OSError, ValueError, RollbackError) as error:
         return [f"(cannot be compared: {error})"]
     return sorted(path for path in {*then, *now} if then.get(path) != now.get(path))
-
-
-def _fingerprints(site: Site, name: str) -> Iterator[tuple[str, str]]:
-    """Path and digest of everything in a component that is ours."""
-    component = site.system.components[name]
-    scope = Scope(exclude=component.exclude, reserved_names=frozenset({b".git"}))
-    with site.host.tree(str(site.system.root_path)) as root:
-        found = root.stat(component.path)
-        if found is None:
-            return
-        if not stat.S_ISDIR(found.st_mode):
-            yield component.path, _one(root.read(component.path), found)
-            return
-        with root.sub(component.path) as tree:
-            for path, status in tree.walk(enter=scope.enters):
-                if not scope.holds(path):
-                    continue
-                body = b""
-                if stat.S_ISREG(status.st_mode):
-                    body = tree.read(path)
-                elif stat.S_ISLNK(status.st_mode):
-                    body = tree.readlink(path)
-                yield os.fsdecode(path), _one(body, status)
-
-
-def _one(body: bytes, status: os.stat_result) -> str:
-    return hashlib.sha256(b"%o\0" % status.st_mode + body).hexdigest()
 
 
 def _dict(value: object) -> Mapping[str, Json]:

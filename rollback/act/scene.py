@@ -38,7 +38,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Scene:
-    """One step's surroundings.
+    """One step's surroundings; `system` is that of `environment`, and no other is in sight.
 
     `bound` is what the step's `bind` returned when the plan was made. `stamp` holds date, time and
     run, stamped once per run, for names like `rollback-{date}-{run}`. `component` is the one that
@@ -59,6 +59,9 @@ class Scene:
     bound: Mapping[str, Json] = field(default_factory=dict)
     safety: str = ""
     note: Note = lambda _kind, _data: None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "system", self.system.in_environment(self.environment))
 
     @property
     def checkpoints(self) -> Checkpoints:

@@ -23,7 +23,9 @@ def verify(desk: Desk) -> int:
         def lines() -> list[str]:
             against = f"{anchors} anchored heads agree"
             if not anchors:
-                missing = "nothing is anchored yet" if site.journal.anchored else "no anchor is declared"
+                missing = (
+                    "nothing is anchored yet" if site.journal.anchored else "no anchor is declared"
+                )
                 against = f"{missing}: a cut tail would not show"
             return [f"the journal is whole: {count} events, head {head[:16]}; {against}"]
 

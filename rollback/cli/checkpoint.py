@@ -8,6 +8,7 @@ import click
 
 from rollback.cli.desk import Desk, pass_desk
 from rollback.cli.show import paint, safe, size, table
+from rollback.host.below import show as shown
 
 
 @click.group("checkpoint", short_help="Take, list, compare, verify and restore checkpoints.")
@@ -97,16 +98,12 @@ def list_(desk: Desk) -> int:
 @pass_desk
 def show(desk: Desk, checkpoint: str, component: str | None) -> int:
     """What a checkpoint holds."""
-    from rollback.host.below import show as shown
-
     with desk.site() as site:
         found = site.checkpoints.get(checkpoint)
         body = _told(found)
         if component:
             manifest = site.checkpoints.manifest(found.id, component)
-            entries = [
-                (shown(e.path), e.kind, e.size_bytes, e.sha256[:16]) for e in manifest.entries
-            ]
+            entries = [(shown(e.path), e.kind, e.size, e.sha256[:16]) for e in manifest.entries]
             body["entries"] = [
                 {"path": p, "kind": k, "size_bytes": s, "sha256": h} for p, k, s, h in entries
             ]
@@ -129,12 +126,18 @@ def diff(desk: Desk, checkpoint: str, component: str | None) -> int:
     """What differs between a checkpoint and the live system."""
     with desk.site() as site:
         found = site.checkpoints.get(checkpoint)
-        rows = site.checkpoints.diff(found.id, component)
-        told = [{"component": c.component, "what": c.what, "path": c.shown} for c in rows]
-        lines = [(c.component, c.what, c.shown) for c in rows]
+        wanted = (component,) if component else tuple(found.components)
+        changes = [
+            (name, change) for name in wanted for change in site.checkpoints.diff(found.id, name)
+        ]
+        told = [
+            {"component": name, "what": c.what, "path": shown(c.path), "why": c.why}
+            for name, c in changes
+        ]
+        lines = [(name, c.what, shown(c.path), c.why) for name, c in changes]
         empty = ["no difference"]
         desk.out({"id": found.id, "changes": told},
-                 lambda: table(("component", "change", "path"), lines) if lines else empty)  # fmt: skip
+                 lambda: table(("component", "change", "path", ""), lines) if lines else empty)  # fmt: skip
         return 0
 
 

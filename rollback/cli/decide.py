@@ -10,7 +10,9 @@ from rollback.model.errors import UsageError
 
 
 @click.command("decide", short_help="Evaluate the triggers now, with samples and reasons.")
-@click.option("--fact", "facts", multiple=True, metavar="K=V", help="Something only a person knows.")
+@click.option(
+    "--fact", "facts", multiple=True, metavar="K=V", help="Something only a person knows."
+)
 @pass_desk
 def command(desk: Desk, facts: tuple[str, ...]) -> int:
     """Read every declared metric, and say what the triggers call for. The decision is journalled."""

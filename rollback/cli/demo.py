@@ -8,9 +8,15 @@ from rollback.cli.desk import Desk, pass_desk
 
 
 @click.command("demo", short_help="See a bad release rolled back and proved well.")
-@click.option("--level", default="", help="flag, configuration, code, full-restore, component, or a rank.")
-@click.option("--fault", default="", help="Ship this kind of bad release instead of the level's own.")
-@click.option("--dir", "directory", default=None, metavar="DIR", help="Where; a new folder by default.")
+@click.option(
+    "--level", default="", help="flag, configuration, code, full-restore, component, or a rank."
+)
+@click.option(
+    "--fault", default="", help="Ship this kind of bad release instead of the level's own."
+)
+@click.option(
+    "--dir", "directory", default=None, metavar="DIR", help="Where; a new folder by default."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
 @click.option("--keep", is_flag=True, help="Leave the studio running afterwards.")
 @pass_desk

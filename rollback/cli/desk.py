@@ -7,10 +7,12 @@ Never: prints by itself.
 from __future__ import annotations
 
 import getpass
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,6 +21,10 @@ from rollback.host import Host
 from rollback.model.errors import NotAuthorized, UsageError
 from rollback.model.event import Event
 from rollback.model.system import System
+
+if TYPE_CHECKING:
+    from rollback.act.site import Site
+    from rollback.declare import Reading
 
 Listener = Callable[[Event], None]
 
@@ -37,21 +43,36 @@ class Desk:
         """The file that is, or would be, loaded."""
         return Path(self._declaration or "rollback.yaml").absolute()
 
+    @property
+    def state(self) -> Path | None:
+        """The state directory, where one was named."""
+        return Path(self._state) if self._state else None
+
     @cached_property
     def system(self) -> System:
         """The declared system. Raises: SpecError with every problem."""
-        import rollback.kinds  # noqa: F401 - registers every kind
-        from rollback.declare import load
+        return self._reading.system
 
-        return load(self.declaration, state=Path(self._state) if self._state else None)
+    @cached_property
+    def _reading(self) -> Reading:
+        import rollback.kinds  # noqa: F401 - finds every kind
+        from rollback.declare import Reading
 
-    def site(self, *, create: bool = True, listen: Listener | None = None) -> Any:
-        """The system, opened; use it in `with`."""
+        return Reading(self.declaration, state=self.state, environ=os.environ)
+
+    @contextmanager
+    def site(self, *, create: bool = True, listen: Listener | None = None) -> Iterator[Site]:
+        """The system, opened; use it in `with`. What was read of it is kept for the next call."""
         from rollback.act.site import Site
         from rollback.declare import secret_values
 
         hidden = secret_values(self.system)
-        return Site.open(self.system, self.host, create=create, secrets=hidden, listen=listen)
+        with Site.open(
+            self.system, self.host, create=create, secrets=hidden, listen=listen
+        ) as site:
+            yield site
+            if create:
+                self._reading.keep(site.state.tree)
 
     def person(self, given: str | None) -> str:
         """Who is typing: as given, or the declared person with this user's name, or the only one.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import click
 
 from rollback.cli.desk import Desk, pass_desk
@@ -47,7 +49,7 @@ def command(desk: Desk, run: str | None) -> int:
         return 0
 
 
-def _said(data: dict[str, object]) -> str:
+def _said(data: Mapping[str, object]) -> str:
     for key in ("reason", "what", "because", "id", "suite", "name", "person"):
         if data.get(key):
             return str(data[key])

@@ -19,7 +19,7 @@ def command(desk: Desk, schema: bool) -> int:
     if schema:
         click.echo(plain_json(declare.schema()))
         return 0
-    system = desk.system
+    system = declare.load(desk.declaration, state=desk.state)  # every rule, whatever was kept
     planned = declare.planned(system)
     body = {
         "valid": True, "system": system.system.id, "digest": system.digest, "levels": len(system.levels),

@@ -1,7 +1,7 @@
 """`rollback.yaml` to the model: every problem at once, each with file, line and what to type.
 
-Hides: YAML, variables, line numbers, pydantic.
-Never: imports a kind, changes a file, or accepts what it does not understand.
+Hides: YAML, variables, line numbers, pydantic; that what was read before need not be read again.
+Never: imports a kind, changes a managed file, or accepts what it does not understand.
 """
 
 from __future__ import annotations
@@ -10,17 +10,40 @@ import os
 import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rollback.declare import env, rules, variables
+from rollback.declare import kept
 from rollback.declare.secret_values import secret_values
-from rollback.declare.shape import fit
-from rollback.declare.text import SIZE_BYTES_MAX, Document, read
 from rollback.model.errors import Problem, SpecError
-from rollback.model.event import digest
-from rollback.model.system import SCHEMA, System
+from rollback.model.system import HOME, System
+
+if TYPE_CHECKING:
+    from rollback.host import Tree
 
 FILE = "rollback.yaml"
+SIZE_BYTES_MAX = 2**20
+
+
+class Reading:
+    """One reading of a declaration: `system` is what it says, `keep` saves the next one the work."""
+
+    def __init__(self, file: Path, *, state: Path | None, environ: Mapping[str, str]) -> None:
+        self._text, self._environ = _text(file), environ
+        found = kept.find(self._text, file=file, state=state, environ=environ)
+        self._origin: kept.Origin | None = None
+        if found is None:
+            from rollback.declare.whole import resolve  # YAML and the rules: a third of a start
+
+            found, self._origin = resolve(
+                self._text, name=_shown(file), file=file, state=state, environ=environ
+            )
+        self.system = found
+
+    def keep(self, tree: Tree) -> None:
+        """The next reading of the same text finds this one in the state directory `tree`."""
+        if self._origin is not None:
+            kept.keep(self.system, self._origin, self._text, tree, self._environ)
+            self._origin = None
 
 
 def load(
@@ -28,55 +51,39 @@ def load(
     *,
     state: Path | None = None,
     environ: Mapping[str, str] | None = None,
+    environment: str = HOME,
 ) -> System:
     """The system that the file declares (default: $ROLLBACK_SYSTEM, then ./rollback.yaml).
 
-    Raises: SpecError with every problem, in the order of the file.
+    It is read anew, whatever was kept. `environment` is the one that it is resolved for.
+    Raises: SpecError with every problem, in the order of the file; PlanError for an environment
+    that is not declared.
     """
+    from rollback.declare.whole import resolve
+
     known = os.environ if environ is None else environ
-    file = (path or Path(known.get("ROLLBACK_SYSTEM") or FILE)).absolute()
-    document = read(_text(file), _shown(file))
-    if not isinstance(document.data, dict):
-        if not document.problems:
-            document.wrong(1, "the declaration is empty" if document.data is None else
-                           "the declaration is not a map", "begin with: schema: 1")  # fmt: skip
-        raise SpecError(_sorted(document))
-    _version(document)
-    data = _resolved(document, file.parent, known)
-    system = fit(document, data)
-    places = rules.places(data, file, state)
-    rules.check(document, data, places)
-    if document.problems or system is None:
-        raise SpecError(_sorted(document))
-    return system.place(
-        declaration=file,
-        root=places.root,
-        state=places.state,
-        source=data,
-        digest=digest(data, domain="declaration"),
-        authority_digest=digest(_authority(data), domain="authority"),
-    )
+    file = located(path, known)
+    system, _ = resolve(_text(file), name=_shown(file), file=file, state=state, environ=known)
+    return system.in_environment(environment)
+
+
+def located(path: Path | None, environ: Mapping[str, str]) -> Path:
+    """The file that is meant: as given, then $ROLLBACK_SYSTEM, then ./rollback.yaml."""
+    return (path or Path(environ.get("ROLLBACK_SYSTEM") or FILE)).absolute()
 
 
 def from_source(source: dict[str, Any], *, declaration: Path, state: Path) -> System:
-    """The system of a resolved declaration that was kept (see System.source).
+    """The system of a resolved declaration that was kept (see System.kept).
 
     Raises: SpecError when this version cannot read it any more.
     """
-    document = Document(f"the declaration kept of {declaration.name}", data=source)
-    system = fit(document, source)
-    if system is None:
-        raise SpecError(tuple(dict.fromkeys(document.problems)))
-    places = rules.places(source, declaration, state)
-    return system.place(
-        declaration=declaration, root=places.root, state=places.state, source=source,
-        digest=digest(source, domain="declaration"),
-        authority_digest=digest(_authority(source), domain="authority"),
-    )  # fmt: skip
+    from rollback.declare import whole
+
+    return whole.from_source(source, declaration=declaration, state=state)
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema of what `load` accepts, with the kinds that are registered."""
+    """The JSON Schema of what `load` accepts, with every kind."""
     from rollback.declare import completion  # heavy, and only for editors
 
     return completion.schema()
@@ -121,76 +128,11 @@ def _text(file: Path) -> str:
                                  f"convert it: iconv -t UTF-8 {name}"),)) from None  # fmt: skip
 
 
-def _version(document: Document) -> None:
-    written = document.data.get("schema")
-    if isinstance(written, int) and not isinstance(written, bool) and written > SCHEMA:
-        where = document.where(("schema",))
-        raise SpecError((Problem(where,
-            f"schema {written} is newer than this version knows ({SCHEMA})",
-            "install a newer rollback-proof, or write schema: 1"),))  # fmt: skip
-
-
-def _resolved(document: Document, folder: Path, environ: Mapping[str, str]) -> Any:
-    section = document.data.get("environment")
-    name = section.get("file") if isinstance(section, dict) else None
-    file: dict[str, str] = {}
-    if isinstance(name, str) and name:
-        where = ("environment", "file")
-        try:
-            file, wrong = env.assignments((folder / name).read_text("utf-8"))
-        except FileNotFoundError:
-            wrong = []  # the defaults hold until somebody deploys
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or "not UTF-8 text"
-            wrong = []
-            document.problems.append(Problem(document.where(where),
-                f"environment.file: {name} cannot be read: {reason}", "check it"))  # fmt: skip
-        for line, message in wrong:
-            document.problems.append(Problem(document.where(where),
-                f"environment.file: {name}:{line}: {message}", "write NAME=value"))  # fmt: skip
-    known = variables.values(document, file, environ)
-    declared = section.get("variables") if isinstance(section, dict) else None
-    return variables.substitute(document, known, declared)
-
-
-def _authority(data: dict[str, Any]) -> dict[str, Any]:
-    """The sections that say who may decide; what `rollback trust` pins."""
-    levels = {name: level.get("authority") for name, level in data["levels"].items()}
-    procedures = {
-        name: one["authority"] for name, one in data.get("procedures", {}).items()
-        if "authority" in one
-    }  # fmt: skip
-    return {
-        **{key: data[key] for key in ("people", "autonomy", "guardrails") if key in data},
-        "levels": levels,
-        "procedures": procedures,
-    }
-
-
-def _sorted(document: Document) -> tuple[Problem, ...]:
-    def line(problem: Problem) -> int:
-        return int(problem.where.rsplit(":", 1)[1])
-
-    unique = dict.fromkeys(
-        Problem(one.where, _short(one.message), _short(one.hint)) for one in document.problems
-    )
-    return tuple(sorted(unique, key=line))
-
-
-def _short(text: str) -> str:
-    """One printable line that fits a terminal: what is quoted from the file may be anything."""
-    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-    return shown if len(shown) <= 600 else shown[:597] + "…"
-
-
 def _shown(file: Path) -> str:
     try:
         return str(file.relative_to(Path.cwd()))
     except (ValueError, OSError):
         return str(file)
-
-
-__all__ = ["from_source", "load", "schema", "secret_values"]
 
 
 def planned(system: System) -> tuple[tuple[str, str, str], ...]:
@@ -208,3 +150,6 @@ def _planned(data: Any, where: str) -> Iterator[tuple[str, str, str]]:
     elif isinstance(data, (list, tuple)):
         for number, value in enumerate(data):
             yield from _planned(value, f"{where}.{number}")
+
+
+__all__ = ["Reading", "from_source", "load", "planned", "schema", "secret_values"]

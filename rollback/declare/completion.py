@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json_schema
 
 from rollback.model.registry import FAMILIES, kinds
-from rollback.model.system import System
+from rollback.model.system import whole
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _USED = ("action", "check", "metric", "notifier", "content", "store")
@@ -27,7 +27,8 @@ class _Quiet(GenerateJsonSchema):
 def schema() -> dict[str, Any]:
     """The schema of everything that `load` accepts, with every kind that is registered."""
     found = {family: dict(kinds(family)) for family in FAMILIES}
-    models: list[tuple[type[BaseModel], JsonSchemaMode]] = [(System, "validation")]
+    top_model = whole()
+    models: list[tuple[type[BaseModel], JsonSchemaMode]] = [(top_model, "validation")]
     models += [(cls, "validation") for family in found.values() for cls in family.values()]
     by_model, top = models_json_schema(models, schema_generator=_Quiet)
     definitions: dict[str, Any] = top["$defs"]
@@ -36,9 +37,9 @@ def schema() -> dict[str, Any]:
     for family in _USED:
         references = {name: by_model[(cls, "validation")] for name, cls in found[family].items()}
         definitions[f"family.{family}"] = _family(family, references)
-    root = by_model[(System, "validation")]["$ref"].removeprefix("#/$defs/")
-    whole = {"$schema": DIALECT, "title": "rollback.yaml", **definitions.pop(root)}
-    tidy: dict[str, Any] = _tidy({**whole, "$defs": dict(sorted(definitions.items()))})
+    root = by_model[(top_model, "validation")]["$ref"].removeprefix("#/$defs/")
+    complete = {"$schema": DIALECT, "title": "rollback.yaml", **definitions.pop(root)}
+    tidy: dict[str, Any] = _tidy({**complete, "$defs": dict(sorted(definitions.items()))})
     return tidy
 
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import fnmatch
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rollback.declare import authority, literals, references, walk
+from rollback.declare.places import Places
 from rollback.declare.text import Document
 from rollback.declare.text import Path as Spot
 from rollback.model.errors import Problem
@@ -21,26 +21,6 @@ from rollback.model.registry import kinds, nearest
 CONTENTS = ("files", "sqlite", "append-only", "git")
 _NUMBERED = ("load", "memory", "queue", "metric")
 _LIMITS = ("above", "below", "at_least", "at_most", "equals")
-
-
-@dataclass(frozen=True)
-class Places:
-    """The absolute folders of the system and of the tool's own state."""
-
-    folder: Path
-    root: Path
-    state: Path
-
-
-def places(data: dict[str, Any], file: Path, state: Path | None) -> Places:
-    """Where root and state are, relative to the folder of the declaration."""
-    folder = file.parent
-    written = data.get("root", ".")
-    root = folder / written if isinstance(written, str) and "\0" not in written else folder
-    section = data.get("state")
-    name = section.get("dir") if isinstance(section, dict) else None
-    own = state.absolute() if state else folder / (name if isinstance(name, str) else ".rollback")
-    return Places(folder, Path(os.path.normpath(root)), Path(os.path.normpath(own)))
 
 
 def check(document: Document, data: dict[str, Any], found: Places) -> None:

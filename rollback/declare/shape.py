@@ -15,13 +15,14 @@ from pydantic import BaseModel, ValidationError
 from rollback.declare.text import Document, Path
 from rollback.model.errors import Problem
 from rollback.model.registry import Declared, Family, Kind, Planned, kinds, nearest
-from rollback.model.system import System
+from rollback.model.system import whole
 
 
-def fit(document: Document, data: Any) -> System | None:
-    """The system that the data declares, or None, with the reasons in the document's problems."""
+def fit(document: Document, data: Any) -> dict[str, Any] | None:
+    """The sections that the data declares, or None, with the reasons in the document's problems."""
     try:
-        return System.model_validate(data, by_alias=True, by_name=False)
+        fitting = whole().model_validate(data, by_alias=True, by_name=False)
+        return {name: getattr(fitting, name) for name in type(fitting).model_fields}
     except ValidationError as error:
         seen: set[tuple[str, str]] = set()
         for found in error.errors(include_url=False):
@@ -177,7 +178,7 @@ def _text_at(data: Any, path: Path) -> str:
 def fields_at(loc: Path) -> tuple[str, ...]:
     """The keys that may be written at a place, as they are spelt in the file."""
     found: list[str] = []
-    for one in _types_at(System, loc):
+    for one in _types_at(whole(), loc):
         if isinstance(one, type) and issubclass(one, BaseModel):
             found += [info.alias or name for name, info in one.model_fields.items()]
     return tuple(dict.fromkeys(found))

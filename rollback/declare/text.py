@@ -19,7 +19,6 @@ import yaml
 
 from rollback.model.errors import Problem
 
-SIZE_BYTES_MAX = 2**20
 DEPTH_MAX = 32
 NODES_MAX = 100_000
 SCALAR_CHARS_MAX = 65_536

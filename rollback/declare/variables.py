@@ -1,4 +1,4 @@
-"""`${NAME}` in scalar values: the process environment over the environment file over the default.
+"""`${NAME}` in scalar values: what the declared environment says, then the process, file, default.
 
 Hides: where a value came from.
 Never: looks at people, autonomy, guardrails or authority; substitutes in keys; twice.
@@ -19,9 +19,14 @@ _FIXED = ("people", "autonomy", "guardrails")
 
 
 def values(
-    document: Document, file: Mapping[str, str], environ: Mapping[str, str]
-) -> dict[str, str]:
-    """What each declared variable stands for; one without a value is a problem."""
+    document: Document, file: Mapping[str, str], environ: Mapping[str, str],
+    own: Mapping[str, Any],
+) -> dict[str, str]:  # fmt: skip
+    """What each declared variable stands for; one without a value is a problem.
+
+    `own` is what the declared environment says itself. It wins over the process, whose variables
+    are those of wherever the operator sits, and must not turn staging into production.
+    """
     found: dict[str, str] = {}
     section = document.data.get("environment")
     declared = section.get("variables") if isinstance(section, dict) else None
@@ -29,7 +34,7 @@ def values(
         return found
     for name, shape in declared.items():
         default = shape.get("default") if isinstance(shape, dict) else None
-        value = environ.get(name, file.get(name, default))
+        value = own.get(name, environ.get(name, file.get(name, default)))
         if isinstance(value, str):
             found[name] = value
             if "\0" in value or "\n" in value or "${" in value:

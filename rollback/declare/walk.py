@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rollback.declare.text import Path
+if TYPE_CHECKING:
+    from rollback.declare.text import Path  # without YAML, which this needs not
 
 SUITES = ("smoke", "functional", "integration", "performance")
 

@@ -58,6 +58,8 @@ def request(
                 elapsed_s = time.monotonic() - began
             if late.is_set() or len(whole) > limit_bytes:
                 raise HostUnreachable("the answer is too large or too slow", where=url)
+            if answer.length:
+                raise HostUnreachable("the answer was cut short", where=url)
             fields = {name.lower(): value for name, value in answer.getheaders()}
             return Response(answer.status, whole, elapsed_s, fields)
         finally:

@@ -22,6 +22,7 @@ from rollback.keep.changes import Change, Changes, told
 from rollback.keep.checkpoint_record import Checkpoint, Part
 from rollback.keep.checkpoint_verify import check_component, missing_objects
 from rollback.keep.content import Captured, Content, Restore, Site
+from rollback.keep.fingerprint import fingerprints
 from rollback.keep.head import head
 from rollback.keep.manifest import Manifest, decode
 from rollback.keep.quarantine import quarantine, reserved, sub_folder
@@ -277,6 +278,12 @@ class Checkpoints:
         return tuple(sorted(found, key=lambda change: change.path))
 
     # -- putting back ----------------------------------------------------------------------
+
+    def fingerprints(self, component: str) -> dict[str, str]:
+        """What stands in the component now, as a digest by path. Raises: OSError, HostError."""
+        path = self._system.components[component].path
+        with self._root() as root, self._scratch() as scratch:
+            return dict(fingerprints(root, path, self._site(component, root, scratch).scope))
 
     def restore(
         self, wanted: str, component: str, *, step: str, dry_run: bool = False,

@@ -140,5 +140,3 @@ def fields(cls: type[System]) -> dict[str, Any]:
     """What a model of the whole declaration has as fields, in the order of the System."""
     found = {name: one for name, one in vars(cls).items() if isinstance(one, Section)}
     return {name: one.field() for name, one in found.items()}
-
-

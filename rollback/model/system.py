@@ -116,7 +116,9 @@ class System:
             if name not in self.environments:
                 known = tuple(dict.fromkeys((HOME, *self.environments)))
                 raise PlanError(f"there is no environment {name}", hint=nearest(name, known))
-            source, root = self._elsewhere.get(name, (self._made[HOME].source, self._made[HOME].root_path))
+            source, root = self._elsewhere.get(
+                name, (self._made[HOME].source, self._made[HOME].root_path)
+            )
             found = System(
                 source, declaration=self.declaration, root=root, state=self.state_path,
                 digest=self.digest, authority_digest=self.authority_digest, environment=name,
@@ -125,6 +127,15 @@ class System:
             found._made = self._made
             self._made[name] = found
         return self._made[name]
+
+    def having(self, **sections: Any) -> System:
+        """The same system with other values for these sections; `source` stays as it was."""
+        return System(
+            self.source, declaration=self.declaration, root=self.root_path, state=self.state_path,
+            digest=self.digest, authority_digest=self.authority_digest,
+            environment=self.environment_name, sections={**self.sections, **sections},
+            elsewhere=self._elsewhere,
+        )  # fmt: skip
 
     def kept(self) -> dict[str, Any]:
         """Everything that has to be kept to have this declaration again, as plain data."""

@@ -18,7 +18,7 @@ from rollback.model.system import System
 
 @dataclass(frozen=True)
 class View:
-    """One look at a system.
+    """One look at a system, as it is in `environment`.
 
     `since` is the moment of mitigation (None: no run). `baseline` holds the sealed samples by
     check id and series: {"response-times": {"p95_ms": (…,)}}; empty where there is no seal.
@@ -32,6 +32,9 @@ class View:
     since: datetime | None = None
     baseline: Mapping[str, Mapping[str, tuple[float, ...]]] = field(default_factory=dict)
     held: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "system", self.system.in_environment(self.environment))
 
     @property
     def root(self) -> Path:

@@ -75,8 +75,9 @@ def look(wish: Wish, environ: Mapping[str, str] | None = None) -> Sight:
         )
     try:
         system = load(
-            Path(named or "rollback.yaml"), state=Path(wish.state) if wish.state else None
-        )
+            Path(named or "rollback.yaml"), state=Path(wish.state) if wish.state else None,
+            environment=wish.environment,
+        )  # fmt: skip
         wanted, held = _wanted(wish, system)
         since = parse_iso(wish.since) if wish.since else None
         baseline = _baseline(wish)

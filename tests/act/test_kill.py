@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from pathlib import Path
 
 import pytest
@@ -10,7 +10,7 @@ import pytest
 from drills import sweep
 from drills.sweep_world import CASES, Case
 
-SHOTS_MAX = 14  # of one case; the stride follows from it
+SHOTS_MAX = 22  # of one case; the stride follows from it
 GATED_SHOTS_MAX = 4  # each runs a suite
 
 
@@ -23,12 +23,14 @@ def test_killed_anywhere_a_rollback_converges(case: Case, tmp_path: Path) -> Non
     """
     most = GATED_SHOTS_MAX if case.gated else SHOTS_MAX
     every = max(1, -(-EXISTING[case.id] // most))
-    phase = datetime.datetime.now(datetime.UTC).timetuple().tm_yday
+    phase = dt.datetime.now(dt.UTC).timetuple().tm_yday
     (found,) = sweep.sweep([case], every=every, offset=phase, again_every=0, workers=2)
     assert found.failures == [], "\n".join(map(str, found.failures))
     assert found.missed == 0
     assert 0 < found.covered <= most
-    assert found.existing >= EXISTING[case.id] * 0.8, "points got lost: is there a way past the tap?"
+    assert found.existing >= EXISTING[case.id] * 0.8, (
+        "points got lost: is there a way past the tap?"
+    )
 
 
 # How many points there are, roughly; a fall means that changes no longer pass the tap.

@@ -23,10 +23,7 @@ from rollback.model.registry import kinds
 def _web(world, **changes):
     """The system with another `web`."""
     one = world.system.services["web"].model_copy(update=changes)
-    system = world.system.model_copy(update={"services": {**world.system.services, "web": one}})
-    for name in ("_declaration", "_root_path", "_state_path", "_digest", "_source"):
-        setattr(system, name, getattr(world.system, name))
-    world.system = system
+    world.system = world.system.having(services={**world.system.services, "web": one})
 
 
 def _asked(world, path):

@@ -76,7 +76,9 @@ def lock(tmp_path: Path, port: int) -> Iterator[Path]:
     end_holders(found)
 
 
-def test_a_frozen_process_accepts_and_says_nothing_until_it_is_healed(lock: Path, port: int) -> None:
+def test_a_frozen_process_accepts_and_says_nothing_until_it_is_healed(
+    lock: Path, port: int
+) -> None:
     """An open port is no answer."""
     with fault(FreezeProcess(lock, port)) as proof:
         assert "stopped" in proof
@@ -96,7 +98,9 @@ def test_a_killed_process_is_gone_and_nobody_else_is(lock: Path, port: int, tmp_
     assert accepts(port)
 
 
-def test_a_fault_that_is_not_in_force_raises_before_the_drill_goes_on(tmp_path: Path, port: int) -> None:
+def test_a_fault_that_is_not_in_force_raises_before_the_drill_goes_on(
+    tmp_path: Path, port: int
+) -> None:
     """Nobody to freeze, nobody to kill: the drill would show nothing."""
     free = tmp_path / "free.lock"
     free.touch()
@@ -151,7 +155,9 @@ def test_a_full_disk_is_full_inside_alone_and_leaves_no_mount(tmp_path: Path) ->
         with fault(full):
             done = full.run(["cat", str(tmp_path / "kept")])
             assert done.stdout == b"kept\n"
-            assert full.run(["dd", "if=/dev/zero", f"of={tmp_path}/more", "bs=64k", "count=1"]).returncode
+            assert full.run(
+                ["dd", "if=/dev/zero", f"of={tmp_path}/more", "bs=64k", "count=1"]
+            ).returncode
     except NotInForce:
         assert os.geteuid() != 0, "root may mount"
     assert str(tmp_path) not in Path("/proc/mounts").read_text()

@@ -17,7 +17,7 @@ from rollback.model.errors import UsageError
 
 
 @pytest.fixture
-def world(tmp_path: Path):  # noqa: ANN201 - a generator of worlds
+def world(tmp_path: Path):
     """The flag's world, built."""
     made = World(tmp_path / "flag", CASES[0])
     made.build()
@@ -61,7 +61,7 @@ def test_a_point_that_does_not_exist_is_missed_and_not_covered(world: World) -> 
         (lambda w: w.stop(), "service"),
     ],
 )
-def test_the_judge_sees_what_is_wrong(world: World, spoil, said: str) -> None:  # noqa: ANN001
+def test_the_judge_sees_what_is_wrong(world: World, spoil, said: str) -> None:
     """Each promise that is broken on purpose is named."""
     reference, _ = sweep.refer(world)
     world.put_back()
@@ -112,5 +112,3 @@ def _append(path: Path, data: bytes) -> None:
     with path.open("ab") as file:
         file.write(data)
         os.fsync(file.fileno())
-
-

@@ -93,7 +93,8 @@ def test_what_is_signed_covers_every_field_but_the_signature() -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [{}, {"run": "x"}, {**approval().as_json(), "more": "x"}, {**approval().as_json(), "run": 1}]
+    "data",
+    [{}, {"run": "x"}, {**approval().as_json(), "more": "x"}, {**approval().as_json(), "run": 1}],
 )
 def test_what_is_not_exactly_an_approval_is_not_read(data: dict[str, object]) -> None:
     """Other fields, missing fields, other types."""
@@ -190,7 +191,9 @@ def test_a_no_of_somebody_who_may_say_yes_ends_it() -> None:
     denied = standing(authority, who, [approval("ada"), no], requester="cyd")
     assert denied.denied == "bo said no: too late"
     assert not denied.enough
-    assert standing(authority, who, [approval("ada"), approval("cyd", answer="no")], requester="x").enough
+    assert standing(
+        authority, who, [approval("ada"), approval("cyd", answer="no")], requester="x"
+    ).enough
 
 
 def test_unsigned_approvals_reach_no_quorum_above_one_and_block_none() -> None:

@@ -22,7 +22,9 @@ P, F, U = Answer.PASS, Answer.FAIL, Answer.UNKNOWN
 
 def sample(value: float | None, metric: str = "errors") -> Sample:
     """One reading."""
-    return Sample(metric, value, "fraction", NOW, 10.0, 30, note="" if value is not None else "no data")
+    return Sample(
+        metric, value, "fraction", NOW, 10.0, 30, note="" if value is not None else "no data"
+    )
 
 
 def metric(**limit: object) -> Condition:
@@ -105,7 +107,11 @@ def test_facts_are_told_by_people() -> None:
     assert evaluate(fact, Known({}, {"leak": "perhaps"}))[0] is U
     bare = Condition.model_validate({"fact": "leak"})
     assert [evaluate(bare, Known({}, {"leak": t}))[0] for t in ("true", "0", "?")] == [P, F, U]
-    assert [evaluate(count, Known({}, {"users": told}))[0] for told in ("11", "10", "many")] == [P, F, U]
+    assert [evaluate(count, Known({}, {"users": told}))[0] for told in ("11", "10", "many")] == [
+        P,
+        F,
+        U,
+    ]
 
 
 @pytest.mark.parametrize("told", ["nan", "inf", "-inf", "1e999"])
@@ -155,5 +161,5 @@ def test_holding_is_a_decision_with_reasons(system: System) -> None:
 def test_a_style_that_is_not_built_is_refused(system: System) -> None:
     """With what is built."""
     with pytest.raises(PlanError, match="not built yet"):
-        decide(system.model_copy(update={"decision": system.decision.model_copy(
-            update={"style": "guarded"})}), Known({}))  # fmt: skip
+        other = system.decision.model_copy(update={"style": "guarded"})
+        decide(system.having(decision=other), Known({}))

@@ -101,7 +101,9 @@ def test_in_an_emergency_events_go_aside_and_are_merged_once(trouble, tmp_path: 
             journal.anchor()
             assert numbers(journal) == [1, 2, 3, 4, 5][: 4 + turn]
             assert journal.verify()[2] == 2 + turn
-    lines = [json.loads(line) for line in (tmp_path / "first/events.jsonl").read_bytes().splitlines()]
+    lines = [
+        json.loads(line) for line in (tmp_path / "first/events.jsonl").read_bytes().splitlines()
+    ]
     merges = [line for line in lines if line["kind"] == MERGED]
     assert len(merges) == 1
     data = merges[0]["data"]

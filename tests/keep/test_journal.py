@@ -62,7 +62,10 @@ def _rechained(lines: list[bytes], start: int = 0) -> list[bytes]:
 
 
 def edit(lines: list[bytes], at: int) -> list[bytes]:
-    return [line.replace(b'"number":', b'"numbed":') if i == at else line for i, line in enumerate(lines)]
+    return [
+        line.replace(b'"number":', b'"numbed":') if i == at else line
+        for i, line in enumerate(lines)
+    ]
 
 
 def insert(lines: list[bytes], at: int) -> list[bytes]:

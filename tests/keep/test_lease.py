@@ -156,7 +156,9 @@ def test_a_holder_killed_while_it_writes_never_lowers_the_epoch(tmp_path: Path) 
                 Lease(tree, Host(tap=_Torn()), purpose="torn").__enter__()
 
 
-@pytest.mark.parametrize("spoilt", [b"", b"x" * 2000, b"[1]\n", json.dumps({"epoch": "9"}).encode()])
+@pytest.mark.parametrize(
+    "spoilt", [b"", b"x" * 2000, b"[1]\n", json.dumps({"epoch": "9"}).encode()]
+)
 def test_whatever_stands_in_the_file_the_lease_can_be_taken(spoilt: bytes, tmp_path: Path) -> None:
     """It holds no truth but the epoch."""
     (tmp_path / "lease").write_bytes(spoilt)

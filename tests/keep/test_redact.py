@@ -91,7 +91,8 @@ def test_the_harness_would_see_a_leak(tmp_path: Path) -> None:
 
 @pytest.mark.requirement("QL-63")
 @pytest.mark.parametrize(
-    "key", ["password", "API_Key", "apiKey", "Secret", "auth_token", "TOKEN", "db_passwd", "private-key"]
+    "key",
+    ["password", "API_Key", "apiKey", "Secret", "auth_token", "TOKEN", "db_passwd", "private-key"],
 )
 def test_what_stands_under_a_telling_key_is_masked_whole(key: str) -> None:
     """Text, numbers, lists and maps below it; yes and no are no secrets."""
@@ -157,14 +158,19 @@ def test_every_reference_of_a_declaration_is_a_known_value(tmp_path: Path) -> No
     shop.edit("chief: {title: Chief}", 'chief: {title: Chief, contact: "credential:mail"}')
     shop.edit("guest: {title: Guest}", 'guest: {title: Guest, contact: "file:absent.txt"}')
     system = load(tmp_path / "rollback.yaml")
-    environ = {"OPS_URL": "https://chat/hook-value", "CREDENTIALS_DIRECTORY": str(tmp_path / "cred")}
+    environ = {
+        "OPS_URL": "https://chat/hook-value",
+        "CREDENTIALS_DIRECTORY": str(tmp_path / "cred"),
+    }
     assert set(secret_values(system, environ)) == {
         "https://chat/hook-value", "pager-file-value", "credential-value",
     }  # fmt: skip
     assert secret_values(system, {}) == ("pager-file-value",)
 
 
-def test_variables_with_telling_names_are_secrets_from_both_of_their_sources(tmp_path: Path) -> None:
+def test_variables_with_telling_names_are_secrets_from_both_of_their_sources(
+    tmp_path: Path,
+) -> None:
     """The process environment and the environment file."""
     shop = build(tmp_path)
     shop.edit("root: tree", "root: tree\nenvironment:\n  file: shop.env\n  variables:\n"

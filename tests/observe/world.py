@@ -19,7 +19,7 @@ import rollback.observe.metrics
 from rollback.host import Host
 from rollback.host.processes import base_environment, start_service
 from rollback.model.registry import Kind, read_item
-from rollback.model.system import System
+from rollback.model.system import System, whole
 
 for package in (rollback.observe.checks, rollback.observe.metrics):
     for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
@@ -80,7 +80,8 @@ def declared(root: Path, **sections: Any) -> System:
         "levels": {"back": level},
         **sections,
     }  # fmt: skip
-    return System.model_validate(written).place(
-        declaration=root / "rollback.yaml", root=root, state=root / ".rollback", source={},
-        digest="", authority_digest="",
+    sections = dict(whole().model_validate(written))
+    return System(
+        written, declaration=root / "rollback.yaml", root=root, state=root / ".rollback", digest="",
+        authority_digest="", sections=sections,
     )  # fmt: skip

@@ -50,7 +50,7 @@ def channels(system: Any, **made: Any) -> Any:
     notify = system.notify.model_copy(
         update={"channels": read, "audiences": {"users": tuple(made)}}
     )
-    found = system.model_copy(update={"notify": notify})
+    found = system.having(notify=notify)
     found._declaration = system.declaration
     return found
 

@@ -1,0 +1,167 @@
+"""A declaration that was read and found right is kept, resolved, so that the next start need not.
+
+It is plain JSON in the private state directory, and is believed only when it is ours, was made by
+this very tool from these very bytes and variables, and matches its own digest.
+
+Hides: what the resolved declaration depends on.
+Never: keeps what had a problem; never fails a command.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import stat
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rollback.declare.places import places
+from rollback.host import Tree
+from rollback.model.errors import HostError
+from rollback.model.event import canonical, digest
+from rollback.model.system import System
+
+NAME = "declaration.json"
+FORMAT = 1
+KEPT_BYTES_MAX = 16 * 2**20
+_STATE = re.compile(r"""^state:[ \t]*(?:\{[ \t]*|\n[ \t]+)dir:[ \t]*["']?([^\s"',}#$]+)""", re.M)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a declaration was resolved from beside its text: variables, and a file of them."""
+
+    names: tuple[str, ...]
+    file: str
+    file_digest: str
+
+
+def built(
+    source: dict[str, Any], others: dict[str, Any], *, declaration: Path, state: Path,
+    sections: dict[str, Any] | None = None,
+) -> System:  # fmt: skip
+    """The system of plain data that was found right; `others` by environment."""
+    elsewhere = {
+        name: (data, places(data, declaration, state).root) for name, data in others.items()
+    }
+    whole = {"source": source, "elsewhere": others} if others else source
+    return System(
+        source, declaration=declaration, root=places(source, declaration, state).root, state=state,
+        digest=digest(whole, domain="declaration"),
+        authority_digest=digest(_authority(source), domain="authority"),
+        sections=sections, elsewhere=elsewhere,
+    )  # fmt: skip
+
+
+def find(text: str, *, file: Path, state: Path | None, environ: Mapping[str, str]) -> System | None:
+    """The system that was kept of exactly this text and these variables, or None."""
+    match = None if state else _STATE.search(text)  # where to look; what is found says if it fits
+    folder = places({"state": {"dir": match[1]}} if match else {}, file, state).state
+    entry = _entry(folder)
+    try:
+        origin = Origin(tuple(entry["names"]), entry["file"], entry["file_digest"])
+        kept = entry["kept"]
+        if entry["key"] != _key(text, file, folder, origin, environ):
+            return None
+        if origin.file_digest != _digest_of(file.parent / origin.file if origin.file else None):
+            return None
+        if entry["digest"] != digest(kept, domain="declaration"):
+            return None
+        source, others = kept, {}
+        if "elsewhere" in kept:
+            source, others = kept["source"], kept["elsewhere"]
+        if places(source, file, state).state != folder:
+            return None
+        return built(source, others, declaration=file, state=folder)
+    except (KeyError, TypeError, AttributeError, ValueError, OSError):
+        return None
+
+
+def keep(
+    system: System, origin: Origin, text: str, tree: Tree, environ: Mapping[str, str]
+) -> None:  # fmt: skip
+    """The system is kept in its state directory, if that can be written. Again: the same file."""
+    kept = system.kept()
+    with contextlib.suppress(HostError, OSError, ValueError, RecursionError):
+        if digest(json.loads(canonical(kept)), domain="declaration") != system.digest:
+            return  # JSON would not give it back as it is
+        key = _key(text, system.declaration, system.state_path, origin, environ)
+        tree.write(NAME, canonical({
+            "format": FORMAT, "key": key, "names": list(origin.names), "file": origin.file,
+            "file_digest": origin.file_digest, "digest": system.digest, "kept": kept,
+        }), sync=False)  # fmt: skip
+
+
+def _entry(folder: Path) -> Any:
+    """What stands in the file, if nobody but us could have written it."""
+    try:
+        outer = os.lstat(folder)
+        fd = os.open(folder / NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError):
+        return None
+    with os.fdopen(fd, "rb") as stream:
+        found = os.fstat(fd)
+        ours = found.st_uid == outer.st_uid == os.geteuid()
+        private = not (stat.S_IMODE(outer.st_mode) | stat.S_IMODE(found.st_mode)) & 0o077
+        if not (ours and private and stat.S_ISDIR(outer.st_mode) and stat.S_ISREG(found.st_mode)):
+            return None
+        if found.st_size > KEPT_BYTES_MAX:
+            return None
+        try:
+            return json.loads(stream.read())
+        except (OSError, ValueError, RecursionError):
+            return None
+
+
+def _key(
+    text: str, file: Path, state: Path, origin: Origin, environ: Mapping[str, str]
+) -> str:  # fmt: skip
+    """A digest over everything that decides how a declaration is read."""
+    return digest({
+        "format": FORMAT, "tool": _tool(), "declaration": str(file), "state": str(state),
+        "text": hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest(),
+        "variables": {name: environ.get(name) for name in origin.names},
+        "file": [origin.file, origin.file_digest],
+    }, domain="declaration-kept")  # fmt: skip
+
+
+def _tool() -> str:
+    """A digest over our own files, by name, size and time: another version reads for itself."""
+    known: list[Any] = [sys.version]
+    folders = [str(Path(__file__).parents[1])]
+    while folders:
+        with os.scandir(folders.pop()) as found:
+            for one in found:
+                if one.name.endswith(".py"):
+                    status = one.stat()
+                    known.append([one.path, status.st_size, status.st_mtime_ns])
+                elif one.name != "__pycache__" and one.is_dir():
+                    folders.append(one.path)
+    return digest(sorted(map(str, known)), domain="tool")
+
+
+def _digest_of(path: Path | None) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest() if path else ""
+    except FileNotFoundError:
+        return ""
+
+
+def _authority(data: dict[str, Any]) -> dict[str, Any]:
+    """The sections that say who may decide; what `rollback trust` pins."""
+    levels = {name: level.get("authority") for name, level in data["levels"].items()}
+    procedures = {
+        name: one["authority"] for name, one in data.get("procedures", {}).items()
+        if "authority" in one
+    }  # fmt: skip
+    return {
+        **{key: data[key] for key in ("people", "autonomy", "guardrails") if key in data},
+        "levels": levels,
+        "procedures": procedures,
+    }
