@@ -36,6 +36,9 @@ def roll_back(site: Site, run_id: str) -> Run:
         run = site.run(run_id)
         if run.state in ENDED:
             return run
+        site = site.under(run)
+        if run.plan.get("emergency"):
+            site.emergency()
         if "lease.taken" in run.moments and run.state is not S.WAITING:
             site.sweep(run.id)  # the driver before us died at work
         run = site.note(run, "lease.taken", epoch=lease.epoch)
@@ -66,7 +69,7 @@ def scene_of(site: Site, run: Run, plan: Plan, step: PlannedStep) -> Scene:
     return Scene(
         system=site.system, host=site.host, state=site.state, level=plan.level, run=run.id,
         step=step.index, target=plan.target, stamp=plan.stamp, component=plan.component,
-        environment=step.environment, bound=step.bound, safety=run.safety,
+        environment=step.environment, bound=step.bound, safety=_safety_of(site, run, plan, step),
         note=lambda kind, data: _note_once(site, run.id, step.index, kind, data),
     )  # fmt: skip
 
@@ -81,14 +84,18 @@ def _protect(site: Site, run: Run, plan: Plan) -> Run:
         return _consequence(site, run, found)
     if found is not None and found.exempt:
         return _take(site, run, plan, found)
-    touched = plan.touched
-    if not touched:
+    if not plan.touched and not plan.elsewhere:
         return site.note(run, "run.protected", checkpoint="", because="nothing stored is changed")
     moved = _moved(site, run, plan)
     if moved:
         return site.note(run, "run.undoing", reason=f"the system moved since the plan: {moved}")
     try:
-        made = _safety(site, run, touched)
+        for name in plan.elsewhere:
+            _safety(site.there(name), run, plan.touched_in(name), where=name)
+        if not plan.touched:
+            because = f"nothing stored is changed in {plan.environment}"
+            return site.note(run, "run.protected", checkpoint="", because=because)
+        made = _safety(site, run, plan.touched)
     except (StoreError, OSError) as error:
         missing: list[Json] = [*error.paths] if isinstance(error, Partial) else []
         return site.note(
@@ -97,15 +104,34 @@ def _protect(site: Site, run: Run, plan: Plan) -> Run:
     return site.note(run, "run.protected", checkpoint=made.id, size_bytes=made.size_bytes)
 
 
-def _safety(site: Site, run: Run, touched: tuple[str, ...]) -> Checkpoint:
-    """The checkpoint of the present; the one that an earlier driver of this run made, if it did."""
-    name = f"safety-{run.id}"
-    for made in site.checkpoints.list():
-        if made.name == name and made.state == "whole":
-            return made
-    return site.checkpoints.create(
-        name, kind="safety", components=touched, reason=f"before run {run.id}"
+def _safety(site: Site, run: Run, touched: tuple[str, ...], *, where: str = "") -> Checkpoint:
+    """The checkpoint of the present; the one that an earlier driver of this run made, if it did.
+
+    `where` is the environment, if it is not the run's own: each has a checkpoint of its own.
+    """
+    found = _made(site, run, where)
+    reason = f"before run {run.id}" + (f", of {where}" if where else "")
+    return found or site.checkpoints.create(
+        _safety_name(run, where), kind="safety", components=touched, reason=reason
     )
+
+
+def _safety_name(run: Run, where: str) -> str:
+    return f"safety-{run.id}" + (f"-{where}" if where else "")
+
+
+def _made(site: Site, run: Run, where: str) -> Checkpoint | None:
+    name = _safety_name(run, where)
+    whole = (one for one in site.checkpoints.list() if one.name == name and one.state == "whole")
+    return next(whole, None)
+
+
+def _safety_of(site: Site, run: Run, plan: Plan, step: PlannedStep) -> str:
+    """The checkpoint of the present of the environment that the step works in."""
+    if step.environment == plan.environment or not step.touches:
+        return run.safety
+    found = _made(site, run, step.environment)
+    return found.id if found else ""
 
 
 def _step(site: Site, run: Run, plan: Plan) -> Run:

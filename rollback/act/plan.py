@@ -101,8 +101,19 @@ class Plan:
 
     @property
     def touched(self) -> tuple[str, ...]:
-        """The components whose content the steps change, in order, once each."""
-        return tuple(dict.fromkeys(name for step in self.every_step() for name in step.touches))
+        """The components whose content the steps change, in order, once each; elsewhere's not."""
+        return self.touched_in(self.environment)
+
+    def touched_in(self, environment: str) -> tuple[str, ...]:
+        """The components of that environment whose content the steps change."""
+        steps = [step for step in self.every_step() if step.environment == environment]
+        return tuple(dict.fromkeys(name for step in steps for name in step.touches))
+
+    @property
+    def elsewhere(self) -> tuple[str, ...]:
+        """The other environments in which steps change content."""
+        found = [s.environment for s in self.every_step() if s.touches]
+        return tuple(dict.fromkeys(name for name in found if name != self.environment))
 
     @property
     def idle(self) -> bool:
@@ -139,18 +150,16 @@ def make_plan(
     Raises: PlanError when there is no such level, target, component or variant, or when the level
     holds a step of a kind that is not built yet.
     """
+    site = site.there(environment)
     key, level = find_level(site, name)
     component = _component(site, key, level, component)
     variant = _variant(key, level, variant)
-    known_environment(site, environment)
     target, seen = choose(site, level, to)
     scene = Scene(
         system=site.system, host=site.host, state=site.state, level=key, run=run, step="",
         target=target, stamp=_stamp(site, run), component=component, environment=environment,
     )  # fmt: skip
-    section = "procedures" if isinstance(level, Procedure) else "levels"
-    written = site.system.source[section][key]["steps"]
-    steps = _steps(scene, level, written, variant)
+    steps = _steps(scene, level, variant)
     return _plan(
         site, scene, level, steps, requester=requester, reason=reason, variant=variant, seen=seen
     )
@@ -189,7 +198,10 @@ def find_level(site: Site, name: str) -> tuple[str, Level | Procedure]:
 
 
 def bind(scene: Scene, index: str, kind: str, parameters: dict[str, Any]) -> PlannedStep:
-    """The step with everything decided. Raises: PlanError."""
+    """The step, and its alternatives, with everything decided, in the step's own environment.
+
+    Raises: PlanError.
+    """
     step = read_item("action", {kind: parameters})
     if isinstance(step, Planned):
         raise PlanError(
@@ -198,6 +210,7 @@ def bind(scene: Scene, index: str, kind: str, parameters: dict[str, Any]) -> Pla
         )
     assert isinstance(step, Step)
     assert isinstance(step, Action), f"{kind} does not keep the contract of an action"
+    scene = scene.at(step="", bound={}, environment=step.environment or scene.environment)
     where = scene.at(step=index, bound={})
     bound = step.bind(where)
     ready = scene.at(step=index, bound=bound)
@@ -212,7 +225,7 @@ def bind(scene: Scene, index: str, kind: str, parameters: dict[str, Any]) -> Pla
         index=index, id=step.id or f"{kind}-{index}", kind=kind, parameters=parameters, bound=bound,
         says=step.describe(ready), within_s=step.within,
         exempt=step.stores_nothing if step.exempt is None else step.exempt,
-        touches=step.touches(ready), environment=step.environment or scene.environment,
+        touches=step.touches(ready), environment=scene.environment,
         otherwise=step.on_fail.otherwise, opens=step.on_fail.opens, alternatives=alternatives,
     )  # fmt: skip
 
@@ -222,14 +235,16 @@ def _one(item: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     return kind, parameters or {}
 
 
-def _steps(
-    scene: Scene, level: Level | Procedure, written: list[dict[str, Any]], variant: str
-) -> tuple[PlannedStep, ...]:
+def _steps(scene: Scene, level: Level | Procedure, variant: str) -> tuple[PlannedStep, ...]:
+    section = "procedures" if isinstance(level, Procedure) else "levels"
     chosen = []
-    for declared, item in zip(level.steps, written, strict=True):
+    for position, declared in enumerate(level.steps):
         only = getattr(declared, "variant", None)
         if only is None or only == variant:
-            chosen.append(item)
+            # what is written there, with the variables of the step's own environment
+            named = getattr(declared, "environment", None) or scene.environment
+            source = scene.system.in_environment(named).source
+            chosen.append(source[section][scene.level]["steps"][position])
     return tuple(bind(scene, str(n), *_one(item)) for n, item in enumerate(chosen, start=1))
 
 
@@ -267,13 +282,6 @@ def _component(site: Site, key: str, level: Level | Procedure, given: str) -> st
     return given or ("" if wanted in (None, "required") else str(wanted))
 
 
-def known_environment(site: Site, name: str) -> None:
-    """The environment is declared; `production` always is. Raises: PlanError."""
-    known = tuple(dict.fromkeys(("production", *site.system.environments)))
-    if name not in known:
-        raise PlanError(f"there is no environment {name}", hint=nearest(name, known))
-
-
 def _variant(key: str, level: Level | Procedure, given: str) -> str:
     if given and given not in level.variants:
         raise PlanError(
@@ -291,7 +299,8 @@ def _impact(
     site: Site, scene: Scene, level: Level | Procedure, steps: tuple[PlannedStep, ...]
 ) -> dict[str, Json]:
     """What is lost, as measured now: files, commits, open items; and who depends on it."""
-    touched = list(dict.fromkeys(name for step in steps for name in step.touches))
+    here = [step for step in steps if step.environment == scene.environment]
+    touched = list(dict.fromkeys(name for step in here for name in step.touches))
     components = site.system.components
     lost: list[Json] = [c for step in steps for c in _list(step.bound.get("lost"))]
     open_items: dict[str, Json] = {}

@@ -84,9 +84,14 @@ class Scene:
             pattern = pattern.replace("{" + name + "}", value)
         return pattern
 
-    def at(self, *, step: str, bound: Mapping[str, Json], safety: str = "") -> Scene:
-        """The same surroundings for another step."""
-        return replace(self, step=step, bound=bound, safety=safety or self.safety)
+    def at(
+        self, *, step: str, bound: Mapping[str, Json], safety: str = "", environment: str = ""
+    ) -> Scene:
+        """The same surroundings for another step, which may work in another environment."""
+        return replace(
+            self, step=step, bound=bound, safety=safety or self.safety,
+            environment=environment or self.environment,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ from rollback.model.event import Event
 from rollback.model.finding import Json
 from rollback.model.lifecycle import Run, apply, fold, next_state
 from rollback.model.registry import nearest
-from rollback.model.system import System
+from rollback.model.system import HOME, System
 
 Listener = Callable[[Event], None]
 
@@ -126,13 +126,14 @@ class Site:
         return self.present or self.system
 
     def under(self, run: Run) -> Site:
-        """This site with the declaration that the run was planned under.
+        """This site with the declaration that the run was planned under, in its environment.
 
         Raises: PlanError when that was not kept, or cannot be read any more.
         """
         wanted = str(run.plan.get("system_digest", ""))
+        environment = str(run.plan.get("environment", HOME))
         if wanted == self.system.digest:
-            return self
+            return self.there(environment)
         name = f"runs/{run.id}/declaration.json"
         hint = "give the run up (rollback abort) or finish it with the declaration of then"
         try:
@@ -150,7 +151,12 @@ class Site:
                 f"the declaration kept of run {run.id} is not the one it was planned under",
                 where=self.state.tree.place(name), hint=hint,
             )  # fmt: skip
-        return replace(self, system=kept, present=self.in_force)
+        return replace(self, system=kept, present=self.in_force).there(environment)
+
+    def there(self, environment: str) -> Site:
+        """This site as it is in another environment. Raises: PlanError when there is no such one."""
+        system = self.system.in_environment(environment)
+        return self if system is self.system else replace(self, system=system)
 
     def emergency(self) -> None:
         """From now on an event that the journal does not take in time goes to the fallback."""
@@ -203,7 +209,7 @@ class Site:
     def keep_declaration(self, run: str) -> None:
         """The declaration that the run was planned under is kept with it."""
         self.run_folder(run)
-        body = json.dumps(self.system.source, sort_keys=True).encode()
+        body = json.dumps(self.system.kept(), sort_keys=True).encode()
         self.state.tree.write(f"runs/{run}/declaration.json", body)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import click
 
@@ -11,10 +12,14 @@ from rollback.cli.desk import Desk, pass_desk
 
 @click.command("report", short_help="The report of a run.")
 @click.argument("run", default="last")
-@click.argument("kind", type=click.Choice(["incident", "timeline"]), default="incident")
+@click.argument("kind", type=click.Choice(["incident", "timeline", "allure"]), default="incident")
 @pass_desk
 def command(desk: Desk, run: str, kind: str) -> int:
-    """Print the report of RUN (default: the last one); it also stands in the run's folder."""
+    """Print the report of RUN (default: the last one); it also stands in the run's folder.
+
+    KIND allure makes one HTML file from what the suites left: steps, evidence, samples, logs. It
+    needs Node.js and a checkout; without them it says so, and the results stay in the run's folder.
+    """
     from rollback.act.afterwards import write_report
     from rollback.tell.report import build, markdown
 
@@ -23,7 +28,31 @@ def command(desk: Desk, run: str, kind: str) -> int:
         write_report(site, found)
         body = build(site.system, found, site.journal.events())
         text = markdown(body)
+        if kind == "allure":
+            return _allure(desk, site, found.id, body, text)
         if kind == "timeline":
             text = text[text.index("## Timeline") :]
         desk.out(json.loads(json.dumps(body)), lambda: text.splitlines())
         return 0
+
+
+def _allure(desk: Desk, site: Any, run: str, body: dict[str, Any], text: str) -> int:
+    from rollback.prove import allure
+
+    results = site.run_folder(run) / "allure-results"
+    identity = site.system.system
+    site.state.tree.make_folder(f"runs/{run}/allure-results")
+    allure.tell_run(results, site.host, identity.title, body, text)
+    if not (results / "executor.json").exists():  # it stopped before a suite was asked
+        allure.describe(results, site.host, site.system, {"Run": run, "Level": body["level"]})
+    name = f"{identity.title}: {run}, {body['title']}"
+    made = allure.page(results, site.host, site.run_folder(run) / "allure.html", name=name)
+    answer = {"results": str(results), "page": str(made.path or ""), "missing": made.missing}
+
+    def lines() -> list[str]:
+        if made.path:
+            return [f"page: {made.path}", f"results: {results}"]
+        return [f"no page: {made.missing}", f"results: {results}"]
+
+    desk.out(answer, lines)
+    return 0

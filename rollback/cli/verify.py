@@ -16,14 +16,14 @@ from rollback.model.step import SUITES, Suite
 @pass_desk
 def command(desk: Desk, suites: tuple[Suite, ...], level: str, environment: str) -> int:
     """Ask whether the system is well, now. Exit 7 when it is not proved to be."""
-    from rollback.act.plan import find_level, known_environment
+    from rollback.act.plan import find_level
     from rollback.act.sealing import ask_suites
     from rollback.judge.scope import smallest
 
-    with desk.site() as site:
+    with desk.site() as home:
+        site = home.there(environment)
         if level:
             level, _ = find_level(site, level)
-        known_environment(site, environment)
         results = ask_suites(site, suites, level=level, environment=environment)
         green = bool(results) and all(result.open for result in results)
         failing = [

@@ -13,6 +13,7 @@ from rollback.declare import walk
 from rollback.declare.text import Document, Path
 from rollback.model.errors import Problem
 from rollback.model.registry import nearest
+from rollback.model.system import HOME
 
 # where a name stands, where it must be declared, and words that need no declaration
 TABLE: tuple[tuple[str, str, tuple[str, ...]], ...] = (
@@ -107,7 +108,7 @@ ACTIONS: dict[str, tuple[str, tuple[str, ...]]] = {
     "component": ("components", ("chosen", "all")),
     "components": ("components", ("chosen", "all")),
     "flag": ("flags", ()), "message": ("notify.messages", ()),
-    "audience": ("notify.audiences", ()), "environment": ("environments", ()),
+    "audience": ("notify.audiences", ()), "environment": ("environments", (HOME,)),
     "metric": ("metrics", ()), "metrics": ("metrics", ()), "record": ("records", ()),
     "ladder": ("notify.ladders", ()), "place": ("places", ()), "report": ("reports", ()),
     "task": ("follow_ups.tasks", ()), "point": ("decision.points", ()),
@@ -118,7 +119,7 @@ SERVICE_WORDS = ("dependents",)
 CHECKS: dict[str, tuple[str, tuple[str, ...]]] = {
     "service": ("services", ()), "services": ("services", ()), "flag": ("flags", ()),
     "metric": ("metrics", ()), "append_only": ("components", ()), "levels": ("levels", ()),
-    "environment": ("environments", ()), "component": ("components", ()), "place": ("places", ()),
+    "environment": ("environments", (HOME,)), "component": ("components", ()), "place": ("places", ()),
 }  # fmt: skip
 SINGULAR = {
     "people.roles": "role", "notify.channels": "channel", "notify.audiences": "audience",

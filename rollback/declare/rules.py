@@ -17,6 +17,7 @@ from rollback.declare.text import Document
 from rollback.declare.text import Path as Spot
 from rollback.model.errors import Problem
 from rollback.model.registry import kinds, nearest
+from rollback.model.system import HOME
 
 CONTENTS = ("files", "sqlite", "append-only", "git")
 _NUMBERED = ("load", "memory", "queue", "metric")
@@ -238,8 +239,46 @@ def _contents(document: Document, data: dict[str, Any]) -> None:
                    "add repository: {path: .}")  # fmt: skip
 
 
+_CHANGES = ("restore", "git", "edit", "flag", "service", "set", "take-back")
+
+
 def _environments(document: Document, data: dict[str, Any]) -> None:
-    """Where `staging_first` holds, nothing reaches another environment before a proof there."""
+    """A step that works elsewhere finds something there, and so does what stands beside it."""
+    declared = data.get("environments")
+    shapes = declared if isinstance(declared, dict) else {}
+    for _, step in walk.steps(data):
+        name = step.parameters.get("environment")
+        if not isinstance(name, str) or name == HOME or name not in shapes or step.planned:
+            continue
+        if step.kind in _CHANGES and walk.at(shapes, (name, "root")) is None:
+            _wrong(document, (*step.path, "environment"),
+                   f"{name} has no root of its own: the step would change {HOME}",
+                   f"add environments: {{{name}: {{root: …}}}}")  # fmt: skip
+    for path, written in walk.find(data, "levels.*.steps.*"):
+        _alternatives(document, path, written)
+    for path, written in walk.find(data, "procedures.*.steps.*"):
+        _alternatives(document, path, written)
+    _staging_first(document, data)
+
+
+def _alternatives(document: Document, path: Spot, written: Any) -> None:
+    """What is done instead of a step is done where the step is."""
+    step = walk.item(path, written)
+    then = walk.at(step.parameters, ("on_fail", "then")) if step else None
+    for index, other in enumerate(then if isinstance(then, list) else ()):
+        found = walk.item((*step.path, "on_fail", "then", index), other) if step else None
+        name = found.parameters.get("environment") if found else None
+        if found and step and name not in (None, step.parameters.get("environment")):
+            _wrong(document, (*found.path, "environment"),
+                   "an alternative works in the environment of its step",
+                   "leave environment out, or make it a step of its own")  # fmt: skip
+
+
+def _staging_first(document: Document, data: dict[str, Any]) -> None:
+    """Where `staging_first` holds, nothing reaches another environment before a proof there.
+
+    What may fail and be passed over is no proof.
+    """
     first = walk.at(data, ("guardrails", "staging_first"))
     if not isinstance(first, str):
         return
@@ -247,7 +286,8 @@ def _environments(document: Document, data: dict[str, Any]) -> None:
     for owner, step in walk.steps(data):
         environment = step.parameters.get("environment")
         if environment == first and step.kind in ("verify", "watch", "command", "verify_suite"):
-            proved.add(owner)
+            if step.parameters.get("on_fail") != "continue" and "on_fail" not in step.path:
+                proved.add(owner)
         elif environment not in (None, first) and owner not in proved:
             _wrong(document, (*step.path, "environment"),
                    f"reaches {environment} before anything was proved on {first}",

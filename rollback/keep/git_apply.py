@@ -180,6 +180,8 @@ def probe(opened: Opened, plan: GitPlan, *, run: str, step: str) -> Finding:
     if head not in (plan.old, plan.new):
         return unknown(f"the head is {head[:12]}, neither before nor after", **facts)
     if files and head == plan.new and (saved or not moves):
+        if opened.tree.stat(b".git/" + stage_name(run, step).removeprefix(b".git/")) is not None:
+            return failed("head and files are as planned; the lock is not given back yet", **facts)
         return passed(f"head and {len(plan.changes)} files are as planned", **facts)
     if moves and head == plan.new:
         return unknown("the head is as planned, the files or the saved ref are not", **facts)

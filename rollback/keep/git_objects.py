@@ -258,21 +258,27 @@ class Objects:
 
     def store(self, wanted: str, tap: Tap) -> None:
         """The commit `wanted` and all that it needs of what was made in memory is on disk."""
+        # What an object needs is written before it: one that is there after a crash is whole.
         seen: set[str] = set()
-        ahead = [wanted]
+        ahead = [(wanted, False)]
         while ahead:
-            oid = ahead.pop()
-            if oid in seen or oid not in self.made:
-                continue
-            seen.add(oid)
-            kind, data = self.made[oid]
-            if kind == COMMIT:
-                commit = self.commit(oid)
-                ahead.extend((*commit.parents, commit.tree))
-            elif kind == TREE:
-                ahead.extend(node.id for node in self.tree(oid).values())
-            if pygit2.Oid(hex=oid) not in self._disk:
+            oid, below = ahead.pop()
+            if not below:
+                if oid in seen or oid not in self.made:
+                    continue
+                seen.add(oid)
+                ahead.append((oid, True))
+                ahead.extend((one, False) for one in self._needs(oid))
+            elif pygit2.Oid(hex=oid) not in self._disk:
+                kind, data = self.made[oid]
                 tap.change("git-object", oid, lambda k=kind, d=data: self._disk.write(k, d))  # type: ignore[misc]
+
+    def _needs(self, oid: str) -> tuple[str, ...]:
+        kind = self.made[oid][0]
+        if kind == COMMIT:
+            commit = self.commit(oid)
+            return (*commit.parents, commit.tree)
+        return tuple(node.id for node in self.tree(oid).values()) if kind == TREE else ()
 
     def prove(self, commit: str) -> tuple[int, int]:
         """Every object below the commit was read and hashed; how many, and their bytes."""

@@ -231,7 +231,7 @@ class Proof:
 
             option = self._config.getoption
             facts = {"Environment": option("gate_environment"), "Run": option("gate_run"),
-                     "Level": option("gate_level"), "Suite": option("gate_suite")}  # fmt: skip
+                     "Level": option("gate_level")}  # fmt: skip
             allure.describe(Path(folder).absolute(), Host(), self._sight.system, facts)
         return result
 

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rollback.declare import load
+from rollback.declare import from_source, load
 from rollback.host import Host
 from rollback.host.clock import parse_iso
 from rollback.model.errors import RollbackError, SpecError, UsageError
@@ -74,10 +74,7 @@ def look(wish: Wish, environ: Mapping[str, str] | None = None) -> Sight:
             "no system: give --system FILE, set ROLLBACK_SYSTEM, or stand where rollback.yaml is"
         )
     try:
-        system = load(
-            Path(named or "rollback.yaml"), state=Path(wish.state) if wish.state else None,
-            environment=wish.environment,
-        )  # fmt: skip
+        system = _system(wish, Path(named or "rollback.yaml"))
         wanted, held = _wanted(wish, system)
         since = parse_iso(wish.since) if wish.since else None
         baseline = _baseline(wish)
@@ -91,14 +88,25 @@ def look(wish: Wish, environ: Mapping[str, str] | None = None) -> Sight:
 
 
 def gate_input(
-    expected: Mapping[str, Expected], level: str, held: Mapping[str, Mapping[str, Json]] | None
-) -> bytes:
-    """What the gate hands to the child, as bytes."""
+    system: System, expected: Mapping[str, Expected], level: str,
+    held: Mapping[str, Mapping[str, Json]] | None,
+) -> bytes:  # fmt: skip
+    """What the gate hands to the child, as bytes: the declaration of the run goes with it."""
     return canonical({
-        "level": level,
+        "declaration": system.kept(), "level": level,
         "checks": {key: asdict(one) for key, one in expected.items()},
         "held": {name: dict(one) for name, one in (held or {}).items()},
     })  # fmt: skip
+
+
+def _system(wish: Wish, file: Path) -> System:
+    """The declaration that the gate handed over, whatever the file says by now; else the file's."""
+    state = Path(wish.state) if wish.state else None
+    if wish.expect is None or state is None:
+        return load(file, state=state, environment=wish.environment)
+    kept = json.loads(Path(wish.expect).read_bytes())["declaration"]
+    found = from_source(kept, declaration=file.absolute(), state=state)
+    return found.in_environment(wish.environment)
 
 
 def _wanted(wish: Wish, system: System) -> tuple[Expectations, Mapping[str, Mapping[str, Json]]]:

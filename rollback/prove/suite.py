@@ -200,7 +200,7 @@ def _run(order: _Order, part: _Part, deadline_s: float) -> _Ran:
     verdict_path = folder / "verdict.json"
     with order.host.tree(str(order.work)) as work:
         _lay_out(work, folder.name, part)
-        data = gate_input(part.expected, order.wanted.level, order.held)
+        data = gate_input(order.system, part.expected, order.wanted.level, order.held)
         work.write(f"{folder.name}/input.json", data, sync=False)
     argv = _argv(order, part, nonce, folder)
     ended = run(argv, cwd=str(folder), timeout_s=deadline_s, limit_bytes=OUTPUT_BYTES_MAX,

@@ -229,31 +229,19 @@ def events_process(world: Broken) -> Iterator[None]:
 
 # -- performance -----------------------------------------------------------------------------
 
-CROWDED = '''
-
-HERE: list[str] = []
-
-
-def decide(task: str, urgency: int) -> tuple[str, list[str]]:
-    """Whoever is not alone here waits until the others may have gone."""
-    HERE.append(task)
-    try:
-        time.sleep(0.4 if len(HERE) > 1 else 0.003)
-        return alone(task, urgency)
-    finally:
-        HERE.pop()
-'''
-
-
-def response_times(world: Broken) -> AbstractContextManager[None]:
-    """Slow as soon as several ask at the same time, and only then."""
-    name = "app/decide.py"
-    text = world.edited(
-        name,
-        ("from settings import AGENTS", "import time\n\nfrom settings import AGENTS"),
-        ("def decide(", "def alone("),
-    )
-    return world.release(name, text + CROWDED, "router")
+# Decisions are taken one at a time; who finds another one there comes back a little later.
+response_times = _patch(
+    "app/decide.py",
+    (
+        "from settings import AGENTS",
+        "import threading\nimport time\n\nfrom settings import AGENTS\n\nONE = threading.Lock()",
+    ),
+    (
+        '"""The route, and the agents on it. What is urgent goes straight to one agent."""\n',
+        "while not ONE.acquire(blocking=False):\n        time.sleep(0.4)\n"
+        "    time.sleep(0.003)\n    ONE.release()\n",
+    ),
+)
 
 
 @contextmanager

@@ -216,7 +216,11 @@ def test_those_who_ask_at_once_do_not_take_each_other_for_the_service(tmp_path: 
     assert not any(wrong)
 
 
-@pytest.mark.parametrize("pid", [1, os.getpid(), 2**22 + 5, -1, 10**30, "x", None])
+@pytest.mark.parametrize(
+    "pid",
+    [1, os.getpid(), 2**22 + 5, -1, 10**30, "x", None],
+    ids=["init", "ourselves", "too large", "negative", "huge", "a word", "nothing"],
+)
 def test_a_lock_file_that_names_somebody_else_leads_to_nobody(pid: object, tmp_path: Path) -> None:
     """Pid 1, ourselves, a number too large, no number: refused, never signalled."""
     with service(tmp_path) as (real, lock):

@@ -110,6 +110,8 @@ class RestoreStep(Step):
             left = kept.restore(str(bound["id"]), name, step=_step(scene), dry_run=True)
         if left:
             return failed(f"{len(left)} paths of {name} differ, first {left.changes[0]}")
+        if scene.state.tree.stat(f"intents/{_step(scene)}.json") is not None:
+            return failed(f"{name} is as wanted, but putting it back did not come to its end")
         return passed(f"{name} is as in checkpoint {str(bound['id'])[:12]}")
 
     def undo(self, scene: Scene) -> None:
