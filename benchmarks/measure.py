@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import os
 import platform
+import resource
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,26 @@ def in_turn(works: Mapping[str, Callable[[], float]], *, rounds: int) -> dict[st
         for name in names[number % len(names) :] + names[: number % len(names)]:
             times[name].append(works[name]())
     return times
+
+
+def in_turn_with_cpu(
+    works: Mapping[str, Callable[[], float]], *, rounds: int
+) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """As `in_turn`, and the processor seconds of the child processes, by work.
+
+    What a busy machine adds to the wall clock is not in the latter.
+    """
+    cpu: dict[str, list[float]] = {name: [] for name in works}
+
+    def measured(name: str) -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds = works[name]()
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu[name].append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        return seconds
+
+    times = in_turn({name: partial(measured, name) for name in works}, rounds=rounds)
+    return times, cpu
 
 
 def took_s(work: Callable[[], object]) -> float:

@@ -39,6 +39,7 @@ pytestmark = [pytest.mark.drill, pytest.mark.timeout(600)]
 
 
 @pytest.mark.requirement("MB-67", "MB-68", "MB-69", "MB-70")
+@pytest.mark.requirement("PM-01", "PM-03", "PM-05", "PM-07", "PM-30")
 @pytest.mark.parametrize(("level", "fault"), CASES, ids=[level for level, _ in CASES])
 def test_the_level_repairs_its_fault_within_its_budgets(
     studio: tuple[Studio, Site], tmp_path: Path, level: str, fault: str

@@ -11,17 +11,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rollback.act import authorize, gating
 from rollback.act.plan import Plan, PlannedStep, plan_of
 from rollback.act.scene import Action, Later, Scene, Undoable
 from rollback.act.site import Site
-from rollback.keep.checkpoint import Checkpoint
 from rollback.keep.lease import Lease
 from rollback.model.errors import Partial, RollbackError, StoreError
 from rollback.model.event import Event
 from rollback.model.finding import Answer, Finding, Json
 from rollback.model.lifecycle import ENDED, TRANSITIONS_MAX, WAITS_MAX, Run, State
+
+if TYPE_CHECKING:
+    from rollback.keep.checkpoint import Checkpoint
 
 S = State
 

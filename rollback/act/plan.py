@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from rollback import VERSION
 from rollback.act.scene import Action, Scene, Target
 from rollback.act.site import Site
 from rollback.act.target import Candidate, choose
@@ -329,9 +330,7 @@ def _impact(
 
 def version() -> str:
     """The version of this tool."""
-    from importlib.metadata import version as installed  # costs 10 ms; only plans need it
-
-    return installed("rollback-proof")
+    return VERSION
 
 
 def plan_of(run: Run) -> Plan:

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from rollback.host import Host
-from rollback.keep.checkpoint import Checkpoints
 from rollback.keep.state import StateDir
 from rollback.model.finding import Finding, Json
 from rollback.model.system import System
 from rollback.observe.view import View
 
 if TYPE_CHECKING:
+    from rollback.keep.checkpoint import Checkpoints
     from rollback.keep.git import Repository
 
 Note = Callable[[str, dict[str, Json]], None]
@@ -66,6 +66,8 @@ class Scene:
     @property
     def checkpoints(self) -> Checkpoints:
         """The checkpoints of this system."""
+        from rollback.keep.checkpoint import Checkpoints  # the store: a flag needs none
+
         return Checkpoints(self.system, self.host, self.state)
 
     def repository(self) -> Repository:

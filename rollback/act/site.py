@@ -12,17 +12,16 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from rollback import declare
 from rollback.host import Host
 from rollback.host.files import TEMPORARY
 from rollback.keep import trust
-from rollback.keep.checkpoint import Checkpoints
 from rollback.keep.fallback import TwoPlaces
 from rollback.keep.journal import Journal
 from rollback.keep.redact import Redactor
@@ -40,6 +39,9 @@ from rollback.model.lifecycle import Run, apply, fold, next_state
 from rollback.model.registry import nearest
 from rollback.model.system import HOME, System
 
+if TYPE_CHECKING:
+    from rollback.keep.checkpoint import Checkpoints
+
 Listener = Callable[[Event], None]
 
 
@@ -53,6 +55,7 @@ class Site:
     journal: Journal
     listen: Listener = lambda _event: None
     present: System | None = None  # the declaration in force, where `system` is an older one
+    _folded: list[tuple[int, str, dict[str, Run]]] = field(default_factory=list)
 
     @classmethod
     def open(
@@ -88,11 +91,19 @@ class Site:
     @cached_property
     def checkpoints(self) -> Checkpoints:
         """The checkpoints of this system."""
+        from rollback.keep.checkpoint import Checkpoints  # the store: a flag needs none
+
         return Checkpoints(self.system, self.host, self.state)
 
     def runs(self) -> dict[str, Run]:
         """Every run, by id, oldest first."""
-        return fold(self.journal.events())
+        events = self.journal.events()
+        count, head, runs = self._folded[-1] if self._folded else (0, "", {})
+        if count and (len(events) < count or events[count - 1].hash != head):
+            count, runs = 0, {}  # events that lay aside were merged: the order is another one
+        runs = fold(events[count:], runs)
+        self._folded[:] = [(len(events), events[-1].hash if events else "", runs)]
+        return dict(runs)
 
     def run(self, name: str) -> Run:
         """The run with this id, or the newest for `last`. Raises: PlanError."""

@@ -7,14 +7,16 @@ Never: takes a target that is not valid, or silently one of several that a perso
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rollback.act.scene import Target
 from rollback.act.site import Site
 from rollback.host.clock import iso
-from rollback.keep.checkpoint import Checkpoint
 from rollback.model.errors import ObjectCorrupt, PlanError
 from rollback.model.level import Level, Procedure
-from rollback.prove import seal
+
+if TYPE_CHECKING:
+    from rollback.keep.checkpoint import Checkpoint
 
 WORDS = ("last-good", "newest", "initial")
 
@@ -134,6 +136,8 @@ def _checkpoints(site: Site, source: str, wanted: str) -> tuple[Candidate, ...]:
 
 def _not_red(site: Site, found: Checkpoint) -> bool:
     """The suites found nothing wrong with it, or were not run on it."""
+    from rollback.prove import seal
+
     try:
         sealed = seal.newest(site.state.tree, {"checkpoint": found.id})
     except ObjectCorrupt:

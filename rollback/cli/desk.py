@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rollback.cli.show import plain_json
+from rollback.cli.show import plain_json, silence
 from rollback.host import Host
 from rollback.model.errors import NotAuthorized, UsageError
 from rollback.model.event import Event
@@ -115,17 +116,21 @@ class Desk:
             return ""
 
     def out(self, body: Any, lines: Callable[[], list[str]]) -> None:
-        """`body` as JSON where that was asked for, else the lines for people."""
-        if self.as_json:
-            click.echo(plain_json(body))
-        else:
-            for line in lines():
+        """`body` as JSON where that was asked for, else the lines for people.
+
+        A reader that has left stops nothing: the exit status still tells the outcome.
+        """
+        said = [plain_json(body)] if self.as_json else lines()
+        try:
+            for line in said:
                 click.echo(line)
+            if sys.stdout is not None:
+                sys.stdout.flush()
+        except BrokenPipeError:
+            silence()
 
     def confirm(self, question: str) -> bool:
         """A person at a terminal said yes. Raises: UsageError without a terminal."""
-        import sys
-
         if not (sys.stdin and sys.stdin.isatty()) or self.as_json:
             raise UsageError(question, hint="add --yes to confirm without a terminal")
         return click.confirm(question, err=True)

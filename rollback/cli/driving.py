@@ -11,7 +11,6 @@ from functools import partial
 import click
 
 from rollback.act import authorize
-from rollback.act.afterwards import settle
 from rollback.act.engine import resting, roll_back
 from rollback.act.plan import Plan, plan_of
 from rollback.act.site import Site
@@ -54,13 +53,20 @@ def carry(desk: Desk, site: Site, run: Run, *, person: str, yes: bool, wait: boo
 def drive(site: Site, run: Run, *, wait: bool) -> Run:
     """The run after driving it, and after what follows a drive: messages, report, anchor."""
     site = site.under(run)
-    run = settle(site, roll_back(site, run.id))
+    run = _carried(site, run)
     for _turn in range(WAIT_TURNS_MAX):
         if not wait or run.state is not State.WAITING:
             break
         site.host.clock.poll(partial(_moves, site, run.id), within_s=60.0, every_s=POLL_S)
-        run = settle(site, roll_back(site, run.id))
+        run = _carried(site, run)
     return run
+
+
+def _carried(site: Site, run: Run) -> Run:
+    run = roll_back(site, run.id)
+    from rollback.act.afterwards import settle  # messages and reports can wait for the rollback
+
+    return settle(site, run)
 
 
 def _moves(site: Site, run_id: str) -> bool:

@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 from rollback.cli.desk import Desk
-from rollback.cli.show import error_json, error_lines, plain_json, safe
+from rollback.cli.show import error_json, error_lines, plain_json, safe, silence
 from rollback.model.errors import RollbackError
 from rollback.model.registry import nearest
 
@@ -73,8 +73,8 @@ class _Commands(click.Group):
             else:
                 _say(error_lines(error))
             return error.exit_status
-        except BrokenPipeError:
-            _silence()  # whoever read us has seen enough
+        except (BrokenPipeError, SystemExit):  # the latter is how click says the former
+            silence()  # whoever read us has seen enough
             return 0
         except OSError as error:
             place = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
@@ -97,13 +97,6 @@ def _hoisted(argv: Sequence[str]) -> tuple[bool, list[str]]:
         return False, words
     kept = [word for word in words[:end] if word != "--json"]
     return True, ["--json", *kept, *words[end:]]
-
-
-def _silence() -> None:
-    """Nothing is written to standard output any more, at the end of Python neither."""
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 1)
-    os.close(null)
 
 
 def _fail(as_json: bool, kind: str, message: str, where: str, status: int, hint: str) -> int:
@@ -129,7 +122,7 @@ def _answer(document: str) -> None:
         if sys.stdout is not None:
             sys.stdout.flush()
     except OSError:
-        _silence()  # standard output is closed; the exit status still tells
+        silence()  # standard output is closed; the exit status still tells
 
 
 def _say(lines: list[str]) -> None:

@@ -95,6 +95,13 @@ def state_padded(cell: str, width: int) -> str:
     return state(cell) + " " * (width - len(cell))
 
 
+def silence() -> None:
+    """Nothing is written to standard output any more, at the end of Python neither."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.close(null)
+
+
 def plain_json(body: Any) -> str:
     """One JSON document; undecodable names are escaped, never an error."""
     return json.dumps(body, indent=2, ensure_ascii=True, default=str)

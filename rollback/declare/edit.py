@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from rollback.declare import env
-from rollback.declare.spans import Node, of_json, of_yaml
-from rollback.declare.text import resolve
 from rollback.model.errors import UsageError
 from rollback.model.finding import Json
+
+if TYPE_CHECKING:
+    from rollback.declare.spans import Node
 
 Format = Literal["yaml", "json", "env"]
 
@@ -87,9 +88,11 @@ def _text(data: bytes) -> tuple[str, bytes]:
 
 
 def _tree(text: str, format_: Format) -> Node:
+    from rollback.declare import spans  # YAML costs 15 ms, which an environment file needs not
+
     if format_ == "json":
-        return of_json(text)
-    return of_yaml(text)
+        return spans.of_json(text)
+    return spans.of_yaml(text)
 
 
 def _parts(key: str) -> list[str]:
@@ -100,7 +103,7 @@ def _parts(key: str) -> list[str]:
     return key.split(".")
 
 
-Step = tuple[Node, int, Node]  # the collection, the position in it, the value
+Step: TypeAlias = "tuple[Node, int, Node]"  # the collection, the position in it, the value
 
 
 def _way(root: Node, parts: list[str]) -> list[Step] | None:
@@ -153,6 +156,8 @@ def _replaced(text: str, node: Node, value: Json | Absent, format_: Format) -> s
 
 def _written(value: Any, style: str, format_: Format) -> str:
     if isinstance(value, str) and format_ == "yaml":
+        from rollback.declare.text import resolve
+
         plain = _PLAIN.match(value) and not _OTHER.match(value) and resolve(value) == value
         if style == "" and plain:
             return value

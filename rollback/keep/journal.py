@@ -56,6 +56,7 @@ class Journal:
         self._redact = redact or (lambda data: data)
         self._anchor = anchor
         self._tail: Tail | None = None
+        self._known: dict[bytes, Event] = {}  # lines that matched their hash: they still do
 
     def close(self) -> None:
         """The folder's descriptor is given back."""
@@ -237,7 +238,7 @@ class Journal:
         while (end := raw.find(b"\n", start)) >= 0:
             line, begins, start = raw[start:end], start, end + 1
             try:
-                event = parse(line)
+                event = self._known.get(line) or self._known.setdefault(line, parse(line))
             except ValueError as error:
                 if _is_json(line):
                     raise self._broken(seq + 1, str(error)) from None

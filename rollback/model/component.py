@@ -194,7 +194,7 @@ class Service(Declared):
     required_environment: tuple[Name, ...] = ()
     start: tuple[StartMethod, ...] = ()
     ready: Check | None = None
-    stop: Stop = Stop()
+    stop: Stop = Field(default_factory=Stop)
     reload: Reload | None = None
     drain: Check | None = None
     depends_on: tuple[Id, ...] = ()

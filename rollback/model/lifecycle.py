@@ -9,7 +9,7 @@ Never: writes, waits, or knows what a step does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -197,9 +197,9 @@ def _between(began: Moment, ended: Moment) -> tuple[float, bool]:
     return (walls[1] - walls[0]).total_seconds(), True
 
 
-def fold(events: Iterable[Event]) -> dict[str, Run]:
-    """Every run, by id, oldest first."""
-    runs: dict[str, Run] = {}
+def fold(events: Iterable[Event], after: Mapping[str, Run] | None = None) -> dict[str, Run]:
+    """Every run, by id, oldest first; `after` are those of the events before these."""
+    runs: dict[str, Run] = dict(after or {})
     for event in events:
         if event.run and (event.run in runs or event.kind == "run.planned"):
             runs[event.run] = apply(runs.get(event.run), event)

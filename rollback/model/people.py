@@ -137,7 +137,7 @@ class Guardrails(Declared):
     """What holds a run back, whoever asks for it."""
 
     rate_limit: RateLimit | None = None
-    disk: DiskGuard = DiskGuard()
+    disk: DiskGuard = Field(default_factory=DiskGuard)
     protected_paths: tuple[RelativePath, ...] = ()
     max_lost_share: Share | None = None
     dry_run_first: bool = False

@@ -11,7 +11,6 @@ Never: imports a kind.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, TypeVar
@@ -135,6 +134,8 @@ def kinds(family: str) -> Mapping[str, type[Kind]]:
 
 def nearest(name: str, known: list[str] | tuple[str, ...]) -> str:
     """`did you mean x?` for a misspelt name, or the list of what there is."""
+    import difflib  # 5 ms, for those who mistyped
+
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     if close:
         return f"did you mean {close[0]}?"

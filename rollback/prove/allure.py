@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rollback.host import Host
+from rollback.host import Host, Tree
 from rollback.host.clock import parse_iso
 from rollback.host.processes import base_environment, run
 from rollback.model.errors import CommandFailed
@@ -44,6 +44,19 @@ def describe(folder: Path, host: Host, system: System, facts: Mapping[str, str])
     with host.tree(str(folder)) as tree:
         tree.write("environment.properties", "\n".join(lines).encode() + b"\n", sync=False)
         tree.write("executor.json", canonical(executor), sync=False)
+        _tidy(tree)
+
+
+def _tidy(tree: Tree) -> None:
+    """Teardowns that are pytest's own, without a name and an outcome, are not shown."""
+    for name in tree.names():
+        if not name.endswith(b"-container.json"):
+            continue
+        container = json.loads(tree.read(name))
+        afters = container.get("afters", [])
+        kept = [one for one in afters if not str(one.get("name", "")).endswith("::<lambda>")]
+        if len(kept) < len(afters):
+            tree.write(name, json.dumps({**container, "afters": kept}).encode(), sync=False)
 
 
 def _plain(text: str) -> str:
@@ -76,7 +89,7 @@ def tell_run(folder: Path, host: Host, title: str, body: Mapping[str, Any], text
         "description": f"Run **{run_id}** is **{body['state']}**. Asked for by "
                        f"{body['requester']}: {body['reason'] or 'no reason given'}.",
         "labels": [{"name": key, "value": value} for key, value in labels.items()],
-        "steps": [*_phases(body, start), *_steps(body)],
+        "steps": [_phases(body, start), *_steps(body)],
         "attachments": [
             {"name": "report", "source": f"rollback-{run_id}-report.md", "type": "text/markdown"},
             {"name": "timeline", "source": f"rollback-{run_id}-timeline.csv", "type": "text/csv"},
@@ -89,19 +102,20 @@ def tell_run(folder: Path, host: Host, title: str, body: Mapping[str, Any], text
         tree.write(f"rollback-{run_id}-result.json", json.dumps(result).encode(), sync=False)
 
 
-def _phases(body: Mapping[str, Any], start: int) -> list[dict[str, Any]]:
+def _phases(body: Mapping[str, Any], start: int) -> dict[str, Any]:
     """Where the time went, one phase after the other."""
     told, at = [], start
     for phase in body["phases"]:
         end = at + round(phase["took_s"] * 1000)
-        told.append({"name": f"phase: {phase['phase']}", "status": "passed", "start": at, "stop": end})
+        told.append({"name": phase["phase"], "status": "passed", "start": at, "stop": end})
         at = end
-    return told
+    name = "Where the time went"
+    return {"name": name, "status": "passed", "start": start, "stop": at, "steps": told}
 
 
 def _steps(body: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What was done, in order; `says` is what the plan said of it."""
-    began = {}
+    began: dict[str, str] = {}
     for one in body["timeline"]:
         if one["event"] == "step.began":
             began.setdefault(str(one["said"]), one["at"])
@@ -169,9 +183,7 @@ def _install(reports: Path, host: Host) -> str:
     return _run(argv, host, reports, INSTALL_S_MAX, "npm ci in reports/")
 
 
-def _generate(
-    results: Path, host: Host, out: Path, name: str, reports: Path, node: str
-) -> str:
+def _generate(results: Path, host: Host, out: Path, name: str, reports: Path, node: str) -> str:
     aside = f".{out.name}.{host.token(4)}"
     made = out.parent / aside
     argv = [

@@ -83,10 +83,10 @@ class Question:
             "samples": {name: list(series) for name, series in finding.samples.items()},
         })  # fmt: skip
         said = shortfall(self.expected, finding.answer, mark, evidence)
-        with self._exhibit.step(f"Compare: answered {finding.answer}, wanted {self.expected.wanted}"):
+        words = f"Answer: {finding.answer}, wanted {self.expected.wanted}: {evidence}"
+        with self._exhibit.step(shown(words, limit=300)):
             if said:
                 raise AssertionError(said)
 
     def __repr__(self) -> str:
         return f"<check {self.id}>"
-

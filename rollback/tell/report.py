@@ -16,6 +16,7 @@ from rollback.model.system import System
 
 FORMAT = 1
 _BAR_CHARS = 40
+CELL_CHARS_MAX = 160
 _PHASES = (
     ("plan and approval", "run.planned", "run.authorized"),
     ("protect", "run.authorized", "run.protected"),
@@ -293,5 +294,6 @@ def _text(value: object) -> str:
 
 
 def _cell(value: object) -> str:
-    text = _text(value)
-    return text if len(text) <= 160 else text[:157] + "..."
+    """Text for a table, cut before it is escaped, so that no escape is cut in two."""
+    text = str(value)
+    return _text(text if len(text) <= CELL_CHARS_MAX else text[: CELL_CHARS_MAX - 3] + "...")

@@ -18,14 +18,15 @@ from rollback.model.errors import PlanError
 from rollback.model.lifecycle import Run, State
 from tests.systems import Shop, build
 
+ALONE = "{roles: [op], alone: true}"
+
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Shop:
     """The shop without gates, so that a run takes no suites; with a checkpoint and a bad release."""
     made = build(tmp_path)
     file = tmp_path / "rollback.yaml"
-    text = file.read_text().replace("authority: {roles: [lead], count: 2}", "authority: {roles: [op], alone: true}")
-    file.write_text(text)
+    file.write_text(file.read_text().replace("{roles: [lead], count: 2}", ALONE))
     with made.site() as site:
         site.checkpoints.create("before-release")
     (made.tree / "pages" / "index.html").write_text("<h1>broken</h1>\n")
@@ -134,9 +135,10 @@ def test_a_restore_by_hand_is_a_run_under_the_strictest_authority(shop: Shop, si
     assert run.waiting_for["what"].startswith("approval by lead and chief")
 
 
+@pytest.mark.requirement("VR-17")
 def test_a_restore_by_hand_brings_the_bytes_back_and_can_be_undone(shop: Shop) -> None:
     """One component, the others untouched; what it removed is kept."""
-    shop.edit("authority: {roles: [lead, chief], quorum: all}", "authority: {roles: [op], alone: true}")
+    shop.edit("{roles: [lead, chief], quorum: all}", ALONE)
     with shop.site() as site:
         before = shop.bytes()
         plan = restore_plan(site, "before-release", ("pages",), run="r0001", requester="ada", reason="x")
@@ -154,7 +156,7 @@ def test_a_restore_by_hand_brings_the_bytes_back_and_can_be_undone(shop: Shop) -
 
 def test_the_second_restore_has_nothing_to_do(shop: Shop) -> None:
     """It says so, and is no run."""
-    shop.edit("authority: {roles: [lead, chief], quorum: all}", "authority: {roles: [op], alone: true}")
+    shop.edit("{roles: [lead, chief], quorum: all}", ALONE)
     with shop.site() as site:
         go(site, restore_plan(site, "before-release", (), run="r0001", requester="ada", reason=""))
         again = restore_plan(site, "before-release", (), run="r0002", requester="ada", reason="")
@@ -163,7 +165,8 @@ def test_the_second_restore_has_nothing_to_do(shop: Shop) -> None:
 
 @pytest.mark.parametrize(
     ("checkpoint", "components", "said"),
-    [("nothing", (), "no checkpoint"), ("before-release", ("x",), "does not hold x"), ("", (), "no checkpoint")],
+    [("nothing", (), "no checkpoint"), ("before-release", ("x",), "does not hold x"),
+     ("", (), "no checkpoint")],
 )  # fmt: skip
 def test_what_cannot_be_restored_is_refused(
     checkpoint: str, components: tuple[str, ...], said: str, site: Site

@@ -258,6 +258,7 @@ def failing(shop: Shop, then: str) -> None:
               "steps: [{restore: {component: config}}, {" + _FAILS % then + "}]")  # fmt: skip
 
 
+@pytest.mark.requirement("AW-20")
 @pytest.mark.parametrize(
     ("then", "state", "restored"),
     [
@@ -285,7 +286,8 @@ def test_what_follows_from_a_failed_step_is_what_was_declared(
         if "climb" in then:
             assert "the next level is pages" in run.reason
         if "opens" in then:
-            assert [e.data["title"] for e in site.journal.events() if e.kind == "task.opened"] == ["look at it"]
+            tasks = [e.data["title"] for e in site.journal.events() if e.kind == "task.opened"]
+            assert tasks == ["look at it"]
 
 
 def test_a_run_that_moves_without_end_is_stopped_for_a_person(shop: Shop) -> None:
@@ -309,6 +311,7 @@ def test_only_one_drives(shop: Shop) -> None:
         assert "lease.taken" not in kinds(site)
 
 
+@pytest.mark.requirement("MB-78")
 def test_the_present_is_kept_before_anything_stored_is_changed(shop: Shop) -> None:
     """PROTECTED names a whole checkpoint that holds the bytes of before."""
     with shop.site() as site:

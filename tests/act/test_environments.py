@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-import rollback.kinds  # noqa: F401 - finds the kinds
+import rollback.kinds
 from rollback.act import service
 from rollback.act.scene import Scene, Target
 from rollback.declare import load
@@ -203,7 +203,7 @@ def test_a_check_asks_the_environment(twins: Twins) -> None:
     assert answers == {"production": "fail", "staging": "pass"}
 
 
-@pytest.mark.requirement("PM-49")
+@pytest.mark.requirement("PM-49", "QL-16")
 def test_verify_asks_the_named_environment(twins: Twins) -> None:
     """The suite's own process looks at that environment, too."""
     (twins.trial / ".env").write_text("SHINY=false\n")

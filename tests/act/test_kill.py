@@ -14,7 +14,7 @@ SHOTS_MAX = 22  # of one case; the stride follows from it
 GATED_SHOTS_MAX = 4  # each runs a suite
 
 
-@pytest.mark.requirement("MB-40")
+@pytest.mark.requirement("MB-40", "MB-61")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_killed_anywhere_a_rollback_converges(case: Case, tmp_path: Path) -> None:
     """Old or new, a journal that verifies, no claim without its effect, one end for every kill.

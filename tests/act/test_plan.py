@@ -181,7 +181,9 @@ def test_the_digest_covers_every_decision(shop: Shop, site: Site) -> None:
     assert len(digests) == 9
 
 
-@pytest.mark.parametrize("spoil", [{"format": 2, "tool": "9.9"}, {"format": 1, "more": 1}, {"format": 1, "steps": None}])
+@pytest.mark.parametrize(
+    "spoil", [{"format": 2, "tool": "9.9"}, {"format": 1, "more": 1}, {"format": 1, "steps": None}]
+)
 def test_a_plan_of_another_version_is_refused_with_a_sentence(
     spoil: dict[str, object], shop: Shop, site: Site
 ) -> None:
@@ -192,6 +194,7 @@ def test_a_plan_of_another_version_is_refused_with_a_sentence(
     assert "finish it with that version" in caught.value.hint
 
 
+@pytest.mark.requirement("QL-24")
 @pytest.mark.parametrize(
     ("level", "more", "said"),
     [

@@ -30,7 +30,7 @@ def _asked(world, path):
     return json.loads(net.request(f"http://127.0.0.1:{world.ports[0]}{path}").body)
 
 
-@pytest.mark.requirement("AW-44")
+@pytest.mark.requirement("AW-44", "VR-42")
 def test_dependents_start_after_what_they_need_and_stop_before_it(world):
     """`base` is used by `web`; both use the component."""
     start, there = world.bound("service", {"start": "dependents", "within": "20s"}, component="app")

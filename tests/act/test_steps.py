@@ -84,6 +84,7 @@ def test_a_value_that_does_not_read_back_fails_the_step(world):
 # -- restore -------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("MB-47")
 def test_a_component_comes_back_whole_and_what_was_added_goes_to_quarantine(world):
     """Dry lines name the paths; what was added is kept, outside of the tree."""
     with world.scene().checkpoints as kept:
@@ -235,6 +236,7 @@ def test_the_branch_of_the_run_is_pushed_and_pushing_again_does_nothing(world):
 # -- command -------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("PM-48", "PM-61")
 def test_status_words_and_counts_are_judged(world):
     """Numbers are read from the output; the words are kept."""
     action, scene = world.bound("command", {

@@ -566,11 +566,13 @@ def test_without_levels_nothing_could_be_rolled_back(base: str, problems: Proble
     assert any("no level: nothing could be rolled back" in p.message for p in found)
 
 
+@pytest.mark.requirement("C-39")
 def test_a_check_without_a_number_is_refused(base: str, problems: Problems) -> None:
     found = problems(base.replace("name: errors, below: 1%", "name: errors"))
     assert any("number" in p.message or "limit" in p.message.lower() for p in found)
 
 
+@pytest.mark.requirement("PM-91")
 def test_production_is_not_reached_before_staging_was_proved(
     base: str, problems: Problems, declare: Callable[..., System]
 ) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +21,7 @@ from rollback.model.registry import Kind
 from rollback.model.step import Suite
 from rollback.observe.check import ask
 from rollback.prove.expect import declared
+from tests.cli.program import rollback
 from tests.drills.breakages import BREAKAGES, Broken
 
 SUITES: dict[Suite, str] = {
@@ -56,7 +59,10 @@ def red(world: Broken, names: Iterable[str]) -> dict[str, str]:
 
 def brief(check: Kind) -> Kind:
     """Less of the work, under the same limits: as one of the others it is asked sixteen times."""
-    less = {"load": {"duration": 1.0, "min_samples": 20}, "memory": {"requests": 600}}
+    less: dict[str, dict[str, Any]] = {
+        "load": {"duration": 1.0, "min_samples": 20},
+        "memory": {"requests": 600},
+    }
     return check.model_copy(update=less.get(check.kind, {}))
 
 
@@ -127,8 +133,10 @@ def test_of_all_sixteen_only_its_own_turns_red(world: Broken, name: str) -> None
 
 @pytest.mark.drill
 @pytest.mark.slow
-@pytest.mark.requirement("MB-71")
-def test_a_rollback_is_not_complete_until_the_suites_are_green(world: Broken) -> None:
+@pytest.mark.requirement("MB-71", "MB-19")
+def test_a_rollback_is_not_complete_until_the_suites_are_green(
+    world: Broken, tmp_path: Path
+) -> None:
     """It mends the configuration, but not the messages: it waits for a person, then completes."""
     site = world.site
     with BREAKAGES["messages-route"](world), BREAKAGES["handoffs"](world):
@@ -147,3 +155,8 @@ def test_a_rollback_is_not_complete_until_the_suites_are_green(world: Broken) ->
     done = settle(site, roll_back(site, retry(site, stopped, by=plan.requester).id))
     assert done.state is State.COMPLETE, done.reason
     assert [suite for suite, told in done.suites.items() if told["open"]] == list(SUITES)
+    told = rollback(world.studio.directory, "report", run.id, "allure", PATH=str(tmp_path))
+    assert (told.status, told.out.splitlines()) == (0, [
+        "no page: Node.js 20 or newer is not installed here",
+        f"results: {world.studio.directory}/.rollback/runs/{run.id}/allure-results",
+    ])  # fmt: skip

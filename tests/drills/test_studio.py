@@ -336,6 +336,7 @@ class TestSurvival:
             assert audit(studio, identity)[-1]["reason"] == "shutdown"
             assert ask("GET", f"{studio.router_url}/queue")[1]["depth"] == 0
 
+    @pytest.mark.requirement("PM-28", "PM-92")
     def test_draining_ends_open_party_sessions_at_their_next_round(self, tmp_path: Path) -> None:
         with running(tmp_path / "s") as (studio, _):
             builder = agent_pids(studio)["builder"]

@@ -208,6 +208,7 @@ def test_unsigned_approvals_reach_no_quorum_above_one_and_block_none() -> None:
     assert standing(authority, who, both, requester="eve").enough
 
 
+@pytest.mark.requirement("AW-04")
 def test_an_ordered_authority_opens_to_the_next_after_its_time() -> None:
     """First the lead alone; five minutes later the next, too; never somebody further down."""
     authority = Authority(roles=("lead", "cto", "op"), quorum="ordered", next_after="5m")

@@ -160,6 +160,6 @@ def test_holding_is_a_decision_with_reasons(system: System) -> None:
 
 def test_a_style_that_is_not_built_is_refused(system: System) -> None:
     """With what is built."""
+    other = system.decision.model_copy(update={"style": "guarded"})
     with pytest.raises(PlanError, match="not built yet"):
-        other = system.decision.model_copy(update={"style": "guarded"})
         decide(system.having(decision=other), Known({}))

@@ -96,7 +96,7 @@ def test_a_name_is_given_once(world: World) -> None:
             checkpoints.create("m", components=("nothing",))
 
 
-@pytest.mark.requirement("MB-39")
+@pytest.mark.requirement("MB-39", "MB-43")
 def test_one_component_goes_back_alone(world: World) -> None:
     """The others stay as they are now."""
     with world.open() as checkpoints:

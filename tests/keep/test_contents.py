@@ -202,6 +202,7 @@ def test_a_stored_database_with_other_rows_is_refused(tmp_path: Path) -> None:
         assert walked(world.root) == before
 
 
+@pytest.mark.requirement("PM-75")
 def test_a_trail_is_captured_up_to_its_size_and_never_written_back(tmp_path: Path) -> None:
     """It may grow; when its beginning is another, or it is cut, that is an error, not a repair."""
     world = world_of(tmp_path, "append-only", "audit.jsonl")

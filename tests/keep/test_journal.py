@@ -249,6 +249,7 @@ def _writer(folder: Path, name: str, count: int, **more: object) -> subprocess.P
     )  # fmt: skip
 
 
+@pytest.mark.requirement("QL-54")
 def test_two_processes_that_append_at_once_never_tear_or_fork(tmp_path: Path) -> None:
     """200 events each: all there, each writer's in its own order, one chain."""
     with opened(tmp_path / "journal"):
@@ -394,6 +395,7 @@ def test_an_anchor_with_something_else_in_it_is_no_bug(line: bytes, written: Pat
         assert journal.verify()[2] == 2
 
 
+@pytest.mark.requirement("QL-54")
 def test_the_format_on_disk_can_be_checked_by_a_stranger(written: Path) -> None:
     """Each line is JSON whose hash is SHA-256 over the rest, spelled canonically."""
     import hashlib

@@ -59,7 +59,7 @@ def test_eight_contenders_and_a_killer(tmp_path: Path) -> None:
         )  # fmt: skip
 
     running = [start() for _ in range(8)]
-    dice = random.Random(7)  # noqa: S311
+    dice = random.Random(7)
     kills, stops, deadline = 0, 0, time.monotonic() + 60
     while any(one.poll() is None for one in running):
         assert time.monotonic() < deadline, "contenders stand still"

@@ -41,7 +41,7 @@ def told(view: View, kind: str, /, **parameters: Any) -> Finding:
 # -- files ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.requirement("AW-40", "AW-41")
+@pytest.mark.requirement("AW-40", "AW-41", "PM-51")
 @pytest.mark.parametrize(
     ("parameters", "expected"),
     [
@@ -69,6 +69,7 @@ def test_files_are_there_gone_equal_or_hold_a_text(
     assert answer_of(view, "files", **parameters) == expected
 
 
+@pytest.mark.requirement("AW-38")
 def test_a_missing_file_is_named(view: View) -> None:
     """The evidence of a failure says which path it is about."""
     finding = told(view, "files", exists=["config/config.yaml", "agents/dev.md", "agents/x.md"])
@@ -132,6 +133,7 @@ def test_tables_json_and_env_files_are_read_too(view: View, root: Path) -> None:
 # -- log -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("PM-30")
 def test_lines_with_times_are_judged_by_them(view_of: ViewOf, root: Path) -> None:
     """An error before the mitigation is old; one after it fails; its traceback belongs to it."""
     before, since, after = (iso(NOW + timedelta(seconds=s)) for s in (-20, -10, -5))
@@ -169,7 +171,7 @@ def test_lines_without_times_count_from_the_held_length(view_of: ViewOf, root: P
     assert answer_of(view_of(), "log", file="logs/gone.txt", lacks=["ERROR"]) == "unknown"
 
 
-@pytest.mark.requirement("PM-27")
+@pytest.mark.requirement("PM-27", "PM-92")
 def test_starts_without_an_end_are_found_beside_broken_lines(view: View, root: Path) -> None:
     """Three starts, one end, one malformed line: two sessions are named and nothing crashes."""
     old = iso(NOW - timedelta(minutes=5))
@@ -197,6 +199,7 @@ def test_records_are_counted_by_their_fields(view: View, root: Path) -> None:
         assert answer_of(view, "log", file="logs/audit.jsonl", records=asked) == expected
 
 
+@pytest.mark.requirement("PM-75")
 def test_an_append_only_file_still_begins_with_what_was_held(view_of: ViewOf, root: Path) -> None:
     """Growing is fine; a changed or missing byte of what was held fails; nothing held is unknown."""
     log = root / "logs/audit.jsonl"
@@ -288,6 +291,7 @@ def python(code: str) -> list[str]:
     return [sys.executable, "-I", "-c", code]
 
 
+@pytest.mark.requirement("PM-48", "PM-61")
 @pytest.mark.parametrize(
     ("parameters", "expected"),
     [

@@ -67,6 +67,7 @@ def test_every_kind_has_an_example() -> None:
     assert set(EXAMPLES) == set(kinds("check"))
 
 
+@pytest.mark.requirement("QL-16")
 @pytest.mark.parametrize("kind", EXAMPLES)
 def test_in_a_living_world_it_passes_and_changes_nothing(
     kind: str, root: Path, tmp_path: Path

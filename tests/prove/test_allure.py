@@ -1,0 +1,168 @@
+"""What an Allure report shows of a check and of a run; and that its page is never a condition."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import stat
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rollback.host import Host
+from rollback.prove import allure, exhibit
+from tests.prove.conftest import Little
+
+LOG = "- log: {id: quiet, item: MB-67.4, file: app.log, lacks: [ERROR]}"
+SECRET = "hunter2-hunter2"
+REPORTER = """#!/bin/sh
+while [ "$1" != --output ]; do shift; done
+mkdir "$2" && printf 'a page\\n<script src="//googletagmanager.com">\\nits end\\n' > "$2/index.html"
+"""
+NUMBERS = st.lists(st.floats(-1e12, 1e12), min_size=3, max_size=50)
+
+
+def results(folder: Path) -> dict[str, Any]:
+    found = [json.loads(file.read_text()) for file in folder.glob("*-result.json")]
+    return {one["name"]: one for one in found}
+
+
+def attached(folder: Path, result: dict[str, Any]) -> dict[str, str]:
+    return {one["name"]: (folder / one["source"]).read_text() for one in result["attachments"]}
+
+
+def test_a_check_shows_its_steps_and_the_end_of_its_log_without_secrets(
+    little: Little, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked, answered; a red check fails in the step that answers, and its log is there."""
+    monkeypatch.setenv("APP_SECRET", SECRET)
+    little.checks = {"smoke": [LOG]}
+    little.extra = "environment: {variables: {APP_SECRET: {}}}\n"
+    lines = [f"line {number}" for number in range(5000)]
+    (little.folder / "app" / "app.log").write_text("\n".join([*lines, f"ERROR {SECRET}\n"]))
+    assert not little.run(allure=tmp_path / "allure").open
+    found = results(tmp_path / "allure")["quiet"]
+    asked, answered = found["steps"]
+    assert (asked["name"], asked["status"]) == ("Ask: log app.log", "passed")
+    assert answered["name"].startswith("Answer: fail, wanted pass: app.log: ")
+    assert answered["status"] == "failed"
+    log = attached(tmp_path / "allure", found)["the end of app.log"].splitlines()
+    assert log[-2:] == ["line 4999", "ERROR ***REDACTED***"]
+    assert len(log) == exhibit.LOG_LINES_MAX
+    assert {"name": "tag", "value": "MB-67.4"} in found["labels"]
+
+
+def test_no_nameless_teardown_is_left_in_the_results(little: Little, tmp_path: Path) -> None:
+    """Pytest's own clearing up has no outcome, and would stand there with a question mark."""
+    assert little.run(allure=tmp_path / "allure").open
+    containers = [*(tmp_path / "allure").glob("*-container.json")]
+    afters = [one for file in containers for one in json.loads(file.read_text())["afters"]]
+    assert containers
+    assert [one["name"] for one in afters if "<lambda>" in one["name"]] == []
+
+
+@given(NUMBERS)
+def test_a_series_is_drawn_whole_and_summed_up_in_order(values: list[float]) -> None:
+    """The chart is an SVG with one point a reading; the figures never fall from left to right."""
+    svg = ET.fromstring(exhibit.chart("a <b>", values))
+    line = svg.find("{http://www.w3.org/2000/svg}polyline")
+    assert line is not None
+    assert len(line.attrib["points"].split(" ")) == len(values)
+    _, (name, count, *figures) = csv.reader(exhibit.table({"a,b": values}).splitlines())
+    assert (name, int(count)) == ("a,b", len(values))
+    assert [float(one) for one in figures] == sorted(map(float, figures))
+
+
+REPORT: dict[str, Any] = {
+    "run_id": "r0001", "title": "Back", "system": "little", "level": "back", "state": "COMPLETE",
+    "stopped_for": "", "gate": {}, "requester": "one", "reason": "",
+    "phases": [{"phase": "steps", "took_s": 1.5}],
+    "timeline": [
+        {"at": "2026-11-20T12:00:00.000000Z", "event": "run.planned", "said": ""},
+        {"at": "2026-11-20T12:00:01.000000Z", "event": "step.began", "said": "stop"},
+        {"at": "2026-11-20T12:00:03.000000Z", "event": "gate.opened", "said": ""},
+    ],
+    "steps": [
+        {"index": "1", "id": "stop", "kind": "service", "says": ["stop it"], "status": "ended",
+         "took_s": 0.5, "error": "", "evidence": {"pid": 7}},
+        {"index": "2", "id": "never", "kind": "wait", "says": [], "status": "", "took_s": None,
+         "error": "", "evidence": {}},
+    ],
+}  # fmt: skip
+
+
+def test_a_run_stands_once_among_the_results_however_often_it_is_reported(tmp_path: Path) -> None:
+    """It passes only as COMPLETE; a step that was not reached is skipped."""
+    for state in ("NEEDS_OPERATOR", "COMPLETE"):
+        allure.tell_run(tmp_path, Host(), "Little", {**REPORT, "state": state}, "# text")
+        (one,) = results(tmp_path).values()
+        assert one["status"] == ("passed" if state == "COMPLETE" else "failed")
+    assert one["stop"] - one["start"] == 3000
+    assert [(step["name"], step["status"]) for step in one["steps"]] == [
+        ("Where the time went", "passed"),
+        ("1. stop (service): stop it", "passed"),
+        ("2. never (wait): ", "skipped"),
+    ]
+    assert attached(tmp_path, one)["report"] == "# text"
+
+
+def reporter(folder: Path, script: str) -> Path:
+    """A checkout's reports folder, and a `node` that behaves as the script says, first in PATH."""
+    programs = folder / "bin"
+    programs.mkdir()
+    node = programs / "node"
+    node.write_text(script)
+    node.chmod(node.stat().st_mode | stat.S_IXUSR)
+    installed = folder / "reports" / "node_modules" / ".bin"
+    installed.mkdir(parents=True)
+    (installed / "allure").touch()
+    (folder / "reports" / "package-lock.json").write_text("{}")
+    return programs
+
+
+def test_the_page_asks_nobody_and_leaves_nothing_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One file; the line that calls home is not in it."""
+    programs = reporter(tmp_path, REPORTER)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    out = tmp_path / "run" / "allure.html"
+    out.parent.mkdir()
+    made = allure.page(tmp_path, Host(), out, name="n", reports=tmp_path / "reports")
+    assert made == allure.Page(out)
+    assert out.read_text() == "a page\nits end\n"
+    assert os.listdir(out.parent) == ["allure.html"]
+
+
+@pytest.mark.parametrize(
+    ("script", "path", "missing"),
+    [
+        (REPORTER, "", "Node.js 20 or newer is not installed here"),
+        ("#!/bin/sh\necho 'cannot' >&2; exit 3\n", None, "allure ended with status 3: cannot"),
+        ("#!/bin/sh\nexit 0\n", None, "allure wrote no page"),
+        ("#!/nowhere/sh\n", None, "cannot be started"),
+    ],
+)
+def test_without_a_page_it_is_said_in_one_line_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, path: str | None, missing: str
+) -> None:
+    """Never an error: the results are complete without the page."""
+    programs = reporter(tmp_path, script)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}" if path is None else path)
+    out = tmp_path / "allure.html"
+    made = allure.page(tmp_path, Host(), out, name="n", reports=tmp_path / "reports")
+    assert made.path is None
+    assert missing in made.missing
+    assert "\n" not in made.missing
+    assert not out.exists()
+
+
+def test_outside_a_checkout_nothing_is_fetched(tmp_path: Path) -> None:
+    """Only what a lock file pins is installed."""
+    made = allure.page(tmp_path, Host(), tmp_path / "allure.html", name="n", reports=tmp_path)
+    assert made.missing == "the pinned Allure lies in reports/ of a checkout, and this is none"
