@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from rollback import declare
 from rollback.act import service
 from rollback.act.plan import make_plan
 from rollback.act.site import Site
@@ -40,6 +41,7 @@ def world(tmp_path: Path) -> Iterator[World]:
 def test_the_plan_names_component_checkpoint_and_who_depends_on_it(world: World) -> None:
     """Before any change; a component that is not there ends it without one."""
     text = world.system.declaration.read_text()
+    text = text.replace("{path: config, content: files}", "{path: config, content: files, depends_on: [app]}")
     level = """
   one:
     rank: 3
@@ -54,8 +56,6 @@ def test_the_plan_names_component_checkpoint_and_who_depends_on_it(world: World)
       - restore: {id: restore, component: chosen}
 """
     world.system.declaration.write_text(text.rstrip() + level)
-    from rollback import declare
-
     with Site.open(declare.load(world.system.declaration), world.host) as site:
         kept = site.checkpoints.create("good")
         (world.root / "app" / "new.py").write_text("print('worse')\n")
@@ -63,7 +63,7 @@ def test_the_plan_names_component_checkpoint_and_who_depends_on_it(world: World)
         plan = make_plan(site, "one", run="r0001", requester="someone", component="app")
         assert (plan.component, plan.target.id) == ("app", kept.id)
         assert plan.steps[0].bound["names"] == ["web", "base"]
-        assert plan.impact["dependents"]
+        assert plan.impact["dependents"] == ["config"]
         with pytest.raises(PlanError, match="no component appp"):
             make_plan(site, "one", run="r0001", requester="someone", component="appp")
         assert walk(world.folder) == before

@@ -1,0 +1,136 @@
+"""What keeps a rollback from doing harm: nothing is kept, nothing is changed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+import pygit2
+import pytest
+
+import rollback.kinds  # noqa: F401 - registers the kinds
+from rollback import declare
+from rollback.act.plan import make_plan
+from rollback.act.site import Site
+from rollback.host import Host, Tap
+from rollback.judge.guardrails import Circumstances, refusals
+from rollback.model.lifecycle import State
+from tests.act.conftest import _commit
+from tests.act.conftest import build as build_world
+from tests.requirements.stepping import stepped
+from tests.systems import Shop, build
+
+T = TypeVar("T")
+SYSTEMS = Path(__file__).parents[2] / "systems"
+
+
+class NoRoomForBackups(Tap):
+    """Every change below the store fails, once it is armed."""
+
+    armed = False
+
+    def change(
+        self, call: str, where: str | bytes, do: Callable[[], T],
+        torn: Callable[[], object] | None = None,
+    ) -> T:  # fmt: skip
+        """The result, or an error of the disk."""
+        if self.armed and (b"pack" in os.fsencode(where) or b"checkpoints" in os.fsencode(where)):
+            raise OSError(errno.ENOSPC, "no room for backups")
+        return do()
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    """The shop with a checkpoint and a bad release."""
+    made = build(tmp_path)
+    with made.site() as site:
+        site.checkpoints.create("good")
+    (made.tree / "config" / "app.yaml").write_text("party: true\nlimit: 99\n")
+    return made
+
+
+@pytest.mark.requirement("MB-78", "QL-33")
+def test_when_the_present_cannot_be_kept_nothing_is_changed(shop: Shop) -> None:
+    """The run is taken back before its first step, and says why."""
+    tap = NoRoomForBackups()
+    before = shop.bytes()
+    with Site.open(shop.system, Host(tap=tap, clock=shop.clock)) as site:
+        plan = shop.plan(site, "config")
+        tap.armed = True
+        run = stepped(site, plan, to=State.UNDONE)
+        assert "the present cannot be kept" in run.reason
+        assert "run.protected" not in run.moments
+        assert run.steps == {}
+    assert shop.bytes() == before
+
+
+@pytest.mark.requirement("PM-24")
+def test_the_flag_goes_off_without_git_backups_or_anybody_else(shop: Shop) -> None:
+    """The store is gone, there is no repository, and the one on call asks and approves."""
+    shutil.rmtree(shop.folder / ".rollback" / "store")
+    (shop.folder / ".rollback" / "store").write_text("the backups are offline\n")
+    assert not list(shop.folder.rglob(".git"))
+    with shop.site() as site:
+        stepped(site, shop.plan(site, "flag"))
+    assert "PARTY=false" in (shop.tree / ".env").read_text()
+
+
+@pytest.mark.requirement("PM-89")
+def test_every_line_of_the_audit_trail_survives_a_reset_that_would_take_it_back(
+    tmp_path: Path,
+) -> None:
+    """The trail is tracked by git, and an older one stands in the commit that is gone back to."""
+    world = build_world(tmp_path)
+    trail = world.root / "logs" / "audit.jsonl"
+    (world.root / ".gitignore").write_text("run/\n.env\n")
+    repo = pygit2.Repository(str(world.root))
+    _commit(repo, "the trail is tracked")
+    good = str(repo.head.target)
+    trail.write_text(trail.read_text() + '{"event": "two"}\n')
+    (world.root / "app" / "worse.py").write_text("print('worse')\n")
+    _commit(repo, "release 3.0: worse")
+    repo.free()
+    lines = trail.read_text()
+    text = world.system.declaration.read_text()
+    world.system.declaration.write_text(text.replace(
+        "    steps: [{wait: {for: 1s}}]\n",
+        "    target: {sources: [{git: main}]}\n    steps:\n"
+        '      - git: {id: branch, branch: "back-{run}"}\n'
+        "      - git: {id: reset, reset: target}\n",
+    ))  # fmt: skip
+    try:
+        with Site.open(declare.load(world.system.declaration), world.host) as site:
+            plan = make_plan(
+                site, "other", run="r0001", requester="someone", to=f"git:{good}"
+            )
+            from rollback.act import authorize
+            from rollback.act.engine import advance, resting
+
+            run = authorize.create(site, plan)
+            authorize.approve(site, run, person="someone")
+            run = site.run(run.id)
+            while run.state is not State.MITIGATED and not resting(site, run):
+                run = advance(site, run)
+            assert run.state is State.MITIGATED, run.reason
+        assert not (world.root / "app" / "worse.py").exists()
+        assert trail.read_text().startswith(lines)
+    finally:
+        world.state.close()
+
+
+@pytest.mark.requirement("QL-37")
+def test_a_billion_bytes_are_too_few_and_one_more_is_enough() -> None:
+    """More than, not at least."""
+    system = declare.load(SYSTEMS / "quantum_lattice.yaml", environ={})
+    level = system.levels["fast"]
+    seen = Circumstances(
+        now=datetime(2026, 11, 20, tzinfo=UTC), begun=(), need_bytes=0, free_bytes=10**9
+    )
+    assert [one.guardrail for one in refusals(system, level, seen)] == ["disk"]
+    assert refusals(system, level, replace(seen, free_bytes=10**9 + 1)) == ()
