@@ -55,7 +55,8 @@ def main(rounds: int = 9) -> dict[str, Any]:
         bare.write_text(
             "from pathlib import Path\n"
             + "".join(
-                f"def test_f{n}():\n    assert 'content {n}' in Path({str(app / f'f{n}.txt')!r}).read_text()\n"
+                f"def test_f{n}():\n"
+                f"    assert 'content {n}' in Path({str(app / f'f{n}.txt')!r}).read_text()\n"
                 for n in range(COUNT)
             ),
             encoding="utf-8",

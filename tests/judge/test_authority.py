@@ -117,7 +117,7 @@ def brute_force(authority: Authority, held: dict[str, set[str]], said: list[str]
     return sum(1 for person in said if held[person] & allowed) >= authority.count
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_the_count_of_people_is_that_of_a_brute_force(data: st.DataObject) -> None:
     """Any, all, ordered, and several of them; whoever says yes, in any order, and twice."""

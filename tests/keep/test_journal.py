@@ -133,6 +133,30 @@ def test_a_tampered_journal_is_found_out(tamper: Tamper, at: int, written: Path)
     assert caught.value.exit_status == 8
 
 
+@pytest.mark.parametrize("at", range(1, COUNT))
+def test_a_line_between_events_that_nothing_seals_is_found_out(at: int, written: Path) -> None:
+    """A crash tears the last line only; garbage further up was put there."""
+    lines = written.read_bytes().splitlines(keepends=True)
+    written.write_bytes(b"".join([*lines[:at], b"garbage\n", *lines[at:]]))
+    with opened(written.parent, anchor=False) as journal, pytest.raises(JournalCorrupt) as caught:
+        journal.verify()
+    assert caught.value.seq == at + 1
+
+
+def test_what_was_sealed_may_not_be_changed_afterwards(written: Path) -> None:
+    """The seal names its length and its hash."""
+    whole = written.read_bytes()
+    written.write_bytes(whole + b'{"at":"2026')
+    with opened(written.parent, anchor=False) as journal:
+        journal.append("run.noted")
+        journal.verify()
+    sealed = written.read_bytes()
+    for changed in (b'{"at":"2027\n', b'{"at":"202\n', b"\n", b'{"at":"2026\nx\n'):
+        written.write_bytes(whole + changed + sealed[len(whole) + 12 :])
+        with opened(written.parent, anchor=False) as journal, pytest.raises(JournalCorrupt):
+            journal.verify()
+
+
 def test_what_the_chain_alone_cannot_see_is_what_the_anchor_is_for(written: Path) -> None:
     """The control: without an anchor a cut tail verifies, and nobody may claim otherwise."""
     lines = written.read_bytes().splitlines(keepends=True)

@@ -38,7 +38,8 @@ with host.tree(str(folder)) as tree:
                 value = int(file.read_text() or "0") if file.exists() else 0
                 time.sleep(0.001)
                 lease.check()
-                file.write_text(str(value + 1))
+                (folder / "next").write_text(str(value + 1))
+                (folder / "next").replace(file)
                 with open(folder / "log", "a") as log:
                     log.write(f"{lease.epoch} {value + 1}\\n")
             done += 1

@@ -31,7 +31,7 @@ def shop(tmp_path: Path) -> Shop:
     return made
 
 
-@pytest.mark.requirement("QL-04", "QL-06")
+@pytest.mark.requirement("QL-04")
 def test_at_autonomy_three_a_rollback_waits_for_a_confirmation(shop: Shop) -> None:
     """Which is the default; nothing is changed until somebody has said yes."""
     assert Autonomy().current == 3

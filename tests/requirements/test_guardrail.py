@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,7 +12,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
-import pygit2
 import pytest
 
 import rollback.kinds  # noqa: F401 - registers the kinds
@@ -20,11 +20,11 @@ from rollback.act.plan import make_plan
 from rollback.act.site import Site
 from rollback.host import Host, Tap
 from rollback.judge.guardrails import Circumstances, refusals
+from rollback.model.errors import PlanError
 from rollback.model.lifecycle import State
-from tests.act.conftest import _commit
 from tests.act.conftest import build as build_world
 from tests.requirements.stepping import stepped
-from tests.systems import Shop, build
+from tests.systems import Shop, build, walk
 
 T = TypeVar("T")
 SYSTEMS = Path(__file__).parents[2] / "systems"
@@ -72,56 +72,17 @@ def test_when_the_present_cannot_be_kept_nothing_is_changed(shop: Shop) -> None:
 
 @pytest.mark.requirement("PM-24")
 def test_the_flag_goes_off_without_git_backups_or_anybody_else(shop: Shop) -> None:
-    """The store is gone, there is no repository, and the one on call asks and approves."""
-    shutil.rmtree(shop.folder / ".rollback" / "store")
-    (shop.folder / ".rollback" / "store").write_text("the backups are offline\n")
+    """The store is empty and takes nothing, there is no repository, and who asks also approves."""
+    store = shop.folder / ".rollback" / "store"
+    shutil.rmtree(store)
+    store.mkdir(mode=0o700)
     assert not list(shop.folder.rglob(".git"))
-    with shop.site() as site:
+    tap = NoRoomForBackups()
+    tap.armed = True
+    with Site.open(shop.system, Host(tap=tap, clock=shop.clock)) as site:
         stepped(site, shop.plan(site, "flag"))
     assert "PARTY=false" in (shop.tree / ".env").read_text()
-
-
-@pytest.mark.requirement("PM-89")
-def test_every_line_of_the_audit_trail_survives_a_reset_that_would_take_it_back(
-    tmp_path: Path,
-) -> None:
-    """The trail is tracked by git, and an older one stands in the commit that is gone back to."""
-    world = build_world(tmp_path)
-    trail = world.root / "logs" / "audit.jsonl"
-    (world.root / ".gitignore").write_text("run/\n.env\n")
-    repo = pygit2.Repository(str(world.root))
-    _commit(repo, "the trail is tracked")
-    good = str(repo.head.target)
-    trail.write_text(trail.read_text() + '{"event": "two"}\n')
-    (world.root / "app" / "worse.py").write_text("print('worse')\n")
-    _commit(repo, "release 3.0: worse")
-    repo.free()
-    lines = trail.read_text()
-    text = world.system.declaration.read_text()
-    world.system.declaration.write_text(text.replace(
-        "    steps: [{wait: {for: 1s}}]\n",
-        "    target: {sources: [{git: main}]}\n    steps:\n"
-        '      - git: {id: branch, branch: "back-{run}"}\n'
-        "      - git: {id: reset, reset: target}\n",
-    ))  # fmt: skip
-    try:
-        with Site.open(declare.load(world.system.declaration), world.host) as site:
-            plan = make_plan(
-                site, "other", run="r0001", requester="someone", to=f"git:{good}"
-            )
-            from rollback.act import authorize
-            from rollback.act.engine import advance, resting
-
-            run = authorize.create(site, plan)
-            authorize.approve(site, run, person="someone")
-            run = site.run(run.id)
-            while run.state is not State.MITIGATED and not resting(site, run):
-                run = advance(site, run)
-            assert run.state is State.MITIGATED, run.reason
-        assert not (world.root / "app" / "worse.py").exists()
-        assert trail.read_text().startswith(lines)
-    finally:
-        world.state.close()
+    assert "party: true" in (shop.tree / "config" / "app.yaml").read_text()
 
 
 @pytest.mark.requirement("QL-37")
@@ -134,3 +95,25 @@ def test_a_billion_bytes_are_too_few_and_one_more_is_enough() -> None:
     )
     assert [one.guardrail for one in refusals(system, level, seen)] == ["disk"]
     assert refusals(system, level, replace(seen, free_bytes=10**9 + 1)) == ()
+
+
+@pytest.mark.requirement("QL-34")
+@pytest.mark.parametrize("commit", ["0" * 40, "no-such-release", "HEAD~99"])
+def test_a_commit_that_is_not_there_ends_it_by_name_before_any_change(
+    commit: str, tmp_path: Path
+) -> None:
+    """Neither a run nor a byte comes of it."""
+    world = build_world(tmp_path)
+    try:
+        text = world.system.declaration.read_text()
+        level = "    target: {sources: [{git: main}]}\n    steps: [{git: {reset: target}}]\n"
+        assert text.endswith("    steps: [{wait: {for: 1s}}]\n")
+        world.system.declaration.write_text(text.replace("    steps: [{wait: {for: 1s}}]\n", level))
+        with Site.open(declare.load(world.system.declaration), world.host) as site:
+            before = walk(world.folder)
+            with pytest.raises(PlanError, match=re.escape(commit[:12])):
+                make_plan(site, "other", run="r0001", requester="someone", to=f"git:{commit}")
+            assert site.runs() == {}
+            assert walk(world.folder) == before
+    finally:
+        world.state.close()

@@ -113,7 +113,9 @@ def test_the_report_shows_both_clocks_beside_their_budgets(
     budget: str, said: str, shop: Shop
 ) -> None:
     """An overrun is said, whether or not the run came to its end."""
-    shop.edit("budgets: {mitigated: 1m, complete: 5m}", f"budgets: {{mitigated: {budget}, complete: 5m}}")
+    shop.edit(
+        "budgets: {mitigated: 1m, complete: 5m}", f"budgets: {{mitigated: {budget}, complete: 5m}}"
+    )
     with shop.site() as site:
         site.checkpoints.create("before-release")
         release(shop)
@@ -136,7 +138,10 @@ def test_the_pair_of_versions_and_the_budgets_are_declared() -> None:
     budgets = system.levels["release"].budgets
     assert "From version 2.0.0 back to 1.0.0" in str(system.system.purpose)
     assert budgets is not None
-    assert (budgets.mitigated, budgets.complete - budgets.mitigated) == (30 * MINUTE_S, 30 * MINUTE_S)
+    assert (budgets.mitigated, budgets.complete - budgets.mitigated) == (
+        30 * MINUTE_S,
+        30 * MINUTE_S,
+    )
 
 
 @pytest.mark.requirement("PM-02", "PM-09", "PM-10", "PM-11", "PM-12", "PM-14", "PM-18")

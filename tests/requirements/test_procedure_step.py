@@ -41,7 +41,9 @@ def world(tmp_path: Path) -> Iterator[World]:
 def test_the_plan_names_component_checkpoint_and_who_depends_on_it(world: World) -> None:
     """Before any change; a component that is not there ends it without one."""
     text = world.system.declaration.read_text()
-    text = text.replace("{path: config, content: files}", "{path: config, content: files, depends_on: [app]}")
+    text = text.replace(
+        "{path: config, content: files}", "{path: config, content: files, depends_on: [app]}"
+    )
     level = """
   one:
     rank: 3
@@ -115,7 +117,9 @@ def test_files_configuration_and_agent_states_are_those_of_the_phase(shop: Shop)
               "  pages: {path: pages, content: files}\n  agents: {path: agents, content: files}")  # fmt: skip
     shop.edit("      - restore: {component: config}\n",
               "      - restore: {component: config}\n      - restore: {component: agents}\n")  # fmt: skip
-    shop.edit("authority: {roles: [lead, chief], quorum: all}", "authority: {roles: [op], alone: true}")
+    shop.edit(
+        "authority: {roles: [lead, chief], quorum: all}", "authority: {roles: [op], alone: true}"
+    )
     (shop.tree / "agents").mkdir()
     state = shop.tree / "agents" / "planner.json"
     state.write_text('{"state": "initial"}\n')

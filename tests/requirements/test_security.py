@@ -49,7 +49,11 @@ def test_the_two_critical_codes_are_counted_apart_and_no_other_asks_for_a_rollba
         {"at": old, "event": "SECURITY_VIOLATION", "sessionId": "s", "code": code}
         for code in ("SEC-PM-004", "SEC-PM-006")
     ]
-    lines = [json.dumps(row) for row in past] + ['{"event": "SECURITY_VIO'] + [json.dumps(r) for r in rows]
+    lines = (
+        [json.dumps(row) for row in past]
+        + ['{"event": "SECURITY_VIO']
+        + [json.dumps(r) for r in rows]
+    )
     trail.write_text("\n".join(lines) + "\n")
     view = View(system, Host())
     samples = {name: read(name, view) for name in ("leaks", "boundary_breaches", "violations")}
