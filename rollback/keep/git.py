@@ -73,16 +73,16 @@ class Repository:
         return cls(open_at(
             path, host, remote=declared.remote or "", protected=declared.protected,
             baseline=declared.baseline or "", state=system.state_path,
-            declaration=system.declaration))  # fmt: skip
+            kept=_stays(system)))  # fmt: skip
 
     @classmethod
     def at(
-        cls, path: Path, host: Host, *, state: Path | None = None, declaration: Path | None = None,
+        cls, path: Path, host: Host, *, state: Path | None = None, kept: tuple[Path, ...] = (),
         protected: tuple[str, ...] = (), remote: str = "",
     ) -> Repository:  # fmt: skip
         """The repository whose working tree is `path`, without a declaration."""
         return cls(open_at(path, host, remote=remote, protected=protected, state=state,
-                           declaration=declaration))  # fmt: skip
+                           kept=kept))  # fmt: skip
 
     def __enter__(self) -> Self:
         return self
@@ -299,7 +299,7 @@ class Repository:
                           where=self._opened.where,
                           hint="take it out of the repository and ignore it")  # fmt: skip
         written = git_apply.writable(self._opened, changes)
-        kept = () if len(written) == len(changes) else (os.fsdecode(self._opened.declaration),)
+        kept = tuple(os.fsdecode(change.path) for change in changes if change not in written)
         check(written, self._objects, self._opened.where)
         look = self._files.look(written, plan.eol)
         return replace(plan, changes=changes, kept=kept, dirty=look.paths(),
@@ -369,3 +369,10 @@ class Repository:
         """
         return git_apply.commit(self._opened, tuple(os.fsencode(path) for path in paths), message,
                                 at_s=self._now_s(), run=run, step=step)  # fmt: skip
+
+
+def _stays(system: System) -> tuple[Path, ...]:
+    """What no rollback rewrites, wherever it lies: the declaration, append-only files, protected paths."""
+    trails = [c.path for c in system.components.values() if c.content == "append-only"]
+    paths = (*trails, *system.guardrails.protected_paths)
+    return (system.declaration, *(system.root_path / path for path in paths))

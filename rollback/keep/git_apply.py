@@ -96,8 +96,8 @@ def _looked(opened: Opened, plan: GitPlan) -> Look:
 
 
 def writable(opened: Opened, changes: Sequence[Change]) -> tuple[Change, ...]:
-    """All but the declaration in use, which a rollback never rewrites."""
-    return tuple(change for change in changes if change.path != (opened.declaration or None))
+    """All but what stays as it is on disk: the declaration in use, append-only files, protected paths."""
+    return tuple(c for c in changes if not any(below(c.path, kept) for kept in opened.kept))
 
 
 def _staged(opened: Opened, plan: GitPlan) -> tuple[str, ...]:

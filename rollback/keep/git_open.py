@@ -33,7 +33,7 @@ _LOCK = b".git/index.lock"
 
 @dataclass(frozen=True)
 class Opened:
-    """An open repository. `state` and `declaration` are paths below it, where they are."""
+    """An open repository. `own` and `kept` are paths below it: the tool's, and what stays."""
 
     repo: pygit2.Repository
     tree: Tree
@@ -46,7 +46,7 @@ class Opened:
     baseline: str = ""
     state_path: Path | None = None
     own: tuple[bytes, ...] = field(default=())
-    declaration: bytes = b""
+    kept: tuple[bytes, ...] = field(default=())
 
     @property
     def where(self) -> str:
@@ -134,7 +134,7 @@ def _configure() -> None:
 
 def open_at(
     path: Path, host: Host, *, remote: str = "", protected: tuple[str, ...] = (),
-    baseline: str = "", state: Path | None = None, declaration: Path | None = None,
+    baseline: str = "", state: Path | None = None, kept: tuple[Path, ...] = (),
 ) -> Opened:  # fmt: skip
     """The repository whose working tree is `path`, opened.
 
@@ -157,17 +157,15 @@ def open_at(
     config = repo.config
     modes = "core.filemode" not in config or bool(config.get_bool("core.filemode"))
     files = Files(tree, objects, modes=modes, text=_text_rule(repo))
-    inside = [_inside(path, other) for other in (state, declaration)]
+    own = _inside(path, state) if state else b""
     return Opened(
         repo, tree, objects, files, host, path, remote=remote, protected=protected,
-        baseline=baseline, state_path=state, own=(inside[0],) if inside[0] else (),
-        declaration=inside[1],
+        baseline=baseline, state_path=state, own=(own,) if own else (),
+        kept=tuple(found for found in (_inside(path, one) for one in kept) if found),
     )  # fmt: skip
 
 
-def _inside(path: Path, other: Path | None) -> bytes:
-    if other is None:
-        return b""
+def _inside(path: Path, other: Path) -> bytes:
     try:
         return os.fsencode((other.parent.resolve() / other.name).relative_to(path.resolve()))
     except ValueError:

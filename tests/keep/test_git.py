@@ -324,12 +324,34 @@ def test_a_merge_in_progress_or_a_held_index_is_refused(lab: Lab) -> None:
 
 def test_the_declaration_in_use_is_never_rewritten(lab: Lab) -> None:
     lab.commit("declare", {"rollback.yaml": "new: words\n"})
-    with lab.open(declaration=lab.path / "rollback.yaml") as repo:
+    with lab.open(kept=(lab.path / "rollback.yaml",)) as repo:
         plan = repo.plan_reset("v1.0.0")
         assert plan.kept == ("rollback.yaml",)
         repo.apply(plan, run="r", step="s")
     assert lab.read("rollback.yaml") == "new: words\n"
     assert lab.read("conf.yaml") == "a: 1\n"
+
+
+@pytest.mark.requirement("PM-89")
+def test_a_trail_that_is_tracked_keeps_every_line_through_reset_and_revert(lab: Lab) -> None:
+    """What was appended after the target, committed or not, stands there afterwards; no less."""
+    lab.commit("trail", {"logs/audit.jsonl": "one\n"})
+    lab.git("tag", "good")
+    lab.commit("more", {"logs/audit.jsonl": "one\ntwo\n", "conf.yaml": "a: 9\n"})
+    lab.write("logs/audit.jsonl", "one\ntwo\nthree\n")
+    kept = (lab.path / "logs/audit.jsonl",)
+    with lab.open(kept=kept) as repo:
+        plan = repo.plan_revert(matching="^more$")
+        assert plan.kept == ("logs/audit.jsonl",)
+        repo.apply(plan, run="r", step="revert")
+    assert lab.read("logs/audit.jsonl") == "one\ntwo\nthree\n"
+    assert lab.read("conf.yaml") == "a: 2\n"
+    with lab.open(kept=kept) as repo:
+        repo.apply(repo.plan_reset("good"), run="r", step="reset")
+    assert lab.read("logs/audit.jsonl") == "one\ntwo\nthree\n"
+    with lab.open(kept=(lab.path / "logs",)) as repo:  # gone from the tree altogether
+        repo.apply(repo.plan_reset("v1.0.0"), run="r", step="before")
+    assert lab.read("logs/audit.jsonl") == "one\ntwo\nthree\n"
 
 
 def test_the_tools_own_state_in_the_tree_is_refused(lab: Lab) -> None:
