@@ -144,6 +144,10 @@ class World:
         """Nobody holds the lock of the service."""
         end_holders(self.lock)
 
+    def settled(self, starts: int) -> None:
+        """A service that was just started has had time to say so."""
+        _until(lambda: self.starts() >= starts, 5.0)
+
     def starts(self) -> int:
         """How often the service has started, as it says itself."""
         with suppress(FileNotFoundError):

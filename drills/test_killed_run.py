@@ -1,7 +1,7 @@
 """`kill -9` of a running `rollback run`, at one moment after another; `rollback resume` ends COMPLETE.
 
 The real program, the real studio, the real gate. How many moments: DRILL_KILLS (default 6; at most
-all events of a run), spread evenly over an uninterrupted run of the same level.
+9, since the studio allows ten runs a day), spread evenly over an uninterrupted run.
 """
 
 from __future__ import annotations

@@ -10,14 +10,16 @@ import platform
 from datetime import datetime, timedelta
 from typing import Any
 
+from rollback.act import starting
 from rollback.act.plan import Plan, find_level, plan_of
 from rollback.act.site import Site
 from rollback.host.clock import iso, parse_iso
 from rollback.host.signing import sign, verified
 from rollback.judge import authority as judge
-from rollback.judge.guardrails import Circumstances, refusals
+from rollback.judge.guardrails import Circumstances, Conditions, autonomy, refusals
 from rollback.keep.lease import Lease
 from rollback.model.errors import HostError, NotAuthorized, PlanError, RunLocked
+from rollback.model.finding import Json
 from rollback.model.lifecycle import ENDED, Run, State
 from rollback.model.people import Authority
 
@@ -33,7 +35,9 @@ def create(site: Site, plan: Plan) -> Run:
     run_id = plan.stamp["run"]
     with Lease(site.state.tree, site.host, purpose=f"plan {run_id}"):
         site.trusted()
-        guard(site, plan)
+        if not (plan.emergency and not plan.touched):  # a flip stores nothing away, and cannot wait
+            one_at_a_time(site, besides=plan.undoes)
+        warnings = guard(site, plan)
         _no_secrets(site, plan)
         if run_id in site.runs():
             raise RunLocked(
@@ -44,6 +48,8 @@ def create(site: Site, plan: Plan) -> Run:
             "run.planned", run=run_id, plan=plan.as_json(), plan_digest=plan.digest(),
             incident=_incident(site), reason=plan.reason,
         )  # fmt: skip
+        for warning in warnings:
+            site.tell("run.noted", run=run_id, note=f"guardrails.conditions: {warning}")
     site.anchor()
     return site.run(run_id)
 
@@ -79,8 +85,22 @@ def next_run_id(site: Site) -> str:
     return f"r{len(site.runs()) + 1:04d}"
 
 
-def guard(site: Site, plan: Plan) -> None:
-    """No guardrail says no. Raises: Refused; the refusal is in the journal."""
+def one_at_a_time(site: Site, *, besides: str = "") -> None:
+    """No other run has taken a step and not ended: what it left is between two states.
+
+    Raises: RunLocked naming it.
+    """
+    for run in site.runs().values():
+        rests = run.state in ENDED or (run.state is State.MITIGATED and not run.gated)
+        if run.steps and not rests and run.id != besides:
+            raise RunLocked(
+                f"run {run.id} has begun and not ended: it is {run.state}",
+                hint=f"go on with it: rollback resume {run.id}; or take it back: rollback abort {run.id}",
+            )
+
+
+def guard(site: Site, plan: Plan) -> tuple[str, ...]:
+    """No guardrail says no; the warnings. Raises: Refused; the refusal is in the journal."""
     _, level = find_level(site, plan.level)
     began = [
         parse_iso(run.moments["run.planned"][2])
@@ -94,9 +114,19 @@ def guard(site: Site, plan: Plan) -> None:
     found = refusals(site.system, level, seen)
     if plan.undoes:  # who takes a rollback back is not in a loop of rollbacks
         found = tuple(refused for refused in found if refused.guardrail != "rate-limit")
+    not_allowed = autonomy(site.in_force.autonomy)
+    found = ((not_allowed,) if not_allowed else ()) + found
+    asked = Conditions({})
+    if not found:  # the world is asked last, and only when everything known already says yes
+        asked = starting.conditions(site, plan)
+        found = (*starting.climb(site, plan), *starting.prerequisites(site, plan))
+        found += (asked.refused,) if asked.refused else ()
     if found:
-        site.tell("run.refused", level=plan.level, reasons=[str(refused) for refused in found])
+        reasons: list[Json] = [str(refused) for refused in found]
+        answers: dict[str, Json] = {name: str(one) for name, one in asked.answers.items()}
+        site.tell("run.refused", level=plan.level, reasons=reasons, conditions=answers)
         raise found[0]
+    return asked.warnings
 
 
 def stage(site: Site, run: Run, plan: Plan) -> Run:
@@ -116,7 +146,7 @@ def standing(site: Site, run: Run, plan: Plan) -> judge.Standing:
     if plan.policy != site.in_force.authority_digest:
         return judge.Standing(f"a new plan: people or policy have changed since {run.id} was made")
     authority = authority_of(site, plan)
-    if authority.alone and not _confirm(site) and _holds(site, plan.requester, authority):
+    if authority.alone and not _confirm(site, plan) and _holds(site, plan.requester, authority):
         return judge.Standing("")
     now = _now(site)
     valid = [approval for approval in _given(run) if not _why_not(site, run, approval, now)]
@@ -201,6 +231,8 @@ def may_wake(site: Site, run: Run) -> bool:
         result = standing(site, run, plan_of(run))
         # somebody answered: the run goes on, ends, or says anew what is still missing
         return result.missing != waits.get("what")
+    if waits.get("on") == "checklist":
+        return starting.waits_for(site, run, plan_of(run)) != waits.get("what")
     if waits.get("on") == "timer":
         return site.host.clock.now().timestamp() >= float(str(waits.get("until", 0)))
     return False
@@ -240,10 +272,13 @@ def _holds(site: Site, person: str, authority: Authority) -> bool:
     return bool(declared and set(declared.roles) & set(authority.roles))
 
 
-def _confirm(site: Site) -> bool:
-    autonomy = site.in_force.autonomy
-    row = autonomy.table.get(autonomy.current)
-    return row.confirm if row else True
+def _confirm(site: Site, plan: Plan) -> bool:
+    """True when a person confirms: the autonomy in force says so, or the place where it happens."""
+    policy = site.in_force.autonomy
+    row = policy.table.get(policy.current)
+    places = (site.in_force.environments, site.system.environments)  # the stricter of now and then
+    asked = (here[plan.environment].confirm for here in places if plan.environment in here)
+    return (row.confirm if row else True) or any(asked)
 
 
 def _incident(site: Site) -> str:

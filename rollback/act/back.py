@@ -51,6 +51,7 @@ def undo_plan(site: Site, old: Run, *, run: str, requester: str, reason: str) ->
             "id": f"back-{step.index}".replace("_", "-"), "run": old.id, "step": body,
             "target": asdict(plan.target), "stamp": dict(plan.stamp), "safety": old.safety,
             "component": plan.component, "exempt": step.exempt,
+            "whole": old.steps[step.index].status == "ended",
         }})  # fmt: skip
     found = site.system.level(plan.level)
     strict = found[1] if found else strictest(site, plan.touched)

@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rollback.act import authorize, gating
+from rollback.act import authorize, gating, starting
 from rollback.act.plan import Plan, PlannedStep, plan_of
 from rollback.act.scene import Action, Later, Scene, Undoable
 from rollback.act.site import Site
+from rollback.host.clock import parse_iso
 from rollback.keep.lease import Lease
 from rollback.model.errors import Partial, RollbackError, StoreError
 from rollback.model.event import Event
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from rollback.keep.checkpoint import Checkpoint
 
 S = State
+FORGOTTEN_S = 60.0  # a driver that died is followed within seconds by whoever watches it
 
 
 def roll_back(site: Site, run_id: str) -> Run:
@@ -44,6 +46,8 @@ def roll_back(site: Site, run_id: str) -> Run:
             site.emergency()
         if "lease.taken" in run.moments and run.state is not S.WAITING:
             site.sweep(run.id)  # the driver before us died at work
+            if _forgotten(site, run):
+                _keep_left(site, run, plan_of(run), f"left-{run.id}-{lease.epoch}")
         run = site.note(run, "lease.taken", epoch=lease.epoch)
         while not resting(site, run):
             lease.check()
@@ -81,7 +85,13 @@ def scene_of(site: Site, run: Run, plan: Plan, step: PlannedStep) -> Scene:
 
 
 def _protect(site: Site, run: Run, plan: Plan) -> Run:
-    """Exempt steps that come first are taken; then the present becomes a checkpoint."""
+    """Exempt steps that come first are taken; then the present becomes a checkpoint.
+
+    Before any of that, every item of the checklist that gates the start is settled.
+    """
+    run = starting.hold(site, run, plan)
+    if run.state is S.WAITING:
+        return run
     found = _next(run, plan)
     if isinstance(found, _Failure):
         return _consequence(site, run, found)
@@ -119,6 +129,23 @@ def _safety(site: Site, run: Run, touched: tuple[str, ...], *, where: str = "") 
     )
 
 
+def _forgotten(site: Site, run: Run) -> bool:
+    """True when nobody drove the run for so long that people may have worked on the system since."""
+    if run.state not in (S.PROTECTED, S.RUNNING, S.UNDOING) or not run.steps:
+        return False
+    last = [event for event in _tail(site, run.id)][-1]
+    idle_s = (site.host.clock.now() - parse_iso(last.at)).total_seconds()
+    return idle_s > FORGOTTEN_S or idle_s < 0
+
+
+def _keep_left(site: Site, run: Run, plan: Plan, name: str) -> None:
+    """What stands in the components of the run is a checkpoint of this name; once."""
+    if plan.touched and not any(one.name == name for one in site.checkpoints.list()):
+        site.checkpoints.create(
+            name, kind="safety", components=plan.touched, reason=f"as run {run.id} was found"
+        )
+
+
 def _safety_name(run: Run, where: str) -> str:
     return f"safety-{run.id}" + (f"-{where}" if where else "")
 
@@ -152,7 +179,18 @@ def _wake(site: Site, run: Run, _plan: Plan) -> Run:
 
 
 def _undo(site: Site, run: Run, plan: Plan) -> Run:
-    """The last step that did something is taken back; when none is left the run is UNDONE."""
+    """The last step that did something is taken back; when none is left the run is UNDONE.
+
+    What stands there now is kept first: somebody may have worked on it since the run stopped.
+    """
+    touching = {step.index for step in plan.every_step() if step.touches} & set(run.steps)
+    if touching and not any(one.status == "undone" for one in run.steps.values()):
+        try:
+            _keep_left(site, run, plan, f"left-{run.id}")
+        except (StoreError, OSError) as error:
+            return _stop(
+                site, run, f"nothing is taken back, since the present cannot be kept: {error}"
+            )
     for step in reversed(list(plan.every_step())):
         record = run.steps.get(step.index)
         if record is None or record.status in ("undone", "skipped"):

@@ -139,6 +139,9 @@ def _item(site: Site, run: Run, plan: Plan, item: ChecklistItem) -> tuple[bool, 
             record and record.status == "ended"
         ), f"step {item.step} is {record.status if record else 'not taken'}"
     events = [event for event in site.journal.events() if event.run == run.id]
+    noted = [e for e in events if e.kind == "checklist.item" and e.data.get("id") == item.id]
+    if item.gates == "start" and noted:  # settled before the first step, and not asked again
+        return bool(noted[0].data["done"]), str(noted[0].data["evidence"])
     if item.message:
         sent = [
             e for e in events if e.kind == "message.queued" and e.data.get("name") == item.message

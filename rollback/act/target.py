@@ -7,6 +7,7 @@ Never: takes a target that is not valid, or silently one of several that a perso
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rollback.act.scene import Target
@@ -125,8 +126,7 @@ def _checkpoints(site: Site, source: str, wanted: str) -> tuple[Candidate, ...]:
     if source == "phase":
         found = [one for one in listed if one.name == wanted or one.name.startswith(f"{wanted}-")]
     elif wanted == "last-good":
-        good = kept.last_good(lambda one: _not_red(site, one))
-        found = [one for one in (good or kept.last_good(),) if one]
+        found = _good(site)
     elif wanted == "initial":
         found = list(reversed(found))
     elif wanted != "newest":
@@ -134,15 +134,32 @@ def _checkpoints(site: Site, source: str, wanted: str) -> tuple[Candidate, ...]:
     return tuple(_candidate(one) for one in found)
 
 
-def _not_red(site: Site, found: Checkpoint) -> bool:
-    """The suites found nothing wrong with it, or were not run on it."""
+def _good(site: Site) -> list[Checkpoint]:
+    """The newest that the suites proved; where none is sealed, the newest that nobody proved bad."""
+    kept = site.checkpoints
+    for wanted in ("green", "unsealed"):
+        found = kept.last_good(partial(_is, site, wanted))
+        if found:
+            return [found]
+    return []
+
+
+def _is(site: Site, wanted: str, found: Checkpoint) -> bool:
+    return _sealed(site, found) == wanted
+
+
+def _sealed(site: Site, found: Checkpoint) -> str:
+    """How the newest seal of a checkpoint came out: green, red, or unsealed."""
     from rollback.prove import seal
 
     try:
         sealed = seal.newest(site.state.tree, {"checkpoint": found.id})
     except ObjectCorrupt:
-        return False
-    return sealed is None or all(one.answer == "pass" for one in sealed.findings.values())
+        return "red"
+    if sealed is None:
+        return "unsealed"
+    green = bool(sealed.findings) and all(x.answer == "pass" for x in sealed.findings.values())
+    return "green" if green else "red"
 
 
 def _candidate(found: Checkpoint) -> Candidate:

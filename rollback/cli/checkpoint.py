@@ -36,9 +36,11 @@ def create(
     reason: str,
 ) -> int:
     """Capture all components (or those named), verify every byte that was stored, and list it."""
+    from rollback.act.authorize import one_at_a_time
     from rollback.act.sealing import seal_checkpoint
 
     with desk.site() as site:
+        one_at_a_time(site)  # what a run left half-way is nothing to go back to
         made = site.checkpoints.create(
             name,
             kind="manual",

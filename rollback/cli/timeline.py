@@ -113,7 +113,7 @@ def plan_lines(plan: Plan) -> list[str]:
 
 def _impact_lines(plan: Plan) -> list[str]:
     impact: dict[str, Any] = dict(plan.impact)
-    lines = [f"  lost: {impact['data_loss']}"]
+    lines = [f"  lost: {impact['data_loss'] or 'nothing that is declared'}"]
     if impact["files"]:
         lines.append(f"  {impact['files']} files differ in {', '.join(impact['components'])}")
     for commit in impact["lost_commits"][:10]:

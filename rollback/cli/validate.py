@@ -15,16 +15,20 @@ def command(desk: Desk, schema: bool) -> int:
     import rollback.kinds  # noqa: F401 - registers every kind
     from rollback import declare
     from rollback.cli.show import plain_json
+    from rollback.judge.unenforced import always_refused, unenforced
 
     if schema:
         click.echo(plain_json(declare.schema()))
         return 0
     system = declare.load(desk.declaration, state=desk.state)  # every rule, whatever was kept
     planned = declare.planned(system)
+    unheld, unmet = unenforced(system), always_refused(system)
     body = {
         "valid": True, "system": system.system.id, "digest": system.digest, "levels": len(system.levels),
         "checks": sum(1 for _ in system.checks()),
         "planned": [{"where": where, "kind": kind, "missing": missing} for where, kind, missing in planned],
+        "unenforced": [{"where": where, "instead": instead} for where, instead in unheld],
+        "always_refused": [{"where": where, "because": because} for where, because in unmet],
     }  # fmt: skip
 
     def lines() -> list[str]:
@@ -34,6 +38,12 @@ def command(desk: Desk, schema: bool) -> int:
         if planned:
             said.append(f"  {len(planned)} things are planned, and refused at run time:")
             said += [f"    {where}: {kind}: {missing}" for where, kind, missing in planned]
+        if unheld:
+            said.append(f"  {len(unheld)} things are declared and not enforced yet:")
+            said += [f"    {where}: {instead}" for where, instead in unheld]
+        if unmet:
+            said.append(f"  {len(unmet)} things can never be met yet, and refuse every run:")
+            said += [f"    {where}: {because}" for where, because in unmet]
         return said
 
     desk.out(body, lines)

@@ -17,7 +17,7 @@ from rollback.model.step import Step
 
 @register("action", "take-back")
 class TakeBack(Step):
-    """The step `step` of run `run`, as planned then, is taken back."""
+    """The step `step` of run `run`, as planned then, is taken back; `whole` when it had ended."""
 
     stores_nothing: ClassVar[bool] = False
 
@@ -27,6 +27,7 @@ class TakeBack(Step):
     stamp: dict[str, str]
     safety: str = ""
     component: str = ""
+    whole: bool = True
 
     def bind(self, scene: Scene) -> dict[str, Json]:
         """Whether there is anything to take back."""
@@ -36,7 +37,8 @@ class TakeBack(Step):
                 f"step {self.step['index']} {self.step['id']} of run {self.run} has no way back"
             )
         done = action.probe(self._then(scene)).answer
-        return {"changes": 0 if done is Answer.FAIL else 1}
+        # a step that did not end may have done half of it, which its probe calls not done
+        return {"changes": 0 if done is Answer.FAIL and self.whole else 1}
 
     def describe(self, scene: Scene) -> tuple[str, ...]:
         """What would be taken back."""

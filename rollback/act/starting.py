@@ -1,0 +1,254 @@
+"""What must hold before a run starts: prerequisites, conditions, the order of climbing, start items.
+
+A run that only takes another one back, or puts a checkpoint back by hand, has the authority of a
+level and not its prerequisites, items or place in the climb.
+
+Hides: who is asked for which.
+Never: changes the managed system, or takes no answer for a yes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from rollback.act.plan import Plan, find_level, make_plan
+from rollback.act.site import Site
+from rollback.host.clock import parse_iso
+from rollback.judge import guardrails as judge
+from rollback.model.errors import Refused, RollbackError
+from rollback.model.finding import Answer, Finding
+from rollback.model.level import ChecklistItem, Level, Prerequisite, Procedure
+from rollback.model.lifecycle import Run, State
+from rollback.observe.check import ask
+from rollback.observe.metric import read_all
+from rollback.observe.view import View
+
+if TYPE_CHECKING:
+    from rollback.act.target import Candidate
+
+CLIMB_WITHIN = timedelta(hours=24)
+_ENDS = ("run.needs-operator", "gate.closed", "run.undone")
+
+
+def of_its_level(plan: Plan, level: Level | Procedure) -> bool:
+    """True when the plan holds the level's own steps, and borrows more of it than authority."""
+    return not plan.undoes and plan.title == level.title
+
+
+# -- prerequisites -------------------------------------------------------------------------
+
+
+def prerequisites(site: Site, plan: Plan) -> tuple[Refused, ...]:
+    """Every declared prerequisite that is not known to hold now, in order of the file."""
+    here = site.there(plan.environment)
+    _, level = find_level(here, plan.level)
+    if "prerequisites" in level.waives or not of_its_level(plan, level):
+        return ()
+    found = (_prerequisite(here, plan, one) for one in level.prerequisites)
+    return tuple(refused for refused in found if refused)
+
+
+def _prerequisite(site: Site, plan: Plan, wanted: Prerequisite) -> Refused | None:
+    untold = wanted.fact or wanted.record or wanted.attest
+    if untold:
+        word = "fact" if wanted.fact else "record" if wanted.record else "attest"
+        return Refused(
+            "prerequisites", f"{plan.level} needs {word} {untold}, which cannot be given before a run yet",
+            hint="make it an item of the level's checklist with gates: start, which a run waits for",
+        )  # fmt: skip
+    try:
+        if wanted.repository:
+            why = _repository(site, wanted.repository)
+        elif wanted.check:
+            finding = ask_now(site, plan, wanted.check)
+            why = "" if finding.answer is Answer.PASS else f"it says {_said(finding)}"
+        else:
+            why = _checkpoint(site, str(wanted.checkpoint))
+    except (RollbackError, OSError) as error:
+        why = f"it cannot be asked: {error}"
+    if not why:
+        return None
+    name = (
+        f"repository {wanted.repository}" if wanted.repository
+        else f"check {wanted.check}" if wanted.check else f"checkpoint {wanted.checkpoint}"
+    )  # fmt: skip
+    return Refused(
+        "prerequisites", f"{plan.level} needs {name}: {why}",
+        hint="put that right first, or choose a level that does not need it",
+    )  # fmt: skip
+
+
+def _repository(site: Site, wanted: str) -> str:
+    """Why the repository is not as wanted; empty when it is."""
+    from rollback.keep.git import Repository  # libgit2 costs 30 ms; a flag needs none
+
+    with Repository.open(site.system, site.host) as repository:
+        _, head = repository.head()
+        if wanted == "clean-tree":
+            dirty = repository.dirty()
+            return f"changed and not committed: {', '.join(dirty[:5])}" if dirty else ""
+        if wanted == "clean-objects":
+            finding = repository.prove(head)
+            return "" if finding.answer is Answer.PASS else finding.evidence
+        return ""  # head-known: it has just been read
+
+
+def _checkpoint(site: Site, wanted: str) -> str:
+    from rollback.act.target import candidates
+
+    found: tuple[Candidate, ...] = candidates(site, "checkpoint", wanted)
+    if any(one.valid for one in found):
+        return ""
+    return "; ".join(one.why_not or "it is no target" for one in found[:3]) or "there is none"
+
+
+def ask_now(site: Site, plan: Plan, check: str) -> Finding:
+    """What a declared check says at this moment, asked in process."""
+    here = site.there(plan.environment)
+    declared = next(
+        (one for _, one in here.system.checks() if getattr(one, "id", "") == check), None
+    )
+    if declared is None:
+        return Finding(Answer.UNKNOWN, f"no check {check} is declared")
+    place = here.system.environments.get(plan.environment)
+    effects = getattr(declared, "effects", "none")
+    if effects != "none" and effects not in (place.allows if place else ()):
+        return Finding(
+            Answer.UNKNOWN, f"it was not asked: {plan.environment} does not allow its {effects}"
+        )
+    held = here.checkpoints.held()
+    return ask(declared, View(here.system, here.host, environment=plan.environment, held=held))
+
+
+def _said(finding: Finding) -> str:
+    return f"{finding.answer.upper()}: {finding.evidence}"
+
+
+# -- conditions and climbing ---------------------------------------------------------------
+
+
+def conditions(site: Site, plan: Plan) -> judge.Conditions:
+    """What the declared conditions say now; an emergency and a way back are not held by them."""
+    here = site.there(plan.environment)
+    _, level = find_level(here, plan.level)
+    declared = here.system.guardrails.conditions
+    if plan.undoes or not declared:
+        return judge.Conditions({})
+    if level.emergency:
+        left_out = ", ".join(guard.id for guard in declared)
+        return judge.Conditions({}, warnings=(f"not asked, as in any emergency: {left_out}",))
+    metrics = [guard.metric for guard in declared if guard.metric is not None]
+    view = View(here.system, here.host, environment=plan.environment)
+    return judge.conditions(here.system, read_all(view, metrics))
+
+
+def climb(site: Site, plan: Plan) -> tuple[Refused, ...]:
+    """The refusal when a lower level has to be tried first."""
+    here = site.there(plan.environment)
+    name, level = find_level(here, plan.level)
+    if not isinstance(level, Level) or not of_its_level(plan, level):
+        return ()
+    if not judge.climbs(here.system, level):
+        return ()
+    since = site.host.clock.now() - CLIMB_WITHIN
+    failed = [int(str(run.plan["rank"])) for run in _failed(here, plan, since)]
+    seen = judge.Climb(failed, _decided(here, since))
+    refused = judge.climb(here.system, name, level, seen)
+    if refused and _idle(here, plan, judge.next_lower(here.system, level.rank)):
+        return ()
+    return (refused,) if refused else ()
+
+
+def _failed(site: Site, plan: Plan, since: datetime) -> Iterator[Run]:
+    """The runs of levels, in the same environment, that went wrong since then."""
+    for run in site.runs().values():
+        level = site.system.levels.get(str(run.plan.get("level")))
+        ends = [parse_iso(run.moments[kind][2]) for kind in _ENDS if kind in run.moments]
+        if (
+            run.state in (State.NEEDS_OPERATOR, State.UNDONE)
+            and ends and max(ends) > since
+            and run.plan.get("environment") == plan.environment
+            and level is not None and not run.plan.get("undoes")
+            and run.plan.get("title") == level.title
+        ):  # fmt: skip
+            yield run
+
+
+def _decided(site: Site, since: datetime) -> int | None:
+    """The rank of the level that the newest decision calls for, when it is from since then."""
+    taken = [event for event in site.journal.events() if event.kind == "decision.taken"]
+    if not taken or parse_iso(taken[-1].at) <= since:
+        return None
+    level = site.system.levels.get(str(taken[-1].data.get("level") or ""))
+    return level.rank if level else None
+
+
+def _idle(site: Site, plan: Plan, lower: str) -> bool:
+    """True when the lower level is where it would go back to already: trying it proves nothing."""
+    alone = site.system.levels[lower].component == "required"
+    try:
+        return make_plan(
+            site, lower, run=plan.stamp["run"], requester=plan.requester,
+            environment=plan.environment, component=plan.component if alone else "",
+        ).idle  # fmt: skip
+    except (RollbackError, OSError):
+        return False  # it cannot even be planned: whether it would be enough is not known
+
+
+# -- items that gate the start -------------------------------------------------------------
+
+
+def hold(site: Site, run: Run, plan: Plan) -> Run:
+    """The run WAITING while an item that gates the start is open; else as it is, the items noted."""
+    items = _start_items(site, plan)
+    if not items or run.steps or "checklist.item" in run.moments:
+        return run
+    what = waits_for(site, run, plan)
+    if what:
+        return site.note(run, "run.waiting", on="checklist", what=what)
+    for item in items:
+        run = site.note(
+            run, "checklist.item", id=item.id, item=item.item, done=True, gates="start",
+            evidence=_settled(site, run, plan, item)[1], due_s=item.due,
+        )  # fmt: skip
+    return run
+
+
+def waits_for(site: Site, run: Run, plan: Plan) -> str:
+    """The open items that gate the start, and what settles each; empty when all are settled."""
+    still_open = [
+        f"{item.item} ({_how(run, item)})"
+        for item in _start_items(site, plan)
+        if not _settled(site, run, plan, item)[0]
+    ]
+    return f"the checklist: {'; '.join(still_open)}" if still_open else ""
+
+
+def _start_items(site: Site, plan: Plan) -> tuple[ChecklistItem, ...]:
+    _, level = find_level(site, plan.level)
+    if level.emergency or not of_its_level(plan, level):
+        return ()
+    return tuple(item for item in level.checklist if item.gates == "start")
+
+
+def _how(run: Run, item: ChecklistItem) -> str:
+    if item.check:
+        return f"check {item.check} must pass"
+    return f"rollback answer {run.id} {item.id} TEXT"
+
+
+def _settled(site: Site, run: Run, plan: Plan, item: ChecklistItem) -> tuple[bool, str]:
+    """A check is asked now; everything else happened before the first step, so a person says it."""
+    if item.check:
+        finding = ask_now(site, plan, item.check)
+        return finding.answer is Answer.PASS, f"check {item.check} says {_said(finding)}"
+    for event in site.journal.events():
+        if (
+            event.run == run.id
+            and event.kind == "answer.given"
+            and event.data.get("item") == item.id
+        ):
+            return True, f"said by {event.data.get('by')}: {event.data.get('text')}"
+    return False, "not said yet"

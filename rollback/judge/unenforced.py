@@ -1,0 +1,100 @@
+"""What a declaration says about safety that nothing holds yet, so that nobody relies on it.
+
+Hides: where each of these would be enforced.
+Never: changes what is enforced; a field leaves this list with the code that reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rollback.model.level import Level, Procedure
+from rollback.model.people import Authority
+from rollback.model.system import System
+
+ALWAYS_REFUSED = "cannot be given before a run yet: every run is refused"
+
+
+def unenforced(system: System) -> tuple[tuple[str, str], ...]:
+    """Each declared safety that holds nothing back yet, as (where, what happens), in file order."""
+    found = [*_guardrails(system), *_policy(system)]
+    for section, named in (("levels", system.levels), ("procedures", system.procedures)):
+        for name, level in named.items():
+            found += _level(f"{section}.{name}", level)
+    return tuple(found)
+
+
+def always_refused(system: System) -> tuple[tuple[str, str], ...]:
+    """Each declared safety that can never be met today, and so refuses every run of what it guards."""
+    found = []
+    for number, guard in enumerate(system.guardrails.conditions):
+        if guard.fact and guard.refuse != "warn":
+            found.append((f"guardrails.conditions.{number}", f"fact {guard.fact} {ALWAYS_REFUSED}"))
+    for section, named in (("levels", system.levels), ("procedures", system.procedures)):
+        for name, level in named.items():
+            if "prerequisites" in level.waives:
+                continue
+            for number, one in enumerate(level.prerequisites):
+                if one.fact or one.record or one.attest:
+                    what = one.fact or one.record or one.attest
+                    found.append(
+                        (f"{section}.{name}.prerequisites.{number}", f"{what} {ALWAYS_REFUSED}")
+                    )
+    return tuple(found)
+
+
+def _guardrails(system: System) -> Iterator[tuple[str, str]]:
+    guards = system.guardrails
+    if guards.max_lost_share is not None:
+        yield (
+            "guardrails.max_lost_share",
+            "how much is lost is shown in the plan, and refuses nothing",
+        )
+    if guards.dry_run_first:
+        yield "guardrails.dry_run_first", "a run starts without a dry run before it"
+    if guards.window is not None:
+        yield "guardrails.window", "a run starts at any hour"
+    if guards.escalate is not None:
+        yield "guardrails.escalate", "a refusal is journalled, and nobody is called"
+    if "no_deployment_during_run" in (system.source.get("guardrails") or {}):
+        yield "guardrails.no_deployment_during_run", "nothing stops a deployment during a run"
+    for number, guard in enumerate(guards.conditions):
+        if guard.refuse == "ask":
+            yield (
+                f"guardrails.conditions.{number}.refuse",
+                "a run is refused instead of asking a person",
+            )
+
+
+def _policy(system: System) -> Iterator[tuple[str, str]]:
+    for name, place in system.environments.items():
+        if place.window is not None:
+            yield f"environments.{name}.window", "a run starts there at any hour"
+    autonomy = system.autonomy
+    if not autonomy.table and autonomy.current < 3:
+        yield "autonomy.current", "without a table no level takes a right away: runs are allowed"
+
+
+def _level(where: str, level: Level | Procedure) -> Iterator[tuple[str, str]]:
+    for number, phase in enumerate(level.phases):
+        if phase.within is not None:
+            yield f"{where}.phases.{number}.within", "the time of a phase is not kept apart"
+    if level.emergency:
+        for number, item in enumerate(level.checklist):
+            if item.gates == "start":
+                yield f"{where}.checklist.{number}.gates", "an emergency waits for no item"
+    if level.budgets and level.budgets.start is not None:
+        yield f"{where}.budgets.start", "the time from detection to the run is not measured"
+    if level.budgets and level.budgets.recovery is not None:
+        yield f"{where}.budgets.recovery", "the time until everybody works again is not measured"
+    if level.on_fail and level.on_fail.escalate is not None:
+        yield f"{where}.on_fail.escalate", "a closed gate is journalled, and nobody is called"
+    if level.authority is not None:
+        yield from _authority(f"{where}.authority", level.authority)
+
+
+def _authority(where: str, authority: Authority) -> Iterator[tuple[str, str]]:
+    if authority.standing is not None:
+        yield f"{where}.standing", "no approval given beforehand counts: each run is approved"
+    if authority.answer_within is not None:
+        yield f"{where}.answer_within", "nothing happens when nobody answers in time"

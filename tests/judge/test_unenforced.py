@@ -1,0 +1,105 @@
+"""What is declared for safety and holds nothing back is said, and nothing else is."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import rollback.kinds  # noqa: F401 - registers the kinds
+from rollback import declare
+from rollback.judge.unenforced import always_refused, unenforced
+from tests.systems import Shop, build, environment
+
+SYSTEMS = Path(__file__).parents[2] / "systems"
+BEFORE = "    authority: {roles: [op], alone: true}\n    target"
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    """A system that declares nothing of the kind."""
+    return build(tmp_path)
+
+
+def named(shop: Shop) -> list[str]:
+    """Where something is declared and not enforced."""
+    return [where for where, _ in unenforced(shop.system)]
+
+
+def test_a_system_that_declares_none_of_them_has_nothing_to_be_told(shop: Shop) -> None:
+    """Neither list holds anything; what is enforced is not listed."""
+    shop.edit("levels:\n  flag:", "guardrails: {climb_in_order: true}\nlevels:\n  flag:")
+    shop.edit(BEFORE, "    prerequisites: [{check: limit-right}]\n" + BEFORE)
+    assert named(shop) == []
+    assert always_refused(shop.system) == ()
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["max_lost_share: 10%", "dry_run_first: true", "window: {hours: '08:00-18:00'}",
+     "no_deployment_during_run: true"],
+)  # fmt: skip
+def test_a_guardrail_that_nothing_reads_is_named(shop: Shop, written: str) -> None:
+    """By its place in the file."""
+    shop.edit("levels:\n  flag:", f"guardrails: {{{written}}}\nlevels:\n  flag:")
+    assert named(shop) == [f"guardrails.{written.partition(':')[0]}"]
+
+
+@pytest.mark.parametrize(
+    ("written", "where"),
+    [
+        ("phases: [{id: first, within: 2m}]", "phases.0.within"),
+        ("on_fail: {climb: full, when: ask}", ""),
+    ],
+)
+def test_what_a_level_declares_and_nothing_reads_is_named(
+    shop: Shop, written: str, where: str
+) -> None:
+    """The budget of a phase; a climb that is offered is not among them."""
+    shop.edit(BEFORE, f"    {written}\n{BEFORE}")
+    assert named(shop) == ([f"levels.config.{where}"] if where else [])
+
+
+def test_the_window_of_an_environment_is_named(shop: Shop) -> None:
+    """It keeps nobody out."""
+    shop.edit("components:\n", "environments: {production: {window: {days: [mon]}}}\ncomponents:\n")
+    assert named(shop) == ["environments.production.window"]
+
+
+def test_what_can_never_be_met_is_named_unless_it_is_waived(shop: Shop) -> None:
+    """A word that nobody can give before there is a run."""
+    shop.edit(BEFORE, "    prerequisites: [{attest: lead}]\n" + BEFORE)
+    assert [where for where, _ in always_refused(shop.system)] == ["levels.config.prerequisites.0"]
+    shop.edit(BEFORE, "    waives: [prerequisites]\n" + BEFORE)
+    assert always_refused(shop.system) == ()
+
+
+def test_the_demo_system_relies_on_nothing_that_is_not_held() -> None:
+    """What we ship to be run says only what holds."""
+    system = declare.load(SYSTEMS / "studio.yaml", environ={})
+    assert unenforced(system) == ()
+    assert always_refused(system) == ()
+
+
+def test_validate_prints_both_lists_and_gives_them_as_json(shop: Shop) -> None:
+    """Under headings of their own; the declaration is valid all the same."""
+    shop.edit("levels:\n  flag:", "guardrails: {dry_run_first: true}\nlevels:\n  flag:")
+    shop.edit(BEFORE, "    prerequisites: [{attest: lead}]\n" + BEFORE)
+    words = [sys.executable, "-m", "rollback", "--system", str(shop.folder / "rollback.yaml")]
+    said = subprocess.run(
+        [*words, "validate"], capture_output=True, text=True, env=environment(), check=True
+    ).stdout
+    assert "declared and not enforced yet" in said
+    assert "guardrails.dry_run_first" in said
+    assert "levels.config.prerequisites.0" in said
+    body = json.loads(
+        subprocess.run(
+            [*words, "--json", "validate"], capture_output=True, text=True, env=environment(),
+            check=True,
+        ).stdout
+    )  # fmt: skip
+    assert [one["where"] for one in body["unenforced"]] == ["guardrails.dry_run_first"]
+    assert [one["where"] for one in body["always_refused"]] == ["levels.config.prerequisites.0"]
