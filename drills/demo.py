@@ -19,7 +19,7 @@ import click
 
 import rollback.kinds  # noqa: F401 - registers every kind
 from drills.load import Load
-from drills.sandboxes.studio import Studio
+from drills.sandboxes.studio import DECLARATION, Studio
 from rollback.act import authorize, service
 from rollback.act.deciding import decide_now
 from rollback.act.plan import Plan, find_level, make_plan
@@ -66,12 +66,12 @@ class Stage:
 def demo(level: str, fault: str, directory: Path, *, as_json: bool, keep: bool) -> int:
     """The whole demo; its exit status."""
     stage = Stage(quiet=as_json)
+    declared = load(DECLARATION)  # so that a wrong word is refused before anything is built
+    ranks = {found.rank: key for key, found in declared.levels.items()}
+    level, fault = _choice(level, fault, list(declared.levels), ranks)
     stage.head(f"A studio in {directory}")
     studio = Studio.build(directory)
     system = load(studio.declaration)
-    level, fault = _choice(
-        level, fault, list(system.levels), {lv.rank: k for k, lv in system.levels.items()}
-    )
     with Site.open(system, Host(), listen=Live(quiet=as_json)) as site, _services(site, keep=keep):
         stage.say(
             [f"  v1.0.0 runs: {', '.join(system.services)}; three agents hand work to each other"]

@@ -133,7 +133,7 @@ def _forgotten(site: Site, run: Run) -> bool:
     """True when nobody drove the run for so long that people may have worked on the system since."""
     if run.state not in (S.PROTECTED, S.RUNNING, S.UNDOING) or not run.steps:
         return False
-    last = [event for event in _tail(site, run.id)][-1]
+    last = list(_tail(site, run.id))[-1]
     idle_s = (site.host.clock.now() - parse_iso(last.at)).total_seconds()
     return idle_s > FORGOTTEN_S or idle_s < 0
 

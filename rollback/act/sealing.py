@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 from rollback.act.gating import deadline_s
 from rollback.act.site import Site
-from rollback.host.clock import iso
+from rollback.host.clock import iso, parse_iso
 from rollback.keep.checkpoint import Checkpoint
+from rollback.keep.journal import last_at
 from rollback.model.finding import Json
 from rollback.model.step import Suite
 from rollback.prove import seal
@@ -53,6 +54,8 @@ def ask_suites(
     """
     wanted = expectations(site.system, level or None, None, today=site.host.clock.now())
     chosen = tuple(suites) or tuple(suite for suite in wanted.suites if wanted.of(suite))
+    last = last_at(site.state.path, "run.mitigated", site.host)
+    since = parse_iso(last) if last else None
     results = []
     for suite in chosen:
         name = f"runs/verify-{site.host.token(6)}"
@@ -61,7 +64,7 @@ def ask_suites(
         try:
             results.append(run_suite(
                 suite, system=site.system, host=site.host, expectations=wanted, environment=environment,
-                since=None, work=work, allure=None, deadline_s=deadline_s(site, suite),
+                since=since, work=work, allure=None, deadline_s=deadline_s(site, suite),
                 level=level or None, held=site.checkpoints.held(),
             ))  # fmt: skip
         finally:

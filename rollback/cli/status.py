@@ -71,8 +71,13 @@ def _lines(body: dict[str, Any]) -> list[str]:
             else run["reason"]
         )
         lines.append(
-            f"  run {run['run_id']}  {run['level']:<14} {state(run['state'])}  {safe(waits)}"
+            f"  run {run['run_id']}  {run['level']:<14} {state(run['state'])}  {safe(waits)}".rstrip()
         )
+        if not run["waiting_for"]:
+            lines.append(
+                f"    try: rollback watch {run['run_id']}, or if nobody drives it any more: "
+                f"rollback resume {run['run_id']}"
+            )
     if not body["runs_open"]:
         last = body["last_run"]
         said = f"last run {last['run_id']} ended {last['state']}" if last else "no run yet"

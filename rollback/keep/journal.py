@@ -302,3 +302,15 @@ def _locked(fd: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def last_at(state: Path, kind: str, host: Host) -> str:
+    """When an event of this kind was last appended in a state directory; "" when never.
+
+    Raises: JournalCorrupt. Changes nothing, and makes no state directory.
+    """
+    if not (state / "journal" / os.fsdecode(EVENTS)).is_file():
+        return ""
+    with host.tree(str(state / "journal")) as tree:
+        found = [event.at for event in Journal(tree, host).events() if event.kind == kind]
+    return found[-1] if found else ""

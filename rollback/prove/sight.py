@@ -18,6 +18,7 @@ from typing import Any
 from rollback.declare import from_source, load
 from rollback.host import Host
 from rollback.host.clock import parse_iso
+from rollback.keep.journal import last_at
 from rollback.model.errors import RollbackError, SpecError, UsageError
 from rollback.model.event import canonical
 from rollback.model.finding import Json
@@ -27,6 +28,8 @@ from rollback.model.system import System
 from rollback.observe.view import View
 from rollback.prove import seal as seals
 from rollback.prove.expect import Expectations, Expected, declared, expectations
+
+MITIGATED = "run.mitigated"  # by hand, "since mitigation" means since the last one
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,10 @@ def look(wish: Wish, environ: Mapping[str, str] | None = None) -> Sight:
     try:
         system = _system(wish, Path(named or "rollback.yaml"))
         wanted, held = _wanted(wish, system)
-        since = parse_iso(wish.since) if wish.since else None
+        since_at = wish.since or (
+            "" if wish.expect else last_at(system.state_path, MITIGATED, Host())
+        )
+        since = parse_iso(since_at) if since_at else None
         baseline = _baseline(wish)
     except SpecError as error:
         lines = [f"{p.where}: {p.message}" for p in error.problems[:20]]

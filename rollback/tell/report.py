@@ -125,7 +125,7 @@ def _proof_lines(r: Mapping[str, Any]) -> list[str]:
         lines += [f"### {name}: {word}, {suite['passed']} passed, {suite['failed']} failed", ""]
         lines += [f"- {_text(reason)}" for reason in suite["reasons"]]
         if suite["findings"]:
-            lines += ["| check | answer | evidence |", "|---|---|---|"]
+            lines += ["", "| check | answer | evidence |", "|---|---|---|"]
             for key, found in suite["findings"].items():
                 lines.append(
                     f"| {key} | {found.get('outcome', '')} | {_cell(found.get('evidence', ''))} |"

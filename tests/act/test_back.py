@@ -64,7 +64,9 @@ def ended(site: Site, run: Run) -> Run:
     ("level", "more"),
     [("flag", {}), ("config", {}), ("pages", {"component": "pages"}), ("pages", {"component": "config"})],
 )  # fmt: skip
-def test_undo_brings_back_every_byte(level: str, more: dict[str, str], shop: Shop, site: Site) -> None:
+def test_undo_brings_back_every_byte(
+    level: str, more: dict[str, str], shop: Shop, site: Site
+) -> None:
     """By an independent walk before and after; it ends MITIGATED, and the stopped run is closed."""
     before = shop.bytes()
     run = go(site, shop.plan(site, level, **more))
@@ -141,7 +143,9 @@ def test_a_restore_by_hand_brings_the_bytes_back_and_can_be_undone(shop: Shop) -
     shop.edit("{roles: [lead, chief], quorum: all}", ALONE)
     with shop.site() as site:
         before = shop.bytes()
-        plan = restore_plan(site, "before-release", ("pages",), run="r0001", requester="ada", reason="x")
+        plan = restore_plan(
+            site, "before-release", ("pages",), run="r0001", requester="ada", reason="x"
+        )
         assert not plan.idle
         run = go(site, plan)
         assert run.state is State.MITIGATED

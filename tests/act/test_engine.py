@@ -181,7 +181,9 @@ def test_an_emergency_flips_the_flag_while_the_journal_takes_nothing(trouble, sh
         assert done.state is State.COMPLETE, done.verdict
         assert "PARTY=false" in (shop.tree / ".env").read_text()
         assert shop.journal.read_bytes() == before
-    aside = [json.loads(line) for line in (shop.folder / "second/events.jsonl").read_bytes().splitlines()]
+    aside = [
+        json.loads(line) for line in (shop.folder / "second/events.jsonl").read_bytes().splitlines()
+    ]
     order = [event["kind"] for event in aside]
     assert order.index("run.planned") < order.index("step.began") < order.index("step.ended")
     for _ in range(2):
@@ -249,7 +251,7 @@ def test_a_place_for_the_anchor_that_cannot_be_written_stops_no_run(shop: Shop) 
 
 # -- failures ------------------------------------------------------------------------------
 
-_FAILS = 'command: {id: fails, argv: [/bin/false], effects: none, within: 5s%s}'
+_FAILS = "command: {id: fails, argv: [/bin/false], effects: none, within: 5s%s}"
 
 
 def failing(shop: Shop, then: str) -> None:

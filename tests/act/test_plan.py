@@ -49,7 +49,9 @@ def site(shop: Shop) -> Iterator[Site]:
         ("checkpoint:newest", "before-release"), ("phase:before", "before-release"),
     ],
 )  # fmt: skip
-def test_words_names_and_phases_find_their_checkpoint(to: str, label: str, shop: Shop, site: Site) -> None:
+def test_words_names_and_phases_find_their_checkpoint(
+    to: str, label: str, shop: Shop, site: Site
+) -> None:
     """Each as the help says."""
     assert shop.plan(site, "config", to=to).target.label == label
 
@@ -94,7 +96,9 @@ def test_sources_fall_through_to_the_first_that_has_a_valid_one(shop: Shop, site
         assert (plan.target.label, plan.target.source) == ("before-release", "checkpoint")
 
 
-def test_a_checkpoint_with_a_missing_object_is_no_target_and_says_why(shop: Shop, site: Site) -> None:
+def test_a_checkpoint_with_a_missing_object_is_no_target_and_says_why(
+    shop: Shop, site: Site
+) -> None:
     """It is listed, and it is passed over."""
     for pack in (shop.folder / ".rollback" / "store").rglob("*.pack"):
         pack.unlink()
@@ -135,7 +139,9 @@ def test_what_a_run_kept_of_the_broken_present_is_not_the_newest(shop: Shop, sit
     assert shop.plan(site, "config", to="checkpoint:safety-r0001").target.label == "safety-r0001"
 
 
-def test_a_checkpoint_whose_suites_were_red_is_not_the_last_good_one(shop: Shop, site: Site) -> None:
+def test_a_checkpoint_whose_suites_were_red_is_not_the_last_good_one(
+    shop: Shop, site: Site
+) -> None:
     """The one before it is; where all are red, the newest is better than none."""
 
     def sealed(name: str, answer: str) -> None:
@@ -154,7 +160,9 @@ def test_a_checkpoint_whose_suites_were_red_is_not_the_last_good_one(shop: Shop,
 # -- plans ---------------------------------------------------------------------------------
 
 
-def test_a_plan_is_the_same_after_the_journal_and_in_another_process(shop: Shop, site: Site) -> None:
+def test_a_plan_is_the_same_after_the_journal_and_in_another_process(
+    shop: Shop, site: Site
+) -> None:
     """Its digest is what people approve."""
     plan = shop.plan(site, "full")
     text = json.dumps(plan.as_json())
@@ -260,7 +268,10 @@ def test_the_impact_is_measured_not_declared(shop: Shop, site: Site) -> None:
 def test_steps_keep_the_order_of_the_declaration(shop: Shop, site: Site) -> None:
     """Numbered from 1."""
     steps = shop.plan(site, "full").steps
-    assert [(step.index, step.bound["component"]) for step in steps] == [("1", "pages"), ("2", "config")]
+    assert [(step.index, step.bound["component"]) for step in steps] == [
+        ("1", "pages"),
+        ("2", "config"),
+    ]
 
 
 def test_only_the_steps_of_the_chosen_variant_are_planned(tmp_path: Path) -> None:

@@ -206,7 +206,11 @@ def test_closed_streams_are_no_reason_for_a_traceback(folder: Path) -> None:
 
 def test_a_reader_that_leaves_early_is_no_error(folder: Path) -> None:
     """`rollback history | head -0`; the exit status stays that of the outcome."""
-    for status, words in ((0, ["history"]), (0, ["validate", "--schema"]), (4, ["--json", "resume"])):
+    for status, words in (
+        (0, ["history"]),
+        (0, ["validate", "--schema"]),
+        (4, ["--json", "resume"]),
+    ):
         read, write = os.pipe()
         os.close(read)
         done = start(folder, *words, stdout=write)
@@ -258,7 +262,13 @@ def test_nothing_happened_yet_is_said_and_leaves_no_trace(tmp_path: Path) -> Non
     shop = build(tmp_path)
     before = walk(tmp_path)
     assert "nothing has happened yet" in typed(tmp_path, "status").out
-    for words in (["history"], ["report"], ["audit", "verify"], ["watch"], ["abort", "--as", "ada"]):
+    for words in (
+        ["history"],
+        ["report"],
+        ["audit", "verify"],
+        ["watch"],
+        ["abort", "--as", "ada"],
+    ):
         done = typed(tmp_path, *words)
         assert done.status == 8
         assert "no state directory yet" in done.err
@@ -281,7 +291,9 @@ def signed_shop(tmp_path: Path) -> Shop:
 
 
 @pytest.mark.requirement("PM-17")
-def test_an_approval_travels_as_a_file_and_is_signed_by_hand(signed_shop: Shop, tmp_path: Path) -> None:
+def test_an_approval_travels_as_a_file_and_is_signed_by_hand(
+    signed_shop: Shop, tmp_path: Path
+) -> None:
     """Exported, signed with ssh-keygen alone, brought back by another; the run goes on by itself."""
     folder = signed_shop.folder
     begun = typed(folder, "--json", "run", "full", "--as", "dee", "--yes")
@@ -389,7 +401,9 @@ def test_a_damaged_journal_is_said_by_every_command_that_reads_it(tmp_path: Path
     """Exit 8, and where; nothing goes on."""
     shop = build(tmp_path)
     assert typed(tmp_path, "run", "flag", "--as", "ada", "--yes").status == 0
-    shop.journal.write_bytes(shop.journal.read_bytes().replace(b'"run":"r0001"', b'"run":"r0002"', 1))
+    shop.journal.write_bytes(
+        shop.journal.read_bytes().replace(b'"run":"r0001"', b'"run":"r0002"', 1)
+    )
     again = ["run", "flag", "--as", "ada", "--yes"]
     for words in (["status"], ["history"], ["audit", "verify"], again, ["resume"]):
         done = typed(tmp_path, *words)
