@@ -18,6 +18,9 @@ from rollback.model.lifecycle import Run, State
 from rollback.prove import seal
 from tests.systems import Shop, build
 
+BROKEN = "party: true\nlimit: 99\n"
+WORK = "party: true\nlimit: 99\nthought: a day of it\n"
+
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Shop:
@@ -28,7 +31,7 @@ def shop(tmp_path: Path) -> Shop:
     )
     with made.site() as site:
         site.checkpoints.create("good")
-    (made.tree / "pages" / "index.html").write_text("<h1>broken</h1>\n")
+    (made.tree / "config" / "app.yaml").write_text(BROKEN)
     return made
 
 
@@ -40,7 +43,7 @@ def site(shop: Shop) -> Iterator[Site]:
 
 def half_way(site: Site, shop: Shop) -> Run:
     """A run whose driver died after its last step that changes something."""
-    plan = make_plan(site, _level(site), run=next_run_id(site), requester="ada")
+    plan = make_plan(site, "config", run=next_run_id(site), requester="ada")
     run = authorize.create(site, plan)
     if not authorize.standing(site, run, plan).enough:
         authorize.approve(site, run, person="ada")
@@ -51,17 +54,10 @@ def half_way(site: Site, shop: Shop) -> Run:
     return run
 
 
-def _level(site: Site) -> str:
-    """A level that puts the pages back."""
-    written = site.system.source["levels"]
-    return next(k for k, v in written.items() if any("restore" in s for s in v["steps"]) and
-                v.get("component") != "required")  # fmt: skip
-
-
 def test_another_run_is_refused_until_the_first_has_ended(site: Site, shop: Shop) -> None:
     """Nothing is written by the refused one; it names the run and what to type."""
     run = half_way(site, shop)
-    plan = make_plan(site, _level(site), run=next_run_id(site), requester="ada")
+    plan = make_plan(site, "config", run=next_run_id(site), requester="ada")
     with pytest.raises(RunLocked, match=run.id) as refused:
         authorize.create(site, plan)
     assert f"rollback resume {run.id}" in refused.value.hint
@@ -73,17 +69,16 @@ def test_what_was_worked_on_since_is_a_checkpoint_before_it_is_taken_back(
 ) -> None:
     """A forgotten run is aborted; the work done meanwhile can be put back."""
     run = half_way(site, shop)
-    page = shop.tree / "pages" / "index.html"
-    page.write_text("<h1>a day's work</h1>\n")
+    page = shop.tree / "config" / "app.yaml"
+    page.write_text(WORK)
     ended = abort(site, run, by="ada", reason="forgotten")
     while ended.state is State.UNDOING:
         ended = engine.advance(site, ended)
     assert ended.state is State.UNDONE
-    assert page.read_text() == "<h1>broken</h1>\n"
+    assert page.read_text() == BROKEN
     left = next(one for one in site.checkpoints.list() if one.name == f"left-{run.id}")
-    component = next(n for n, c in site.system.components.items() if c.path.startswith("pages"))
-    site.checkpoints.restore(left.id, component, step="by-hand")
-    assert page.read_text() == "<h1>a day's work</h1>\n"
+    site.checkpoints.restore(left.id, "config", step="by-hand")
+    assert page.read_text() == WORK
 
 
 def test_last_good_is_what_the_suites_proved_not_what_is_newest(site: Site) -> None:
