@@ -61,10 +61,10 @@ class _Commands(click.Group):
         except (click.Abort, KeyboardInterrupt):
             return _fail(as_json, "interrupted", "interrupted: nothing more was done", "", 130,
                          "rollback status shows where it stands; rollback resume goes on")  # fmt: skip
-        except click.exceptions.NoArgsIsHelpError as asked:
-            click.echo(asked.format_message(), err=True)
-            return asked.exit_code
         except click.ClickException as wrong:
+            if not words:  # `rollback` alone asks what there is
+                _say(wrong.format_message().splitlines())
+                return wrong.exit_code
             where = (
                 wrong.ctx.command_path if isinstance(wrong, click.UsageError) and wrong.ctx else ""
             )

@@ -142,7 +142,7 @@ def test_what_a_run_kept_of_the_broken_present_is_not_the_newest(shop: Shop, sit
 def test_a_checkpoint_whose_suites_were_red_is_not_the_last_good_one(
     shop: Shop, site: Site
 ) -> None:
-    """The one before it is; where all are red, the newest is better than none."""
+    """The one before it is; where all are red there is none, and a person names one."""
 
     def sealed(name: str, answer: str) -> None:
         made = seal.make(
@@ -154,7 +154,9 @@ def test_a_checkpoint_whose_suites_were_red_is_not_the_last_good_one(
     sealed("before-release", "fail")
     assert shop.plan(site, "config").target.label == "first"
     sealed("first", "unknown")
-    assert shop.plan(site, "config").target.label == "before-release"
+    with pytest.raises(PlanError, match="no valid target"):
+        shop.plan(site, "config")
+    assert shop.plan(site, "config", to="checkpoint:first").target.label == "first"
 
 
 # -- plans ---------------------------------------------------------------------------------

@@ -120,8 +120,13 @@ def test_an_interrupt_ends_the_program_too(tmp_path: Path) -> None:
     thread = threading.Thread(target=interrupt)
     thread.start()
     began = time.monotonic()
-    with pytest.raises(KeyboardInterrupt):
-        run([sys.executable, "-c", text], cwd=str(tmp_path), timeout_s=30)
+    # a shell starts background jobs with interrupts ignored, and we inherit that
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run([sys.executable, "-c", text], cwd=str(tmp_path), timeout_s=30)
+    finally:
+        signal.signal(signal.SIGINT, before)
     thread.join()
     assert time.monotonic() - began < 15
     assert gone(int((tmp_path / "pid").read_text()))

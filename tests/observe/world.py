@@ -10,7 +10,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +59,9 @@ def running(folder: Path) -> Iterator[tuple[int, int]]:
         wait_until(port_file.exists)
         yield int(port_file.read_text()), pid
     finally:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
+        with suppress(ProcessLookupError, ChildProcessError):  # it has ended, or was collected
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
         port_file.unlink(missing_ok=True)
 
 
