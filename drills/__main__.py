@@ -157,6 +157,9 @@ def run() -> int:
         return 2
     except click.exceptions.Exit as ended:
         return ended.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("drills: interrupted", err=True)
+        return 130
     return 0
 
 

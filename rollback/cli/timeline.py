@@ -210,6 +210,9 @@ def _next(run: Run) -> list[str]:
             f"ask the gate again: rollback resume {run.id}   take it back: rollback undo {run.id}",
         ],
     }  # fmt: skip
+    if run.state is State.WAITING and run.waiting_for.get("on") == "checklist":
+        said = f"rollback answer {run.id} ITEM TEXT, then: rollback resume {run.id}"
+        return [f"  try: say what is asked: {said}"]
     if run.state is State.WAITING and run.waiting_for.get("on") == "timer":
         return [f"  try: go on with it: rollback resume {run.id} --wait"]
     offer = run.verdict.get("offer") if run.state is State.NEEDS_OPERATOR else ""
