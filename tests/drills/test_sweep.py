@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -95,7 +96,7 @@ def test_a_sample_is_spread_evenly_and_another_offset_takes_the_others(many: int
     chosen = sweep.sampled(every, 20)
     assert len(set(chosen)) == min(20, many)
     assert chosen == sweep.sampled(every, 20)
-    gaps = {later[0] - one[0] for one, later in zip(chosen, chosen[1:], strict=False)}
+    gaps = {later[0] - one[0] for one, later in pairwise(chosen)}
     assert max(gaps) - min(gaps) <= 1
     turns = [shot for offset in range(-(-many // 20)) for shot in sweep.sampled(every, 20, offset)]
     assert set(turns) == set(every)
