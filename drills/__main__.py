@@ -100,7 +100,7 @@ def break_(name: str, directory: Path, seconds: float, as_json: bool) -> None:
 @main.command("sweep")
 @click.option("--level", "levels", multiple=True, help="Only these; may be repeated.")
 @click.option("--every", type=click.IntRange(1), default=1, help="Only every n-th point.")
-@click.option("--again", type=click.IntRange(0), default=97, show_default=True,
+@click.option("--again", type=click.IntRange(0), default=sweep.AGAIN, show_default=True,
               help="Kill the recovery too, at every n-th of its points; 0: never.")  # fmt: skip
 @click.option("--whole", type=click.IntRange(0), default=sweep.WHOLE, show_default=True,
               help="At so many points of each level run everything, to COMPLETE; 0: at none.")  # fmt: skip

@@ -41,6 +41,7 @@ REPORT = Path("reports") / "sweep.json"
 SHARDS = 8  # of one case: small enough that the processes end together
 KEPT_MAX = 20  # failures of one case that are written down in full
 WHOLE = 20  # points of each way back that are run whole
+AGAIN = 199  # every so many points of a recovery are killed at, other ones after each kill
 
 
 @dataclass
@@ -128,7 +129,7 @@ def find(names: Iterable[str]) -> tuple[Case, ...]:
 
 
 def sweep(
-    cases: Iterable[Case] = CASES, *, every: int = 1, offset: int = 0, again_every: int = 97,
+    cases: Iterable[Case] = CASES, *, every: int = 1, offset: int = 0, again_every: int = AGAIN,
     whole: int = WHOLE, workers: int = 2, told: Callable[[str], None] = lambda _line: None,
 ) -> list[Outcome]:  # fmt: skip
     """Every `every`th point of each case was killed at; what was found, case by case.

@@ -14,7 +14,7 @@ from drills.sweep_drive import drive
 from drills.sweep_judge import after_end, after_kill
 from drills.sweep_strace import available, compare
 from drills.sweep_tap import CountingTap, DyingTap, Point, shots
-from drills.sweep_world import CASES, World
+from drills.sweep_world import CASES, Case, World
 from rollback.model.errors import UsageError
 
 
@@ -140,9 +140,13 @@ def test_an_unknown_level_is_refused_by_name() -> None:
     assert "flag" in caught.value.hint
 
 
-def test_the_tap_counts_what_strace_counts() -> None:
-    """No change of ours passes beside the tap; where strace is missing the answer says so."""
-    found = compare(CASES[0])
+@pytest.mark.parametrize("case", [CASES[0], CASES[-1]], ids=lambda case: case.id)
+def test_the_tap_counts_what_strace_counts(case: Case) -> None:
+    """No change of ours passes beside the tap, nor a thread's that delivers a message.
+
+    Where strace is missing the answer says so.
+    """
+    found = compare(case)
     assert found["explained"], found["said"]
     assert available() == ("NOT COMPARED" not in found["said"])
 
