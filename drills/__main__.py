@@ -100,21 +100,33 @@ def break_(name: str, directory: Path, seconds: float, as_json: bool) -> None:
 @main.command("sweep")
 @click.option("--level", "levels", multiple=True, help="Only these; may be repeated.")
 @click.option("--every", type=click.IntRange(1), default=1, help="Only every n-th point.")
-@click.option("--again", type=click.IntRange(0), default=97, show_default=True,
+@click.option("--again", type=click.IntRange(0), default=sweep.AGAIN, show_default=True,
               help="Kill the recovery too, at every n-th of its points; 0: never.")  # fmt: skip
+@click.option("--whole", type=click.IntRange(0), default=sweep.WHOLE, show_default=True,
+              help="At so many points of each level run everything, to COMPLETE; 0: at none.")  # fmt: skip
+@click.option("--offset", type=click.IntRange(0), default=0, help="Choose other points.")
 @click.option("--workers", type=click.IntRange(1), default=2)
 @click.option("--strace/--no-strace", default=True, help="Compare with the calls that strace sees.")
 @click.option("--json", "as_json", is_flag=True)
 def sweep_(
-    levels: tuple[str, ...], every: int, again: int, workers: int, strace: bool, as_json: bool
-) -> None:
+    levels: tuple[str, ...], every: int, again: int, whole: int, offset: int, workers: int,
+    strace: bool, as_json: bool,
+) -> None:  # fmt: skip
     """Kill a rollback at every change that it makes, and look whether it comes out right."""
     from drills.sweep_strace import compare
 
     began_s = time.monotonic()
     cases = sweep.find(levels)
     told = (lambda _line: None) if as_json else click.echo
-    found = sweep.sweep(cases, every=every, again_every=again, workers=workers, told=told)
+    found = sweep.sweep(
+        cases,
+        every=every,
+        offset=offset,
+        again_every=again,
+        whole=whole,
+        workers=workers,
+        told=told,
+    )
     body = sweep.report(found, every=every, seconds=time.monotonic() - began_s)
     if strace:
         body["strace"] = [compare(case) for case in cases]
@@ -130,7 +142,8 @@ def sweep_(
             for failure in one.failures[:10]:
                 click.echo(f"  {failure}", err=True)
         click.echo(f"{body['covered']} of {body['existing']} points, "
-                   f"{body['recoveries_covered']} killed recoveries, {body['failed']} wrong, "
+                   f"{body['recoveries_covered']} killed recoveries, {body['whole']} run to "
+                   f"COMPLETE, {body['failed']} wrong, "
                    f"{body['seconds']} s; {sweep.REPORT}")  # fmt: skip
     if not body["ok"]:
         raise NeedsOperator("the sweep found something wrong", hint=str(sweep.REPORT))

@@ -65,11 +65,18 @@ def restart(studio: Studio, *, may_refuse: bool = False) -> list[str]:
 
 
 @contextmanager
-def running(directory: Path, *, within_s: float = 900.0) -> Iterator[tuple[Studio, Site]]:
-    """A new studio runs in the directory, which is gone afterwards, however this ends."""
+def running(
+    directory: Path, *, within_s: float = 900.0, runs_a_day: int = 0
+) -> Iterator[tuple[Studio, Site]]:
+    """A new studio runs in the directory, which is gone afterwards, however this ends.
+
+    `runs_a_day`: its own declaration allows at least so many.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     with Watchdog(folders=[directory], within_s=within_s):
         studio = Studio.build(directory)
+        if runs_a_day:
+            studio.allow_runs(runs_a_day)
         start(studio)
         try:
             with Site.open(load(studio.declaration), Host()) as site:

@@ -2,7 +2,12 @@
 
 For each way back: an uninterrupted run is the reference; then the same run is killed before, after
 and in the middle of its n-th change, what is left is judged, the next driver goes on, and its end
-is compared with the reference. The last part kills the recovery too.
+is compared with the reference. The recovery is killed too. Up to there a run ends MITIGATED; at a
+sample of all points of a way back it is run whole: through the gate with a real suite to COMPLETE
+and to the report.
+
+How many points a way back has is how much it does. A flag is one line in one file: it has few, and
+none are made up for it.
 
 Hides: how points are chosen, and shared out among processes.
 Never: counts a point as covered that was not reached.
@@ -27,7 +32,7 @@ from drills import sweep_judge
 from drills.faults.watchdog import Watchdog
 from drills.sweep_drive import adopt, count, drive
 from drills.sweep_judge import Reference, Seen, after_end, after_kill
-from drills.sweep_tap import MODES, DyingTap, Point
+from drills.sweep_tap import MODES, DyingTap, Point, Shot, shots
 from drills.sweep_world import CASES, Case, World, base_folder
 from rollback.host.tap import Tap
 from rollback.model.errors import UsageError
@@ -35,8 +40,8 @@ from rollback.model.errors import UsageError
 REPORT = Path("reports") / "sweep.json"
 SHARDS = 8  # of one case: small enough that the processes end together
 KEPT_MAX = 20  # failures of one case that are written down in full
-
-Shot = tuple[int, str]  # the number of a change, and the mode
+WHOLE = 20  # points of each way back that are run whole
+AGAIN = 199  # every so many points of a recovery are killed at, other ones after each kill
 
 
 @dataclass
@@ -59,7 +64,10 @@ class Failure:
 
 @dataclass
 class Outcome:
-    """What the sweep of one case found. `existing` counts points, `covered` those killed at."""
+    """What the sweep of one case found. `existing` counts points, `covered` those killed at.
+
+    `whole` are those that were run through the gate, of `whole_existing` with its points.
+    """
 
     case: str
     calls: dict[str, int] = field(default_factory=dict)
@@ -69,12 +77,20 @@ class Outcome:
     recoveries_covered: int = 0
     missed: int = 0
     mixed: int = 0
+    whole: int = 0
+    whole_existing: int = 0
     failures: list[Failure] = field(default_factory=list)
     seconds: float = 0.0
 
     def add(self, other: Outcome) -> None:
-        """What another process found at other points of the same case."""
-        for name in ("covered", "recoveries_existing", "recoveries_covered", "missed", "mixed"):
+        """What another process found at other points of the same case, or of the whole of it."""
+        counts = ["recoveries_existing", "recoveries_covered", "missed", "mixed"]
+        if other.case == self.case:
+            counts.append("covered")
+        else:
+            self.whole += other.covered
+            self.whole_existing = other.existing
+        for name in counts:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.failures += other.failures
         self.seconds += other.seconds
@@ -87,7 +103,10 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Share:
-    """What one process is to do: shots of one case, those with `number % parts == part`."""
+    """What one process is to do: shots of one case, those with `number % parts == part`.
+
+    Of every `every`th shot, or of `sample` ones if that is not 0.
+    """
 
     case: Case
     base: str
@@ -96,6 +115,7 @@ class Share:
     every: int
     offset: int
     again_every: int
+    sample: int = 0
 
 
 def find(names: Iterable[str]) -> tuple[Case, ...]:
@@ -109,43 +129,56 @@ def find(names: Iterable[str]) -> tuple[Case, ...]:
 
 
 def sweep(
-    cases: Iterable[Case] = CASES, *, every: int = 1, offset: int = 0, again_every: int = 97,
-    workers: int = 2, told: Callable[[str], None] = lambda _line: None,
+    cases: Iterable[Case] = CASES, *, every: int = 1, offset: int = 0, again_every: int = AGAIN,
+    whole: int = WHOLE, workers: int = 2, told: Callable[[str], None] = lambda _line: None,
 ) -> list[Outcome]:  # fmt: skip
     """Every `every`th point of each case was killed at; what was found, case by case.
 
-    `again_every` picks the pairs of a point and a point of its recovery; 0: none. A watchdog ends
-    the services and removes the folders when this process dies.
+    `again_every` picks the pairs of a point and a point of its recovery; 0: none. `whole` points of
+    each case are run to COMPLETE. `offset` takes others. A watchdog ends the services and removes
+    the folders when this process dies.
     """
     base = base_folder()
+    found: list[Outcome] = []
     with Watchdog(folders=[base], lock_name="app.lock"):
         try:
-            return _sweep(base, tuple(cases), every, offset, again_every, workers, told)
+            with ProcessPoolExecutor(
+                workers, mp_context=get_context("fork"), initializer=adopt
+            ) as pool:
+                jobs = {
+                    case: [pool.submit(work, share) for share in shares(
+                        case, base, every, offset, again_every, whole, workers)]
+                    for case in cases
+                }  # fmt: skip
+                for case, parts in jobs.items():
+                    found.append(_together(case, [part.result() for part in parts]))
+                    told(line(found[-1]))
+            return found
         finally:
             shutil.rmtree(base, ignore_errors=True)
 
 
-def _sweep(
-    base: Path, cases: tuple[Case, ...], every: int, offset: int, again_every: int, workers: int,
-    told: Callable[[str], None],
-) -> list[Outcome]:  # fmt: skip
-    found: dict[str, Outcome] = {}
-    parts = max(1, min(SHARDS, SHARDS if every == 1 else workers))
-    with ProcessPoolExecutor(workers, mp_context=get_context("fork"), initializer=adopt) as pool:
-        jobs = [
-            (case, pool.submit(work, Share(case, str(base), n, parts, every, offset, again_every)))
-            for case in cases for n in range(parts)
-        ]  # fmt: skip
-        for case, job in jobs:
-            part = job.result()
-            if case.id in found:
-                found[case.id].add(part)
-            else:
-                found[case.id] = part
-            last = [one for one, _ in jobs if one is case][-1]
-            if job is next(j for c, j in reversed(jobs) if c is last):
-                told(line(found[case.id]))
-    return list(found.values())
+def shares(
+    case: Case, base: Path, every: int, offset: int, again_every: int, whole: int, workers: int
+) -> list[Share]:
+    """The work on one case, in parts that processes can do at once."""
+    parts = SHARDS if every == 1 else min(SHARDS, workers)
+    swept = [Share(case, str(base), n, parts, every, offset, again_every) for n in range(parts)]
+    if not whole or case.gated:  # a case with a gate is run whole at each of its points
+        return swept
+    parts = min(whole, workers)
+    return swept + [
+        Share(case.whole, str(base), n, parts, 1, offset, 0, whole) for n in range(parts)
+    ]
+
+
+def _together(case: Case, parts: list[Outcome]) -> Outcome:
+    found, *others = parts
+    for part in others:
+        found.add(part)
+    if case.gated:
+        found.whole, found.whole_existing = found.covered, found.existing
+    return found
 
 
 def line(outcome: Outcome) -> str:
@@ -154,16 +187,19 @@ def line(outcome: Outcome) -> str:
     return (
         f"{outcome.case:<14} {outcome.covered:>5} of {outcome.existing:>5} points, "
         f"{outcome.recoveries_covered:>5} killed recoveries, "
+        f"{outcome.whole:>4} of {outcome.whole_existing:>4} run to COMPLETE, "
         f"{outcome.mixed:>4} times between old and new, {outcome.seconds:6.1f} s  {word}"
     )
 
 
-def shots(points: Iterable[Point]) -> list[Shot]:
-    """Every point in every mode that it has."""
-    return [
-        (point.number, mode)
-        for point in points for mode in MODES if mode != "torn" or point.tearable
-    ]  # fmt: skip
+def sampled(shots: list[Shot], count: int, offset: int = 0) -> list[Shot]:
+    """`count` of them (all, if there are no more), evenly spread; each offset takes others."""
+    many = len(shots)
+    return (
+        [shots[(offset + n * many // count) % many] for n in range(count)]
+        if many > count
+        else shots
+    )
 
 
 def work(share: Share) -> Outcome:
@@ -174,7 +210,11 @@ def work(share: Share) -> Outcome:
         world.build()
         reference, points = refer(world)
         every = shots(points)
-        mine = every[share.offset % share.every :: share.every][share.part :: share.parts]
+        chosen = (
+            sampled(every, share.sample, share.offset) if share.sample
+            else every[share.offset % share.every :: share.every]
+        )  # fmt: skip
+        mine = chosen[share.part :: share.parts]
         calls = dict(Counter(point.call for point in points))
         outcome = Outcome(share.case.id, calls, existing=len(every))
         for turn, shot in enumerate(mine):
@@ -291,6 +331,7 @@ def report(outcomes: Iterable[Outcome], *, every: int, seconds: float) -> dict[s
         "covered": sum(one.covered for one in found),
         "existing": sum(one.existing for one in found),
         "recoveries_covered": sum(one.recoveries_covered for one in found),
+        "whole": sum(one.whole for one in found),
         "failed": sum(len(one.failures) for one in found),
         "missed": sum(one.missed for one in found),
         "ok": bool(found) and all(one.ok for one in found),

@@ -22,6 +22,7 @@ from pathlib import Path
 from drills.faults.watchdog import holders, reap
 from drills.sweep_tap import CountingTap, Point
 from drills.sweep_world import RUN, World
+from rollback.act import afterwards
 from rollback.act.engine import roll_back
 from rollback.act.site import Site
 from rollback.host import Host
@@ -86,11 +87,16 @@ def count(world: World) -> tuple[list[Point], Drive]:
 
 
 def drive_here(world: World, tap: Tap) -> str:
-    """The run as far as it goes, in this process; its state. Marks begin and end for a tracer."""
+    """The run as far as it goes, in this process; its state. Marks begin and end for a tracer.
+
+    Of a case with a gate what `rollback run` does after the drive is done too: messages, report.
+    """
     system = world.system_once()
     with Site.open(system, Host(tap=tap)) as site:
         _mark(BEGIN)
         run = roll_back(site, RUN)
+        if world.case.gated:
+            run = afterwards.settle(site, run)
         _mark(END)
     return str(run.state)
 

@@ -139,6 +139,8 @@ def after_end(world: World, reference: Reference) -> list[str]:
             f"{reference.new.running} after {reference.new.starts}"
         )
     wrong += _once(events)
+    if reference.end == "COMPLETE":
+        wrong += proved(world, events)
     leavings = set(world.leavings()) - set(reference.leavings)
     if leavings:
         wrong.append(f"left over: {', '.join(sorted(leavings)[:5])}")
@@ -176,6 +178,28 @@ def _once(events: list[dict[str, Any]]) -> Iterator[str]:
     epochs = [event["data"]["epoch"] for event in mine if event["kind"] == "lease.taken"]
     if epochs != sorted(set(epochs)):
         yield f"lease: epochs do not rise: {epochs}"
+
+
+def proved(world: World, events: list[dict[str, Any]]) -> Iterator[str]:
+    """COMPLETE rests on a suite that passed, and the report of it stands, in both of its forms."""
+    mine = [event for event in events if event["run"] == RUN]
+    opened = [event["seq"] for event in mine if event["kind"] == "gate.opened"]
+    if not opened:
+        yield "proof: the gate never opened"
+    if not any(
+        e["kind"] == "suite.ended" and e["data"]["open"] and e["seq"] < min(opened, default=0)
+        for e in mine
+    ):
+        yield "proof: no suite passed before the gate opened"
+    folder = world.state / "runs" / RUN
+    try:
+        told = json.loads((folder / "report.json").read_bytes())
+        if (told["run_id"], told["state"]) != (RUN, "COMPLETE"):
+            yield f"report: it tells of {told['run_id']} as {told['state']}"
+        if RUN not in (folder / "report.md").read_text():
+            yield "report: the page does not name the run"
+    except (OSError, ValueError, KeyError) as error:
+        yield f"report: {error!r}"
 
 
 def _old_or_new(

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,8 +112,9 @@ def _compare(world: World) -> dict[str, Any]:
     seen: Counter[str] = Counter()
     apart: Counter[str] = Counter()
     main = traced[0].pid if traced else 0
+    programs = {one.pid for one in traced if one.call == "execve"}
     for one in traced:
-        reason = why_apart(one, main) or _opened_again(one, there)
+        reason = why_apart(one, main, programs) or _opened_again(one, there)
         if reason:
             apart[reason] += 1
         else:
@@ -185,11 +186,15 @@ def _changes(call: str, arguments: str) -> bool:
     return call != "kill"
 
 
-def why_apart(one: Traced, main: int) -> str:
-    """The name of the reason why a call is no point of its own; empty when it is one."""
+def why_apart(one: Traced, main: int, programs: Collection[int]) -> str:
+    """The name of the reason why a call is no point of its own; empty when it is one.
+
+    `programs` are the processes that became another program; who is neither is a thread of ours,
+    such as the one that delivers a message.
+    """
     text = one.arguments
     first = text.split(",", 1)[0]
-    if one.pid != main:
+    if one.pid != main and (one.pid in programs or not one.below):
         return "child"
     if one.call in ("write", "writev", "sendfile") and re.search(
         r"<(pipe|socket|/dev/(null|pts|tty)|TCP|UNIX|anon)", first

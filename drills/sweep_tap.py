@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -18,6 +18,7 @@ from rollback.host.tap import Tap
 
 T = TypeVar("T")
 MODES = ("before", "after", "torn")
+Shot = tuple[int, str]  # the number of a change, and the mode
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,14 @@ class Point:
     call: str
     where: str
     tearable: bool
+
+
+def shots(points: Iterable[Point]) -> list[Shot]:
+    """Every point in every mode that it has."""
+    return [
+        (point.number, mode)
+        for point in points for mode in MODES if mode != "torn" or point.tearable
+    ]  # fmt: skip
 
 
 class CountingTap(Tap):

@@ -16,9 +16,9 @@ import sqlite3
 import stat
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import rollback.kinds  # noqa: F401 - registers every kind
@@ -35,6 +35,8 @@ from rollback.observe.view import View
 DECLARATION = Path(__file__).with_name("sweep_system.yaml")
 RUN = "r0001"
 KNOWLEDGE_FILES = 40
+AGENT_FILES = 40  # the settings of as many agents; release 2.0 changes all but the first two
+GATE = "    gate: {suites: [smoke], settle: 0s}\n"
 SERVE = """trap '' HUP
 echo start >> logs/starts
 exec sleep 600
@@ -43,13 +45,21 @@ exec sleep 600
 
 @dataclass(frozen=True)
 class Case:
-    """One way back that is swept. `component` and `variant` as `rollback run` takes them."""
+    """One way back that is swept. `component` and `variant` as `rollback run` takes them.
+
+    Without its gate a run ends MITIGATED; with it, after a real suite and the report, COMPLETE.
+    """
 
     id: str
     level: str
     variant: str = ""
     component: str = ""
     gated: bool = False
+
+    @property
+    def whole(self) -> Case:
+        """The same way back with everything that follows it: the gate, its suite, the report."""
+        return self if self.gated else replace(self, id=f"{self.id}-whole", gated=True)
 
 
 CASES = (
@@ -59,7 +69,7 @@ CASES = (
     Case("code-reset", "code", "reset"),
     Case("full-restore", "full-restore"),
     Case("component", "component", component="knowledge"),
-    Case("gate", "gated", gated=True),
+    Case("gate", "flag", gated=True),
 )
 
 # What each component is made of; `git` is judged apart.
@@ -95,7 +105,9 @@ class World:
     def build(self) -> None:
         """The template holds the system after a bad release, with an authorised run back."""
         self.folder.mkdir(parents=True)
-        shutil.copyfile(DECLARATION, self.folder / "rollback.yaml")
+        text = DECLARATION.read_text()
+        declared = text if self.case.gated else text.replace(GATE, "")
+        (self.folder / "rollback.yaml").write_text(declared)
         _fill(self.root)
         _history(self.folder, self.root)
         host = Host()
@@ -240,6 +252,7 @@ def _fill(root: Path) -> None:
     (root / "app" / "rules.txt").write_text("rule\n")
     (root / "config" / "config.yaml").write_text("party:\n  enabled: true\nlimit: 100\n")
     (root / "config" / "team.csv").write_text("name\nplanner\n")
+    _agents(root, range(AGENT_FILES), limit=100)
     (root / ".env").write_text("# switches\nPARTY=true\n")
     (root / ".gitignore").write_text("run/\nlogs/\ndata/\nknowledge/\n.env\n")
     for number in range(KNOWLEDGE_FILES):
@@ -249,6 +262,14 @@ def _fill(root: Path) -> None:
     with closing(sqlite3.connect(root / "data" / "state.db")) as db, db:
         db.execute("create table sessions (id integer primary key, text)")
         db.executemany("insert into sessions (text) values (?)", [(f"s{n}",) for n in range(50)])
+
+
+def _agents(root: Path, numbers: Iterable[int], *, limit: int) -> None:
+    """The settings of these agents."""
+    (root / "config" / "agents").mkdir(exist_ok=True)
+    for number in numbers:
+        text = f"agent: {number}\nlimit: {limit}\n"
+        (root / "config" / "agents" / f"{number:02}.yaml").write_text(text)
 
 
 def _spoil(root: Path) -> None:
@@ -277,11 +298,14 @@ def _history(folder: Path, root: Path) -> None:
     _git(root, "tag", "--annotate", "--message=1.0.0", "v1.0.0")
     (root / "app" / "logic.txt").write_text("two\n" * 3)
     (root / "app" / "added.txt").write_text("new in 2.0\n")
+    _agents(root, range(2, AGENT_FILES // 2), limit=7)
     _commit(root, "release 2.0: logic")
     (root / "app" / "elsewhere.txt").write_text("unrelated\n")
     _commit(root, "unrelated work")
     (root / "config" / "config.yaml").write_text("party:\n  enabled: true\nlimit: 1\n")
     (root / "app" / "rules.txt").unlink()
+    _agents(root, range(AGENT_FILES // 2, AGENT_FILES + 1), limit=1)
+    (root / "config" / "agents" / f"{AGENT_FILES - 1:02}.yaml").unlink()
     _commit(root, "release 2.0: limits")
     _git(root, "push", "--quiet", "origin", "main", "v1.0.0")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import socket
 import sqlite3
 import subprocess
@@ -133,6 +134,18 @@ class Studio:
         self._git("push", "origin", "main")
         self._migrate()
         restart()
+
+    def allow_runs(self, a_day: int) -> None:
+        """This studio's own declaration allows that many runs a day; for drills that need many.
+
+        Before anything has pinned the declaration: its guardrails cannot be changed in passing.
+        """
+        text = self.declaration.read_text()
+        said = re.search(r"^  rate_limit: \{max: (\d+),", text, re.MULTILINE)
+        assert said is not None, "the studio declares no rate_limit"
+        self.declaration.write_text(
+            text[: said.start(1)] + str(max(a_day, int(said[1]))) + text[said.end(1) :]
+        )
 
     def break_restored_version(self) -> None:
         """The vendor delivers format 2, which releases 2.0 can read and v1.0.0 cannot."""

@@ -12,7 +12,7 @@ from rollback.act.site import Site
 from rollback.keep.lease import Lease
 from rollback.model.event import Event
 from rollback.model.finding import Json
-from rollback.model.lifecycle import Run, State
+from rollback.model.lifecycle import ENDED, Run, State
 from rollback.tell import message, report
 
 _MOMENTS = {
@@ -34,12 +34,18 @@ def settle(site: Site, run: Run) -> Run:
 
 
 def write_report(site: Site, run: Run) -> str:
-    """The report of the run, as JSON and Markdown in its folder; the path of the latter."""
+    """The report of the run, as JSON and Markdown in its folder; the path of the latter.
+
+    Crash: a temporary file may stay; the next report of the run, once it has ended, removes it.
+    """
     folder = site.run_folder(run.id)
     body = report.build(site.system, run, site.journal.events())
     text = json.dumps(body, indent=2, sort_keys=True).encode()
-    site.state.tree.write(f"runs/{run.id}/report.json", text)
-    site.state.tree.write(f"runs/{run.id}/report.md", report.markdown(body).encode())
+    with site.state.tree.lock("report.lock", clock=site.host.clock):
+        if run.state in ENDED:  # else a driver may be writing there
+            site.state.tree.sweep(f"runs/{run.id}")
+        site.state.tree.write(f"runs/{run.id}/report.json", text)
+        site.state.tree.write(f"runs/{run.id}/report.md", report.markdown(body).encode())
     return str(folder / "report.md")
 
 

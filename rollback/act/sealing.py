@@ -7,7 +7,6 @@ Never: calls a version good that the suites did not.
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -16,6 +15,7 @@ from rollback.act.site import Site
 from rollback.host.clock import iso, parse_iso
 from rollback.keep.checkpoint import Checkpoint
 from rollback.keep.journal import last_at
+from rollback.model.errors import HostError
 from rollback.model.finding import Json
 from rollback.model.step import Suite
 from rollback.prove import seal
@@ -68,8 +68,8 @@ def ask_suites(
                 level=level or None, held=site.checkpoints.held(),
             ))  # fmt: skip
         finally:
-            with contextlib.suppress(OSError):
-                shutil.rmtree(work)
+            with contextlib.suppress(OSError, HostError):  # what a suite left may resist
+                site.state.tree.remove(name)
     return results
 
 

@@ -220,6 +220,25 @@ class Tree(Looking):
         """The empty folder is gone."""
         self._at("rmdir", path, lambda fd, name: os.rmdir(name, dir_fd=fd))
 
+    def remove(self, path: bytes | str) -> None:
+        """Nothing stands at `path`, nor below it if a folder stood there; links are not followed.
+
+        Raises: Confined when another file system is mounted below, before anything went. Again:
+        what stayed after an error goes.
+        """
+        raw = checked(path)
+        if raw == b".":
+            raise Confined("the folder itself cannot be removed from inside", where=self.place(raw))
+        found = self.stat(raw)
+        if found is None:
+            return
+        below = list(self.walk(raw)) if stat_.S_ISDIR(found.st_mode) else []
+        for name, status in reversed([(raw, found), *below]):
+            if stat_.S_ISDIR(status.st_mode):
+                self.remove_folder(name)
+            else:
+                self.unlink(name)
+
     def symlink(self, target: bytes, path: bytes | str) -> None:
         """A symbolic link to `target` stands at `path`; the target is not looked at."""
         self._at("symlink", path, lambda fd, name: os.symlink(target, name, dir_fd=fd))

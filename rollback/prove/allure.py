@@ -6,6 +6,7 @@ Never: decides anything: a report describes. Never fetches what is not pinned by
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import platform
@@ -18,7 +19,7 @@ from typing import Any
 from rollback.host import Host, Tree
 from rollback.host.clock import parse_iso
 from rollback.host.processes import base_environment, run
-from rollback.model.errors import CommandFailed
+from rollback.model.errors import CommandFailed, HostError
 from rollback.model.event import canonical
 from rollback.model.system import System
 
@@ -200,7 +201,8 @@ def _generate(results: Path, host: Host, out: Path, name: str, reports: Path, no
             whole = tree.read(f"{aside}/index.html", limit_bytes=PAGE_BYTES_MAX)
             tree.write(out.name, without_calls(whole), sync=False)
     finally:
-        shutil.rmtree(made, ignore_errors=True)
+        with contextlib.suppress(OSError, HostError), host.tree(str(out.parent)) as tree:
+            tree.remove(aside)
     return ""
 
 

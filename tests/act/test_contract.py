@@ -7,7 +7,6 @@ that is registered without a case here fails.
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from rollback.keep.journal import Journal
 from rollback.keep.state import StateDir
 from rollback.model.finding import Answer
 from rollback.model.registry import kinds
+from tests.killed import KILLED, CountingTap, DyingTap, in_child, shots
 
 from .conftest import World
 
@@ -201,41 +201,12 @@ def test_undo_brings_the_bytes_back(world, case):
 # -- killed at every change ----------------------------------------------------------------
 
 
-class _Killer(Tap):
-    """Ends the process at the n-th change, before it, after it, or half way."""
-
-    def __init__(self, at: int, mode: str) -> None:
-        self.left, self.mode = at, mode
-
-    def change(self, call, where, do, torn=None):  # type: ignore[no-untyped-def]
-        self.left -= self.mode != "torn" or torn is not None  # only a write can be torn
-        if self.left == 0:
-            self.left = -1
-            if self.mode == "torn" and torn is not None:
-                torn()
-            if self.mode == "after":
-                do()
-            os._exit(9)
-        return do()
-
-
-def _killed(world: World, scene: Scene, action: Any, number: int, mode: str) -> bool:
-    """True when the step got to that change and died there."""
-    pid = os.fork()
-    if pid == 0:
-        status = 7
-        try:
-            host = Host(tap=_Killer(number, mode))
-            state = StateDir.open(scene.system, host)  # opened through the tap that kills
-            note = world.note_through(host, scene.step)
-            action.apply(replace(scene, host=host, state=state, note=note))
-            status = 0
-        finally:
-            os._exit(status)
-    _, ended = os.waitpid(pid, 0)
-    code = os.waitstatus_to_exitcode(ended)
-    assert code in (0, 9), f"change {number} {mode}: the step failed with {code}"
-    return code == 9
+def _applied(world: World, scene: Scene, action: Any, tap: Tap) -> None:
+    """The step is done through the tap, which its state directory and its notes pass too."""
+    host = Host(tap=tap)
+    state = StateDir.open(scene.system, host)
+    note = world.note_through(host, scene.step)
+    action.apply(replace(scene, host=host, state=state, note=note))
 
 
 CRASHING = [case for case in CASES if case.kind not in ("wait", "watch", "verify") and case.crashes]
@@ -250,29 +221,25 @@ def test_killed_anywhere_probe_is_truthful_and_again_converges(world, case, tmp_
     shutil.copytree(world.root, keep / "tree", symlinks=True)
     shutil.copytree(world.state.path, keep / "state", symlinks=True)
     were = world.running()
-    action.apply(scene)
+    counting = CountingTap()
+    _applied(world, scene, action, counting)
     wanted = state_of(world)
-    points = 0
-    for mode in ("before", "after", "torn"):
-        stride = 3 if case.kind == "git" else 1  # every point of git is shown in tests/keep
-        number = 1 - stride
-        while True:
-            number += stride
-            _back(world, keep, were)
-            if not _killed(world, scene, action, number, mode):
-                break
-            points += 1
-            finding = action.probe(scene)
-            if finding.answer is PASS and case.kind != "service":
-                assert _same(state_of(world), wanted), f"{number} {mode}: {finding.evidence}"
-            assert finding.answer is not UNKNOWN or case.after is UNKNOWN or case.kind in (
-                "service", "git"), finding.evidence  # fmt: skip
-            if finding.answer is not PASS:
-                action.apply(scene)
-            assert action.probe(scene).answer is case.after
-            assert _same(state_of(world), wanted), f"{number} {mode}"
-            assert not [n for n in world.files() if ".rollback-tmp-" in n], f"{number} {mode}"
-    assert points > 0
+    assert counting.points
+    stride = 3 if case.kind == "git" else 1  # every point of git is shown in tests/keep
+    for shot in shots(counting.points)[::stride]:
+        _back(world, keep, were)
+        died = in_child(lambda s=shot: _applied(world, scene, action, DyingTap(*s)))  # type: ignore[misc]
+        assert died == KILLED, shot
+        finding = action.probe(scene)
+        if finding.answer is PASS and case.kind != "service":
+            assert _same(state_of(world), wanted), f"{shot}: {finding.evidence}"
+        assert finding.answer is not UNKNOWN or case.after is UNKNOWN or case.kind in (
+            "service", "git"), finding.evidence  # fmt: skip
+        if finding.answer is not PASS:
+            action.apply(scene)
+        assert action.probe(scene).answer is case.after
+        assert _same(state_of(world), wanted), shot
+        assert not [n for n in world.files() if ".rollback-tmp-" in n], shot
 
 
 def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:

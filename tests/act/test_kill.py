@@ -24,7 +24,7 @@ def test_killed_anywhere_a_rollback_converges(case: Case, tmp_path: Path) -> Non
     most = GATED_SHOTS_MAX if case.gated else SHOTS_MAX
     every = max(1, -(-EXISTING[case.id] // most))
     phase = dt.datetime.now(dt.UTC).timetuple().tm_yday
-    (found,) = sweep.sweep([case], every=every, offset=phase, again_every=0, workers=2)
+    (found,) = sweep.sweep([case], every=every, offset=phase, again_every=0, whole=0)
     assert found.failures == [], "\n".join(map(str, found.failures))
     assert found.missed == 0
     assert 0 < found.covered <= most
@@ -36,18 +36,18 @@ def test_killed_anywhere_a_rollback_converges(case: Case, tmp_path: Path) -> Non
 # How many points there are, roughly; a fall means that changes no longer pass the tap.
 EXISTING = {
     "flag": 73,
-    "configuration": 131,
-    "code-revert": 248,
-    "code-reset": 242,
+    "configuration": 549,
+    "code-revert": 666,
+    "code-reset": 660,
     "full-restore": 771,
     "component": 645,
-    "gate": 127,
+    "gate": 185,
 }
 
 
 def test_a_kill_during_the_recovery_is_survived_too() -> None:
     """The point of the second kill moves with the first; then a third driver ends the run."""
     case = next(case for case in CASES if case.id == "flag")
-    (found,) = sweep.sweep([case], every=9, again_every=11, workers=2)
+    (found,) = sweep.sweep([case], every=9, again_every=11, whole=0)
     assert found.failures == [], "\n".join(map(str, found.failures))
     assert found.recoveries_covered >= 5

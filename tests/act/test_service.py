@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 
 from rollback.act import service
-from rollback.host import Host, Tap, net, processes
+from rollback.host import Host, net, processes
 from rollback.model.component import Service
 from rollback.model.errors import HostError, PlanError
 from rollback.model.finding import Answer
 from rollback.model.registry import kinds
+from tests.killed import KILLED, DyingAt, in_child
 
 
 def _web(world, **changes):
@@ -103,22 +104,9 @@ def test_a_lock_file_that_names_another_process_cannot_harm_it(world):
 
 def test_killed_before_the_program_was_written_down_it_is_known_by_its_lock(world):
     """It runs and answers, so starting is done; who it is nobody wrote, but the kernel knows."""
-
-    class Killer(Tap):
-        def change(self, call, where, do, torn=None):
-            done = do()
-            if call == "spawn":
-                os._exit(9)
-            return done
-
     start, scene = world.bound("service", {"start": ["web"], "within": "10s"})
-    pid = os.fork()
-    if pid == 0:
-        try:
-            start.apply(replace(scene, host=Host(tap=Killer())))
-        finally:
-            os._exit(7)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 9
+    dying = replace(scene, host=Host(tap=DyingAt("spawn")))
+    assert in_child(lambda: start.apply(dying)) == KILLED
     start.apply(scene)
     assert start.probe(scene).answer is Answer.PASS
     stop, there = world.bound("service", {"stop": ["web"], "within": "5s"})

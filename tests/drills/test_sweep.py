@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -11,8 +13,8 @@ from drills import sweep, sweep_judge
 from drills.sweep_drive import drive
 from drills.sweep_judge import after_end, after_kill
 from drills.sweep_strace import available, compare
-from drills.sweep_tap import CountingTap, DyingTap, Point
-from drills.sweep_world import CASES, World
+from drills.sweep_tap import CountingTap, DyingTap, Point, shots
+from drills.sweep_world import CASES, Case, World
 from rollback.model.errors import UsageError
 
 
@@ -82,9 +84,53 @@ def test_the_judge_sees_an_end_that_is_not_the_same(world: World) -> None:
 def test_every_point_comes_in_each_of_its_modes() -> None:
     """Torn is a mode of writes alone."""
     points = [Point(1, "write", "a", tearable=True), Point(2, "rename", "a", tearable=False)]
-    assert sweep.shots(points) == [
+    assert shots(points) == [
         (1, "before"), (1, "after"), (1, "torn"), (2, "before"), (2, "after"),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("many", [3, 20, 21, 646, 779])
+def test_a_sample_is_spread_evenly_and_another_offset_takes_the_others(many: int) -> None:
+    """The same offset takes the same; over all offsets every point has its turn."""
+    every = [(number, "before") for number in range(many)]
+    chosen = sweep.sampled(every, 20)
+    assert len(set(chosen)) == min(20, many)
+    assert chosen == sweep.sampled(every, 20)
+    gaps = {later[0] - one[0] for one, later in pairwise(chosen)}
+    assert max(gaps) - min(gaps) <= 1
+    turns = [shot for offset in range(-(-many // 20)) for shot in sweep.sampled(every, 20, offset)]
+    assert set(turns) == set(every)
+
+
+@pytest.mark.requirement("MB-61")
+def test_killed_and_recovered_whole_a_run_is_proved_again() -> None:
+    """Through the real gate to COMPLETE; other points every day."""
+    phase = dt.datetime.now(dt.UTC).timetuple().tm_yday
+    (found,) = sweep.sweep(
+        sweep.find(["configuration"]), every=200, offset=phase, again_every=0, whole=4
+    )
+    assert found.failures == [], "\n".join(map(str, found.failures))
+    assert (found.whole, found.missed) == (4, 0)
+    assert found.whole_existing > found.existing > found.covered > 0
+    assert "   4 of" in sweep.line(found)
+
+
+def test_the_judge_asks_for_the_proof_and_its_report(tmp_path: Path) -> None:
+    """COMPLETE without a suite that passed, and without what tells of it, is no end."""
+    made = World(tmp_path / "gate", next(case for case in CASES if case.gated))
+    made.build()
+    try:
+        reference, points = sweep.refer(made)
+        assert reference.end == "COMPLETE"
+        assert [point.call for point in points].count("spawn") == 1, "the suite is a real child"
+        (made.state / "runs" / "r0001" / "report.md").unlink()
+        assert any(one.startswith("report") for one in after_end(made, reference))
+        events = [
+            event for event in sweep_judge.read_journal(made) if event["kind"] != "suite.ended"
+        ]
+        assert any("no suite passed" in one for one in sweep_judge.proved(made, events))
+    finally:
+        made.remove()
 
 
 def test_an_unknown_level_is_refused_by_name() -> None:
@@ -94,9 +140,13 @@ def test_an_unknown_level_is_refused_by_name() -> None:
     assert "flag" in caught.value.hint
 
 
-def test_the_tap_counts_what_strace_counts() -> None:
-    """No change of ours passes beside the tap; where strace is missing the answer says so."""
-    found = compare(CASES[0])
+@pytest.mark.parametrize("case", [CASES[0], CASES[-1]], ids=lambda case: case.id)
+def test_the_tap_counts_what_strace_counts(case: Case) -> None:
+    """No change of ours passes beside the tap, nor a thread's that delivers a message.
+
+    Where strace is missing the answer says so.
+    """
+    found = compare(case)
     assert found["explained"], found["said"]
     assert available() == ("NOT COMPARED" not in found["said"])
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
 
 from rollback.host import Host, Tap
 from rollback.keep.git import Repository
 
-T = TypeVar("T")
 _ENVIRONMENT = {
     "PATH": os.environ["PATH"], "HOME": "/nonexistent", "GIT_CONFIG_NOSYSTEM": "1",
     "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_AUTHOR_NAME": "Ann", "GIT_AUTHOR_EMAIL": "ann@example.org",
@@ -104,42 +102,3 @@ def _walk(root: Path) -> Iterator[tuple[str, tuple[int, str]]]:
     for path in root.rglob("*"):
         if path.is_symlink() and path.is_dir():
             yield str(path.relative_to(root)), (path.lstat().st_mode, os.readlink(path))
-
-
-class Dying(Tap):
-    """Ends the process at the n-th change: before it, in the middle of it, or after it."""
-
-    def __init__(self, at: int = -1, how: str = "before") -> None:
-        self.at, self.how, self.count = at, how, 0
-
-    def change(
-        self, call: str, where: str | bytes, do: Callable[[], T],
-        torn: Callable[[], object] | None = None,
-    ) -> T:  # fmt: skip
-        here = self.count == self.at
-        self.count += 1
-        if here and self.how == "before":
-            os._exit(9)
-        if here and self.how == "torn":
-            if torn:
-                torn()
-            os._exit(9)
-        result = do()
-        if here:
-            os._exit(9)
-        return result
-
-
-def dies(work: Callable[[], object]) -> bool:
-    """True when `work`, in a process of its own, was ended by a Dying tap; raises otherwise-bad."""
-    child = os.fork()
-    if child == 0:
-        try:
-            work()
-        except BaseException:  # noqa: BLE001 - the child must never run the parent's tests
-            os._exit(1)
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    code = os.waitstatus_to_exitcode(status)
-    assert code in (0, 9), f"the child ended with {code}"
-    return code == 9

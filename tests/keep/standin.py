@@ -1,28 +1,23 @@
-"""What the tests of the store share: a small system, an independent walker, taps that kill or fail.
+"""What the tests of the store share: a small system, an independent walker.
 
 The walker uses os.walk and os.lstat and nothing of ours: it is the second witness.
 """
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import stat
-import sys
-from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, TypeVar
+from typing import Any
 
 from rollback.host import Host, Tap, Tree
 from rollback.keep.checkpoint import Checkpoints
 from rollback.keep.contents import append_only, files, git, sqlite
-from rollback.model.errors import RollbackError
 
-T = TypeVar("T")
 KINDS = (append_only, files, git, sqlite)  # imported, so registered
 
 
@@ -92,82 +87,6 @@ def walked(root: Path | bytes) -> dict[bytes, tuple[Any, ...]]:
         for name in names_of_one:
             found[name] += (tuple(sorted(names_of_one)),)
     return found
-
-
-class Counting(Tap):
-    """Counts the changes."""
-
-    def __init__(self) -> None:
-        self.calls: list[tuple[str, str | bytes]] = []
-
-    def change(
-        self, call: str, where: str | bytes, do: Callable[[], T],
-        torn: Callable[[], object] | None = None,
-    ) -> T:  # fmt: skip
-        self.calls.append((call, where))
-        return do()
-
-
-class Dying(Counting):
-    """The process is gone at the nth change: before it, after it, or in the middle of it."""
-
-    def __init__(self, at: int, how: str) -> None:
-        super().__init__()
-        self.at = at
-        self.how = how
-
-    def change(
-        self, call: str, where: str | bytes, do: Callable[[], T],
-        torn: Callable[[], object] | None = None,
-    ) -> T:  # fmt: skip
-        self.calls.append((call, where))
-        if len(self.calls) != self.at:
-            return do()
-        if self.how == "torn" and torn is not None:
-            torn()
-        if self.how == "after":
-            do()
-        os._exit(137)
-
-
-class Failing(Counting):
-    """The nth change, and with `forever` every later one, fails as if the disk were full."""
-
-    def __init__(self, at: int, forever: bool, code: int = errno.ENOSPC) -> None:
-        super().__init__()
-        self.at = at
-        self.forever = forever
-        self.code = code
-
-    def change(
-        self, call: str, where: str | bytes, do: Callable[[], T],
-        torn: Callable[[], object] | None = None,
-    ) -> T:  # fmt: skip
-        self.calls.append((call, where))
-        count = len(self.calls)
-        if count == self.at or (self.forever and count > self.at):
-            if torn is not None:
-                torn()
-            raise OSError(self.code, os.strerror(self.code))
-        return do()
-
-
-def in_child(do: Callable[[], object]) -> int:
-    """The exit status of a forked child that does it: 0, 137 when it died, 1 with a traceback."""
-    sys.stdout.flush()
-    child = os.fork()
-    if child:
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    status = 1
-    try:
-        do()
-        status = 0
-    except RollbackError:
-        status = 7
-    except BaseException:  # noqa: BLE001 - a child must not return
-        sys.excepthook(*sys.exc_info())
-    finally:
-        os._exit(status)
 
 
 def tree_of(path: Path, tap: Tap | None = None) -> Tree:

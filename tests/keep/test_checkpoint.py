@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from rollback.host import Tap
 from rollback.model.errors import (
     Confined,
     ObjectCorrupt,
@@ -24,7 +25,8 @@ from rollback.model.errors import (
     UsageError,
 )
 from rollback.model.finding import Answer
-from tests.keep.standin import Counting, Dying, Failing, World, component, in_child, walked
+from tests.keep.standin import World, component, walked
+from tests.killed import KILLED, CountingTap, DyingTap, Failing, in_child, shots
 
 FAST = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
@@ -123,19 +125,18 @@ def test_killed_at_any_change_of_a_capture_only_whole_checkpoints_are_listed(
     saved = world.base / "saved"
     shutil.copytree(world.state, saved)
 
-    def create(at: int, how: str) -> Counting:
-        tap = Dying(at, how)
+    def create(tap: Tap) -> None:
         with world.open(tap) as checkpoints:
             checkpoints.create("next")
-        return tap
 
-    points = len(create(0, how).calls)
-    assert points >= 10
-    for point in range(1, points + 1):
+    counting = CountingTap()
+    create(counting)
+    assert len(counting.points) >= 10
+    for point in [number for number, mode in shots(counting.points) if mode == how]:
         shutil.rmtree(world.state)
         shutil.copytree(saved, world.state)
         world.state.chmod(0o700)
-        assert in_child(lambda at=point: create(at, how)) == 137  # type: ignore[misc]
+        assert in_child(lambda at=point: create(DyingTap(at, how))) == KILLED  # type: ignore[misc]
         with world.open() as checkpoints:
             for one in checkpoints.list():
                 assert one.target
@@ -162,12 +163,12 @@ def test_a_full_disk_at_any_change_of_a_capture_lists_nothing_half(
     world: World, forever: bool
 ) -> None:
     """Either the checkpoint is there and whole, or an error of ours and none."""
-    counting = Counting()
+    counting = CountingTap()
     with world.open(counting) as checkpoints:
         checkpoints.create()
     shutil.rmtree(world.state)
     world.state.mkdir(mode=0o700)
-    for point in range(1, len(counting.calls) + 1):
+    for point in range(1, len(counting.points) + 1):
         shutil.rmtree(world.state)
         world.state.mkdir(mode=0o700)
         with pytest.raises(RollbackError):
@@ -231,7 +232,7 @@ def test_a_missing_pack_makes_a_checkpoint_no_target_and_others_stay(world: Worl
 def test_a_bad_new_copy_is_noticed_before_the_record_is_written(world: World) -> None:
     """What a disk gives back is hashed before anything is claimed."""
 
-    class Rotting(Counting):
+    class Rotting(CountingTap):
         """The bytes of a pack change after they were written and synced."""
 
         def change(self, call, where, do, torn=None):  # type: ignore[no-untyped-def]

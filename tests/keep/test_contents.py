@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from rollback.host import Tap
 from rollback.keep.content import Content
 from rollback.model.errors import HostError, ObjectCorrupt
 from rollback.model.registry import kinds
-from tests.keep.standin import Counting, Dying, World, component, in_child, walked
+from tests.keep.standin import World, component, walked
+from tests.killed import KILLED, CountingTap, DyingTap, in_child, shots
 
 ROWS = "select count(*) from t"
 
@@ -160,25 +162,24 @@ def test_a_database_comes_back_whole_or_not_at_all(tmp_path: Path) -> None:
         db.commit()
     now = path.read_bytes()
 
-    def restore(at: int) -> Counting:
-        tap = Dying(at, "torn")
+    def restore(tap: Tap) -> None:
         with world.open(tap) as checkpoints:
             checkpoints.restore("then", "it", step="s")
-        return tap
 
     def again() -> None:
         path.write_bytes(now)
         shutil.rmtree(world.state / "quarantine", ignore_errors=True)
 
-    restore(0)
+    restore(Tap())
     again()
-    points = len(restore(0).calls)
-    assert points > 8
-    for point in range(1, points + 1):
+    counting = CountingTap()
+    restore(counting)
+    assert len(counting.points) > 8
+    for shot in shots(counting.points):
         again()
-        assert in_child(lambda at=point: restore(at)) == 137  # type: ignore[misc]
+        assert in_child(lambda s=shot: restore(DyingTap(*s))) == KILLED  # type: ignore[misc]
         assert len(rows(path)) in (40, 50)
-        restore(0)
+        restore(Tap())
         assert len(rows(path)) == 50
         assert list((world.state / "scratch").iterdir()) == []
         assert list((world.state / "quarantine").iterdir()) == []

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from rollback.host import Tap
 from rollback.model.errors import PlanError, Refused, UsageError
 from rollback.model.finding import Answer
-from tests.keep.git_lab import Dying, Lab, dies
+from tests.keep.git_lab import Lab
+from tests.killed import KILLED, CountingTap, DyingTap, in_child, shots
 
 
 @pytest.fixture
@@ -83,13 +85,13 @@ def test_a_conflict_names_the_files_and_leaves_everything_as_it_was(lab: Lab) ->
 
 def test_planning_writes_nothing_at_all(lab: Lab) -> None:
     before = lab.everything()
-    tap = Dying()
+    tap = CountingTap()
     with lab.open(tap) as repo:
         repo.plan_revert(matching="^phase")
         repo.plan_reset("v1.0.0")
         repo.plan_paths("v1.0.0", ["conf.yaml"])
         repo.dirty(), repo.resolve("v1.*"), repo.log("conf.yaml"), repo.prove(repo.head()[1])
-    assert tap.count == 0
+    assert tap.points == []
     assert lab.everything() == before
 
 
@@ -390,7 +392,7 @@ def scene(lab: Lab) -> None:
 KINDS = ("reset", "revert", "paths", "force")
 
 
-def plan_and_apply(lab: Lab, kind: str, tap: Dying) -> None:
+def plan_and_apply(lab: Lab, kind: str, tap: Tap) -> None:
     with lab.open(tap) as repo:
         if kind == "revert":
             plan = repo.planned(lab.plan)  # type: ignore[attr-defined]
@@ -424,18 +426,18 @@ def test_killed_at_any_change_and_applied_again_it_ends_where_an_uninterrupted_r
         return copy
 
     whole = fresh()
-    counting = Dying()
+    counting = CountingTap()
     plan_and_apply(whole, kind, counting)
     wanted = whole.truth()
     assert wanted["left"] == []
-    assert counting.count > 10
-    for at in range(counting.count):
-        for how in ("before", "torn", "after"):
-            copy = fresh()
-            assert dies(lambda c=copy, n=at, h=how: plan_and_apply(c, kind, Dying(n, h)))
-            plan_and_apply(copy, kind, Dying())
-            assert copy.truth() == wanted, (at, how)
-            shutil.rmtree(copy.path.parent)
+    assert len(counting.points) > 10
+    for shot in shots(counting.points):
+        copy = fresh()
+        died = in_child(lambda c=copy, s=shot: plan_and_apply(c, kind, DyingTap(*s)))  # type: ignore[misc]
+        assert died == KILLED, shot
+        plan_and_apply(copy, kind, Tap())
+        assert copy.truth() == wanted, shot
+        shutil.rmtree(copy.path.parent)
 
 
 def test_a_lock_that_a_dead_attempt_left_on_the_branch_is_known_as_ours(lab: Lab) -> None:

@@ -21,16 +21,8 @@ from rollback.keep.manifest import Entry
 from rollback.keep.plan import changes
 from rollback.keep.writer import Intent, Limits, put_back
 from rollback.model.errors import Confined, HostError, ObjectCorrupt, Refused, RollbackError
-from tests.keep.standin import (
-    Counting,
-    Dying,
-    Failing,
-    World,
-    component,
-    in_child,
-    tree_of,
-    walked,
-)
+from tests.keep.standin import World, component, tree_of, walked
+from tests.killed import KILLED, CountingTap, DyingTap, Failing, in_child, shots
 
 FAST = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 NAMES = [b"a", b"b", b"-rf", b"new\nline", b"\xff\xfe", b"x" * 255, b" lead", b".dot", b"\x1b[2J",
@@ -155,10 +147,10 @@ def test_any_tree_comes_back_exactly_from_any_other(
             after = walked(found.root / "app")
             assert after == wanted
             assert_told_truly(said, before, after)
-            counting = Counting()
+            counting = CountingTap()
             with found.open(counting) as second:
                 assert not second.restore("then", "app", step="s2")
-            assert not [call for call in counting.calls if b"app" in os.fsencode(call[1])]
+            assert not [point for point in counting.points if "app" in point.where]
         extra = {path: seen for path, seen in before.items() if path not in wanted}
         kept = walked(found.state / "quarantine/s1/kept")
         for path, seen in extra.items():
@@ -238,13 +230,13 @@ def test_killed_at_any_change_each_file_is_old_or_new_and_the_next_call_converge
     """Every change of a restore is a point at which the process may die."""
     with world() as found:
         broken = Broken(found)
-        counting = Counting()
+        counting = CountingTap()
         broken.restore(counting)
-        assert len(counting.calls) > 60
-        for point in range(1, len(counting.calls) + 1):
+        assert len(counting.points) > 60
+        for point in [number for number, mode in shots(counting.points) if mode == how]:
             broken.again()
-            status = in_child(lambda at=point: broken.restore(Dying(at, how)))  # type: ignore[misc]
-            assert status == 137, point
+            status = in_child(lambda at=point: broken.restore(DyingTap(at, how)))  # type: ignore[misc]
+            assert status == KILLED, point
             broken.assert_old_or_new()
             broken.assert_converges()
 
@@ -254,9 +246,9 @@ def test_a_full_disk_at_any_change_leaves_old_or_new_and_says_so(forever: bool) 
     """ENOSPC once, or from there on: an error of ours, no half file, and the next call converges."""
     with world() as found:
         broken = Broken(found)
-        counting = Counting()
+        counting = CountingTap()
         broken.restore(counting)
-        for point in range(1, len(counting.calls) + 1):
+        for point in range(1, len(counting.points) + 1):
             broken.again()
             with pytest.raises(RollbackError):
                 broken.restore(Failing(point, forever))

@@ -136,3 +136,14 @@ def test_writing_it_again_changes_nothing_but_itself(shop: Shop, tmp_path: Path)
         assert place.read_bytes() == first
         assert place.stat().st_mode & 0o777 == 0o600
         assert json.loads((place.parent / "report.json").read_text())["run_id"] == "r0001"
+
+
+def test_what_a_killed_writer_of_the_report_left_is_gone_with_the_next(shop: Shop) -> None:
+    """Its temporary file; the run has ended, so no driver comes by to take it away."""
+    with shop.site() as site:
+        run = site.run("r0001")
+        folder = site.run_folder(run.id)
+        (folder / ".rollback-tmp-0123456789abcdef").write_text('{"half')
+        write_report(site, run)
+        assert [path.name for path in folder.iterdir() if "-tmp-" in path.name] == []
+        assert json.loads((folder / "report.json").read_text())["run_id"] == "r0001"
