@@ -65,7 +65,11 @@ def _level(level: Mapping[str, Any]) -> dict[str, Any]:
     found["checklist"] = [_some(_dict(one), _ITEM) for one in _list(level.get("checklist"))]
     climbs = _some(_dict(level.get("on_fail")), ("climb", "when"))
     steps = list(_steps(_list(level.get("steps"))))
-    return {**found, **({"on_fail": climbs} if climbs else {}), **({"steps": steps} if steps else {})}
+    return {
+        **found,
+        **({"on_fail": climbs} if climbs else {}),
+        **({"steps": steps} if steps else {}),
+    }
 
 
 def _steps(written: Iterable[Any]) -> Iterator[dict[str, Any]]:

@@ -14,7 +14,6 @@ from rollback.keep.state import StateDir
 from rollback.model.errors import JournalError, NotAuthorized
 from tests.systems import Shop, build
 
-
 GUARDED = """places: {far: {path: /srv, may: [read]}}
 environments: {production: {confirm: true, window: {hours: "08:00-18:00"}, allows: [none]}}
 repository: {path: ., protected: [main]}
