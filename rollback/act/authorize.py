@@ -10,7 +10,7 @@ import platform
 from datetime import datetime, timedelta
 from typing import Any
 
-from rollback.act import starting
+from rollback.act import built_in, starting
 from rollback.act.plan import Plan, find_level, plan_of
 from rollback.act.site import Site
 from rollback.host.clock import iso, parse_iso
@@ -106,14 +106,15 @@ def guard(site: Site, plan: Plan) -> tuple[str, ...]:
     began = [
         parse_iso(run.moments["run.planned"][2])
         for run in site.runs().values()
-        if run.state not in (State.ABANDONED, State.EXPIRED) and not plan_of(run).undoes
+        if run.state not in (State.ABANDONED, State.EXPIRED)
+        and not _no_rollback(site, plan_of(run))
     ]
     seen = Circumstances(
         now=site.host.clock.now(), begun=began, need_bytes=int(str(plan.impact.get("bytes", 0))),
         free_bytes=site.host.free_bytes(str(site.system.root_path)), touched=plan.touched,
     )  # fmt: skip
     found = refusals(site.system, level, seen)
-    if plan.undoes:  # who takes a rollback back is not in a loop of rollbacks
+    if _no_rollback(site, plan):  # who takes one back, or starts what stands, is in no loop of them
         found = tuple(refused for refused in found if refused.guardrail != "rate-limit")
     not_allowed = autonomy(site.in_force.autonomy)
     found = ((not_allowed,) if not_allowed else ()) + found
@@ -128,6 +129,10 @@ def guard(site: Site, plan: Plan) -> tuple[str, ...]:
         site.tell("run.refused", level=plan.level, reasons=reasons, conditions=answers)
         raise found[0]
     return asked.warnings
+
+
+def _no_rollback(site: Site, plan: Plan) -> bool:
+    return bool(plan.undoes) or plan.level in built_in.written(site.system)
 
 
 def stage(site: Site, run: Run, plan: Plan) -> Run:

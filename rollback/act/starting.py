@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from rollback.act import built_in
 from rollback.act.plan import Plan, find_level, make_plan
 from rollback.act.site import Site
 from rollback.host.clock import parse_iso
@@ -130,11 +131,15 @@ def _said(finding: Finding) -> str:
 
 
 def conditions(site: Site, plan: Plan) -> judge.Conditions:
-    """What the declared conditions say now; an emergency and a way back are not held by them."""
+    """What the declared conditions say now; an emergency and a way back are not held by them.
+
+    Nor is a start or stop by hand: what does not run has no metric that could allow it.
+    """
     here = site.there(plan.environment)
     _, level = find_level(here, plan.level)
     declared = here.system.guardrails.conditions
-    if plan.undoes or not declared:
+    by_hand = plan.level in built_in.written(here.system)
+    if plan.undoes or by_hand or not declared:
         return judge.Conditions({})
     if level.emergency:
         left_out = ", ".join(guard.id for guard in declared)
