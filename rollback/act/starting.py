@@ -223,12 +223,14 @@ def hold(site: Site, run: Run, plan: Plan) -> Run:
 
 def waits_for(site: Site, run: Run, plan: Plan) -> str:
     """The open items that gate the start, and what settles each; empty when all are settled."""
-    still_open = [
-        f"{item.item} ({_how(run, item)})"
-        for item in _start_items(site, plan)
-        if not _settled(site, run, plan, item)[0]
-    ]
+    still_open = [f"{one.item} ({_how(run, one)})" for one in open_items(site, run, plan)]
     return f"the checklist: {'; '.join(still_open)}" if still_open else ""
+
+
+def open_items(site: Site, run: Run, plan: Plan) -> tuple[ChecklistItem, ...]:
+    """The items that gate the start and are not settled."""
+    items = _start_items(site, plan)
+    return tuple(item for item in items if not _settled(site, run, plan, item)[0])
 
 
 def _start_items(site: Site, plan: Plan) -> tuple[ChecklistItem, ...]:

@@ -146,7 +146,7 @@ def next_state(run: Run | None, kind: str) -> State:
     return State(found)
 
 
-_LAST = ("gate.opened", "gate.closed", "run.mitigated", "run.needs-operator")
+_LAST = ("gate.opened", "gate.closed", "run.mitigated", "run.needs-operator", "run.retried")
 
 
 def apply(run: Run | None, event: Event) -> Run:
