@@ -79,9 +79,6 @@ def _policy(system: System) -> Iterator[tuple[str, str]]:
 
 
 def _level(where: str, level: Level | Procedure) -> Iterator[tuple[str, str]]:
-    for number, phase in enumerate(level.phases):
-        if phase.within is not None:
-            yield f"{where}.phases.{number}.within", "the time of a phase is not kept apart"
     if level.emergency:
         for number, item in enumerate(level.checklist):
             if item.gates == "start":
