@@ -52,6 +52,7 @@ def test_what_is_declared_starts_and_stops_by_runs(world: World) -> None:
     assert titles == ["Start every service", "Start every service", "Stop every service"]
 
 
+@pytest.mark.requirement("C-05")
 def test_a_start_waits_for_its_yes_and_may_be_refused(world: World) -> None:
     """No side door: the owner's role answers for it."""
     with Site.open(world.system, world.host) as site:

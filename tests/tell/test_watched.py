@@ -11,6 +11,7 @@ import pytest
 
 from rollback.act import authorize
 from rollback.act.engine import roll_back
+from rollback.act.stopping import abort
 from rollback.cli.timeline import result, result_lines
 from rollback.model.lifecycle import Run, State
 from rollback.tell import report
@@ -99,6 +100,31 @@ def test_a_reading_that_says_nothing_is_shown_as_such(watched: Watched) -> None:
     assert "size UNKNOWN count (" in report.markdown(body)
 
 
+@pytest.mark.requirement("PM-39")
+@pytest.mark.parametrize("bad_at", [0, 9])
+def test_a_quarter_of_an_hour_is_watched_minute_by_minute(bad_at: int, watched: Watched) -> None:
+    """Fifteen minutes, every sixty seconds; a bad sample fails the run at once."""
+    shop = watched.shop
+    with shop.site() as site:
+        watched.run = abort(site, site.run(watched.run.id), by="ada", reason="another watch")
+    watched.later(0)
+    shop.edit("- wait: {id: first, phase: look, for: 10m}\n      ", "")
+    shop.edit("for: 1m, every: 20s", "for: 15m, every: 60s")
+    with shop.site() as site:
+        run = authorize.create(site, shop.plan(site, "config"))
+        authorize.approve(site, run, person="ada")
+        watched.run = roll_back(site, run.id)
+    minutes = 0
+    while watched.run.state is State.WAITING and minutes < 20:
+        minutes += 1
+        watched.later(60.001, "9\n" if minutes == bad_at else "")
+    good = [one["good"] for one in watched.report()["watched"]]
+    if bad_at:
+        assert (watched.run.state, good) == (State.UNDONE, [True] * 9 + [False])
+    else:
+        assert (watched.run.state, good) == (State.COMPLETE, [True] * 16)
+
+
 def test_a_long_watch_shows_its_ends_and_all_that_was_bad() -> None:
     """Four hours fit on a page; the count of the rest is said."""
     values = {"size": {"value": 1.0, "unit": "count", "said": ""}}
@@ -110,6 +136,7 @@ def test_a_long_watch_shows_its_ends_and_all_that_was_bad() -> None:
     assert "100 readings in all; 59 good ones are not shown." in lines
 
 
+@pytest.mark.requirement("AW-24")
 def test_phases_stand_beside_their_budgets(watched: Watched) -> None:
     """From the first step of a phase to its last, waiting in it; what was not begun has no time."""
     with watched.shop.site() as site:
