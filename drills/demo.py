@@ -7,6 +7,8 @@ Never: pretends; what it prints was measured, and the exit status is the run's.
 from __future__ import annotations
 
 import json
+import shlex
+import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -32,6 +34,7 @@ from rollback.declare import load
 from rollback.host import Host
 from rollback.judge.decision import Decision
 from rollback.model.errors import NeedsOperator, RollbackError, UsageError
+from rollback.model.lifecycle import Run, State
 from rollback.observe.view import View
 
 LOAD_PER_S = 20.0
@@ -87,8 +90,29 @@ def demo(level: str, fault: str, directory: Path, *, as_json: bool, keep: bool) 
         if as_json:
             click.echo(plain_json(ended))
         else:
-            click.echo("\n".join(result_lines(site, run)))
+            click.echo(
+                "\n".join([*result_lines(site, run), *_next(studio, site, run, fault, keep)])
+            )
         return exit_status(run)
+
+
+def _next(studio: Studio, site: Site, run: Run, fault: str, keep: bool) -> list[str]:
+    """What to type to go on with this studio, in lines that work when pasted."""
+    program = (
+        "rollback" if shutil.which("rollback") else str(Path(sys.executable).with_name("rollback"))
+    )
+    ours = shlex.join([program, "--system", str(studio.declaration)])
+    if keep:
+        return ["", "  its services go on; stop them:", f"    {ours} run stop --yes"]
+    lines = ["", f"  its services are stopped, its files stay in {studio.directory}"]
+    if fault == RESTORED_BROKEN:
+        lines.append("  to put right what broke the version that was restored:")
+        lines.append(f"    {shlex.join(['cp', *map(str, studio.good_catalogue)])}")
+    lines += ["  to start it again:", f"    {ours} run start --yes"]
+    if run.state is State.NEEDS_OPERATOR:
+        lines += ["  and then have it proved, or taken back:", f"    {ours} resume {run.id}",
+                  f"    {ours} undo {run.id} --yes"]  # fmt: skip
+    return [*lines, "  and at the end:", f"    {ours} run stop --yes"]
 
 
 def _choice(level: str, fault: str, levels: list[str], ranks: dict[int, str]) -> tuple[str, str]:
@@ -183,7 +207,7 @@ def _notice(site: Site, stage: Stage, *, since_s: float) -> Decision:
     return decision
 
 
-def _go_back(site: Site, level: str, fault: str, stage: Stage) -> Any:
+def _go_back(site: Site, level: str, fault: str, stage: Stage) -> Run:
     key, found = find_level(site, level)
     component = "knowledge" if getattr(found, "component", None) == "required" else ""
     plan: Plan = make_plan(

@@ -151,6 +151,11 @@ class Studio:
         """The vendor delivers format 2, which releases 2.0 can read and v1.0.0 cannot."""
         self._deliver_catalogue("catalogue-2.json")
 
+    @property
+    def good_catalogue(self) -> tuple[Path, Path]:
+        """The file that every version can read, and where the vendor delivers it."""
+        return VENDOR / "catalogue-1.json", self.directory / "vendor" / "catalogue.json"
+
     def _deliver_catalogue(self, name: str) -> None:
         aside = self.directory / "vendor" / ".catalogue.json"
         aside.write_bytes((VENDOR / name).read_bytes())

@@ -18,7 +18,7 @@ from rollback.tell import message, report
 _MOMENTS = {
     "mitigated": ("run.mitigated",), "complete": ("gate.opened",), "waiting": ("run.waiting",),
     "needs-operator": ("run.needs-operator", "gate.closed"), "undone": ("run.undone",),
-    "abandoned": ("run.abandoned",),
+    "abandoned": ("run.abandoned",), "expired": ("run.expired",),
 }  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import platform
 from datetime import datetime, timedelta
 from typing import Any
 
-from rollback.act import starting
+from rollback.act import asked, built_in, starting
 from rollback.act.plan import Plan, find_level, plan_of
 from rollback.act.site import Site
 from rollback.host.clock import iso, parse_iso
@@ -106,14 +106,15 @@ def guard(site: Site, plan: Plan) -> tuple[str, ...]:
     began = [
         parse_iso(run.moments["run.planned"][2])
         for run in site.runs().values()
-        if run.state not in (State.ABANDONED, State.EXPIRED) and not plan_of(run).undoes
+        if run.state not in (State.ABANDONED, State.EXPIRED)
+        and not _no_rollback(site, plan_of(run))
     ]
     seen = Circumstances(
         now=site.host.clock.now(), begun=began, need_bytes=int(str(plan.impact.get("bytes", 0))),
         free_bytes=site.host.free_bytes(str(site.system.root_path)), touched=plan.touched,
     )  # fmt: skip
     found = refusals(site.system, level, seen)
-    if plan.undoes:  # who takes a rollback back is not in a loop of rollbacks
+    if _no_rollback(site, plan):  # who takes one back, or starts what stands, is in no loop of them
         found = tuple(refused for refused in found if refused.guardrail != "rate-limit")
     not_allowed = autonomy(site.in_force.autonomy)
     found = ((not_allowed,) if not_allowed else ()) + found
@@ -130,6 +131,10 @@ def guard(site: Site, plan: Plan) -> tuple[str, ...]:
     return asked.warnings
 
 
+def _no_rollback(site: Site, plan: Plan) -> bool:
+    return bool(plan.undoes) or plan.level in built_in.written(site.system)
+
+
 def stage(site: Site, run: Run, plan: Plan) -> Run:
     """PLANNED goes on when enough people said yes, waits when not yet, ends when one said no."""
     result = standing(site, run, plan)
@@ -139,38 +144,29 @@ def stage(site: Site, run: Run, plan: Plan) -> Run:
         for approval in result.used:
             run = site.note(run, "approval.used", nonce=approval.nonce, person=approval.person)
         return site.note(run, "run.authorized", by=[a.person for a in result.used])
-    return site.note(run, "run.waiting", on="approval", what=result.missing)
+    if asked.overdue(site, run):
+        return asked.unanswered(site, run, result.missing)
+    until = asked.due(site, run)
+    assert until is not None
+    return site.note(run, "run.waiting", on="approval", what=result.missing, due=iso(until))
 
 
 def standing(site: Site, run: Run, plan: Plan) -> judge.Standing:
     """Where the approvals of a run stand now, under the people and the policy in force."""
     if plan.policy != site.in_force.authority_digest:
         return judge.Standing(f"a new plan: people or policy have changed since {run.id} was made")
-    authority = authority_of(site, plan)
+    authority = asked.authority(site, run, plan)
     if authority.alone and not _confirm(site, plan) and _holds(site, plan.requester, authority):
         return judge.Standing("")
-    now = _now(site)
+    now = asked.now(site)
     valid = [approval for approval in _given(run) if not _why_not(site, run, approval, now)]
     waited_s = (now - parse_iso(run.moments["run.planned"][2])).total_seconds()
+    declared = asked.declared(site, plan)
+    above = authority.roles[len(declared.roles) :]
     return judge.standing(
         authority, site.in_force.people, valid, requester=plan.requester,
-        reachable=judge.reachable(authority, waited_s),
+        reachable=(*judge.reachable(declared, waited_s), *above),
     )  # fmt: skip
-
-
-def authority_of(site: Site, plan: Plan) -> Authority:
-    """The authority of the plan's level; a procedure without one answers to the owner's role."""
-    _, level = find_level(site, plan.level)
-    found = level.authority
-    return found or Authority(roles=(site.in_force.people.owner,), alone=True)
-
-
-def _now(site: Site) -> datetime:
-    """The wall clock, but never before what is journalled: set back, it revives no approval."""
-    events = site.journal.events()
-    told = parse_iso(events[-1].at) if events else None
-    now = site.host.clock.now()
-    return max(now, told) if told else now
 
 
 def approve(
@@ -201,7 +197,7 @@ def make_approval(
     site: Site, run: Run, *, person: str, answer: str, note: str, valid_for: timedelta
 ) -> judge.Approval:
     """An unsigned answer about this run's plan, on this machine, under the policy in force."""
-    now = _now(site)
+    now = asked.now(site)
     return judge.Approval(
         run=run.id, plan=run.plan_digest, host=platform.node(), policy=site.in_force.authority_digest,
         person=person, nonce=site.host.token(), given=iso(now), expires=iso(now + valid_for),
@@ -215,7 +211,12 @@ def record(site: Site, run: Run, approval: judge.Approval) -> Run:
         raise PlanError(f"run {run.id} has ended: it is {run.state}", hint="rollback history")
     if any(approval.nonce == given.nonce for given in _given(run)):
         raise NotAuthorized("this approval was given before; it counts once", where=run.id)
-    why = _why_not(site, run, approval, _now(site))
+    if asked.overdue(site.under(run), run):
+        raise PlanError(
+            f"run {run.id} has waited longer than its people had to answer",
+            hint=f"end it with: rollback resume {run.id}; then plan anew",
+        )
+    why = _why_not(site, run, approval, asked.now(site))
     if not why and not _may_speak(site, run, approval.person):
         why = f"{approval.person} holds none of the roles that may answer for this run"
     if why:
@@ -228,6 +229,8 @@ def record(site: Site, run: Run, approval: judge.Approval) -> Run:
 def may_wake(site: Site, run: Run) -> bool:
     """True when what a waiting run waits for is there."""
     waits = run.waiting_for
+    if waits.get("on") in ("approval", "checklist") and asked.overdue(site, run):
+        return True
     if waits.get("on") == "approval":
         result = standing(site, run, plan_of(run))
         # somebody answered: the run goes on, ends, or says anew what is still missing
@@ -265,7 +268,8 @@ def _why_not(site: Site, run: Run, approval: judge.Approval, now: datetime) -> s
 
 
 def _may_speak(site: Site, run: Run, person: str) -> bool:
-    return _holds(site, person, authority_of(site.under(run), plan_of(run)))
+    there = site.under(run)
+    return _holds(site, person, asked.authority(there, run, plan_of(run)))
 
 
 def _holds(site: Site, person: str, authority: Authority) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rollback.act import authorize, gating, starting
+from rollback.act import asked, authorize, gating, starting
 from rollback.act.plan import Plan, PlannedStep, plan_of
 from rollback.act.scene import Action, Later, Scene, Undoable
 from rollback.act.site import Site
@@ -89,6 +89,8 @@ def _protect(site: Site, run: Run, plan: Plan) -> Run:
 
     Before any of that, every item of the checklist that gates the start is settled.
     """
+    if asked.overdue(site, run):
+        return asked.unanswered(site, run, starting.waits_for(site, run, plan))
     run = starting.hold(site, run, plan)
     if run.state is S.WAITING:
         return run

@@ -47,7 +47,7 @@ def stage(site: Site, run: Run, plan: Plan) -> Run:
 
     _, level = find_level(site, plan.level)
     wanted, sealed = wanted_of(site, plan)
-    since = run.moments["run.mitigated"][2]
+    since = _since(site)
     reasons: list[str] = []
     notes = list(wanted.notes)
     for suite in wanted.suites:
@@ -76,6 +76,14 @@ def stage(site: Site, run: Run, plan: Plan) -> Run:
         )  # fmt: skip
     red = [key for key, one in wanted.checks.items() if one.wanted == "known-red"]
     return site.note(run, "gate.opened", notes=list(notes), known_red=list(red), reason="")
+
+
+def _since(site: Site) -> str:
+    """When a run last did its steps: this one, or one that came after a closed gate.
+
+    Who puts something right and starts the services again by a run is asked about what runs now.
+    """
+    return next(e.at for e in reversed(site.journal.events()) if e.kind == "run.mitigated")
 
 
 def _failing(run: Run) -> list[str]:

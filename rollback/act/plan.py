@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from rollback import VERSION
+from rollback.act import built_in
 from rollback.act.scene import Action, Scene, Target
 from rollback.act.site import Site
 from rollback.act.target import Candidate, choose
@@ -187,13 +188,16 @@ def ad_hoc(
 
 
 def find_level(site: Site, name: str) -> tuple[str, Level | Procedure]:
-    """The level (by id or rank) or procedure (by id). Raises: PlanError."""
+    """The level (by id or rank) or procedure (by id; a built-in one too). Raises: PlanError."""
     found = site.system.level(name)
     if found:
         return found
     if name in site.system.procedures:
         return name, site.system.procedures[name]
-    known = (*site.system.levels, *site.system.procedures)
+    ours = built_in.find(site.system, name)
+    if ours:
+        return name, ours
+    known = (*site.system.levels, *site.system.procedures, *built_in.written(site.system))
     ranks = ", ".join(f"{level.rank} {key}" for key, level in site.system.levels.items())
     raise PlanError(f"there is no level {name}", hint=f"{nearest(name, known)} (levels: {ranks})")
 
@@ -244,8 +248,9 @@ def _steps(scene: Scene, level: Level | Procedure, variant: str) -> tuple[Planne
         if only is None or only == variant:
             # what is written there, with the variables of the step's own environment
             named = getattr(declared, "environment", None) or scene.environment
-            source = scene.system.in_environment(named).source
-            chosen.append(source[section][scene.level]["steps"][position])
+            there = scene.system.in_environment(named)
+            source = {**built_in.written(there), **there.source.get(section, {})}
+            chosen.append(source[scene.level]["steps"][position])
     return tuple(bind(scene, str(n), *_one(item)) for n, item in enumerate(chosen, start=1))
 
 

@@ -26,6 +26,7 @@ from rollback.keep.fallback import TwoPlaces
 from rollback.keep.journal import Journal
 from rollback.keep.redact import Redactor
 from rollback.keep.state import StateDir
+from rollback.model import pinned
 from rollback.model.errors import (
     HostError,
     JournalError,
@@ -201,7 +202,7 @@ class Site:
                 hint="look at the change, then accept it with: rollback trust",
             )
         trust.pin(self.system, self.state.tree, self.host)
-        self.tell("trust.pinned", authority=now)
+        self.tell("trust.pinned", authority=now, format=pinned.FORMAT)
 
     def run_folder(self, run: str) -> Path:
         """The folder of a run's own files (report, verdicts, captures), there and private."""

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from rollback.act import built_in
 from rollback.act.plan import Plan, find_level, make_plan
 from rollback.act.site import Site
 from rollback.host.clock import parse_iso
@@ -130,11 +131,15 @@ def _said(finding: Finding) -> str:
 
 
 def conditions(site: Site, plan: Plan) -> judge.Conditions:
-    """What the declared conditions say now; an emergency and a way back are not held by them."""
+    """What the declared conditions say now; an emergency and a way back are not held by them.
+
+    Nor is a start or stop by hand: what does not run has no metric that could allow it.
+    """
     here = site.there(plan.environment)
     _, level = find_level(here, plan.level)
     declared = here.system.guardrails.conditions
-    if plan.undoes or not declared:
+    by_hand = plan.level in built_in.written(here.system)
+    if plan.undoes or by_hand or not declared:
         return judge.Conditions({})
     if level.emergency:
         left_out = ", ".join(guard.id for guard in declared)
@@ -218,12 +223,14 @@ def hold(site: Site, run: Run, plan: Plan) -> Run:
 
 def waits_for(site: Site, run: Run, plan: Plan) -> str:
     """The open items that gate the start, and what settles each; empty when all are settled."""
-    still_open = [
-        f"{item.item} ({_how(run, item)})"
-        for item in _start_items(site, plan)
-        if not _settled(site, run, plan, item)[0]
-    ]
+    still_open = [f"{one.item} ({_how(run, one)})" for one in open_items(site, run, plan)]
     return f"the checklist: {'; '.join(still_open)}" if still_open else ""
+
+
+def open_items(site: Site, run: Run, plan: Plan) -> tuple[ChecklistItem, ...]:
+    """The items that gate the start and are not settled."""
+    items = _start_items(site, plan)
+    return tuple(item for item in items if not _settled(site, run, plan, item)[0])
 
 
 def _start_items(site: Site, plan: Plan) -> tuple[ChecklistItem, ...]:

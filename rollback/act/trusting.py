@@ -11,6 +11,7 @@ import platform
 from rollback.act.site import Site
 from rollback.host.signing import sign, verified
 from rollback.keep import trust
+from rollback.model import pinned
 from rollback.model.errors import NotAuthorized
 from rollback.model.event import canonical
 from rollback.model.people import Member
@@ -38,7 +39,7 @@ def accept(site: Site, *, person: str, key: str = "") -> str:
                 hint=f"only who is believed already may: {', '.join(keepers)}",
             )  # fmt: skip
         _signed(keepers[person], key, before, now)
-    site.tell("trust.pinned", authority=now, before=before, by=person)
+    site.tell("trust.pinned", authority=now, before=before, by=person, format=pinned.FORMAT)
     trust.pin(site.system, tree, site.host)
     site.anchor()
     return now

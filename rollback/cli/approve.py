@@ -17,12 +17,15 @@ from rollback.cli.desk import Desk, pass_desk
 def command(desk: Desk, run: str, person: str | None, key: str, note: str, no_drive: bool) -> int:
     """Approve exactly the plan of RUN (default: the last one), on this machine, under this policy."""
     from rollback.act import authorize
-    from rollback.cli.driving import carry
+    from rollback.cli.driving import carry, lapsed
     from rollback.cli.timeline import Live
 
     with desk.site(create=False, listen=Live(quiet=desk.as_json)) as site:
         who = desk.person(person)
         found = site.run(run)
+        over = lapsed(desk, site, found)
+        if over is not None:
+            return over
         authorize.approve(site, found, person=who, note=note, key=key)
         if no_drive:
             desk.out(

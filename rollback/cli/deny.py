@@ -16,12 +16,15 @@ from rollback.cli.desk import Desk, pass_desk
 def command(desk: Desk, run: str, person: str | None, key: str, reason: str) -> int:
     """Deny RUN (default: the last one)."""
     from rollback.act import authorize
-    from rollback.cli.driving import drive
+    from rollback.cli.driving import drive, lapsed
     from rollback.cli.timeline import Live, result, result_lines
 
     with desk.site(create=False, listen=Live(quiet=desk.as_json)) as site:
         who = desk.person(person)
         found = site.run(run)
+        over = lapsed(desk, site, found)
+        if over is not None:
+            return over
         authorize.approve(site, found, person=who, answer="no", note=reason, key=key)
         ended = drive(site, site.run(found.id), wait=False)
         desk.out(result(site, ended), lambda: result_lines(site, ended))

@@ -10,7 +10,7 @@ from functools import partial
 
 import click
 
-from rollback.act import authorize
+from rollback.act import asked, authorize
 from rollback.act.engine import resting, roll_back
 from rollback.act.plan import Plan, plan_of
 from rollback.act.site import Site
@@ -18,7 +18,7 @@ from rollback.act.stopping import abort
 from rollback.cli.desk import Desk
 from rollback.cli.show import safe
 from rollback.cli.timeline import exit_status, plan_lines, result, result_lines
-from rollback.model.lifecycle import Run, State
+from rollback.model.lifecycle import ENDED, Run, State
 
 WAIT_TURNS_MAX = 100_000
 POLL_S = 1.0
@@ -50,6 +50,15 @@ def carry(desk: Desk, site: Site, run: Run, *, person: str, yes: bool, wait: boo
     return exit_status(run)
 
 
+def lapsed(desk: Desk, site: Site, run: Run) -> int | None:
+    """None while people may still answer; else what follows has been done and told: the status."""
+    if run.state in ENDED or not asked.overdue(site.under(run), run):
+        return None
+    run = drive(site, run, wait=False)
+    desk.out(result(site, run), lambda: result_lines(site, run))
+    return exit_status(run)
+
+
 def drive(site: Site, run: Run, *, wait: bool) -> Run:
     """The run after driving it, and after what follows a drive: messages, report, anchor."""
     site = site.under(run)
@@ -76,7 +85,7 @@ def _moves(site: Site, run_id: str) -> bool:
 def _confirm(desk: Desk, site: Site, run: Run, *, person: str, yes: bool) -> Run:
     """The operator's own confirmation is recorded, where the level lets the requester speak."""
     plan = plan_of(run)
-    authority = authorize.authority_of(site, plan)
+    authority = asked.declared(site, plan)
     needed = authorize.standing(site, run, plan)
     if needed.enough:
         return run

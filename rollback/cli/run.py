@@ -23,7 +23,7 @@ def command(
     desk: Desk, level: str, to: str, component: str, variant: str, reason: str, environment: str,
     person: str | None, yes: bool, wait: bool,
 ) -> int:  # fmt: skip
-    """Roll back at LEVEL (an id or a rank), or run a procedure.
+    """Roll back at LEVEL (an id or a rank), or run a procedure; start and stop are built in.
 
     COMPLETE (exit 0) means that the verification suites proved it. Exit 4: waits for an approval.
     6: a step failed and everything was taken back. 9: a person is needed now.

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from rollback.cli.desk import Desk, pass_desk
 from rollback.cli.show import paint, safe, state
+
+if TYPE_CHECKING:
+    from rollback.act.site import Site
+    from rollback.model.lifecycle import Run
 
 
 @click.command("status", short_help="What is true now.")
@@ -50,7 +54,8 @@ def command(desk: Desk) -> int:
             "system": site.system.system.id,
             "runs_open": [
                 {"run_id": run.id, "state": run.state.value, "level": plan_of(run).level,
-                 "reason": run.reason, "waiting_for": run.waiting_for or None}
+                 "reason": run.reason, "waiting_for": run.waiting_for or None,
+                 "overdue": _overdue(site, run)}
                 for run in still
             ],
             "last_run": {"run_id": runs[-1].id, "state": runs[-1].state.value} if runs else None,
@@ -62,6 +67,17 @@ def command(desk: Desk) -> int:
         return 0 if journal["whole"] else 8
 
 
+def _overdue(site: Site, run: Run) -> bool:
+    """True when nobody answered in time, and no driver has looked since."""
+    from rollback.act import asked
+    from rollback.model.errors import PlanError
+
+    try:
+        return run.waiting_for != {} and asked.overdue(site.under(run), run)
+    except PlanError:
+        return False  # its declaration is gone: whoever resumes it is told so
+
+
 def _lines(body: dict[str, Any]) -> list[str]:
     lines = [paint(str(body["system"]), "bold")]
     for run in body["runs_open"]:
@@ -70,10 +86,14 @@ def _lines(body: dict[str, Any]) -> list[str]:
             if run["waiting_for"]
             else run["reason"]
         )
+        if run["overdue"]:
+            waits = f"overdue; it waited for {run['waiting_for'].get('what', '')}"
         lines.append(
             f"  run {run['run_id']}  {run['level']:<14} {state(run['state'])}  {safe(waits)}".rstrip()
         )
-        if not run["waiting_for"]:
+        if run["overdue"]:
+            lines.append(f"    try: end it, then plan anew: rollback resume {run['run_id']}")
+        elif not run["waiting_for"]:
             lines.append(
                 f"    try: rollback watch {run['run_id']}, or if nobody drives it any more: "
                 f"rollback resume {run['run_id']}"

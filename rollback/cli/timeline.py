@@ -15,6 +15,7 @@ from rollback.act.site import Site
 from rollback.cli.show import paint, safe, seconds, state
 from rollback.model.event import Event
 from rollback.model.lifecycle import Run, State, elapsed_s
+from rollback.tell.phases import phases
 
 
 class Live:
@@ -148,6 +149,15 @@ def clocks(site: Site, run: Run) -> dict[str, Any]:
     }
 
 
+def _budgeted(site: Site, run: Run) -> list[dict[str, Any]]:
+    """The declared phases of the run's level with their times and budgets."""
+    level = site.system.levels.get(plan_of(run).level) or site.system.procedures.get(
+        plan_of(run).level
+    )
+    mine = (event for event in site.journal.events() if event.run == run.id)
+    return [*phases(level, run.plan, mine)]
+
+
 def result(site: Site, run: Run) -> dict[str, Any]:
     """The run as `--json` prints it."""
     plan = plan_of(run)
@@ -163,7 +173,7 @@ def result(site: Site, run: Run) -> dict[str, Any]:
         "run_id": run.id, "state": run.state.value, "level": plan.level, "rank": plan.rank,
         "component": plan.component, "incident": run.incident, "target": plan.as_json()["target"],
         "changed": any(r.status in ("ended", "failed", "doubted") for r in run.steps.values()),
-        **clocks(site, run), "suites": suites, "reason": run.reason,
+        **clocks(site, run), "phases": _budgeted(site, run), "suites": suites, "reason": run.reason,
         "waiting_for": run.waiting_for or None, "safety": run.safety or None,
         "report": str(report) if report.is_file() else None, "system": str(site.system.declaration),
     }  # fmt: skip
@@ -182,6 +192,11 @@ def result_lines(site: Site, run: Run) -> list[str]:
         lines.append(
             f"  {name:<10} {seconds(took):>10}  of {seconds(budget)}  {word if budget else ''}"
         )
+    for phase in _budgeted(site, run):
+        if phase["took_s"] is not None and phase["budget_s"]:
+            word = paint("over budget", "red") if phase["over"] else paint("within budget", "green")
+            took, budget = seconds(phase["took_s"]), seconds(phase["budget_s"])
+            lines.append(f"    {phase['id']:<10} {took:>8}  of {budget}  {word}")
     if told["waited_s"]:
         lines.append(f"  waiting    {seconds(told['waited_s']):>10}  (included above)")
     for reason in _reasons(run):

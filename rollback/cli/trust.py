@@ -13,7 +13,7 @@ from rollback.cli.desk import Desk, pass_desk
 @click.option("--yes", is_flag=True, help="Accept without being asked.")
 @pass_desk
 def command(desk: Desk, person: str | None, key: str, yes: bool) -> int:
-    """Pin the digest of people, autonomy, guardrails and authority in the state directory.
+    """Pin who may decide, what is asked before a run and what must be proved, in the state directory.
 
     Who may change what is pinned is said by what was pinned before. A restore never rewrites it:
     an old declaration cannot bring back an approver.
@@ -24,14 +24,16 @@ def command(desk: Desk, person: str | None, key: str, yes: bool) -> int:
     with desk.site() as site:
         before = trust.pinned(site.state.tree)
         now = site.system.authority_digest
-        body = {"before": before or None, "now": now, "changed": before != now}
+        parts = trust.differing(site.system, site.state.tree) if before else ()
+        body = {"before": before or None, "now": now, "changed": before != now, "parts": [*parts]}
         if before == now:
             desk.out(
                 body, lambda: [f"these people and this policy are trusted already ({now[:16]})"]
             )
             return 0
         who = desk.one_of(may_accept(site), person) if before else desk.person(person)
-        question = f"believe policy {now[:16]} instead of {before[:16]}?"
+        named = f" ({', '.join(parts)})" if parts else ""
+        question = f"believe policy {now[:16]} instead of {before[:16]}?{named}"
         if before and not yes and not desk.confirm(question):
             desk.out({**body, "changed": False}, lambda: ["nothing was changed"])
             return 4

@@ -23,6 +23,7 @@ from typing import Any
 
 from rollback.declare.places import places
 from rollback.host import Tree
+from rollback.model import pinned
 from rollback.model.errors import HostError
 from rollback.model.event import canonical, digest
 from rollback.model.system import System
@@ -54,7 +55,7 @@ def built(
     return System(
         source, declaration=declaration, root=places(source, declaration, state).root, state=state,
         digest=digest(whole, domain="declaration"),
-        authority_digest=digest(_authority(source), domain="authority"),
+        authority_digest=pinned.whole(pinned.parts(source)),
         sections=sections, elsewhere=elsewhere,
     )  # fmt: skip
 
@@ -151,17 +152,3 @@ def _digest_of(path: Path | None) -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest() if path else ""
     except FileNotFoundError:
         return ""
-
-
-def _authority(data: dict[str, Any]) -> dict[str, Any]:
-    """The sections that say who may decide; what `rollback trust` pins."""
-    levels = {name: level.get("authority") for name, level in data["levels"].items()}
-    procedures = {
-        name: one["authority"] for name, one in data.get("procedures", {}).items()
-        if "authority" in one
-    }  # fmt: skip
-    return {
-        **{key: data[key] for key in ("people", "autonomy", "guardrails") if key in data},
-        "levels": levels,
-        "procedures": procedures,
-    }

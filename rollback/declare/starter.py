@@ -163,7 +163,8 @@ repository:
 def _services(found: Found) -> str:
     lines = [
         "# What runs. A service is known by a lock that its process holds, or by its manager:",
-        "# never by its name in a process list.",
+        "# never by its name in a process list. `rollback run start` and `rollback run stop` start and",
+        "# stop what is declared here: start it before the first seal, whose checks want it to answer.",
         "# services:",
         "#   web:",
         "#     manager: registry # or: systemd, compose, supervisor, command",

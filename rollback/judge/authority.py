@@ -177,6 +177,19 @@ def reachable(authority: Authority, waited_s: float) -> tuple[str, ...]:
     return authority.roles[: 1 + int(max(0.0, waited_s) / max(authority.next_after, 1e-9))]
 
 
+def next_up(people: People, roles: Iterable[str]) -> tuple[str, ...]:
+    """The roles that these report to, and those that they report to, each once, the nearest first."""
+    found: list[str] = []
+    seen = set(roles)
+    level = list(dict.fromkeys(roles))
+    while level:
+        above = [people.roles[role].reports_to for role in level if role in people.roles]
+        level = [role for role in dict.fromkeys(above) if role and role not in seen]
+        seen |= set(level)
+        found += level
+    return tuple(found)
+
+
 def _cover(roles: tuple[str, ...], counted: list[tuple[Approval, tuple[str, ...]]]) -> Standing:
     """Each role by a person of its own: a small matching, tried role by role."""
     taken: dict[str, int] = {}

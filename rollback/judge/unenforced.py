@@ -70,15 +70,15 @@ def _policy(system: System) -> Iterator[tuple[str, str]]:
     for name, place in system.environments.items():
         if place.window is not None:
             yield f"environments.{name}.window", "a run starts there at any hour"
+    for name, point in system.decision.points.items():
+        if point.answer_within is not None:
+            yield f"decision.points.{name}.answer_within", "no decision point is asked of a person"
     autonomy = system.autonomy
     if not autonomy.table and autonomy.current < 3:
         yield "autonomy.current", "without a table no level takes a right away: runs are allowed"
 
 
 def _level(where: str, level: Level | Procedure) -> Iterator[tuple[str, str]]:
-    for number, phase in enumerate(level.phases):
-        if phase.within is not None:
-            yield f"{where}.phases.{number}.within", "the time of a phase is not kept apart"
     if level.emergency:
         for number, item in enumerate(level.checklist):
             if item.gates == "start":
@@ -96,5 +96,3 @@ def _level(where: str, level: Level | Procedure) -> Iterator[tuple[str, str]]:
 def _authority(where: str, authority: Authority) -> Iterator[tuple[str, str]]:
     if authority.standing is not None:
         yield f"{where}.standing", "no approval given beforehand counts: each run is approved"
-    if authority.answer_within is not None:
-        yield f"{where}.answer_within", "nothing happens when nobody answers in time"

@@ -17,11 +17,13 @@ from pydantic import ValidationError
 
 from rollback.host import Host, Tree
 from rollback.host.clock import iso
+from rollback.model import pinned as bearing
 from rollback.model.errors import HostError, JournalError, NotAuthorized
 from rollback.model.people import Member, People
 from rollback.model.system import System
 
 _FILE = b"trust.json"
+_NAMED_MAX = 4
 
 
 def pinned(tree: Tree) -> str:
@@ -49,6 +51,7 @@ def pin(system: System, tree: Tree, host: Host) -> None:
     body = {
         "authority": system.authority_digest, "at": iso(host.clock.now()),
         "system": system.system.id, "people": system.source["people"],
+        "format": bearing.FORMAT, "parts": bearing.parts(system.source),
     }  # fmt: skip
     tree.write(_FILE, json.dumps(body, sort_keys=True).encode() + b"\n")
 
@@ -74,10 +77,28 @@ def _unreadable(tree: Tree) -> JournalError:
 
 def require(system: System, tree: Tree) -> None:
     """The declaration's people and policy are the pinned ones. Raises: NotAuthorized."""
-    believed = pinned(tree)
-    if believed and believed != system.authority_digest:
+    written = _read(tree)
+    believed = written.get("authority", "")
+    if not believed or believed == system.authority_digest:
+        return
+    if written.get("format", 1) != bearing.FORMAT:
         raise NotAuthorized(
-            "the people or the policy of this declaration are not the ones this state directory trusts",
-            where=str(system.declaration),
-            hint="look at the change, then accept it with: rollback trust",
+            "another version of rollback pinned whom to believe here, and it pinned other things",
+            where=tree.place(_FILE),
+            hint="read the declaration with that in mind, then accept it with: rollback trust",
         )
+    raise NotAuthorized(
+        "the people or the policy of this declaration are not the ones this state directory trusts: "
+        f"{', '.join(differing(system, tree)) or 'its parts'} changed",
+        where=str(system.declaration), hint="look at the change, then accept it with: rollback trust",
+    )  # fmt: skip
+
+
+def differing(system: System, tree: Tree) -> tuple[str, ...]:
+    """The places of the declaration that are not as they were pinned, a few of them by name."""
+    then, now = _read(tree).get("parts", {}), bearing.parts(system.source)
+    if not isinstance(then, dict):
+        return ()
+    found = sorted(where for where in {*then, *now} if then.get(where) != now.get(where))
+    rest = len(found) - _NAMED_MAX
+    return (*found[:_NAMED_MAX], *((f"{rest} more",) if rest > 0 else ()))

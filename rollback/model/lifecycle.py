@@ -84,7 +84,7 @@ TRANSITIONS: dict[tuple[State | None, str], State | str] = {
         for kind in (
             "approval.given", "approval.denied", "approval.used", "lease.taken", "lease.freed",
             "suite.ended", "checklist.item", "message.queued", "message.delivered",
-            "message.failed", "task.opened", "timer.set", "answer.given", "run.noted",
+            "message.failed", "task.opened", "timer.set", "sample.read", "answer.given", "run.noted",
             "record.filled", "report.written", "run.merged",
         )
     },
@@ -146,7 +146,7 @@ def next_state(run: Run | None, kind: str) -> State:
     return State(found)
 
 
-_LAST = ("gate.opened", "gate.closed", "run.mitigated", "run.needs-operator")
+_LAST = ("gate.opened", "gate.closed", "run.mitigated", "run.needs-operator", "run.retried")
 
 
 def apply(run: Run | None, event: Event) -> Run:
@@ -195,6 +195,11 @@ def _between(began: Moment, ended: Moment) -> tuple[float, bool]:
         return ended[1] - began[1], False
     walls = [datetime.fromisoformat(at) for _, _, at in (began, ended)]
     return (walls[1] - walls[0]).total_seconds(), True
+
+
+def between(began: Event, ended: Event) -> tuple[float, bool]:
+    """Seconds from one event to another, and whether they are only approximate."""
+    return _between((began.boot, began.boot_s, began.at), (ended.boot, ended.boot_s, ended.at))
 
 
 def fold(events: Iterable[Event], after: Mapping[str, Run] | None = None) -> dict[str, Run]:

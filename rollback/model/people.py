@@ -77,16 +77,30 @@ class Standing(Declared):
 
 
 class Authority(Declared):
-    """Who may approve: any one, all, or the first reachable in order; `count` people of them."""
+    """Who may approve: any one, all, or the first reachable in order; `count` people of them.
+
+    When nobody has within `answer_within`, `unanswered` says what follows: `stop` (the run is
+    EXPIRED), `next` (those whom the roles report to may answer too, one after another, as long
+    each), `person` (the run needs an operator).
+    """
 
     roles: Annotated[tuple[Id, ...], Field(min_length=1)]
     quorum: Literal["any", "all", "ordered"] = "any"
     count: Annotated[int, Field(ge=1, le=50)] = 1
     alone: bool = False
     standing: Standing | None = None
-    answer_within: Seconds | None = None
+    answer_within: Annotated[Seconds | None, Field(gt=0)] = None
+    unanswered: Literal["stop", "next", "person"] = "stop"
     next_after: Seconds | None = None
     also_inform: tuple[Id, ...] = ()
+
+    @model_validator(mode="after")
+    def _in_time(self) -> Authority:
+        if self.unanswered != "stop" and self.answer_within is None:
+            raise ValueError("unanswered needs a time: write answer_within: 15m")
+        if self.unanswered == "next" and self.quorum == "all":
+            raise ValueError("all of the roles must answer, so no other can answer for them")
+        return self
 
 
 class RateLimit(Declared):

@@ -94,7 +94,7 @@ class System:
         self.digest = digest
         """SHA-256 over the whole declaration, resolved for every environment."""
         self.authority_digest = authority_digest
-        """SHA-256 over people, autonomy, guardrails and every level's authority."""
+        """SHA-256 over everything that lets a run go ahead with less asking (see model.pinned)."""
         self.environment_name = environment
         """The environment that this is the system of."""
         self.sections = {} if sections is None else sections

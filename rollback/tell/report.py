@@ -13,10 +13,12 @@ from rollback.model.event import Event
 from rollback.model.finding import Json
 from rollback.model.lifecycle import Run, State, elapsed_s
 from rollback.model.system import System
+from rollback.tell.phases import phases
 
 FORMAT = 1
 _BAR_CHARS = 40
 CELL_CHARS_MAX = 160
+_READINGS_MAX = 40
 _PHASES = (
     ("plan and approval", "run.planned", "run.authorized"),
     ("protect", "run.authorized", "run.protected"),
@@ -45,11 +47,13 @@ def build(system: System, run: Run, events: Iterable[Event]) -> dict[str, Any]:
             "complete": _clock(run, "gate.opened", budgets.complete if budgets else None),
             "waited_s": round(run.waited_s, 3),
         },
-        "phases": _phases(run), "steps": list(_steps(run, plan)), "safety": run.safety,
+        "phases": _phases(run), "budgeted": phases(level, plan, mine),
+        "steps": list(_steps(run, plan)), "safety": run.safety,
         "impact": plan["impact"], "approvals": [_approval(a) for a in run.approvals],
         "suites": {name: dict(found) for name, found in run.suites.items()},
         "gate": dict(run.verdict), "not_looked_at": _not_looked_at(system, run, plan),
         "checklist": [dict(e.data) for e in _last_items(mine)],
+        "watched": list(_watched(mine)),
         "messages": [_message(event) for event in mine if event.kind.startswith("message.")],
         "timeline": [{"at": e.at, "event": e.kind, "said": _said(e)} for e in mine],
     }  # fmt: skip
@@ -75,7 +79,14 @@ def markdown(report: Mapping[str, Any]) -> str:
         ]
     if r["stopped_for"]:
         lines += [f"> {_text(r['stopped_for'])}", ""]
-    lines += _clock_lines(r) + _step_lines(r) + _proof_lines(r) + _loss_lines(r) + _paper_lines(r)
+    lines += (
+        _clock_lines(r)
+        + _step_lines(r)
+        + _watch_lines(r)
+        + _proof_lines(r)
+        + _loss_lines(r)
+        + _paper_lines(r)
+    )
     lines += ["## Timeline", "", "| at (UTC) | event | |", "|---|---|---|"]
     lines += [f"| {e['at'][11:23]} | {e['event']} | {_cell(e['said'])} |" for e in r["timeline"]]
     lines += ["", f"Plan `{r['plan_digest'][:16]}`, declaration `{r['system_digest'][:16]}`, "
@@ -102,7 +113,22 @@ def _clock_lines(r: Mapping[str, Any]) -> list[str]:
         offset += phase["took_s"]
         width = max(1, round(offset / total * _BAR_CHARS) - start)
         lines.append(f"{phase['phase']:<18}{' ' * start}{'#' * width}  {_s(phase['took_s'])}")
-    return [*lines, "```", ""]
+    return [*lines, "```", "", *_phase_lines(r)]
+
+
+def _phase_lines(r: Mapping[str, Any]) -> list[str]:
+    """The declared phases that were begun or have a budget, each beside it."""
+    told = [one for one in r["budgeted"] if one["took_s"] is not None or one["budget_s"]]
+    if not told:
+        return []
+    lines = ["| phase | took | budget | |", "|---|---:|---:|---|"]
+    for one in told:
+        word = "still open" if one["open"] else "over budget" if one["over"] else ""
+        if not word and one["took_s"] is not None and one["budget_s"]:
+            word = "within budget"
+        name = _cell(one["title"] or one["id"])
+        lines.append(f"| {name} | {_s(one['took_s'])} | {_s(one['budget_s'])} | {word} |")
+    return [*lines, ""]
 
 
 def _step_lines(r: Mapping[str, Any]) -> list[str]:
@@ -113,6 +139,29 @@ def _step_lines(r: Mapping[str, Any]) -> list[str]:
             f"| {step['index']} | {step['id']} ({step['kind']}) | {step['status'] or 'not taken'} | "
             f"{_s(step['took_s'])} | {_cell(said)} |"
         )
+    return [*lines, ""]
+
+
+def _watch_lines(r: Mapping[str, Any]) -> list[str]:
+    """What was watched, reading by reading; of a long watch the bad ones, the first and the last."""
+    read = r["watched"]
+    if not read:
+        return []
+    lines = ["## Watched", "", "| at (UTC) | step | | values |", "|---|---|---|---|"]
+    last = len(read) - _READINGS_MAX // 2
+    shown = [
+        one for number, one in enumerate(read)
+        if not one["good"] or number < _READINGS_MAX // 2 or number >= last
+    ]  # fmt: skip
+    for one in shown:
+        values = "; ".join(f"{name} {_value(found)}" for name, found in one["values"].items())
+        word = "good" if one["good"] else "bad"
+        lines.append(f"| {one['at'][11:23]} | {one['step']} | {word} | {_cell(values)} |")
+    if len(shown) < len(read):
+        lines += [
+            "",
+            f"{len(read)} readings in all; {len(read) - len(shown)} good ones are not shown.",
+        ]
     return [*lines, ""]
 
 
@@ -244,6 +293,22 @@ def _not_looked_at(system: System, run: Run, plan: Mapping[str, Any]) -> list[st
 def _last_items(events: Iterable[Event]) -> Iterable[Event]:
     last = {event.data["id"]: event for event in events if event.kind == "checklist.item"}
     return last.values()
+
+
+def _watched(events: Iterable[Event]) -> Iterable[dict[str, Any]]:
+    for event in events:
+        if event.kind == "sample.read":
+            yield {
+                "at": event.at, "step": event.data.get("step", ""), "good": event.data["good"],
+                "values": dict(_dict(event.data.get("values"))),
+            }  # fmt: skip
+
+
+def _value(found: Mapping[str, Json]) -> str:
+    value = found.get("value")
+    shown = f"{value:g}" if isinstance(value, (int, float)) else str(value)
+    said = f" ({found['said']})" if shown == "UNKNOWN" and found.get("said") else ""
+    return f"{shown} {found.get('unit', '')}".rstrip() + said
 
 
 def _approval(data: Mapping[str, Json]) -> dict[str, Json]:

@@ -14,6 +14,7 @@ from rollback.act.engine import resting, roll_back
 from rollback.act.plan import make_plan
 from rollback.act.site import Site
 from rollback.act.stopping import answer
+from rollback.act.trusting import accept
 from rollback.model.errors import PlanError, Refused
 from rollback.model.lifecycle import Run, State
 from tests.act.conftest import World
@@ -37,6 +38,12 @@ def shop(tmp_path: Path) -> Shop:
 def declared(shop: Shop, line: str, *, at: str = LEVEL_LINE) -> None:
     """The level of the shop has one more key."""
     shop.edit(at, f"{at}    {line}\n")
+
+
+def accepted(shop: Shop) -> None:
+    """The owner's role believes the declaration as it is now."""
+    with shop.site() as site:
+        accept(site, person="ada")
 
 
 def refused(shop: Shop, level: str = "config", **more: Any) -> Refused:
@@ -115,6 +122,7 @@ def test_without_a_repository_what_needs_one_is_refused(shop: Shop) -> None:
     """The folder is under no version control."""
     for word in ("head-known", "clean-objects", "clean-tree"):
         declared(shop, f"prerequisites: [{{repository: {word}}}]")
+        accepted(shop)
         assert word in refused(shop).message
         shop.edit(f"    prerequisites: [{{repository: {word}}}]\n", "")
 
@@ -178,6 +186,7 @@ def test_taking_a_run_back_needs_no_prerequisites_of_its_level(shop: Shop) -> No
 
     run = allowed(shop)
     declared(shop, "prerequisites: [{check: limit-right}]")
+    accepted(shop)
     with shop.site() as site:
         ended = roll_back(site, run.id)
         (shop.tree / "config" / "app.yaml").write_text("party: true\n")
@@ -222,6 +231,7 @@ def test_an_environment_that_wants_a_confirmation_gets_one_at_autonomy_four(shop
         authorize.approve(site, run, person="ada")
         assert roll_back(site, run.id).state is State.COMPLETE
     shop.edit("confirm: true}}", "confirm: false}}")
+    accepted(shop)
     (shop.tree / "config" / "app.yaml").write_text("party: true\nlimit: 98\n")
     with shop.site() as site:
         run = roll_back(site, authorize.create(site, shop.plan(site, "config")).id)

@@ -284,6 +284,7 @@ def test_a_program_without_an_undo_is_not_silently_taken_back(world):
 # -- time ----------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("C-38")
 def test_a_long_wait_hands_the_run_over_and_remembers_when_it_began(world):
     """Called again in the middle it waits for the rest; after its time it is done."""
     clock = SetClock()

@@ -167,6 +167,8 @@ workflow = _patch(
 handoffs = _patch("config/config.yaml", ("maxAgents: 3", "maxAgents: 2"))
 # The bad release in which the builder remembers what it built for others.
 data_flow = _bad_release("context-leak", "app/work.py")
+# Every round is made, but the second one forgets what the first handed to it.
+broken_flow = _patch("app/work.py", ("from: {before}", "from: memory"))
 # Where no word decides, the dice do.
 decisions = _patch(
     "app/decide.py",

@@ -22,7 +22,7 @@ from rollback.model.step import Suite
 from rollback.observe.check import ask
 from rollback.prove.expect import declared
 from tests.cli.program import rollback
-from tests.drills.breakages import BREAKAGES, Broken
+from tests.drills.breakages import BREAKAGES, Broken, broken_flow
 
 SUITES: dict[Suite, str] = {
     "smoke": "MB-67",
@@ -112,6 +112,16 @@ def test_the_sixteen_are_declared_as_the_checklist_numbers_them(world: Broken) -
 def test_a_breakage_turns_exactly_its_own_check_red(world: Broken, name: str) -> None:
     """The quick form: every other check is asked but the two that put load on the studio."""
     turns_exactly_its_own_red(world, name, with_load=False)
+
+
+@pytest.mark.requirement("MB-68")
+def test_work_that_is_dropped_between_two_agents_turns_the_data_flow_red(world: Broken) -> None:
+    """The first round still holds the token; every handoff happens; the end is without it."""
+    with broken_flow(world):
+        found = red(world, ["data-flow", "handoffs", "workflow"])
+    assert list(found) == ["data-flow"]
+    assert "/result does not contain" in found["data-flow"]
+    assert red(world, ["data-flow"]) == {}, "not healed"
 
 
 @pytest.mark.drill

@@ -135,6 +135,7 @@ verification:""")  # fmt: skip
     return shop.system
 
 
+@pytest.mark.requirement("C-03", "C-09")
 def test_the_most_severe_trigger_wins_and_the_others_are_named(system: System) -> None:
     """With the sample that led to it."""
     found = decide(system, Known({"errors": sample(30.0)}, {"wrong": "false"}))

@@ -97,14 +97,21 @@ class Product(BaseHTTPRequestHandler):
             name = f"s{len(SESSIONS)}"
             SECRETS.append(str(body.get("task")))
             SESSIONS[name] = {"task": body.get("task"), "ready": time.monotonic() + 0.2,
-                              "leaks": query == "leaks", "stuck": query == "stuck"}  # fmt: skip
+                              "leaks": query == "leaks", "stuck": query == "stuck",
+                              "way": query}  # fmt: skip
         self.answer(201, {"id": name})
 
     def get_sessions(self, rest: list[str], query: dict[str, str]) -> None:
         session = SESSIONS[rest[0]]
         done = time.monotonic() > float(str(session["ready"])) and not session["stuck"]
         text = SECRETS if session["leaks"] and done else session["task"]
-        self.answer(200, {"state": "done" if done else "running", "text": text})
+        # two rounds: what is put in is in the first of them whatever comes out of the second
+        ends = {"drops": "nothing of it", "others": SECRETS[0], "number": 7}
+        result = ends.get(str(session["way"]), session["task"])
+        self.answer(200, {
+            "state": "done" if done else "running", "text": text,
+            "rounds": [session["task"], result], "result": result,
+        })  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -360,6 +360,7 @@ def test_waiting_for_a_check_ends_with_its_first_pass(view: View, root: Path) ->
         ("metric", {"name": "x"}, "no limit"),
         ("load", {"url": "http://x/", "rate": 1, "duration": "2s", "errors": {"below": 1}}, "samples"),
         ("workflow", {"steps": [{"get": "http://x/{id}"}]}, "was not saved"),
+        ("workflow", {"steps": [{"get": "http://x/", "contains": {"/a": "{id}"}}]}, "was not saved"),
         ("workflow", {"steps": [{"get": "http://x/", "post": "http://x/"}]}, "one of"),
         ("workflow", {"steps": [{"get": "http://x/", "tokens": "only-own"}]}, "token: true"),
         ("sql", {"database": "x.db", "equals": 1}, "nothing is asked"),

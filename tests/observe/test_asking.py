@@ -199,6 +199,30 @@ def test_work_is_followed_to_its_end(view: View, product: str) -> None:
 
 
 @pytest.mark.requirement("MB-68")
+def test_what_goes_in_must_come_out_at_the_end_and_not_only_on_the_way(
+    view: View, product: str
+) -> None:
+    """Dropped between two rounds, or exchanged for what another session put in: not passed."""
+
+    def flow(query: str = "") -> Finding:
+        steps = session(product, query, contains={"/result": "{token}"})
+        return told(view, "workflow", steps=steps, token=True, within="5s")
+
+    assert flow().answer is Answer.PASS
+    for query, held in (
+        ("drops", "nothing of it"),
+        ("others", "carry tok-"),
+        ("number", "no text"),
+    ):
+        finding = flow(f"?{query}")
+        assert finding.answer is Answer.FAIL, query
+        assert "/result does not contain 'tok-" in finding.evidence
+        assert held in finding.evidence
+    blind = told(view, "workflow", steps=session(product, "?drops"), token=True, within="5s")
+    assert blind.answer is Answer.PASS  # anywhere in the answer is not at its end
+
+
+@pytest.mark.requirement("MB-68")
 def test_a_text_of_another_session_is_a_leak(view: View, product: str) -> None:
     """Two sessions run at once; where an answer holds the other's token, the check fails."""
     leaky = session(product, "?leaks", tokens="only-own")

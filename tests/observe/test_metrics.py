@@ -96,6 +96,7 @@ def test_without_a_window_the_whole_log_is_read_and_broken_lines_are_shown(
     assert "2 malformed" in sample.note
 
 
+@pytest.mark.requirement("C-38")
 @pytest.mark.parametrize(
     ("rows", "declared", "why"),
     [

@@ -12,8 +12,9 @@ from pydantic import Field, model_validator
 
 from rollback.act.moment import elapsed_s
 from rollback.act.watching import hold
+from rollback.host.clock import iso
 from rollback.model.errors import HostError, PlanError
-from rollback.model.finding import Answer, Finding, Json, failed, passed
+from rollback.model.finding import Answer, Finding, Json, Sample, failed, passed
 from rollback.model.policy import Condition
 from rollback.model.quantity import Seconds
 from rollback.model.registry import nearest, register
@@ -23,6 +24,9 @@ from rollback.observe.metric import read
 
 if TYPE_CHECKING:
     from rollback.act.scene import Later, Scene
+
+SAID_CHARS_MAX = 160  # of what a reading says, in the journal
+UNKNOWN = "UNKNOWN"
 
 
 @register("action", "watch")
@@ -82,26 +86,42 @@ class WatchStep(Step):
         """Looking left no trace."""
 
     def _look(self, scene: Scene) -> dict[str, Json]:
+        """One reading of all that is watched, journalled whole; the first bad one of it is raised."""
         view = scene.view()
         seen: dict[str, Json] = {}
+        bad: list[HostError] = []
         for _, check in scene.system.checks():
-            if getattr(check, "id", None) in self.checks:
+            name = str(getattr(check, "id", ""))
+            if name in self.checks:
                 finding = ask(check, view)
-                seen[str(getattr(check, "id", ""))] = finding.evidence
+                seen[name] = {
+                    "value": finding.answer.value,
+                    "said": finding.evidence[:SAID_CHARS_MAX],
+                }
                 if finding.answer is not Answer.PASS:
-                    raise HostError(
-                        f"{getattr(check, 'id', '')}: {finding.evidence}", where="watch"
-                    )
+                    bad.append(HostError(f"{name}: {finding.evidence}", where="watch"))
         for condition in self.expect:
-            name = str(condition.metric)
-            sample = read(name, view)
-            seen[name] = sample.value
-            if sample.value is None:
-                raise HostError(f"{name} is unknown: {sample.note}", where="watch",
-                                hint="what cannot be seen is not watched")  # fmt: skip
-            if not _holds(condition, sample.value):
-                raise HostError(f"{name} is {sample.value:g} {sample.unit}", where="watch")
-        return seen
+            sample = read(str(condition.metric), view)
+            value = UNKNOWN if sample.value is None else sample.value
+            said = sample.note[:SAID_CHARS_MAX]
+            seen[sample.metric] = {"value": value, "unit": sample.unit, "said": said}
+            wrong = _wrong(condition, sample)
+            bad += [wrong] if wrong else []
+        at = iso(scene.host.clock.now())
+        scene.note("sample.read", {"name": at, "good": not bad, "values": seen})
+        if bad:
+            raise bad[0]
+        return {name: one["value"] for name, one in seen.items() if isinstance(one, dict)}
+
+
+def _wrong(condition: Condition, sample: Sample) -> HostError | None:
+    """Why a sample is bad; None for a good one."""
+    if sample.value is None:
+        return HostError(f"{sample.metric} is unknown: {sample.note}", where="watch",
+                         hint="what cannot be seen is not watched")  # fmt: skip
+    if not _holds(condition, sample.value):
+        return HostError(f"{sample.metric} is {sample.value:g} {sample.unit}", where="watch")
+    return None
 
 
 def _holds(limits: Condition, value: float) -> bool:

@@ -36,6 +36,8 @@ class Step(Declared):
 
     With `until` it is repeated until the values are there, for at most `within`. `{name}` in
     the address, the JSON and the texts is a value saved by an earlier step, or the token.
+    `contains` texts stand anywhere in the answer, or each in the text at its pointer: a token that
+    was put in at the entrance is followed to where it must come out, and is seen nowhere else.
     """
 
     get: Text | None = None
@@ -52,7 +54,7 @@ class Step(Declared):
     until: dict[Pointer, Expected] = Field(default_factory=dict)
     within: Seconds | None = None
     pointer: dict[Pointer, Expected] = Field(default_factory=dict)
-    contains: Text | tuple[Text, ...] = ()
+    contains: Text | tuple[Text, ...] | dict[Pointer, Text] = ()
     absent: Text | tuple[Text, ...] = ()
     tokens: Literal["only-own"] | None = None
 
@@ -175,13 +177,14 @@ class _Session:
 
     def _ended(self, step: Step, answer: Response) -> str:
         body = text(answer)
-        for part in _several(step.contains):
+        for part in () if isinstance(step.contains, dict) else _several(step.contains):
             if self._filled(part) not in body:
                 return f"does not contain {shown(self._filled(part))!r}: {_short(body)}"
         for part in _several(step.absent):
             if self._filled(part) in body:
                 return f"contains {shown(self._filled(part))!r}"
-        if not step.pointer and not step.save:
+        places = step.contains if isinstance(step.contains, dict) else {}
+        if not step.pointer and not step.save and not places:
             return ""
         try:
             document = json_of(answer)
@@ -189,7 +192,23 @@ class _Session:
             return str(error)
         if wrong := mismatches(document, step.pointer):
             return "; ".join(wrong[:5])
+        if lost := [why for place in places.items() if (why := self._lost(document, *place))]:
+            return "; ".join(lost[:5])
         return self._save(step.save, document)
+
+    def _lost(self, document: Json, pointer: str, written: str) -> str:
+        """Why what must come out at the pointer did not; "" when it did."""
+        found, wanted = find(document, pointer), self._filled(written)
+        if isinstance(found, str) and wanted in found:
+            return ""
+        held = (
+            "nothing"
+            if found is MISSING
+            else _short(found)
+            if isinstance(found, str)
+            else "no text"
+        )
+        return f"{pointer} does not contain {shown(wanted)!r}: {held}"
 
     def _save(self, wanted: Mapping[str, str], document: Json) -> str:
         for name, pointer in wanted.items():
@@ -239,5 +258,7 @@ def _short(body: str) -> str:
     return shown(body, limit=_BODY_SHOWN) or "(empty)"
 
 
-def _several(written: str | tuple[str, ...]) -> tuple[Any, ...]:
+def _several(written: str | tuple[str, ...] | Mapping[str, str]) -> tuple[Any, ...]:
+    if isinstance(written, Mapping):
+        return tuple(written.values())
     return (written,) if isinstance(written, str) else written

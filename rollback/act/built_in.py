@@ -1,0 +1,44 @@
+"""Procedures that every system with services has without declaring them: start, and stop.
+
+A service must run before its checks can be green for the first time, and nothing changes the
+managed system but a run: so starting and stopping by hand are planned, journalled and resumed like
+any procedure. A declared level or procedure of the same name takes the place of ours.
+
+Hides: how they are written.
+Never: needs what is not there yet: no gate, no seal, no metric of a system that does not run.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rollback.model.level import Procedure
+from rollback.model.system import System
+
+EACH_S = 60  # for one service to start and be ready, or to end: what a step has by default
+
+
+def written(system: System) -> dict[str, dict[str, Any]]:
+    """The procedures as a declaration would write them, by id; none without services."""
+    if not system.services:
+        return {}
+    found = {
+        verb: {
+            "title": title, "purpose": purpose,
+            "steps": [{"service": {
+                "id": verb, verb: [*system.services], "within": f"{EACH_S * len(system.services)}s",
+            }}],
+        }
+        for verb, title, purpose in (
+            ("start", "Start every service", "so that what is declared runs and answers"),
+            ("stop", "Stop every service", "so that nothing of it runs any more"),
+        )
+    }  # fmt: skip
+    taken = {*system.source.get("levels", {}), *system.source.get("procedures", {})}
+    return {name: body for name, body in found.items() if name not in taken}
+
+
+def find(system: System, name: str) -> Procedure | None:
+    """The procedure of that name, if it is one of these."""
+    body = written(system).get(name)
+    return Procedure.model_validate(body) if body else None
