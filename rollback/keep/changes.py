@@ -16,7 +16,8 @@ from typing import Literal
 
 from rollback.host import Tree
 from rollback.host.below import show
-from rollback.keep.manifest import Entry, Manifest
+from rollback.keep.entry import Entry
+from rollback.keep.manifest import Manifest
 from rollback.keep.store import Store
 from rollback.model.errors import HostError, RollbackError
 
@@ -101,11 +102,12 @@ class StoredSource:
 
     def entries(self) -> Iterable[Entry]:
         """What was captured."""
-        return self._manifest.entries
+        return self._manifest.entries(self._store.get)
 
     def read(self, entry: Entry) -> Iterable[bytes]:
         """The bytes, each block hashed. Raises: ObjectMissing, ObjectCorrupt."""
-        return (self._store.get(block) for block in entry.objects)
+        blocks = self._store.blocks(entry.sha256, entry.blocks, entry.size)
+        return (self._store.get(block) for block in blocks)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from rollback.host import Tree
 from rollback.host.below import show
 from rollback.keep.changes import Change, Changes, What, told
-from rollback.keep.manifest import Entry, Source, check, order
+from rollback.keep.entry import Entry, Source, check, order
 from rollback.keep.scope import Scope
 from rollback.model.errors import Confined
 

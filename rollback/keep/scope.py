@@ -37,6 +37,11 @@ class Scope:
     def _in(self) -> re.Pattern[bytes] | None:
         return _any_of(self.only)
 
+    def key(self) -> bytes:
+        """Equal for scopes of equal globs and reserved paths."""
+        return repr((self.exclude, self.only, sorted(self.reserved),
+                     sorted(self.reserved_names))).encode()  # fmt: skip
+
     def enters(self, path: bytes) -> bool:
         """False where neither this path nor anything below it is ours."""
         return not self.reserves(path) and not (self._out and self._out.fullmatch(path))
