@@ -11,6 +11,7 @@ Never: opens a FIFO, socket or device; skips silently; follows a link.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat as stat_
 from collections.abc import Mapping, Sequence
@@ -22,22 +23,13 @@ from rollback.keep.entry import Entry, path_json
 from rollback.keep.manifest import Manifest, tree_bytes, tree_entries
 from rollback.keep.stat_cache import RACY_NS, Frame, Frames, Fresh, looks, packed
 from rollback.keep.store import BLOCK_BYTES, PAGE_BLOCK_BYTES, WHOLE_BYTES_MAX, Stored
+from rollback.keep.survey import Folder, Survey, below, special
 from rollback.model.errors import StoreError
 from rollback.model.finding import Json
 
 TRIES = 3
 _PAGE_BYTES = 4096
-_SPECIAL = {
-    stat_.S_IFIFO: "fifo", stat_.S_IFSOCK: "socket", stat_.S_IFBLK: "block device",
-    stat_.S_IFCHR: "character device",
-}  # fmt: skip
-
-Children = list[tuple[bytes, os.stat_result]]
-
-
-def special(mode: int) -> str:
-    """What a file that is no file, folder or link is; empty for those."""
-    return _SPECIAL.get(stat_.S_IFMT(mode), "")
+_EMPTY_TREE = hashlib.sha256(tree_bytes(())).hexdigest()
 
 
 def capture_tree(site: Site, *, meta: Mapping[str, Json] | None = None) -> Captured:
@@ -53,21 +45,6 @@ def capture_tree(site: Site, *, meta: Mapping[str, Json] | None = None) -> Captu
 
 
 @dataclass
-class _Folder:
-    """A folder on the way: what is in it, and which folders of it are still to be visited."""
-
-    path: bytes
-    seen: os.stat_result
-    held: bool  # False: it is only the way to what is ours
-    children: Children
-    todo: list[tuple[bytes, os.stat_result]]
-    at_ns: int
-    exact: bool = True  # what is in it was all read, and has no other names
-    trees: dict[bytes, str] = field(default_factory=dict)
-    loose: set[bytes] = field(default_factory=set)  # folders in it that are not held
-
-
-@dataclass
 class _Pass:
     """One reading of a component."""
 
@@ -80,6 +57,7 @@ class _Pass:
     count: int = 0
     links: int = 0
     size_bytes: int = 0
+    _trees: dict[bytes, str] = field(default_factory=dict)
     _first: dict[tuple[int, int], bytes] = field(default_factory=dict)
     _names: dict[bytes, list[int]] = field(default_factory=dict)
     _times: dict[bytes, tuple[int, int, int]] = field(default_factory=dict)
@@ -99,66 +77,23 @@ class _Pass:
         if not self.moved:
             fresh.commit()
 
-    # -- walking ---------------------------------------------------------------------------
-
     def _walk(self, found: os.stat_result, known: Frames, fresh: Fresh) -> None:
-        stack = [self._opened(b".", found, held=True)]
-        while True:
-            folder = stack[-1]
-            if folder.todo:
-                name, seen = folder.todo.pop()
-                try:
-                    stack.append(self._opened(
-                        below(folder.path, name), seen, held=name not in folder.loose))  # fmt: skip
-                except OSError as error:
-                    self._lost(below(folder.path, name), error)
-                    folder.exact = False
-                continue
-            stack.pop()
-            tree = self._tree(folder, known, fresh)
-            if not stack:
-                self.top = self._folder(folder.path, folder.seen, tree, held=True)
-                self.count += 1
-                return
-            stack[-1].trees[folder.path.rpartition(b"/")[2]] = tree
+        for folder in self._survey.folders(b".", found):
+            self._times[folder.path] = _times(folder.seen)
+            self.not_captured += folder.others
+            self.not_captured += [(below(folder.path, name), special(seen.st_mode))
+                                  for name, seen in folder.specials]  # fmt: skip
+            self._trees[folder.path] = self._tree(folder, known, fresh)
+        self.top = self._folder(b".", found, self._trees.pop(b"."), held=True)
+        self.count += 1
 
-    def _opened(self, path: bytes, seen: os.stat_result, *, held: bool) -> _Folder:
-        scope, lost = self.site.scope, len(self.missing) + len(self.vanished)
-        at_ns = int(self.site.host.clock.now().timestamp() * 1e9)
-        folder = _Folder(path, seen, held, [], [], at_ns)
-        self._times[path] = _times(seen)
-        for name, found in self.site.root.scan(self._full(path), failed=self._failed):
-            child = below(path, name)
-            mode = found.st_mode
-            if not scope.enters(child):
-                if not scope.reserves(child):
-                    self.not_captured.append((child, "excluded"))
-                continue
-            held = scope.holds(child)
-            if stat_.S_ISDIR(mode):
-                folder.todo.append((name, found))
-                if not held:
-                    folder.loose.add(name)
-            elif not held:
-                self.not_captured.append((child, "not among the declared paths"))
-                continue
-            elif mode_special := special(mode):
-                self.not_captured.append((child, mode_special))
-                continue
-            elif found.st_nlink > 1:
-                folder.exact = False
-            folder.children.append((name, found))
-        folder.todo.reverse()
-        if len(self.missing) + len(self.vanished) > lost:
-            folder.exact = False
-        return folder
+    @property
+    def _survey(self) -> Survey:
+        site = self.site
+        return Survey(site.root, site.at, site.scope, site.host.clock, self._lost)
 
     def _full(self, path: bytes) -> bytes:
-        at = self.site.at
-        return at if path == b"." else path if at == b"." else at + b"/" + path
-
-    def _failed(self, full: bytes, error: OSError) -> None:
-        self._lost(full if self.site.at == b"." else full[len(self.site.at) + 1 :], error)
+        return self._survey.full(path)
 
     def _lost(self, path: bytes, error: OSError) -> None:
         if not isinstance(error, FileNotFoundError):
@@ -170,11 +105,13 @@ class _Pass:
 
     # -- taking ----------------------------------------------------------------------------
 
-    def _tree(self, folder: _Folder, known: Frames, fresh: Fresh) -> str:
+    def _tree(self, folder: Folder, known: Frames, fresh: Fresh) -> str:
         """The id of the tree of a folder whose folders have theirs; it is put into the store."""
         stats = packed(folder.children)
-        trees = b"".join(bytes.fromhex(folder.trees.get(name, ""))
-                         for name, seen in folder.children if stat_.S_ISDIR(seen.st_mode))  # fmt: skip
+        ids = [bytes.fromhex(self._trees.get(below(folder.path, name), ""))
+               for name, _ in folder.folders()]  # fmt: skip
+        folder.exact = folder.exact and all(ids)
+        trees = b"".join(ids)
         frame = known.get(folder.path) if folder.exact else None
         if frame is not None and (frame.stats, frame.below) == (stats, trees):
             tree = frame.tree.hex()
@@ -183,11 +120,13 @@ class _Pass:
                 self.links += frame.links
                 self.size_bytes += frame.size_bytes
                 fresh.add(folder.path, frame)
+                self._drop(folder)
                 return tree
         lost = len(self.missing) + len(self.vanished)
         entries = self._entries(folder, dict(looks(stats)), self._before(folder.path, frame))
+        self._drop(folder)
         count, links, size_bytes = self._count(entries)
-        tree = self.site.store.put(tree_bytes(entries)) if entries or folder.held else ""
+        tree = self.site.store.put(tree_bytes(entries))
         if folder.exact and len(self.missing) + len(self.vanished) == lost:
             racy_from = folder.at_ns - RACY_NS
             if any(seen.st_ctime_ns >= racy_from for _, seen in folder.children):
@@ -195,6 +134,10 @@ class _Pass:
             fresh.add(folder.path, Frame(
                 stats, bytes.fromhex(tree), trees, count, links, size_bytes))  # fmt: skip
         return tree
+
+    def _drop(self, folder: Folder) -> None:
+        for name, _ in folder.folders():
+            self._trees.pop(below(folder.path, name), None)
 
     def _before(self, path: bytes, frame: Frame | None) -> dict[bytes, tuple[bytes, Entry]]:
         """What was last read in this folder: how it looked, and what it was, by name."""
@@ -209,16 +152,15 @@ class _Pass:
         return {name: (then[name], entry) for name, entry in names if name in then}
 
     def _entries(
-        self, folder: _Folder, now: dict[bytes, bytes], then: dict[bytes, tuple[bytes, Entry]]
+        self, folder: Folder, now: dict[bytes, bytes], then: dict[bytes, tuple[bytes, Entry]]
     ) -> list[Entry]:
         found = []
         for name, seen in folder.children:
             path = below(folder.path, name)
             if stat_.S_ISDIR(seen.st_mode):
-                held = name not in folder.loose
-                tree = folder.trees.get(name, "")
-                if held or tree:
-                    found.append(self._folder(path, seen, tree, held=held))
+                tree = self._trees.get(path)
+                if tree is not None and (name not in folder.loose or tree != _EMPTY_TREE):
+                    found.append(self._folder(path, seen, tree, held=name not in folder.loose))
                 continue
             look, entry = then.get(name, (b"", None))
             if entry is None or look != now[name] or not self._stored(entry):
@@ -314,11 +256,6 @@ class _Pass:
         return Captured(
             manifest, tuple(f"{site.component}: {show(path)}: {why}" for path, why in missing)
         )
-
-
-def below(folder: bytes, name: bytes) -> bytes:
-    """The path of a name in a folder."""
-    return name if folder == b"." else folder + b"/" + name
 
 
 def block_bytes(size: int) -> int:

@@ -41,7 +41,7 @@ class Site:
 
     def source(self, manifest: Manifest) -> StoredSource:
         """The captured component as something to put back from."""
-        return StoredSource(manifest, self.store)
+        return StoredSource(manifest, self.store, self.cache)
 
 
 @dataclass(frozen=True)

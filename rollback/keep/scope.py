@@ -37,6 +37,16 @@ class Scope:
     def _in(self) -> re.Pattern[bytes] | None:
         return _any_of(self.only)
 
+    @property
+    def ours(self) -> bytes:
+        """How the tool's own temporary names begin."""
+        return OURS
+
+    @cached_property
+    def narrow(self) -> bool:
+        """False when every path but the tool's own temporary ones is in."""
+        return bool(self.exclude or self.only or self.reserved or self.reserved_names)
+
     def key(self) -> bytes:
         """Equal for scopes of equal globs and reserved paths."""
         return repr((self.exclude, self.only, sorted(self.reserved),
