@@ -25,6 +25,7 @@ class Reach:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self.packs: set[str] = set()  # that hold what was asked about
         self._whole: set[str] = set()  # trees below which nothing is missing
         self._seen: set[str] = set()
 
@@ -38,6 +39,13 @@ class Reach:
             self._look(manifest.top, lacking)
         return sorted(set(lacking))
 
+    def need(self, identity: str) -> bool:
+        """True when some pack holds the object."""
+        pack = self._store.pack_of(identity)
+        if pack is not None:
+            self.packs.add(pack)
+        return pack is not None
+
     def _look(self, top: Entry, lacking: list[str]) -> None:
         todo, entered = [top], []
         while todo:
@@ -45,18 +53,18 @@ class Reach:
             if entry.tree:
                 if entry.tree in self._whole:
                     continue
-                if not self._store.has(entry.tree):
+                if not self.need(entry.tree):
                     lacking.append(entry.tree)
                     continue
                 entered.append(entry.tree)
                 todo += tree_entries(self._store.get(entry.tree), entry.path)
             elif entry.blocks:
-                if not self._store.has(entry.blocks):
+                if not self.need(entry.blocks):
                     lacking.append(entry.blocks)
                     continue
                 lacking += [one for one in self._store.blocks("", entry.blocks, entry.size)
-                            if not self._store.has(one)]  # fmt: skip
-            elif entry.kind == "file" and entry.size and not self._store.has(entry.sha256):
+                            if not self.need(one)]  # fmt: skip
+            elif entry.kind == "file" and entry.size and not self.need(entry.sha256):
                 lacking.append(entry.sha256)
         if not lacking:
             self._whole.update(entered)

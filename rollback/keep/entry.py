@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -24,6 +25,8 @@ EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 SIZE_BYTES_MAX = 2**60
 _TIME_NS_MAX = 2**63
 _LINK_BYTES_MAX = 4096
+_OWNER_MAX = 2**32 - 1
+_ID = re.compile("[0-9a-f]{64}")
 
 Type = Literal["file", "folder", "symlink", "hardlink"]
 
@@ -111,12 +114,27 @@ def check(entries: Iterable[Entry]) -> tuple[Entry, ...]:
         if wrong:
             raise Confined(wrong, where=show(entry.path))
         known[entry.path] = entry
-    for entry in ordered:
+    _links(ordered, known)
+    return ordered
+
+
+def in_order(entries: Iterable[Entry]) -> tuple[Entry, ...]:
+    """The entries of trees, each of which was checked when it was read, sorted by path.
+
+    Raises: Confined at a hard link to no file among them.
+    """
+    ordered = tuple(sorted(entries, key=lambda entry: order(entry.path)))
+    if any(entry.kind == "hardlink" for entry in ordered):
+        _links(ordered, {entry.path: entry for entry in ordered})
+    return ordered
+
+
+def _links(entries: Iterable[Entry], known: Mapping[bytes, Entry]) -> None:
+    for entry in entries:
         if entry.kind == "hardlink":
             first = known.get(entry.target)
             if first is None or first.kind != "file":
                 raise Confined("a hard link to no file of this tree", where=show(entry.path))
-    return ordered
 
 
 def problem(entry: Entry) -> str:
@@ -125,16 +143,15 @@ def problem(entry: Entry) -> str:
         return "the path is not plain"
     if entry.kind not in KINDS:
         return f"{entry.kind!r} is no kind of entry"
-    for name, below in (("mode", 0o10000), ("uid", 2**32 - 1), ("gid", 2**32 - 1)):
-        value = getattr(entry, name)
-        if value is not None and not (_whole(value) and 0 <= value < below):
-            return f"the {name} is not possible"
-    time_ns = entry.mtime_ns
-    if time_ns is not None and not (_whole(time_ns) and -_TIME_NS_MAX <= time_ns < _TIME_NS_MAX):
+    if not _within(entry.mode, 0, 0o10000):
+        return "the mode is not possible"
+    if not (_within(entry.uid, 0, _OWNER_MAX) and _within(entry.gid, 0, _OWNER_MAX)):
+        return "the owner is not possible"
+    if not _within(entry.mtime_ns, -_TIME_NS_MAX, _TIME_NS_MAX):
         return "the time is not possible"
-    if not (_whole(entry.size) and 0 <= entry.size <= SIZE_BYTES_MAX):
+    if not _within(entry.size, 0, SIZE_BYTES_MAX + 1):
         return "the size is not possible"
-    if entry.allocated is not None and not (_whole(entry.allocated) and 0 <= entry.allocated):
+    if not _within(entry.allocated, 0, SIZE_BYTES_MAX + 1):
         return "the size is not possible"
     if entry.kind == "file" and entry.sha256 and not _is_id(entry.sha256):
         return "the SHA-256 is not one"
@@ -163,9 +180,10 @@ def _place_problem(entry: Entry, known: Mapping[bytes, Entry]) -> str:
     return ""
 
 
-def _whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+def _within(value: object, low: int, above: int) -> bool:
+    """None, or a whole number of this range; True is no number."""
+    return value is None or (type(value) is int and low <= value < above)
 
 
 def _is_id(text: object) -> bool:
-    return isinstance(text, str) and len(text) == 64 and not set(text) - set("0123456789abcdef")
+    return isinstance(text, str) and _ID.fullmatch(text) is not None

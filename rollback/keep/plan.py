@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from rollback.host import Clock, Tree
 from rollback.host.below import show
 from rollback.keep.changes import Change, Changes, StoredSource, What, told
-from rollback.keep.entry import Entry, Source, check, order
+from rollback.keep.entry import Entry, Source, check, in_order, order
 from rollback.keep.scope import Scope
 from rollback.keep.survey import Folder, Survey, below
 from rollback.model.errors import Confined
@@ -103,10 +103,11 @@ def make_plan(
     plan = Plan(at)
     plan.first_out = [path for path in first_out if tree.stat(path) is not None]
     narrowed = source.against(survey) if isinstance(source, StoredSource) else None
-    _want(plan, check(source.entries() if narrowed is None else narrowed.entries), survey.scope)
     if narrowed is None:
+        _want(plan, check(source.entries()), survey.scope)
         _look(plan, survey)
     else:
+        _want(plan, in_order(narrowed.entries), survey.scope)
         plan.digests = narrowed.digests
         _add_top(plan, survey)
         for folder in narrowed.folders:

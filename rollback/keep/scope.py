@@ -72,6 +72,8 @@ class Scope:
     def sorter(self) -> Callable[[bytes], Standing]:
         """A function that says how a path stands, looking at everything above it too."""
         known: dict[bytes, Standing] = {}
+        if not self.narrow:
+            return lambda path: "reserved" if OURS in path and self._own(path) else "ours"
 
         def standing(path: bytes) -> Standing:
             todo = [path]
@@ -91,6 +93,9 @@ class Scope:
             return found if found != "ours" or self.holds(path) else "out"
 
         return standing
+
+    def _own(self, path: bytes) -> bool:
+        return any(part.startswith(OURS) for part in path.split(b"/"))
 
     def reaches(self, path: bytes) -> bool:
         """True when this path is ours, looking at everything above it too."""

@@ -182,6 +182,15 @@ class Store:
             raise ObjectCorrupt(f"object {identity} is damaged: its header has changed", where=path)
         return opened(bytes(record[RECORD.size :]), location, identity)
 
+    def pack_of(self, identity: str) -> str | None:
+        """A pack that holds the object."""
+        return next((one.pack for one in self._index.find(identity)), None)
+
+    @property
+    def usable(self) -> frozenset[str]:
+        """Every pack with a whole index."""
+        return self._index.packs
+
     def packs_of(self, identity: str) -> tuple[str, ...]:
         """The packs that hold the object."""
         return tuple(one.pack for one in self._index.find(identity))

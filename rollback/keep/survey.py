@@ -39,8 +39,9 @@ class Folder:
 
     `children` are ours, sorted by name, and the folders in which something may be; those in
     `loose` are only the way to what is ours. `specials` are FIFOs, sockets and devices. `others`
-    are names that are left alone, and why; `own` are the tool's own. `exact`: everything in it could be looked at, and no file in it
-    has another name. Units: `at_ns` since 1970, before the first look.
+    are names that are left alone, and why; `own` are the tool's own. `exact`:
+    everything in it could be looked at, and no file in it has another name.
+    Units: `at_ns` since 1970, before the first look.
     """
 
     path: bytes
