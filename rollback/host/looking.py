@@ -180,22 +180,26 @@ class Looking:
 
     def parent(self, path: bytes) -> Parent:
         """The folder of a path, opened, and the last name in it; use it in `with`."""
-        folder, name = os.path.split(path)
-        return Parent(self.open_fd(folder or b".", os.O_RDONLY | os.O_DIRECTORY), name)
+        folder, _, name = path.rpartition(b"/")
+        if not folder:
+            return Parent(self.fd, name, ours=False)
+        return Parent(self.open_fd(folder, os.O_RDONLY | os.O_DIRECTORY), name)
 
 
 class Parent:
     """The folder of a path, opened, and the last name in it."""
 
-    def __init__(self, fd: int, name: bytes) -> None:
+    def __init__(self, fd: int, name: bytes, *, ours: bool = True) -> None:
         self._fd = fd
         self._name = name
+        self._ours = ours  # else it is the root itself, which stays open
 
     def __enter__(self) -> tuple[int, bytes]:
         return self._fd, self._name
 
     def __exit__(self, *_: object) -> None:
-        os.close(self._fd)
+        if self._ours:
+            os.close(self._fd)
 
 
 class Reading:

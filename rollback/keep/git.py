@@ -299,7 +299,8 @@ class Repository:
                           where=self._opened.where,
                           hint="take it out of the repository and ignore it")  # fmt: skip
         written = git_apply.writable(self._opened, changes)
-        kept = tuple(os.fsdecode(change.path) for change in changes if change not in written)
+        ours = {change.path for change in written}
+        kept = tuple(os.fsdecode(change.path) for change in changes if change.path not in ours)
         check(written, self._objects, self._opened.where)
         look = self._files.look(written, plan.eol)
         return replace(plan, changes=changes, kept=kept, dirty=look.paths(),

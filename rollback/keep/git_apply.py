@@ -108,7 +108,8 @@ def _staged(opened: Opened, plan: GitPlan) -> tuple[str, ...]:
     for change in plan.changes:
         path = os.fsdecode(change.path)
         try:
-            entry: Node | None = Node(int(index[path].mode), str(index[path].id))
+            found = index[path]
+            entry: Node | None = Node(int(found.mode), str(found.id))
         except (KeyError, UnicodeError):
             entry = None
         if entry not in (change.old, change.new) and entry is not None:

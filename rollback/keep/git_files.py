@@ -110,9 +110,9 @@ class Files:
         if not (stat.S_ISREG(found.st_mode) or stat.S_ISLNK(found.st_mode)):
             blocked.add(change.path)
             return Standing.BLOCKED
-        for node, standing in ((change.new, Standing.DONE), (change.old, Standing.READY)):
-            if node is not None and self.same(change.path, node, found):
-                return standing
+        stands = self._which(change.path, (change.new, change.old), found)
+        if stands is not None:
+            return Standing.DONE if stands == change.new else Standing.READY
         if change.old is not None and (change.path in eol or self._text(change.path)):
             if self._same_text(change.path, change.old, found):
                 accepted.add(change.path)
@@ -149,11 +149,23 @@ class Files:
 
     def same(self, path: bytes, node: Node, found: os.stat_result) -> bool:
         """True when the file or link on disk is byte for byte this node, mode included."""
-        if stat.S_ISLNK(found.st_mode):
-            return node.mode == LINK and object_id(BLOB, self._tree.readlink(path)) == node.id
-        if node.mode in (LINK, SUBMODULE) or found.st_size != self._objects.size(node.id):
-            return False
-        return self._mode_fits(node, found) and object_id(BLOB, self._read(path)) == node.id
+        return self._which(path, (node,), found) is not None
+
+    def _which(
+        self, path: bytes, nodes: Iterable[Node | None], found: os.stat_result
+    ) -> Node | None:
+        """The first of these that stands on disk, which is read once, and only if one may fit."""
+        link = stat.S_ISLNK(found.st_mode)
+        fits = [n for n in nodes if n is not None and self._may_be(n, found, link=link)]
+        if not fits:
+            return None
+        oid = object_id(BLOB, self._tree.readlink(path) if link else self._read(path))
+        return next((node for node in fits if node.id == oid), None)
+
+    def _may_be(self, node: Node, found: os.stat_result, *, link: bool) -> bool:
+        if link or node.mode in (LINK, SUBMODULE):
+            return link and node.mode == LINK
+        return self._mode_fits(node, found) and found.st_size == self._objects.size(node.id)
 
     def _same_text(self, path: bytes, node: Node, found: os.stat_result) -> bool:
         if not stat.S_ISREG(found.st_mode) or node.mode == LINK or not self._mode_fits(node, found):
@@ -200,6 +212,10 @@ class Files:
         What was DIRTY has been saved aside and is written too. `stage` is an empty folder on the
         same file system; what was replaced stays behind in it.
         """
+        with self._tree.sub(stage) as staging:
+            self._apply(look, staging)
+
+    def _apply(self, look: Look, stage: Tree) -> None:
         changes = (*look.ready, *look.dirty)
         staged = self._stage([c for c in changes if c.new is not None], stage)
         if staged:
@@ -215,11 +231,11 @@ class Files:
             if folder not in made:
                 self._tree.make_folder(folder, mode=0o755, parents=True)
                 made.add(folder)
-            self._switch(temporary, path)
+            self._switch(stage, temporary, path)
         if changes:
             self._tree.sync_all()
 
-    def _switch(self, temporary: bytes, path: bytes) -> None:
+    def _switch(self, stage: Tree, temporary: bytes, path: bytes) -> None:
         """What was staged stands at `path`, in one instant; what stood there is in the stage.
 
         Exchanging is ten times as fast as replacing: nothing is freed in between.
@@ -229,23 +245,23 @@ class Files:
             self._tree.remove_folder(path)  # empty by now, or it would have been in the way
         elif found is not None:
             try:
-                return self._tree.exchange(temporary, path)
+                return stage.exchange(temporary, path, inside=self._tree)
             except OSError as error:
                 if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
                     raise
-        self._tree.rename(temporary, path)
+        stage.put(temporary, self._tree, path)
 
-    def _stage(self, changes: list[Change], stage: bytes) -> list[tuple[bytes, bytes]]:
+    def _stage(self, changes: list[Change], stage: Tree) -> list[tuple[bytes, bytes]]:
         staged: list[tuple[bytes, bytes]] = []
         for number, change in enumerate(changes):
             assert change.new is not None
             data = self._objects.read(change.new.id, BLOB)
+            temporary = b"new-%d" % number
             if change.new.mode == LINK:
-                temporary = stage + b"/link-%d" % number
-                self._tree.symlink(data, temporary)
+                stage.symlink(data, temporary)
             else:
                 mode = self._permissions(change.path, change.new)
-                temporary = self._tree.stage(stage + b"/file", data, mode=mode, sync=False)
+                stage.create(temporary, data, mode=mode, sync=False)
             staged.append((change.path, temporary))
         return staged
 

@@ -81,6 +81,7 @@ class Objects:
         self._where = where
         self.shallow = shallow  # commits whose parents were never fetched
         self._trees: dict[str, Mapping[bytes, Node]] = {}
+        self._sizes: dict[str, int] = {}
         self.made: dict[str, tuple[int, bytes]] = {}
 
     def read(self, oid: str, kind: int) -> bytes:
@@ -96,7 +97,7 @@ class Objects:
     def _from_disk(self, oid: str) -> tuple[int, bytes]:
         wanted = pygit2.Oid(hex=oid)
         try:
-            _, size = self._disk.read_header(wanted)
+            size = self._size(oid)
             if size > BLOB_BYTES_MAX:
                 raise Refused(
                     "git-object-size", f"object {oid} has {size} bytes", where=self._where,
@@ -129,9 +130,16 @@ class Objects:
         if oid in self.made:
             return len(self.made[oid][1])
         try:
-            return int(self._disk.read_header(pygit2.Oid(hex=oid))[1])
+            return self._size(oid)
         except (KeyError, pygit2.GitError):
             return len(self.read(oid, BLOB))  # says exactly what is wrong with it
+
+    def _size(self, oid: str) -> int:
+        """What the header says, looked up once: an object never changes its size."""
+        found = self._sizes.get(oid)
+        if found is None:
+            found = self._sizes[oid] = int(self._disk.read_header(pygit2.Oid(hex=oid))[1])
+        return found
 
     def tree(self, oid: str) -> Mapping[bytes, Node]:
         """What a tree holds, by name, checked: no name occurs twice, no mode is unheard of."""

@@ -93,8 +93,9 @@ class Opened:
             mine = self.tree.stat(folder + b"/lock")
             if mine and held and (mine.st_dev, mine.st_ino) == (held.st_dev, held.st_ino):
                 self.tree.unlink(_LOCK)
-            for left in self.tree.names(folder):
-                self.tree.unlink(folder + b"/" + left)
+            with self.tree.sub(folder) as stage:
+                for left in stage.names():
+                    stage.unlink(left)
             self.tree.remove_folder(folder)
 
     @contextmanager

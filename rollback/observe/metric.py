@@ -10,15 +10,17 @@ import dataclasses
 import math
 from collections.abc import Iterable
 from contextvars import ContextVar
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from rollback.model.errors import PlanError, RollbackError
 from rollback.model.finding import Sample
-from rollback.model.policy import MetricDeclared
 from rollback.model.registry import Planned, nearest
 from rollback.observe.deadline import alone, together
 from rollback.observe.expect import figure, shown
 from rollback.observe.view import View
+
+if TYPE_CHECKING:  # a step that reads no metric need not wait for what describes one
+    from rollback.model.policy import MetricDeclared
 
 GRACE_S = 0.5
 _WITHIN_DEFAULT_S = 10.0

@@ -13,6 +13,8 @@ from rollback.declare import load
 from rollback.model.component import Component, Flag, Service
 from rollback.model.level import ChecklistItem, Source
 from rollback.model.policy import Condition, Respond
+from rollback.model.section import Section
+from rollback.model.system import System
 
 STUDIO = Path(__file__).resolve().parents[2] / "systems" / "studio.yaml"
 
@@ -94,3 +96,16 @@ def test_the_holders_of_a_role_are_its_members() -> None:
     system = load(STUDIO, environ={})
     assert [member.id for member in system.holders("operator")] == ["an-operator"]
     assert system.holders("nobody") == ()
+
+
+@pytest.mark.parametrize("name", [
+    name for name, found in vars(System).items() if isinstance(found, Section) and found.optional
+])  # fmt: skip
+def test_a_section_that_is_not_written_is_what_an_empty_one_is_read_as(name: str) -> None:
+    """Its defaults are not validated, to save the time: they are what validation would give."""
+    section = vars(System)[name]
+    system = System({}, declaration=Path("/r.yaml"), root=Path("/"), state=Path("/s"), digest="",
+                    authority_digest="")  # fmt: skip
+    validated = section.model(**section.empty)
+    assert getattr(system, name) == validated
+    assert getattr(system, name).model_dump() == validated.model_dump()
