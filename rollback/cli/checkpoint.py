@@ -104,8 +104,8 @@ def show(desk: Desk, checkpoint: str, component: str | None) -> int:
         found = site.checkpoints.get(checkpoint)
         body = _told(found)
         if component:
-            manifest = site.checkpoints.manifest(found.id, component)
-            entries = [(shown(e.path), e.kind, e.size, e.sha256[:16]) for e in manifest.entries]
+            entries = [(shown(e.path), e.kind, e.size, e.sha256[:16])
+                       for e in site.checkpoints.entries(found.id, component)]  # fmt: skip
             body["entries"] = [
                 {"path": p, "kind": k, "size_bytes": s, "sha256": h} for p, k, s, h in entries
             ]

@@ -152,6 +152,26 @@ def walk_below(
             level.close()
 
 
+def scan_folder(
+    fd: int, prefix: bytes, failed: Failed | None
+) -> list[tuple[bytes, os.stat_result]]:
+    """What is in the open folder, sorted by name; `prefix` is put before names for `failed`."""
+    found = []
+    with os.scandir(fd) as entries:
+        for entry in entries:
+            name = os.fsencode(entry.name)
+            try:
+                found.append((name, entry.stat(follow_symlinks=False)))
+            except OSError as error:
+                _report(failed, prefix + name, error)
+    found.sort(key=_name)
+    return found
+
+
+def _name(item: tuple[bytes, os.stat_result]) -> bytes:
+    return item[0]
+
+
 def _folder(root: int, path: bytes, place: Callable[[bytes], str]) -> int:
     return open_below(root, path, _FOLDER, 0, lambda: place(path))
 

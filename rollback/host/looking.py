@@ -13,7 +13,7 @@ import stat as stat_
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rollback.host.below import Failed, checked, open_below, show, walk_below
+from rollback.host.below import Failed, checked, open_below, scan_folder, show, walk_below
 from rollback.model.errors import Confined, HostError
 
 READ_BYTES_MAX = 64 * 2**20
@@ -91,6 +91,21 @@ class Looking:
         fd = self.open_fd(path, os.O_RDONLY | os.O_DIRECTORY)
         try:
             return sorted(os.fsencode(name) for name in os.listdir(fd))
+        finally:
+            os.close(fd)
+
+    def scan(
+        self, path: bytes | str = b".", *, failed: Failed | None = None
+    ) -> list[tuple[bytes, os.stat_result]]:
+        """What is in one folder, sorted by name; links not followed.
+
+        What cannot be looked at goes to `failed(full path, error)`. Raises: OSError without
+        `failed`, or when the folder itself cannot be read; Confined at another mount.
+        """
+        raw = checked(path)
+        fd = self.open_fd(raw, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            return scan_folder(fd, b"" if raw == b"." else raw + b"/", failed)
         finally:
             os.close(fd)
 
@@ -211,6 +226,10 @@ class Reading:
                 return
             yield chunk
             left -= len(chunk)
+
+    def at(self, offset: int, size_bytes: int) -> bytes:
+        """At most that many bytes from there on."""
+        return os.pread(self._fd, size_bytes, offset)
 
     def xattrs(self) -> tuple[bytes, ...]:
         """The names of its extended attributes."""

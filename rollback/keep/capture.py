@@ -1,7 +1,9 @@
 """Reading a tree of files into the store, so that nothing is missed without being named.
 
-A file is looked at before and after it is read, through one descriptor; a folder before and after
-the whole walk. What moves meanwhile is read again, three times in all, then it is missing.
+Folder by folder, what is below before what is above. A folder that looks to `stat` as it did when
+it was last read has the tree that it had; in another, files that look the same are not read. Every
+other file is looked at before and after it is read, through one descriptor; a folder before and
+after the whole walk. What moves meanwhile is read again, three times in all, then it is missing.
 
 Hides: retries, hard-link groups, which names are not captured.
 Never: opens a FIFO, socket or device; skips silently; follows a link.
@@ -9,27 +11,25 @@ Never: opens a FIFO, socket or device; skips silently; follows a link.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat as stat_
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from rollback.host.below import show
 from rollback.keep.content import Captured, Site
-from rollback.keep.manifest import Entry, Manifest, order, path_json
-from rollback.keep.store import BLOCK_BYTES, Stored
+from rollback.keep.entry import Entry, path_json
+from rollback.keep.manifest import Manifest, tree_bytes, tree_entries
+from rollback.keep.stat_cache import RACY_NS, Frame, Frames, Fresh, looks, packed
+from rollback.keep.store import BLOCK_BYTES, PAGE_BLOCK_BYTES, WHOLE_BYTES_MAX, Stored
+from rollback.keep.survey import Folder, Survey, below, special
+from rollback.model.errors import StoreError
 from rollback.model.finding import Json
 
 TRIES = 3
-_SPECIAL = {
-    stat_.S_IFIFO: "fifo", stat_.S_IFSOCK: "socket", stat_.S_IFBLK: "block device",
-    stat_.S_IFCHR: "character device",
-}  # fmt: skip
-
-
-def special(mode: int) -> str:
-    """What a file that is no file, folder or link is; empty for those."""
-    return _SPECIAL.get(stat_.S_IFMT(mode), "")
+_PAGE_BYTES = 4096
+_EMPTY_TREE = hashlib.sha256(tree_bytes(())).hexdigest()
 
 
 def capture_tree(site: Site, *, meta: Mapping[str, Json] | None = None) -> Captured:
@@ -49,40 +49,51 @@ class _Pass:
     """One reading of a component."""
 
     site: Site
-    entries: list[Entry] = field(default_factory=list)
+    top: Entry | None = None
     missing: list[tuple[bytes, str]] = field(default_factory=list)
     vanished: list[bytes] = field(default_factory=list)
     not_captured: list[tuple[bytes, str]] = field(default_factory=list)
     moved: list[bytes] = field(default_factory=list)
-    absent: bool = False
+    count: int = 0
+    links: int = 0
+    size_bytes: int = 0
+    _trees: dict[bytes, str] = field(default_factory=dict)
     _first: dict[tuple[int, int], bytes] = field(default_factory=dict)
     _names: dict[bytes, list[int]] = field(default_factory=dict)
-    _folders: dict[bytes, tuple[int, int, int]] = field(default_factory=dict)
+    _times: dict[bytes, tuple[int, int, int]] = field(default_factory=dict)
 
     def run(self) -> None:
         """Everything in scope is an entry, missing, or named as not captured."""
-        at, root = self.site.at, self.site.root
-        found = root.stat(at)
+        found = self.site.root.stat(self.site.at)
         if found is None:
-            self.absent = True
             return
-        self._take(b".", at, found)
         if not stat_.S_ISDIR(found.st_mode):
+            self.top = self._taken(b".", found)
+            self._count((self.top,) if self.top else ())
             return
-        for full, seen in root.walk(at, enter=self._enter, failed=self._failed):
-            path = self._relative(full)
-            if self.site.scope.holds(path):
-                self._take(path, full, seen)
+        fresh = self.site.cache.fresh()
+        self._walk(found, self.site.cache.frames(), fresh)
         self._look_again()
+        if not self.moved:
+            fresh.commit()
 
-    def _relative(self, full: bytes) -> bytes:
-        return full if self.site.at == b"." else full[len(self.site.at) + 1 :]
+    def _walk(self, found: os.stat_result, known: Frames, fresh: Fresh) -> None:
+        for folder in self._survey.folders(b".", found):
+            self._times[folder.path] = _times(folder.seen)
+            self.not_captured += folder.others
+            self.not_captured += [(below(folder.path, name), special(seen.st_mode))
+                                  for name, seen in folder.specials]  # fmt: skip
+            self._trees[folder.path] = self._tree(folder, known, fresh)
+        self.top = self._folder(b".", found, self._trees.pop(b"."), held=True)
+        self.count += 1
 
-    def _enter(self, full: bytes) -> bool:
-        return self.site.scope.enters(self._relative(full))
+    @property
+    def _survey(self) -> Survey:
+        site = self.site
+        return Survey(site.root, site.at, site.scope, site.host.clock, self._lost)
 
-    def _failed(self, full: bytes, error: OSError) -> None:
-        self._lost(self._relative(full), error)
+    def _full(self, path: bytes) -> bytes:
+        return self._survey.full(path)
 
     def _lost(self, path: bytes, error: OSError) -> None:
         if not isinstance(error, FileNotFoundError):
@@ -92,57 +103,141 @@ class _Pass:
         else:
             self.missing.append((path, "vanished while it was read"))
 
-    def _take(self, path: bytes, full: bytes, found: os.stat_result) -> None:
+    # -- taking ----------------------------------------------------------------------------
+
+    def _tree(self, folder: Folder, known: Frames, fresh: Fresh) -> str:
+        """The id of the tree of a folder whose folders have theirs; it is put into the store."""
+        stats = packed(folder.children)
+        ids = [bytes.fromhex(self._trees.get(below(folder.path, name), ""))
+               for name, _ in folder.folders()]  # fmt: skip
+        folder.exact = folder.exact and all(ids)
+        trees = b"".join(ids)
+        frame = known.get(folder.path) if folder.exact else None
+        if frame is not None and (frame.stats, frame.below) == (stats, trees):
+            tree = frame.tree.hex()
+            if self.site.store.has(tree):
+                self.count += frame.count
+                self.links += frame.links
+                self.size_bytes += frame.size_bytes
+                fresh.add(folder.path, frame)
+                self._drop(folder)
+                return tree
+        lost = len(self.missing) + len(self.vanished)
+        entries = self._entries(folder, dict(looks(stats)), self._before(folder.path, frame))
+        self._drop(folder)
+        count, links, size_bytes = self._count(entries)
+        tree = self.site.store.put(tree_bytes(entries))
+        if folder.exact and len(self.missing) + len(self.vanished) == lost:
+            racy_from = folder.at_ns - RACY_NS
+            if any(seen.st_ctime_ns >= racy_from for _, seen in folder.children):
+                stats = packed(folder.children, racy_from=racy_from)
+            fresh.add(folder.path, Frame(
+                stats, bytes.fromhex(tree), trees, count, links, size_bytes))  # fmt: skip
+        return tree
+
+    def _drop(self, folder: Folder) -> None:
+        for name, _ in folder.folders():
+            self._trees.pop(below(folder.path, name), None)
+
+    def _before(self, path: bytes, frame: Frame | None) -> dict[bytes, tuple[bytes, Entry]]:
+        """What was last read in this folder: how it looked, and what it was, by name."""
+        if frame is None:
+            return {}
         try:
-            if stat_.S_ISDIR(found.st_mode):
-                self._folders[full] = _times(found)
-                self.entries.append(dressed(Entry(
-                    path, "folder", xattrs=self.site.root.xattrs(full)), found))  # fmt: skip
-            elif stat_.S_ISLNK(found.st_mode):
-                target = self.site.root.readlink(full)
-                self.entries.append(dressed(Entry(path, "symlink", target=target), found))
-            elif stat_.S_ISREG(found.st_mode):
-                self._take_file(path, full, found)
-            else:
-                self.not_captured.append((path, special(found.st_mode)))
+            entries = tree_entries(self.site.store.get(frame.tree.hex()), path)
+        except StoreError:
+            return {}
+        then = dict(looks(frame.stats))
+        names = ((entry.path.rpartition(b"/")[2], entry) for entry in entries)
+        return {name: (then[name], entry) for name, entry in names if name in then}
+
+    def _entries(
+        self, folder: Folder, now: dict[bytes, bytes], then: dict[bytes, tuple[bytes, Entry]]
+    ) -> list[Entry]:
+        found = []
+        for name, seen in folder.children:
+            path = below(folder.path, name)
+            if stat_.S_ISDIR(seen.st_mode):
+                tree = self._trees.get(path)
+                if tree is not None and (name not in folder.loose or tree != _EMPTY_TREE):
+                    found.append(self._folder(path, seen, tree, held=name not in folder.loose))
+                continue
+            look, entry = then.get(name, (b"", None))
+            if entry is None or look != now[name] or not self._stored(entry):
+                entry = self._taken(path, seen)
+            if entry is not None:
+                found.append(entry)
+        return found
+
+    def _stored(self, entry: Entry) -> bool:
+        wanted = entry.blocks or (entry.sha256 if entry.size else "")
+        return not wanted or self.site.store.has(wanted)
+
+    def _count(self, entries: Sequence[Entry]) -> tuple[int, int, int]:
+        links = sum(entry.kind == "hardlink" for entry in entries)
+        size_bytes = sum(entry.size for entry in entries if entry.kind == "file")
+        self.count += len(entries)
+        self.links += links
+        self.size_bytes += size_bytes
+        return len(entries), links, size_bytes
+
+    def _folder(self, path: bytes, seen: os.stat_result, tree: str, *, held: bool) -> Entry:
+        if not held:
+            return Entry(path, "folder", tree=tree)
+        try:
+            xattrs = self.site.root.xattrs(self._full(path))
         except OSError as error:
             self._lost(path, error)
+            xattrs = ()
+        return dressed(Entry(path, "folder", xattrs=xattrs, tree=tree), seen)
 
-    def _take_file(self, path: bytes, full: bytes, found: os.stat_result) -> None:
+    def _taken(self, path: bytes, seen: os.stat_result) -> Entry | None:
+        full = self._full(path)
+        try:
+            if stat_.S_ISLNK(seen.st_mode):
+                target = self.site.root.readlink(full)
+                return dressed(Entry(path, "symlink", target=target), seen)
+            if stat_.S_ISREG(seen.st_mode):
+                return self._taken_file(path, full, seen)
+            self.not_captured.append((path, special(seen.st_mode)))
+        except OSError as error:
+            self._lost(path, error)
+        return None
+
+    def _taken_file(self, path: bytes, full: bytes, found: os.stat_result) -> Entry | None:
         key = (found.st_dev, found.st_ino)
         if found.st_nlink > 1 and key in self._first:
             first = self._first[key]
             self._names[first][0] += 1
-            self.entries.append(dressed(Entry(path, "hardlink", target=first), found))
-            return
+            return dressed(Entry(path, "hardlink", target=first), found)
         for _ in range(TRIES):
             read = read_steadily(self.site, full)
             if read is not None:
                 break
         else:
             self.missing.append((path, "changed while it was read"))
-            return
+            return None
         stored, seen, xattrs = read
-        self.entries.append(dressed(Entry(
-            path, "file", size=stored.size, sha256=stored.sha256, objects=stored.objects,
-            xattrs=xattrs, sparse=seen.st_blocks * 512 < seen.st_size - 4096), seen))  # fmt: skip
         if seen.st_nlink > 1:
             self._first[(seen.st_dev, seen.st_ino)] = path
             self._names[path] = [1, seen.st_nlink]
+        return dressed(Entry(
+            path, "file", size=stored.size, sha256=stored.sha256, blocks=stored.blocks,
+            xattrs=xattrs, allocated=_allocated(seen)), seen)  # fmt: skip
 
     def _look_again(self) -> None:
         """A name that came or went behind the walk's back shows in the times of its folder."""
         if self.site.volatile:
             return
-        for full, before in self._folders.items():
-            now = self.site.root.stat(full)
+        for path, before in self._times.items():
+            now = self.site.root.stat(self._full(path))
             if now is None or _times(now) != before:
-                self.moved.append(self._relative(full) if full != self.site.at else b".")
+                self.moved.append(path)
 
     def captured(self, meta: Mapping[str, Json]) -> Captured:
         """The manifest; `meta` says what it does not hold."""
         known: dict[str, Json] = dict(meta)
-        if self.absent:
+        if self.top is None and not self.missing:
             known["absent"] = True
         if self.not_captured:
             known["not_captured"] = [{"path": path_json(path), "type": kind}
@@ -155,21 +250,29 @@ class _Pass:
         missing = sorted(self.missing)
         if missing:
             known["missing"] = [{"path": path_json(path), "why": why} for path, why in missing]
-        entries = tuple(sorted(self.entries, key=lambda entry: order(entry.path)))
         site = self.site
+        manifest = Manifest(site.component, site.content, self.top, known, self.count,
+                            self.size_bytes, self.links)  # fmt: skip
         return Captured(
-            Manifest(site.component, site.content, entries, known),
-            tuple(f"{site.component}: {show(path)}: {why}" for path, why in missing),
+            manifest, tuple(f"{site.component}: {show(path)}: {why}" for path, why in missing)
         )
 
 
+def block_bytes(size: int) -> int:
+    """How a file of this size is cut: databases and images are whole pages, changed in place."""
+    pages = size > WHOLE_BYTES_MAX and size % _PAGE_BYTES == 0
+    return PAGE_BLOCK_BYTES if pages else BLOCK_BYTES
+
+
 def read_steadily(
-    site: Site, full: bytes, *, block_bytes: int = BLOCK_BYTES
+    site: Site, full: bytes
 ) -> tuple[Stored, os.stat_result, tuple[bytes, ...]] | None:
     """The file, if it was the same before and after it was read; else None."""
     with site.root.reading(full) as file:
         before = file.stat()
-        stored = site.store.put_stream(file.chunks(before.st_size), block_bytes=block_bytes)
+        stored = site.store.put_stream(
+            file.chunks(before.st_size), block_bytes=block_bytes(before.st_size)
+        )
         after = file.stat()
         same = stored.size == before.st_size and _identity(before) == _identity(after)
         return (stored, after, file.xattrs()) if same else None
@@ -177,11 +280,16 @@ def read_steadily(
 
 def dressed(entry: Entry, found: os.stat_result) -> Entry:
     """The entry with the mode, owner and time of what was found."""
-    return Entry(
-        entry.path, entry.kind, stat_.S_IMODE(found.st_mode), found.st_uid, found.st_gid,
-        found.st_mtime_ns, entry.size, entry.sha256, entry.objects, entry.target, entry.xattrs,
-        entry.sparse,
+    return replace(
+        entry, mode=stat_.S_IMODE(found.st_mode), uid=found.st_uid, gid=found.st_gid,
+        mtime_ns=found.st_mtime_ns,
     )  # fmt: skip
+
+
+def _allocated(found: os.stat_result) -> int | None:
+    """The bytes on disk of a file with holes; None of one without."""
+    used: int = found.st_blocks * 512
+    return used if used < found.st_size - _PAGE_BYTES else None
 
 
 def _times(found: os.stat_result) -> tuple[int, int, int]:

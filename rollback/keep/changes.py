@@ -16,8 +16,12 @@ from typing import Literal
 
 from rollback.host import Tree
 from rollback.host.below import show
-from rollback.keep.manifest import Entry, Manifest
+from rollback.keep.difference import Difference, comparable, difference
+from rollback.keep.entry import Entry
+from rollback.keep.manifest import Manifest
+from rollback.keep.stat_cache import StatCache
 from rollback.keep.store import Store
+from rollback.keep.survey import Survey
 from rollback.model.errors import HostError, RollbackError
 
 What = Literal["add", "modify", "remove", "attributes"]
@@ -93,19 +97,30 @@ class Changes:
 
 
 class StoredSource:
-    """A captured component as a source."""
+    """A captured component as a source; `cache` says what its live folders looked like."""
 
-    def __init__(self, manifest: Manifest, store: Store) -> None:
+    def __init__(self, manifest: Manifest, store: Store, cache: StatCache) -> None:
         self._manifest = manifest
         self._store = store
+        self._cache = cache
+
+    def against(self, survey: Survey) -> Difference | None:
+        """Where the live component may differ; None when it has to be compared as a whole.
+
+        Raises: OSError, ObjectMissing, ObjectCorrupt.
+        """
+        if not comparable(self._manifest, survey.root.stat(survey.at)):
+            return None
+        return difference(self._manifest, self._store.get, survey, self._cache.frames())
 
     def entries(self) -> Iterable[Entry]:
         """What was captured."""
-        return self._manifest.entries
+        return self._manifest.entries(self._store.get)
 
     def read(self, entry: Entry) -> Iterable[bytes]:
         """The bytes, each block hashed. Raises: ObjectMissing, ObjectCorrupt."""
-        return (self._store.get(block) for block in entry.objects)
+        blocks = self._store.blocks(entry.sha256, entry.blocks, entry.size)
+        return (self._store.get(block) for block in blocks)
 
 
 @contextmanager

@@ -20,13 +20,16 @@ from rollback.host.clock import iso
 from rollback.keep import checkpoint_record
 from rollback.keep.changes import Change, Changes, told
 from rollback.keep.checkpoint_record import Checkpoint, Part
-from rollback.keep.checkpoint_verify import check_component, missing_objects
+from rollback.keep.checkpoint_verify import Reach, check_component
 from rollback.keep.content import Captured, Content, Restore, Site
+from rollback.keep.entry import Entry
 from rollback.keep.fingerprint import fingerprints
 from rollback.keep.head import head
+from rollback.keep.judged import Judged
 from rollback.keep.manifest import Manifest, decode
 from rollback.keep.quarantine import quarantine, reserved, sub_folder
 from rollback.keep.scope import Scope
+from rollback.keep.stat_cache import StatCache
 from rollback.keep.store import Store
 from rollback.keep.writer import Intent, Limits
 from rollback.model.component import Component
@@ -54,6 +57,7 @@ class Checkpoints:
         with told(self._state, b"store", kind=StoreError):
             self.store = Store.open(self._state, host)
         self._manifests: dict[str, Manifest] = {}
+        self._judge = Judged(self._state, self.store, self._load)
 
     def __enter__(self) -> Checkpoints:
         return self
@@ -149,7 +153,7 @@ class Checkpoints:
         digest = self.store.put(manifest.encode())
         integrity = manifest.meta.get("integrity", "ok")
         damage = str(manifest.meta.get("raw") or ("" if integrity == "ok" else integrity))
-        return Part(digest, manifest.content, component.path, len(manifest.entries),
+        return Part(digest, manifest.content, component.path, manifest.count,
                     manifest.size_bytes, damage)  # fmt: skip
 
     # -- looking ---------------------------------------------------------------------------
@@ -161,7 +165,10 @@ class Checkpoints:
         """
         with told(self._state, b"store", kind=StoreError):
             self.store.refresh()
-            found = [self._judged(identity, record) for identity, record in self._records()]
+            reach = Reach(self.store)
+            found = [self._judged(identity, record, reach)
+                     for identity, record in self._records()]  # fmt: skip
+            self._judge.keep()
         return tuple(sorted(found, key=lambda one: (one.at, one.id), reverse=True))
 
     def _records(self) -> Iterator[tuple[str, Checkpoint | StoreError]]:
@@ -181,39 +188,29 @@ class Checkpoints:
                     StoreError(f"the record cannot be read: {error.strerror}", where=path),
                 )
 
-    def _judged(self, identity: str, record: Checkpoint | StoreError) -> Checkpoint:
+    def _judged(self, identity: str, record: Checkpoint | StoreError, reach: Reach) -> Checkpoint:
         if isinstance(record, StoreError):
             return Checkpoint(identity, "", "", "", "damaged", problems=(str(record),))
-        problems: list[str] = []
+        problems = self._judge.problems(record, reach)
         if record.system != self._system.system.id:
-            problems.append(f"it was made of another system: {record.system}")
-        for name, part in record.parts.items():
-            try:
-                lacking = missing_objects(self.store, self._load(part.manifest, name))
-            except StoreError as error:
-                problems.append(f"{name}: {error}")
-                continue
-            if lacking:
-                problems.append(f"{name}: {len(lacking)} objects are missing: {lacking[0]} …")
+            problems.insert(0, f"it was made of another system: {record.system}")
         return replace(record, problems=tuple(problems))
 
     def get(self, wanted: str) -> Checkpoint:
         """The checkpoint with this id, unique beginning of an id, or name. Raises: PlanError."""
-        listed = self.list()
-        named = [one for one in listed if one.name == wanted and wanted]
-        found = (
-            [one for one in named if one.state == "whole"]
-            or named
-            or [one for one in listed if one.id == wanted]
-        )
-        if not found and len(wanted) >= PREFIX_MIN:
-            found = [one for one in listed if one.id.startswith(wanted)]
+        with told(self._state, b"store", kind=StoreError):
+            self.store.refresh()
+            listed = dict(self._records())
+        found = _matching(listed, wanted)
         if len(found) == 1:
-            return found[0]
+            made = self._judged(found[0], listed[found[0]], Reach(self.store))
+            self._judge.keep()
+            return made
         if found:
             raise PlanError(f"{wanted!r} is the beginning of {len(found)} checkpoints",
                             hint="type more of the id")  # fmt: skip
-        names = [one.name or one.id[:12] for one in listed]
+        names = [one.name if isinstance(one, Checkpoint) and one.name else identity[:12]
+                 for identity, one in listed.items()]  # fmt: skip
         raise PlanError(f"there is no checkpoint {wanted!r}", hint=nearest(wanted, names))
 
     def last_good(self, accept: Callable[[Checkpoint], bool] | None = None) -> Checkpoint | None:
@@ -228,6 +225,10 @@ class Checkpoints:
     def manifest(self, wanted: str, component: str) -> Manifest:
         """What a component looked like. Raises: PlanError, ObjectMissing, ObjectCorrupt."""
         return self._load(self._part_of(self.get(wanted), component).manifest, component)
+
+    def entries(self, wanted: str, component: str) -> Iterator[Entry]:
+        """What a component was made of, parents first. Raises: as `manifest`."""
+        return self.manifest(wanted, component).entries(self.store.get)
 
     def _load(self, digest: str, component: str) -> Manifest:
         if digest not in self._manifests:
@@ -333,12 +334,13 @@ class Checkpoints:
             checkpoint = self.get(wanted)
             self.store.place.remove(f"checkpoints/{checkpoint.id}.json")
             needed: set[str] = set()
+            reach = Reach(self.store)
             try:
                 for _, record in self._records():
                     if isinstance(record, StoreError):
                         return
                     for name, part in record.parts.items():
-                        needed |= {part.manifest, *self._load(part.manifest, name).objects()}
+                        needed.update(reach.objects(part.manifest, self._load(part.manifest, name)))
             except StoreError:
                 return
             used = {pack for identity in needed for pack in self.store.packs_of(identity)}
@@ -369,8 +371,21 @@ class Checkpoints:
             exclude=tuple(component.exclude), only=tuple(getattr(component, "paths", ())),
             reserved=frozenset(reserved(self._system, self._state, root, at)),
         )  # fmt: skip
-        return Site(name, str(component.content), at, self._host, root, self.store, scratch, scope,
-                    component.volatile)  # fmt: skip
+        key = b"\0".join((root.path, b"%d" % root.mount()[0], at, scope.key()))
+        cache = StatCache(self._state, name, key)
+        return Site(name, str(component.content), at, self._host, root, self.store, scratch, cache,
+                    scope, component.volatile)  # fmt: skip
+
+
+def _matching(listed: Mapping[str, Checkpoint | StoreError], wanted: str) -> list[str]:
+    """The ids of the checkpoints with this name, id, or beginning of an id."""
+    named = [one for one in listed.values() if isinstance(one, Checkpoint) and wanted
+             and one.name == wanted]  # fmt: skip
+    found = [one.id for one in named if one.state == "whole"] or [one.id for one in named]
+    found = found or [identity for identity in listed if identity == wanted]
+    if not found and len(wanted) >= PREFIX_MIN:
+        found = [identity for identity in listed if identity.startswith(wanted)]
+    return found
 
 
 __all__ = ["Checkpoint", "Checkpoints", "HasTree"]

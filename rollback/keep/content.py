@@ -15,6 +15,7 @@ from rollback.host import Host, Tree
 from rollback.keep.changes import Changes, StoredSource
 from rollback.keep.manifest import Manifest
 from rollback.keep.scope import Scope
+from rollback.keep.stat_cache import StatCache
 from rollback.keep.store import Store
 from rollback.keep.writer import Intent, Limits
 from rollback.model.registry import Kind
@@ -34,12 +35,13 @@ class Site:
     root: Tree
     store: Store
     scratch: Tree
+    cache: StatCache
     scope: Scope = field(default_factory=Scope)
     volatile: bool = False
 
     def source(self, manifest: Manifest) -> StoredSource:
         """The captured component as something to put back from."""
-        return StoredSource(manifest, self.store)
+        return StoredSource(manifest, self.store, self.cache)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 
+from rollback.keep.entry import Entry
 from rollback.keep.git_objects import (
     BLOB,
     FOLDER,
@@ -19,7 +20,6 @@ from rollback.keep.git_objects import (
     pointer,
     unsafe,
 )
-from rollback.keep.manifest import Entry
 from rollback.model.errors import PlanError, Refused
 
 

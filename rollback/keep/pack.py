@@ -2,7 +2,7 @@
 
     header   magic
     records  id, length, stored length, codec, then the stored bytes; one after the other
-    index    for each record: id, offset of its bytes, length, stored length, codec
+    index    for each record: id, offset of its bytes, length, stored length, codec; sorted by id
     tail     offset of the index, number of records, SHA-256 of index and numbers, magic
 
 Hides: the byte layout; see docs/formats-checkpoint.md.
@@ -13,18 +13,18 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import zstandard
 
 from rollback.model.errors import ObjectCorrupt
 
-HEADER = b"RBPACK1\n"
+HEADER = b"RBPACK2\n"
 END = b"RBPKEND\n"
 RAW, ZSTD = 0, 1
 RECORD = struct.Struct("<32sQQB7x")
-INDEX = struct.Struct("<32sQQQB7x")
+INDEX = struct.Struct("<32sQQQB3xI")  # the last number is 0 in a pack
 TAIL = struct.Struct("<QQ32s8s")
 OBJECT_BYTES_MAX = 2**30
 WINDOW_BYTES_MAX = 2**27
@@ -45,9 +45,13 @@ class Location:
     codec: int
 
 
+_compressor = zstandard.ZstdCompressor(level=LEVEL)
+_decompressor = zstandard.ZstdDecompressor(max_window_size=WINDOW_BYTES_MAX)
+
+
 def squeezed(data: bytes) -> tuple[int, bytes]:
     """The codec and the bytes to store: raw where compressing gains next to nothing."""
-    smaller = zstandard.ZstdCompressor(level=LEVEL).compress(data)
+    smaller = _compressor.compress(data)
     return (ZSTD, smaller) if len(smaller) < len(data) * GAIN_MIN else (RAW, data)
 
 
@@ -57,10 +61,7 @@ def opened(stored: bytes, location: Location, identity: str) -> bytes:
     try:
         if location.codec == ZSTD:
             # never by the size that the frame states of itself: it may be a lie
-            reader = zstandard.ZstdDecompressor(max_window_size=WINDOW_BYTES_MAX).stream_reader(
-                stored
-            )
-            data = reader.read(location.length + 1)
+            data = _decompressor.stream_reader(stored).read(location.length + 1)
     except zstandard.ZstdError as error:
         raise _corrupt(identity, location, f"it cannot be decompressed: {error}") from error
     if len(stored) != location.stored or len(data) != location.length:
@@ -92,10 +93,10 @@ def build(objects: list[tuple[str, int, int, bytes]]) -> tuple[str, list[bytes],
         raw = bytes.fromhex(identity)
         chunks += [RECORD.pack(raw, length, len(stored), codec), stored]
         offset += RECORD.size
-        index.append(INDEX.pack(raw, offset, length, len(stored), codec))
+        index.append(INDEX.pack(raw, offset, length, len(stored), codec, 0))
         locations.append(Location("", offset, length, len(stored), codec))
         offset += len(stored)
-    listed = b"".join(index)
+    listed = b"".join(sorted(index))
     numbers = struct.pack("<QQ", offset, len(objects))
     chunks += [listed, numbers + hashlib.sha256(listed + numbers).digest() + END]
     whole = hashlib.sha256()
@@ -106,8 +107,11 @@ def build(objects: list[tuple[str, int, int, bytes]]) -> tuple[str, list[bytes],
     return name, chunks, placed
 
 
-def read_index(name: str, size: int, read: Read) -> Iterator[tuple[str, Location]]:
-    """Every object of a pack by its footer. Raises: ObjectCorrupt when the pack is not whole."""
+def read_index(name: str, size: int, read: Read) -> bytes:
+    """The index of a pack as it stands in it: INDEX records, sorted by id.
+
+    Raises: ObjectCorrupt when the pack is not whole, or a record of the index is not possible.
+    """
     where = f"packs/{name}.pack"
     if size < len(HEADER) + TAIL.size or read(0, len(HEADER)) != HEADER:
         raise ObjectCorrupt("not a pack, or cut short", where=where)
@@ -121,12 +125,16 @@ def read_index(name: str, size: int, read: Read) -> Iterator[tuple[str, Location
     listed = read(start, listed_size)
     if hashlib.sha256(listed + tail[:16]).digest() != checksum:
         raise ObjectCorrupt("the index of the pack is damaged", where=where)
-    for raw, offset, length, stored, codec in INDEX.iter_unpack(listed):
+    before = b""
+    for raw, offset, length, stored, codec, zero in INDEX.iter_unpack(listed):
         if (
-            codec not in (RAW, ZSTD)
+            raw < before
+            or codec not in (RAW, ZSTD)
+            or zero
             or length > OBJECT_BYTES_MAX
             or offset + stored > start
-            or (offset < len(HEADER) + RECORD.size)
+            or offset < len(HEADER) + RECORD.size
         ):
             raise ObjectCorrupt("the index of the pack is not possible", where=where)
-        yield raw.hex(), Location(name, offset, length, stored, codec)
+        before = raw
+    return listed

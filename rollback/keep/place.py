@@ -36,6 +36,10 @@ class Place(Protocol):
         """The file is there, whole and durable. The same name with the same bytes may come again."""
         ...
 
+    def replace(self, name: str, data: bytes) -> None:
+        """The file is exactly `data`, or what it was; only for what can be made again."""
+        ...
+
     def remove(self, name: str) -> None:
         """The file is gone, durably; one that was gone already is no error."""
         ...

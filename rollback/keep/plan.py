@@ -15,11 +15,12 @@ import stat as stat_
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from rollback.host import Tree
+from rollback.host import Clock, Tree
 from rollback.host.below import show
-from rollback.keep.changes import Change, Changes, What, told
-from rollback.keep.manifest import Entry, Source, check, order
+from rollback.keep.changes import Change, Changes, StoredSource, What, told
+from rollback.keep.entry import Entry, Source, check, in_order, order
 from rollback.keep.scope import Scope
+from rollback.keep.survey import Folder, Survey, below
 from rollback.model.errors import Confined
 
 
@@ -41,6 +42,7 @@ class Plan:
     kept_open: set[bytes] = field(default_factory=set)  # folders that hold what is not ours
     first_out: list[bytes] = field(default_factory=list)  # beside the component: full paths
     names: dict[tuple[int, int], set[bytes]] = field(default_factory=dict)  # by inode, if several
+    digests: Mapping[bytes, str] = field(default_factory=dict)  # of live files, as last read
 
     def full(self, path: bytes) -> bytes:
         """The path from the root of the system."""
@@ -97,11 +99,19 @@ def make_plan(
     removes: frozenset[bytes] | None = None, deep: bool = True, first_out: Iterable[bytes] = (),
 ) -> Plan:  # fmt: skip
     """The plan behind `changes`."""
-    scope = scope or Scope()
+    survey = Survey(tree, at, scope or Scope(), Clock())
     plan = Plan(at)
     plan.first_out = [path for path in first_out if tree.stat(path) is not None]
-    _want(plan, check(source.entries()), scope)
-    _look(plan, tree, scope)
+    narrowed = source.against(survey) if isinstance(source, StoredSource) else None
+    if narrowed is None:
+        _want(plan, check(source.entries()), survey.scope)
+        _look(plan, survey)
+    else:
+        _want(plan, in_order(narrowed.entries), survey.scope)
+        plan.digests = narrowed.digests
+        _add_top(plan, survey)
+        for folder in narrowed.folders:
+            _add(plan, folder)
     _compare(plan, tree, source, deep)
     _extras(plan, removes)
     return plan
@@ -136,26 +146,33 @@ def _want(plan: Plan, entries: tuple[Entry, ...], scope: Scope) -> None:
     plan.wanted = dict(sorted(plan.wanted.items(), key=lambda item: order(item[0])))
 
 
-def _look(plan: Plan, tree: Tree, scope: Scope) -> None:
+def _look(plan: Plan, survey: Survey) -> None:
     """What is live and ours; folders above anything that is not ours stay where they are."""
-    found = tree.stat(plan.at)
-    if found is None:
-        return
-    plan.live[b"."] = found
-    if not stat_.S_ISDIR(found.st_mode):
-        return
+    found = _add_top(plan, survey)
+    if found is not None and stat_.S_ISDIR(found.st_mode):
+        for folder in survey.folders(b".", found):
+            _add(plan, folder)
 
-    def relative(full: bytes) -> bytes:
-        return full if plan.at == b"." else full[len(plan.at) + 1 :]
 
-    for full, seen in tree.walk(plan.at, enter=lambda full: scope.enters(relative(full))):
-        path = relative(full)
-        if scope.holds(path):
-            plan.live[path] = seen
-            if seen.st_nlink > 1 and stat_.S_ISREG(seen.st_mode):
-                plan.names.setdefault((seen.st_dev, seen.st_ino), set()).add(path)
-        elif not (stat_.S_ISDIR(seen.st_mode) and scope.enters(path)):
-            _add_above(plan.kept_open, path)
+def _add_top(plan: Plan, survey: Survey) -> os.stat_result | None:
+    found = survey.root.stat(plan.at)
+    if found is not None:
+        plan.live[b"."] = found
+    return found
+
+
+def _add(plan: Plan, folder: Folder) -> None:
+    for name, seen in folder.children:
+        path = below(folder.path, name)
+        if name in folder.loose and path not in plan.wanted:
+            continue
+        plan.live[path] = seen
+        if seen.st_nlink > 1 and stat_.S_ISREG(seen.st_mode):
+            plan.names.setdefault((seen.st_dev, seen.st_ino), set()).add(path)
+    for name, seen in folder.specials:
+        plan.live[below(folder.path, name)] = seen
+    for path in (*(path for path, _ in folder.others), *folder.own):
+        _add_above(plan.kept_open, path)
 
 
 def _above(path: bytes) -> Iterator[bytes]:
@@ -242,7 +259,7 @@ def _compare_file(
     worn = _worn(entry, live)
     if live.st_size != entry.size and entry.sha256:
         plan.write[path] = "bytes"
-    elif (deep or worn or not entry.sha256) and tree_hash(tree, plan.full(path)) != _digest(
+    elif (deep or worn or not entry.sha256) and _live_digest(plan, tree, path) != _digest(
         source, entry
     ):
         plan.write[path] = "bytes"
@@ -321,6 +338,10 @@ def tree_hash(tree: Tree, full: bytes) -> str:
         for chunk in file.chunks(2**62):
             whole.update(chunk)
     return whole.hexdigest()
+
+
+def _live_digest(plan: Plan, tree: Tree, path: bytes) -> str:
+    return plan.digests.get(path) or tree_hash(tree, plan.full(path))
 
 
 def _digest(source: Source, entry: Entry) -> str:

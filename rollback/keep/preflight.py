@@ -55,7 +55,7 @@ def _space(plan: Plan, quarantine: Tree, limits: Limits) -> None:
         entry = plan.wanted[path]
         if entry.kind == "file":
             full = entry.size + 4096
-            need += min(full, len(set(entry.objects)) * BLOCK_BYTES) if entry.sparse else full
+            need += full if entry.allocated is None else min(full, entry.allocated + BLOCK_BYTES)
     wanted = int(need * limits.factor) + limits.reserve_bytes
     free_bytes, free_inodes = quarantine.free()
     if wanted > free_bytes:

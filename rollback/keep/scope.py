@@ -37,6 +37,21 @@ class Scope:
     def _in(self) -> re.Pattern[bytes] | None:
         return _any_of(self.only)
 
+    @property
+    def ours(self) -> bytes:
+        """How the tool's own temporary names begin."""
+        return OURS
+
+    @cached_property
+    def narrow(self) -> bool:
+        """False when every path but the tool's own temporary ones is in."""
+        return bool(self.exclude or self.only or self.reserved or self.reserved_names)
+
+    def key(self) -> bytes:
+        """Equal for scopes of equal globs and reserved paths."""
+        return repr((self.exclude, self.only, sorted(self.reserved),
+                     sorted(self.reserved_names))).encode()  # fmt: skip
+
     def enters(self, path: bytes) -> bool:
         """False where neither this path nor anything below it is ours."""
         return not self.reserves(path) and not (self._out and self._out.fullmatch(path))
@@ -57,6 +72,8 @@ class Scope:
     def sorter(self) -> Callable[[bytes], Standing]:
         """A function that says how a path stands, looking at everything above it too."""
         known: dict[bytes, Standing] = {}
+        if not self.narrow:
+            return lambda path: "reserved" if OURS in path and self._own(path) else "ours"
 
         def standing(path: bytes) -> Standing:
             todo = [path]
@@ -76,6 +93,9 @@ class Scope:
             return found if found != "ours" or self.holds(path) else "out"
 
         return standing
+
+    def _own(self, path: bytes) -> bool:
+        return any(part.startswith(OURS) for part in path.split(b"/"))
 
     def reaches(self, path: bytes) -> bool:
         """True when this path is ours, looking at everything above it too."""

@@ -1,6 +1,5 @@
 """Objects by the SHA-256 of their bytes, in packs that never change.
 
-The index is read from the footers of the packs when the store is opened; there is no other one.
 New objects wait in memory and become durable in `flush`. An object may lie in several packs; a
 damaged copy is passed over as long as a good one is there, and replaced when its bytes come again.
 
@@ -16,7 +15,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from rollback.host import Host, Tree
+from rollback.keep.index import Index
 from rollback.keep.pack import (
+    INDEX,
     OBJECT_BYTES_MAX,
     RECORD,
     Location,
@@ -34,16 +35,19 @@ WHOLE_BYTES_MAX = 4 * 2**20  # up to here a file is one object
 BLOCK_BYTES = 2**20
 PAGE_BLOCK_BYTES = 16 * 2**10  # for files whose pages change in place
 PENDING_BYTES_MAX = 64 * 2**20
-FORMAT = b"rollback-store 1\n"
+FORMAT = b"rollback-store 2\n"
+_INDEX = "index"
+UNLISTED_MAX = 2000  # objects, or packs by their weight, that the file `index` may lack
+_PACK_WEIGHT = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A file that is in the store: its blocks in order, and its own digest."""
+    """A file that is in the store: its own digest, and the list of its blocks if it has several."""
 
-    objects: tuple[str, ...]
     sha256: str
     size: int
+    blocks: str = ""
 
 
 class Store:
@@ -52,11 +56,14 @@ class Store:
     def __init__(self, place: Place) -> None:
         self.place = place
         self.damaged: dict[str, str] = {}  # packs that cannot be used, and why
-        self._where: dict[str, list[Location]] = {}
+        self._index = Index()
+        self._sizes: dict[str, int] = {}  # of the packs in the index
+        self._listed = 0  # objects in the file `index`
         self._pending: dict[str, tuple[int, int, bytes]] = {}
         self._pending_bytes = 0
         self._proved: set[str] = set()
-        self._seen: set[str] = set()
+        self._own: set[str] = set()  # packs written, and so proved, by this one
+        self._read_index()
         self.refresh()
 
     @classmethod
@@ -77,28 +84,52 @@ class Store:
 
     def refresh(self) -> None:
         """Packs that others wrote are known too, and those that they removed are forgotten."""
-        names = {name.removesuffix(".pack") for name in self.place.names("packs")}
-        gone = self._seen - names
+        there = {name.removesuffix(".pack") for name in self.place.names("packs")}
+        self.damaged = {name: why for name, why in self.damaged.items() if name in there}
+        known = self._index.packs
+        gone = known - there
         if gone:
-            for identity in list(self._where):
-                kept = [one for one in self._where[identity] if one.pack not in gone]
-                self._where[identity] = kept
-                if not kept:
-                    del self._where[identity]
-        for name in sorted(names - self._seen):
+            self._index.forget(frozenset(gone))
+            self._own -= gone
+            self._proved.clear()
+        for name in sorted(there - known - self.damaged.keys()):
             self._learn(name)
-        self._seen = names
 
     def _learn(self, name: str) -> None:
         path = f"packs/{name}.pack"
         try:
-            found = list(read_index(name, self.place.size(path), self._reader(path)))
+            size = self.place.size(path)
+            found = read_index(name, size, self._reader(path))
         except (OSError, ObjectCorrupt) as error:
             self.damaged[name] = str(error)
             return
-        self.damaged.pop(name, None)
-        for identity, location in found:
-            self._where.setdefault(identity, []).append(location)
+        self._index.learn(name, found)
+        self._sizes[name] = size
+
+    def _read_index(self) -> None:
+        """What the file `index` says, of packs that still have the size it knows."""
+        try:
+            index, sizes = Index.decoded(self.place.read(_INDEX, 0, self.place.size(_INDEX)))
+        except FileNotFoundError:
+            return
+        self._listed = len(index)
+        other = {name for name, size in sizes.items() if self._size(name) != size}
+        index.forget(frozenset(other))
+        self._index = index
+        self._sizes = {name: size for name, size in sizes.items() if name not in other}
+
+    def _size(self, name: str) -> int:
+        try:
+            return self.place.size(f"packs/{name}.pack")
+        except OSError:
+            return -1
+
+    def _write_index(self) -> None:
+        """The file `index` is nearly up to date: a start reads few footers."""
+        lacks = len(self._index) - self._listed + len(self._own) * _PACK_WEIGHT
+        if lacks > max(UNLISTED_MAX, self._listed // 8):
+            self.place.replace(_INDEX, self._index.encoded(self._sizes))
+            self._listed = len(self._index)
 
     def _reader(self, path: str) -> Callable[[int, int], bytes]:
         return lambda offset, size: self.place.read(path, offset, size)
@@ -111,7 +142,7 @@ class Store:
 
     def has(self, identity: str) -> bool:
         """True when the object is in a pack whose index is whole, or waits to be flushed."""
-        return identity in self._where or identity in self._pending
+        return identity in self._pending or self._index.has(identity)
 
     def get(self, identity: str) -> bytes:
         """The bytes of an object, hashed just now. Raises: ObjectMissing, ObjectCorrupt."""
@@ -119,7 +150,7 @@ class Store:
             length, codec, stored = self._pending[identity]
             return opened(stored, Location("", 0, length, len(stored), codec), identity)
         problem: StoreError | None = None
-        for location in self._where.get(identity, ()):
+        for location in self._index.find(identity):
             try:
                 return self._read(identity, location)
             except (StoreError, OSError) as error:
@@ -133,21 +164,40 @@ class Store:
             hint="restore from a copy of the store, or choose another checkpoint",
         )  # fmt: skip
 
+    def blocks(self, sha256: str, listed: str, size: int) -> tuple[str, ...]:
+        """The ids of a file's objects in order: of `size` bytes with this digest and block list."""
+        if listed:
+            raw = self.get(listed)
+            return tuple(raw[at : at + 32].hex() for at in range(0, len(raw), 32))
+        return (sha256,) if size else ()
+
     def _read(self, identity: str, location: Location) -> bytes:
         path = f"packs/{location.pack}.pack"
         size = RECORD.size + location.stored
         record = self.place.read(path, location.offset - RECORD.size, size)
+        return self._hashed(identity, location, memoryview(record), path)
+
+    def _hashed(self, identity: str, location: Location, record: memoryview, path: str) -> bytes:
         if record[: RECORD.size] != record_header(identity, location):
             raise ObjectCorrupt(f"object {identity} is damaged: its header has changed", where=path)
-        return opened(record[RECORD.size :], location, identity)
+        return opened(bytes(record[RECORD.size :]), location, identity)
+
+    def pack_of(self, identity: str) -> str | None:
+        """A pack that holds the object."""
+        return next((one.pack for one in self._index.find(identity)), None)
+
+    @property
+    def usable(self) -> frozenset[str]:
+        """Every pack with a whole index."""
+        return self._index.packs
 
     def packs_of(self, identity: str) -> tuple[str, ...]:
         """The packs that hold the object."""
-        return tuple(one.pack for one in self._where.get(identity, ()))
+        return tuple(one.pack for one in self._index.find(identity))
 
     def packs(self) -> tuple[str, ...]:
         """Every pack with a whole index."""
-        return tuple(sorted(self._seen - set(self.damaged)))
+        return tuple(sorted(self._index.packs))
 
     def pack_digest(self, name: str) -> str:
         """SHA-256 of a whole pack file as it is now: its name, if it is whole."""
@@ -168,7 +218,7 @@ class Store:
         if len(data) > OBJECT_BYTES_MAX:
             raise StoreError(f"an object of {len(data)} bytes is too large")
         identity = hashlib.sha256(data).hexdigest()
-        if identity in self._pending or identity in self._proved or self._proves(identity):
+        if identity in self._pending or self._proves(identity):
             return identity
         codec, stored = squeezed(data)
         self._pending[identity] = (len(data), codec, stored)
@@ -179,8 +229,11 @@ class Store:
 
     def _proves(self, identity: str) -> bool:
         """True when the stored object is whole: nobody may build on a copy that nobody looked at."""
-        if identity not in self._where:
+        places = [location.pack for location in self._index.find(identity)]
+        if not places:
             return False
+        if identity in self._proved or not self._own.isdisjoint(places):
+            return True
         try:
             self.get(identity)
         except StoreError:
@@ -200,12 +253,16 @@ class Store:
             size += len(chunk)
             held += chunk
             in_blocks = in_blocks or len(held) > WHOLE_BYTES_MAX
-            while in_blocks and len(held) >= block_bytes:
-                blocks.append(self.put(bytes(held[:block_bytes])))
-                del held[:block_bytes]
+            if in_blocks:
+                cut = len(held) // block_bytes * block_bytes
+                whole_blocks = memoryview(bytes(held[:cut]))
+                blocks += [self.put(bytes(whole_blocks[at : at + block_bytes]))
+                           for at in range(0, cut, block_bytes)]  # fmt: skip
+                del held[:cut]
         if held:
             blocks.append(self.put(bytes(held)))
-        return Stored(tuple(blocks), whole.hexdigest(), size)
+        listed = self.put(b"".join(map(bytes.fromhex, blocks))) if in_blocks else ""
+        return Stored(whole.hexdigest(), size, listed)
 
     def flush(self) -> None:
         """Everything put is durable, and was read back from the disk and hashed.
@@ -213,6 +270,7 @@ class Store:
         Raises: StoreError; then none of it may be relied on.
         """
         self._write_pending()
+        self._write_index()
 
     def _write_pending(self) -> None:
         if not self._pending:
@@ -223,24 +281,35 @@ class Store:
         try:
             self.place.create(path, _joined(chunks))
             self.place.forget(path)
-            self._prove(path, [one[0] for one in objects], locations)
+            size, found = self._prove(path, [one[0] for one in objects], locations)
         except OSError as error:
             raise StoreError(
                 f"the store cannot be written: {error.strerror}", where=path
             ) from error
-        for (identity, *_), location in zip(objects, locations, strict=True):
-            self._where.setdefault(identity, []).insert(0, location)
-            self._proved.add(identity)
-        self._seen.add(name)
+        if name not in self._index.packs:
+            self._index.learn(name, found)
+            self._sizes[name] = size
+        self._own.add(name)
         self.drop()
 
-    def _prove(self, path: str, identities: list[str], locations: list[Location]) -> None:
+    def _prove(
+        self, path: str, identities: list[str], locations: list[Location]
+    ) -> tuple[int, bytes]:
+        """The size and the index of the pack, read back, after every object in it was hashed."""
         pack = path.removeprefix("packs/").removesuffix(".pack")
-        found = dict(read_index(pack, self.place.size(path), self._reader(path)))
-        for identity, location in zip(identities, locations, strict=True):
-            if found.get(identity) != location:
-                raise ObjectCorrupt("the index on disk is not the one that was written", where=path)
-            self._read(identity, location)
+        size = self.place.size(path)
+        found = read_index(pack, size, self._reader(path))
+        wanted = sorted(
+            INDEX.pack(bytes.fromhex(identity), one.offset, one.length, one.stored, one.codec, 0)
+            for identity, one in zip(identities, locations, strict=True)
+        )
+        if found != b"".join(wanted):
+            raise ObjectCorrupt("the index on disk is not the one that was written", where=path)
+        data = memoryview(self.place.read(path, 0, size))
+        for identity, one in zip(identities, locations, strict=True):
+            start = one.offset - RECORD.size
+            self._hashed(identity, one, data[start : one.offset + one.stored], path)
+        return size, found
 
     def drop(self) -> None:
         """What was put and not flushed is forgotten."""
@@ -250,7 +319,6 @@ class Store:
     def remove_pack(self, name: str) -> None:
         """The pack is gone. The caller knows that nothing needs it, and holds the lock."""
         self.place.remove(f"packs/{name}.pack")
-        self._proved.clear()
         self.refresh()
 
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from rollback.host import Tree
 from rollback.host.below import show
 from rollback.keep.changes import Changes, told
-from rollback.keep.manifest import Entry, Source
+from rollback.keep.entry import Entry, Source
 from rollback.keep.plan import Plan, changes, make_plan
 from rollback.keep.preflight import Limits, preflight
 from rollback.keep.scope import Scope

@@ -328,7 +328,7 @@ def test_a_link_where_a_component_should_be_is_kept_as_a_link(world: World) -> N
     (world.root / "app").symlink_to(world.base / "elsewhere")
     with world.open() as checkpoints:
         made = checkpoints.create("l")
-        (entry,) = checkpoints.manifest(made.id, "app").entries
+        (entry,) = checkpoints.entries(made.id, "app")
         assert entry.kind == "symlink"
         world.components["app"].path = "app/app"
         with pytest.raises(Confined):

@@ -242,7 +242,7 @@ def test_files_under_version_control_come_back_without_touching_the_repository(
     with world.open() as checkpoints:
         made = checkpoints.create("then")
         manifest = checkpoints.manifest(made.id, "it")
-        assert [entry.path for entry in manifest.entries] == [b".", b"code.py"]
+        assert [entry.path for entry in checkpoints.entries(made.id, "it")] == [b".", b"code.py"]
         assert manifest.meta["head"] == {"branch": "main", "commit": "a" * 40}
         (app / "code.py").write_text("now")
         (app / ".git/refs/heads/main").write_text("b" * 40 + "\n")

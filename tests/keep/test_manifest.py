@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rollback.keep.manifest import Entry, Manifest, check, decode, order, path_bytes, path_json
+from rollback.keep.entry import Entry, check, path_bytes, path_json
+from rollback.keep.manifest import Manifest, decode, tree_bytes, tree_entries
 from rollback.keep.scope import Scope
 from rollback.model.errors import Confined, ObjectCorrupt
 
@@ -22,30 +25,40 @@ ids = st.binary(max_size=4).map(lambda raw: hashlib.sha256(raw).hexdigest())
 
 
 @st.composite
-def manifests(draw: st.DrawFn) -> Manifest:
-    """A flat manifest of every kind of entry."""
-    entries = [Entry(b".", "folder", 0o755, 0, 0, 5)]
+def children(draw: st.DrawFn) -> tuple[Entry, ...]:
+    """What may be in a folder: every kind of entry, any name."""
+    entries = []
     for name in draw(st.sets(names, max_size=6)):
         kind = draw(st.sampled_from(["file", "folder", "symlink"]))
         mode, uid, when = draw(st.integers(0, 0o7777)), draw(st.integers(0, 2**32 - 2)), draw(times)
         if kind == "file":
-            blocks = tuple(draw(st.lists(ids, min_size=2, max_size=3)))
-            entries.append(Entry(name, "file", mode, uid, uid, when, 9, SHA, blocks))
+            blocks, holes = draw(st.one_of(st.just(""), ids)), draw(st.sampled_from([None, 0, 4]))
+            entries.append(Entry(name, "file", mode, uid, uid, when, 9, SHA, blocks,
+                                 allocated=holes))  # fmt: skip
         elif kind == "symlink":
             entries.append(Entry(name, "symlink", mode, uid, uid, when, target=draw(names)))
         else:
-            entries.append(Entry(name, "folder", mode, uid, uid, when))
-    ordered = tuple(sorted(entries, key=lambda entry: order(entry.path)))
-    return Manifest("c", "files", ordered, {"note": "n"})
+            entries.append(Entry(name, "folder", mode, uid, uid, when, tree=draw(ids)))
+    return tuple(sorted(entries, key=lambda entry: entry.path))
 
 
 @settings(max_examples=80, deadline=None)
-@given(manifest=manifests())
-def test_a_manifest_comes_back_as_it_was(manifest: Manifest) -> None:
-    """Any byte in a name survives, and the id is the SHA-256 of the bytes."""
-    data = manifest.encode()
-    assert decode(data) == manifest
-    assert manifest.digest == hashlib.sha256(data).hexdigest()
+@given(entries=children())
+def test_a_tree_comes_back_as_it_was(entries: tuple[Entry, ...]) -> None:
+    """Any byte in a name survives, below any folder."""
+    data = tree_bytes(entries)
+    assert tree_entries(data, b".", strict=True) == entries
+    below = tuple(replace(entry, path=b"a/b/" + entry.path) for entry in entries)
+    assert tree_entries(data, b"a/b", strict=True) == below
+    assert tree_bytes(below) == data
+
+
+def test_a_manifest_comes_back_as_it_was() -> None:
+    """And its id is the SHA-256 of its bytes."""
+    for top in (None, FILE_ON_TOP, small().top):
+        manifest = Manifest("c", "files", top, {"note": "n"}, 3, 9, 1)
+        assert decode(manifest.encode()) == manifest
+        assert manifest.digest == hashlib.sha256(manifest.encode()).hexdigest()
 
 
 @given(path=st.binary(min_size=1, max_size=300))
@@ -54,36 +67,71 @@ def test_paths_survive_json(path: bytes) -> None:
     assert path_bytes(json.loads(json.dumps(path_json(path)))) == path
 
 
+CHILDREN = (
+    Entry(b"a", "file", 0o644, 0, 0, 5, 1, SHA),
+    Entry(b"b", "hardlink", 0o644, 0, 0, 5, target=b"a"),
+)
+FILE_ON_TOP = Entry(b".", "file", 0o644, 0, 0, 5, 1, SHA)
+
+
 def small() -> Manifest:
-    return Manifest("c", "files", (
-        Entry(b".", "folder", 0o755, 0, 0, 5),
-        Entry(b"a", "file", 0o644, 0, 0, 5, 1, SHA, (SHA,)),
-        Entry(b"b", "hardlink", 0o644, 0, 0, 5, target=b"a"),
-    ))  # fmt: skip
+    tree = hashlib.sha256(tree_bytes(CHILDREN)).hexdigest()
+    return Manifest("c", "files", Entry(b".", "folder", 0o755, 0, 0, 5, tree=tree), {}, 3, 1, 1)
 
 
-def test_no_truncation_is_read() -> None:
+@pytest.mark.parametrize("read", [decode, lambda data: tree_entries(data, b".")])
+def test_no_truncation_is_read(read: Callable[[bytes], object]) -> None:
     """Cut at every byte."""
-    data = small().encode()
+    data = small().encode() if read is decode else tree_bytes(CHILDREN)
     for size in range(len(data)):
         with pytest.raises(ObjectCorrupt):
-            decode(data[:size])
+            read(data[:size])
+
+
+def test_every_flipped_bit_is_refused_or_reads_as_something_that_could_be() -> None:
+    """What a hostile store may hold: never an error of another kind, never a path that leaves."""
+    for whole in (small().encode(), tree_bytes(CHILDREN)):
+        for at in range(len(whole) * 8):
+            data = bytearray(whole)
+            data[at // 8] ^= 1 << at % 8
+            try:
+                if whole.startswith(b'{"component"'):
+                    decode(bytes(data))
+                else:
+                    check(tree_entries(bytes(data), b"."))
+            except (ObjectCorrupt, Confined):
+                continue
+
+
+def other_spellings(data: bytes) -> Iterator[bytes]:
+    value = json.loads(data)
+    yield json.dumps(value).encode()
+    yield data + b"\n"
+    yield json.dumps({**value, "more": 1}, separators=(",", ":"), sort_keys=True).encode()
+    yield json.dumps({**value, "format": 1}, separators=(",", ":"), sort_keys=True).encode()
 
 
 def test_another_spelling_is_refused() -> None:
-    """Spaces, other orders and unknown keys would give the same manifest two ids."""
-    value = json.loads(small().encode())
-    for other in (
-        json.dumps(value).encode(),
-        small().encode() + b"\n",
-        json.dumps({**value, "more": 1}, separators=(",", ":"), sort_keys=True).encode(),
-        json.dumps({**value, "format": 2}, separators=(",", ":"), sort_keys=True).encode(),
-    ):
+    """Spaces, other orders and unknown keys would give the same thing two ids."""
+    for other in other_spellings(small().encode()):
         with pytest.raises(ObjectCorrupt):
             decode(other)
+    for other in other_spellings(tree_bytes(CHILDREN)):
+        with pytest.raises(ObjectCorrupt):
+            tree_entries(other, b".", strict=True)
 
 
-FILE = Entry(b"f", "file", 0o644, 0, 0, 0, 1, SHA, (SHA,))
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/a", "a\0", "x" * 256])
+def test_a_tree_holds_plain_names_only(name: str) -> None:
+    """No name in a tree can leave its folder."""
+    data = tree_bytes(CHILDREN).replace(b'"name":"b"', b'"name":' + json.dumps(name).encode())
+    with pytest.raises(ObjectCorrupt):
+        tree_entries(data, b".")
+    with pytest.raises(ObjectCorrupt):
+        tree_entries(data, b"above")
+
+
+FILE = Entry(b"f", "file", 0o644, 0, 0, 0, 1, SHA)
 
 
 @pytest.mark.parametrize("entries", [
@@ -115,7 +163,7 @@ FILE = Entry(b"f", "file", 0o644, 0, 0, 0, 1, SHA, (SHA,))
     (Entry(b"f", "file", size=2**63),),
     (Entry(b"f", "file", size=-1),),
     (Entry(b"f", "file", sha256="zz"),),
-    (Entry(b"f", "file", objects=("../../etc",)),),
+    (Entry(b"f", "file", blocks="../../etc"),),
     (Entry(b"f", "device"),),
 ])  # fmt: skip
 def test_hostile_entries_are_refused(entries: tuple[Entry, ...]) -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from rollback.host import Host, Tap
 from rollback.keep.changes import Changes
-from rollback.keep.manifest import Entry
+from rollback.keep.entry import Entry
 from rollback.keep.plan import changes
 from rollback.keep.writer import Intent, Limits, put_back
 from rollback.model.errors import Confined, HostError, ObjectCorrupt, Refused, RollbackError
@@ -317,7 +317,7 @@ def test_the_tools_own_state_inside_the_component_survives() -> None:
 
         with host.tree(str(state)) as tree, Checkpoints(inside.system(), host, tree) as checkpoints:
             made = checkpoints.create("then")
-            names = {entry.path for entry in checkpoints.manifest(made.id, "all").entries}
+            names = {entry.path for entry in checkpoints.entries(made.id, "all")}
             assert names == {b".", b"f"}
             (found.root / "f").write_text("now")
             (found.root / "g").write_text("extra")
@@ -395,7 +395,7 @@ def test_a_deep_tree_and_long_paths() -> None:
         os.close(os.open("leaf", os.O_WRONLY | os.O_CREAT, dir_fd=fd))
         with found.open() as checkpoints:
             made = checkpoints.create("then")
-            assert len(checkpoints.manifest(made.id, "app").entries) == 1302
+            assert len(list(checkpoints.entries(made.id, "app"))) == 1302
             os.unlink("leaf", dir_fd=fd)
             os.close(fd)
             said = checkpoints.restore("then", "app", step="s")

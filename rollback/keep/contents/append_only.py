@@ -12,7 +12,8 @@ import stat as stat_
 from rollback.keep.capture import dressed
 from rollback.keep.changes import Change, Changes
 from rollback.keep.content import Captured, Content, Restore, Site
-from rollback.keep.manifest import Entry, Manifest
+from rollback.keep.entry import Entry
+from rollback.keep.manifest import Manifest
 from rollback.model.errors import Confined, HostError
 from rollback.model.finding import Json
 from rollback.model.registry import register
@@ -28,7 +29,7 @@ class AppendOnly(Content):
         """The bytes up to the size that the file had when it was opened are put into the store."""
         found = site.root.stat(site.at)
         if found is None:
-            return Captured(Manifest(site.component, site.content, (), {"absent": True}))
+            return Captured(Manifest(site.component, site.content, None, {"absent": True}))
         if not stat_.S_ISREG(found.st_mode):
             raise Confined("an append-only component is one regular file",
                            where=site.root.place(site.at))  # fmt: skip
@@ -37,12 +38,14 @@ class AppendOnly(Content):
             stored = site.store.put_stream(file.chunks(seen.st_size))
             after = file.stat()
         entry = dressed(Entry(b".", "file", size=stored.size, sha256=stored.sha256,
-                              objects=stored.objects), seen)  # fmt: skip
+                              blocks=stored.blocks), seen)  # fmt: skip
         held: dict[str, Json] = {"size_bytes": stored.size, "sha256": stored.sha256}
         missing: tuple[str, ...] = ()
         if stored.size < seen.st_size or after.st_size < seen.st_size:
             missing = (f"{site.component}: {site.root.place(site.at)}: shrank while it was read",)
-        return Captured(Manifest(site.component, site.content, (entry,), {"held": held}), missing)
+        return Captured(
+            Manifest.of_file(site.component, site.content, entry, {"held": held}), missing
+        )
 
     def restore(self, site: Site, manifest: Manifest, how: Restore) -> Changes:
         """Nothing is changed; the live file still begins with what was captured.
@@ -61,9 +64,9 @@ class AppendOnly(Content):
 
     def compare(self, site: Site, manifest: Manifest) -> Changes:
         """Empty while the live file begins with what was captured."""
-        if not manifest.entries:
+        if manifest.top is None:
             return Changes(site.at)
-        entry = manifest.entries[0]
+        entry = manifest.top
         found = site.root.stat(site.at)
         if found is None or not stat_.S_ISREG(found.st_mode):
             why = "it is gone"

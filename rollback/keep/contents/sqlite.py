@@ -19,7 +19,8 @@ from rollback.host.below import show
 from rollback.keep.capture import dressed, read_steadily
 from rollback.keep.changes import Changes
 from rollback.keep.content import Captured, Content, Restore, Site
-from rollback.keep.manifest import Entry, Manifest
+from rollback.keep.entry import Entry
+from rollback.keep.manifest import Manifest
 from rollback.keep.plan import changes, tree_hash
 from rollback.keep.store import PAGE_BLOCK_BYTES
 from rollback.keep.writer import finish, put_back
@@ -39,7 +40,7 @@ class Sqlite(Content):
         """One consistent moment of the database is put into the store, with its row counts."""
         found = site.root.stat(site.at)
         if found is None:
-            return Captured(Manifest(site.component, site.content, (), {"absent": True}))
+            return Captured(Manifest(site.component, site.content, None, {"absent": True}))
         if not stat_.S_ISREG(found.st_mode):
             raise Confined("a database is one regular file", where=site.root.place(site.at))
         meta: dict[str, Json] = {}
@@ -54,9 +55,9 @@ class Sqlite(Content):
                 meta["tables"] = dict(tables)
         except HostError as error:
             meta = {"raw": error.message}
-            read = read_steadily(site, site.at, block_bytes=PAGE_BLOCK_BYTES)
+            read = read_steadily(site, site.at)
             if read is None:
-                return Captured(Manifest(site.component, site.content, (), meta), (
+                return Captured(Manifest(site.component, site.content, None, meta), (
                     f"{site.component}: {show(site.at)}: {error.message}; it changed while its "
                     "bytes were read",))  # fmt: skip
             stored = read[0]
@@ -64,9 +65,9 @@ class Sqlite(Content):
             if beside:
                 missing = tuple(f"{site.component}: {path}: not captured with a database that "
                                 "cannot be copied" for path in beside)  # fmt: skip
-        entry = Entry(b".", "file", size=stored.size, sha256=stored.sha256, objects=stored.objects)
+        entry = Entry(b".", "file", size=stored.size, sha256=stored.sha256, blocks=stored.blocks)
         return Captured(
-            Manifest(site.component, site.content, (dressed(entry, found),), meta), missing
+            Manifest.of_file(site.component, site.content, dressed(entry, found), meta), missing
         )
 
     def restore(self, site: Site, manifest: Manifest, how: Restore) -> Changes:
@@ -101,9 +102,9 @@ class Sqlite(Content):
         first_out = _beside(site)
         source = site.source(manifest)
         plain = changes(source, site.root, at=site.at, scope=site.scope, first_out=first_out)
-        if not plain or not manifest.entries or "raw" in manifest.meta:
+        if not plain or manifest.top is None or "raw" in manifest.meta:
             return plain, first_out
-        entry = manifest.entries[0]
+        entry = manifest.top
         try:
             with _copied(site) as (path, _, tables):
                 if tree_hash(site.scratch, path) == entry.sha256 and _same_dress(site, entry):

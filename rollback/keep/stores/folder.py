@@ -48,6 +48,10 @@ class Folder:
                 self._tree.sync_folder()
         self._tree.write(name, chunks, mode=0o600)
 
+    def replace(self, name: str, data: bytes) -> None:
+        """The file is exactly `data`, or what it was."""
+        self._tree.write(name, data, mode=0o600, sync=False)
+
     def remove(self, name: str) -> None:
         """The file is gone, durably."""
         if self._tree.stat(name) is not None:

@@ -1,0 +1,148 @@
+"""Where every object lies: the footers of the packs, merged so that one look finds an object.
+
+The file `index` of a store spares reading every footer. It is disposable: whatever it lacks, or
+all of it, comes from the packs.
+
+Hides: sorted runs of records, and when they are merged.
+Never: is the only place that knows something.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from rollback.keep.pack import INDEX, Location
+
+MAGIC = b"RBINDEX1"
+RUNS_MAX = 12  # beyond, the small ones are merged: a look into each takes time
+_ID = 32
+_PACK = struct.Struct("<32sQ")
+
+
+@dataclass(frozen=True)
+class Run:
+    """Records sorted by id; the last number of a record says which of `packs` it is about."""
+
+    packs: tuple[str, ...]
+    records: bytes
+
+    def __len__(self) -> int:
+        return len(self.records) // INDEX.size
+
+    def first(self, raw: bytes) -> int:
+        """The number of the first record whose id is not before `raw`."""
+        records, size = self.records, INDEX.size
+        return bisect_left(range(len(self)), raw,
+                           key=lambda n: records[n * size : n * size + _ID])  # fmt: skip
+
+    def find(self, raw: bytes) -> Iterator[Location]:
+        """Every place of this object in the packs of this run."""
+        size = INDEX.size
+        at = self.first(raw) * size
+        while self.records[at : at + _ID] == raw:
+            _, offset, length, stored, codec, pack = INDEX.unpack_from(self.records, at)
+            yield Location(self.packs[pack], offset, length, stored, codec)
+            at += size
+
+    def has(self, raw: bytes) -> bool:
+        """True when the object is in one of the packs of this run."""
+        at = self.first(raw) * INDEX.size
+        return self.records[at : at + _ID] == raw
+
+
+def merged(runs: Iterable[Run], *, without: frozenset[str] = frozenset()) -> Run:
+    """One run of all records, but for those of the packs in `without`."""
+    packs: list[str] = []
+    records: list[bytes] = []
+    size = INDEX.size
+    for run in runs:
+        numbers: dict[int, bytes] = {}
+        same = True
+        for number, name in enumerate(run.packs):
+            if name not in without:
+                same = same and number == len(packs)
+                numbers[number] = len(packs).to_bytes(4, "little")
+                packs.append(name)
+        same = same and len(numbers) == len(run.packs)
+        for at in range(0, len(run.records), size):
+            one = run.records[at : at + size]
+            if same:
+                records.append(one)
+            elif (number := int.from_bytes(one[-4:], "little")) in numbers:
+                records.append(one[:-4] + numbers[number])
+    records.sort()
+    return Run(tuple(packs), b"".join(records))
+
+
+class Index:
+    """The places of all objects in a changing set of packs."""
+
+    def __init__(self) -> None:
+        self.runs: list[Run] = []
+
+    @property
+    def packs(self) -> frozenset[str]:
+        """The packs whose objects are known."""
+        return frozenset(name for run in self.runs for name in run.packs)
+
+    def __len__(self) -> int:
+        return sum(len(run) for run in self.runs)
+
+    def has(self, identity: str) -> bool:
+        """True when some pack holds the object."""
+        raw = bytes.fromhex(identity)
+        return any(run.has(raw) for run in self.runs)
+
+    def find(self, identity: str) -> Iterator[Location]:
+        """Every place of the object, newest pack first."""
+        raw = bytes.fromhex(identity)
+        for run in reversed(self.runs):
+            yield from run.find(raw)
+
+    def learn(self, pack: str, records: bytes) -> None:
+        """The objects of one more pack are known, from its footer."""
+        self.runs.append(Run((pack,), records))
+        if len(self.runs) > RUNS_MAX:
+            large = [run for run in self.runs[:1] if len(run) * 2 > len(self)]
+            self.runs = [*large, merged(self.runs[len(large) :])]
+
+    def forget(self, gone: frozenset[str]) -> None:
+        """Nothing is known of these packs any more."""
+        if gone & self.packs:
+            self.runs = [merged(self.runs, without=gone)]
+
+    def identities(self, pack: str) -> Iterator[str]:
+        """The ids of the objects of a pack."""
+        for run in self.runs:
+            if pack in run.packs:
+                number = run.packs.index(pack)
+                for raw, _, _, _, _, told in INDEX.iter_unpack(run.records):
+                    if told == number:
+                        yield raw.hex()
+
+    # -- the file ---------------------------------------------------------------------------
+
+    def encoded(self, sizes: Mapping[str, int]) -> bytes:
+        """What the file `index` holds; `sizes` are the bytes of each pack."""
+        whole = self.runs[0] if len(self.runs) == 1 else merged(self.runs)
+        self.runs = [whole]
+        names = b"".join(_PACK.pack(bytes.fromhex(name), sizes[name]) for name in whole.packs)
+        body = MAGIC + len(whole.packs).to_bytes(8, "little") + names + whole.records
+        return body + hashlib.sha256(body).digest()
+
+    @classmethod
+    def decoded(cls, data: bytes) -> tuple[Index, dict[str, int]]:
+        """The index in the file and the size of each pack; nothing when the file is not whole."""
+        index = cls()
+        body = memoryview(data)[:-_ID]
+        if data[:8] != MAGIC or hashlib.sha256(body).digest() != data[-_ID:]:
+            return index, {}
+        count = int.from_bytes(body[8:16], "little")
+        start = 16 + count * _PACK.size
+        sizes = {raw.hex(): size for raw, size in _PACK.iter_unpack(body[16:start])}
+        index.runs = [Run(tuple(sizes), bytes(body[start:]))]
+        return index, sizes

@@ -1,0 +1,195 @@
+"""What a component's folders looked like to `stat` when their contents were last read and hashed.
+
+A folder whose every name, inode, size, mode, owner and time is as it was has the tree that it had:
+nothing in it is read again. A file that changed so shortly before it was looked at that a second
+change could have kept its time is never believed (the racy entry of git).
+
+The cache is disposable: damaged, of another root or of another scope, it is no cache. It trusts
+the change time that the kernel sets; whoever does not asks for `deep`.
+
+Hides: the file in `cache/` of the state directory, and the packing of stat results.
+Never: makes anything true that is not in the store too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat as stat_
+import struct
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+from rollback.host import Tree
+from rollback.model.errors import HostError
+
+MAGIC = b"RBSTAT1\n"
+_NEVER = -1  # no change time of a live file
+RACY_NS = 20_000_000  # two ticks of the slowest kernel clock (100 Hz)
+_STAT = struct.Struct("<HIIIQQqqI")  # length of the name, mode, uid, gid, inode, size, times, links
+_FRAME = struct.Struct("<I32sIQIQ")  # path, tree, trees below, entries, links, bytes
+_TAIL = struct.Struct("<QQ32s8s")  # offset and length of the directory, key, magic
+_PLACE = struct.Struct("<IQII")  # length of the path, offset, length, CRC
+_BATCH_BYTES = 4 * 2**20
+_FOLDER = b"cache"
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One folder: the packed looks of its children, its tree, and the trees of its folders.
+
+    `count`, `links` and `size_bytes` are of its direct children alone.
+    """
+
+    stats: bytes
+    tree: bytes
+    below: bytes
+    count: int
+    links: int
+    size_bytes: int
+
+
+def packed(children: Iterable[tuple[bytes, os.stat_result]], *, racy_from: int = 2**63) -> bytes:
+    """The looks of what is in a folder. What changed at `racy_from` or later will match nothing."""
+    pack, directory = _STAT.pack, stat_.S_ISDIR
+    parts = []
+    for name, seen in children:
+        mode, changed = seen.st_mode, seen.st_ctime_ns
+        if changed >= racy_from:
+            changed = _NEVER
+        if directory(mode):
+            size = links = 0
+        else:
+            size, links = seen.st_size, seen.st_nlink
+        parts.append(pack(len(name), mode, seen.st_uid, seen.st_gid, seen.st_ino, size,
+                          seen.st_mtime_ns, changed, links))  # fmt: skip
+        parts.append(name)
+    return b"".join(parts)
+
+
+def looks(stats: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Each name of a packed folder with its look."""
+    at = 0
+    while at < len(stats):
+        length = int.from_bytes(stats[at : at + 2], "little")
+        start = at + _STAT.size
+        yield stats[start : start + length], stats[at:start]
+        at = start + length
+
+
+class StatCache:
+    """The cache of one component, as it was when it was opened. `key` says what it is about."""
+
+    def __init__(self, state: Tree, component: str, key: bytes) -> None:
+        self._state = state
+        self._key = hashlib.sha256(key).digest()
+        self._name = os.path.join(_FOLDER, os.fsencode(component) + b".stat")
+        self._places: dict[bytes, tuple[int, int, int]] = {}
+        with suppress(OSError, HostError, struct.error):
+            self._read()
+
+    def _read(self) -> None:
+        end = self._state.size(self._name) - _TAIL.size
+        start, length, key, magic = _TAIL.unpack(self._state.read_at(self._name, end, _TAIL.size))
+        if magic != MAGIC or key != self._key or start + length + 4 != end:
+            return
+        listed = self._state.read_at(self._name, start, length + 4)
+        if zlib.crc32(listed[:-4]).to_bytes(4, "little") != listed[-4:]:
+            return
+        at = 0
+        while at < length:
+            size, offset, length_of_one, checksum = _PLACE.unpack_from(listed, at)
+            at += _PLACE.size
+            self._places[listed[at : at + size]] = (offset, length_of_one, checksum)
+            at += size
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def frames(self) -> Frames:
+        """The frames, read in any order through one descriptor."""
+        return Frames(self._state, self._name, self._places)
+
+    def fresh(self) -> Fresh:
+        """The next cache, to be filled folder by folder; it takes the place of this one."""
+        return Fresh(self._state, self._name, self._key)
+
+
+class Frames:
+    """Reads frames; use it in `with`."""
+
+    def __init__(self, state: Tree, name: bytes, places: dict[bytes, tuple[int, int, int]]) -> None:
+        self._state, self._name, self._places = state, name, places
+        self._window = (0, b"")
+
+    def get(self, path: bytes) -> Frame | None:
+        """What is known of the folder at `path`; None when nothing is, or it is damaged."""
+        place = self._places.get(path)
+        if place is None:
+            return None
+        offset, length, checksum = place
+        data = self._bytes(offset, length)
+        if len(data) != length or zlib.crc32(data) != checksum:
+            return None
+        size, tree, below, count, links, size_bytes = _FRAME.unpack_from(data)
+        at = _FRAME.size
+        if data[at : at + size] != path:
+            return None
+        at += size
+        return Frame(data[at + below :], tree, data[at : at + below], count, links, size_bytes)
+
+    def _bytes(self, offset: int, length: int) -> bytes:
+        """Read ahead: the folders come in nearly the order in which they lie in the file."""
+        start, held = self._window
+        if not (start <= offset and offset + length <= start + len(held)):
+            with suppress(OSError, HostError):
+                held = self._state.read_at(self._name, offset, max(length, _BATCH_BYTES))
+                start = offset
+                self._window = (start, held)
+        return held[offset - start : offset - start + length]
+
+
+class Fresh:
+    """A cache being written beside the one in use."""
+
+    def __init__(self, state: Tree, name: bytes, key: bytes) -> None:
+        self._state, self._name, self._key = state, name, key
+        self._temporary = name + b".new"
+        self._listed: list[bytes] = []
+        self._held = bytearray()
+        self._offset = 0
+        self._begun = False
+
+    def add(self, path: bytes, frame: Frame) -> None:
+        """The folder is in the cache."""
+        data = b"".join((
+            _FRAME.pack(len(path), frame.tree, len(frame.below), frame.count, frame.links,
+                        frame.size_bytes),
+            path, frame.below, frame.stats,
+        ))  # fmt: skip
+        place = _PLACE.pack(len(path), self._offset, len(data), zlib.crc32(data))
+        self._listed.append(place + path)
+        self._held += data
+        self._offset += len(data)
+        if len(self._held) > _BATCH_BYTES:
+            self._spill()
+
+    def _spill(self) -> None:
+        if not self._begun:
+            if self._state.stat(_FOLDER) is None:
+                self._state.make_folder(_FOLDER)
+            if self._state.stat(self._temporary) is not None:
+                self._state.unlink(self._temporary)
+            self._begun = True
+        self._state.append(self._temporary, bytes(self._held), sync=False)
+        self._held.clear()
+
+    def commit(self) -> None:
+        """The new cache is the cache. Not synced: after a power loss it may be none."""
+        listed = b"".join(self._listed)
+        self._held += listed + zlib.crc32(listed).to_bytes(4, "little")
+        self._held += _TAIL.pack(self._offset, len(listed), self._key, MAGIC)
+        self._spill()
+        self._state.rename(self._temporary, self._name)

@@ -1,0 +1,136 @@
+"""A live component, folder by folder, what is below before what is above.
+
+Hides: which names are ours, and how a deep tree is walked.
+Never: opens a file, follows a link, skips something without naming it.
+"""
+
+from __future__ import annotations
+
+import os
+import stat as stat_
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from rollback.host import Clock, Tree
+from rollback.keep.scope import Scope
+
+_SPECIAL = {
+    stat_.S_IFIFO: "fifo", stat_.S_IFSOCK: "socket", stat_.S_IFBLK: "block device",
+    stat_.S_IFCHR: "character device",
+}  # fmt: skip
+
+Children = list[tuple[bytes, os.stat_result]]
+Lost = Callable[[bytes, OSError], None]
+
+
+def special(mode: int) -> str:
+    """What a file that is no file, folder or link is; empty for those."""
+    return _SPECIAL.get(stat_.S_IFMT(mode), "")
+
+
+def below(folder: bytes, name: bytes) -> bytes:
+    """The path of a name in a folder."""
+    return name if folder == b"." else folder + b"/" + name
+
+
+@dataclass
+class Folder:
+    """What is in one folder of a component; paths are relative to the component.
+
+    `children` are ours, sorted by name, and the folders in which something may be; those in
+    `loose` are only the way to what is ours. `specials` are FIFOs, sockets and devices. `others`
+    are names that are left alone, and why; `own` are the tool's own. `exact`:
+    everything in it could be looked at, and no file in it has another name.
+    Units: `at_ns` since 1970, before the first look.
+    """
+
+    path: bytes
+    seen: os.stat_result
+    at_ns: int
+    loose: frozenset[bytes] = frozenset()
+    children: Children = field(default_factory=list)
+    specials: Children = field(default_factory=list)
+    others: list[tuple[bytes, str]] = field(default_factory=list)
+    own: list[bytes] = field(default_factory=list)
+    exact: bool = True
+
+    def folders(self) -> Iterator[tuple[bytes, os.stat_result]]:
+        """The folders among the children."""
+        return ((name, seen) for name, seen in self.children if stat_.S_ISDIR(seen.st_mode))
+
+
+@dataclass
+class Survey:
+    """How a component is looked at. What cannot be looked at goes to `lost`."""
+
+    root: Tree
+    at: bytes
+    scope: Scope
+    clock: Clock
+    lost: Lost | None = None
+
+    def full(self, path: bytes) -> bytes:
+        """The path from the root of the system."""
+        if path == b".":
+            return self.at
+        return path if self.at == b"." else self.at + b"/" + path
+
+    def folders(self, path: bytes, seen: os.stat_result) -> Iterator[Folder]:
+        """The folder at `path` and all below it, each after those that are in it."""
+        first = self.look(path, seen)
+        stack = [(first, list(first.folders())[::-1])]
+        while stack:
+            folder, todo = stack[-1]
+            if not todo:
+                stack.pop()
+                yield folder
+                continue
+            name, found = todo.pop()
+            child = below(folder.path, name)
+            try:
+                opened = self.look(child, found)
+            except OSError as error:
+                if self.lost is None:
+                    raise
+                self.lost(child, error)
+                folder.exact = False
+                continue
+            stack.append((opened, list(opened.folders())[::-1]))
+
+    def look(self, path: bytes, seen: os.stat_result) -> Folder:
+        """One folder, looked at now. Raises: OSError when it cannot be read; Confined."""
+        scope = self.scope
+        folder = Folder(path, seen, int(self.clock.now().timestamp() * 1e9))
+
+        def lost(full: bytes, error: OSError) -> None:
+            folder.exact = False
+            if self.lost is None:
+                raise error
+            self.lost(full if self.at == b"." else full[len(self.at) + 1 :], error)
+
+        found = self.root.scan(self.full(path), failed=lost)
+        loose = set()
+        for name, status in found:
+            child = below(path, name)
+            directory = stat_.S_ISDIR(status.st_mode)
+            if scope.narrow or name.startswith(scope.ours):
+                if not scope.enters(child):
+                    if scope.reserves(child):
+                        folder.own.append(child)
+                    else:
+                        folder.others.append((child, "excluded"))
+                    continue
+                if not scope.holds(child):
+                    if not directory:
+                        folder.others.append((child, "not among the declared paths"))
+                        continue
+                    loose.add(name)
+            if not directory:
+                if stat_.S_IFMT(status.st_mode) in _SPECIAL:
+                    folder.specials.append((name, status))
+                    continue
+                if status.st_nlink > 1:
+                    folder.exact = False
+            folder.children.append((name, status))
+        folder.loose = frozenset(loose)
+        return folder
