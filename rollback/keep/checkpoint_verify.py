@@ -13,6 +13,7 @@ from rollback.keep.manifest import Manifest, decode
 from rollback.keep.store import Store
 from rollback.model.errors import StoreError
 from rollback.model.finding import Finding, Json, failed, passed
+from rollback.model.quantity import counted
 
 NAMED_MAX = 20
 
@@ -41,11 +42,12 @@ def check_component(store: Store, name: str, digest: str, *, deep: bool) -> Find
     if bad:
         first = next(iter(bad.values()))
         return failed(
-            f"{name}: {len(bad)} damaged objects, {len(paths)} paths cannot be put back; {first}",
+            f"{name}: {counted(len(bad), 'damaged object')}, {counted(len(paths), 'path')} "
+            f"cannot be put back; {first}",
             component=name, objects=list[Json](sorted(bad)[:NAMED_MAX]), paths=list[Json](paths[:NAMED_MAX]),
         )  # fmt: skip
     count = len(manifest.objects()) + 1
-    return passed(f"{name}: {count} objects, {size_bytes} bytes read and hashed",
+    return passed(f"{name}: {counted(count, 'object')}, {counted(size_bytes, 'byte')} read and hashed",
                   component=name, objects=count, size_bytes=size_bytes)  # fmt: skip
 
 
