@@ -8,6 +8,7 @@ import click
 
 from rollback.cli.desk import Desk, pass_desk
 from rollback.cli.show import paint, safe, state
+from rollback.model.quantity import counted
 
 
 @click.command("status", short_help="What is true now.")
@@ -15,6 +16,7 @@ from rollback.cli.show import paint, safe, state
 def command(desk: Desk) -> int:
     """Runs that have not ended, what they wait for, the newest checkpoint, flags, the journal."""
     from rollback.act.plan import plan_of
+    from rollback.cli.timeline import next_lines
     from rollback.keep import trust
     from rollback.model.errors import JournalError
     from rollback.model.lifecycle import FINAL
@@ -32,7 +34,7 @@ def command(desk: Desk) -> int:
             ],
         )
         return 0
-    with desk.site(create=False) as site:
+    with desk.look() as site:
         runs = list(site.runs().values())
         still = [
             run for run in runs
@@ -58,11 +60,12 @@ def command(desk: Desk) -> int:
             "last_checkpoint": {"id": kept[0].id, "name": kept[0].name, "at": kept[0].at} if kept else None,
             "journal": journal, "trusted": trusted,
         }  # fmt: skip
-        desk.out(body, lambda: _lines(body))
+        advice = {run.id: next_lines(run) for run in still}
+        desk.out(body, lambda: _lines(body, advice))
         return 0 if journal["whole"] else 8
 
 
-def _lines(body: dict[str, Any]) -> list[str]:
+def _lines(body: dict[str, Any], advice: dict[str, list[str]]) -> list[str]:
     lines = [paint(str(body["system"]), "bold")]
     for run in body["runs_open"]:
         waits = (
@@ -73,7 +76,8 @@ def _lines(body: dict[str, Any]) -> list[str]:
         lines.append(
             f"  run {run['run_id']}  {run['level']:<14} {state(run['state'])}  {safe(waits)}".rstrip()
         )
-        if not run["waiting_for"]:
+        lines += [f"  {line}" for line in advice[run["run_id"]]]
+        if not advice[run["run_id"]]:
             lines.append(
                 f"    try: rollback watch {run['run_id']}, or if nobody drives it any more: "
                 f"rollback resume {run['run_id']}"
@@ -85,14 +89,13 @@ def _lines(body: dict[str, Any]) -> list[str]:
     newest = body["last_checkpoint"]
     if newest:
         name = newest["name"] or newest["id"][:12]
-        lines.append(
-            f"  {body['checkpoints']} checkpoints, the newest is {safe(name)} of {newest['at'][:16]}"
-        )
+        kept = counted(body["checkpoints"], "checkpoint")
+        lines.append(f"  {kept}, the newest is {safe(name)} of {newest['at'][:16]}")
     else:
         lines.append("  no checkpoint yet; try: rollback checkpoint create NAME")
     journal = body["journal"]
     if journal["whole"]:
-        lines.append(f"  the journal is whole: {journal['events']} events")
+        lines.append(f"  the journal is whole: {counted(journal['events'], 'event')}")
     else:
         lines.append(paint(f"  the journal is damaged: {safe(journal['why'])}", "red"))
     if not body["trusted"]:
