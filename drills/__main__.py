@@ -36,6 +36,7 @@ def up(name: str, directory: Path, as_json: bool) -> None:
     """Build a system in a new folder and start it."""
     studio = find_sandbox(name).build(directory)
     services = studio_run.start(studio)
+    typed = click.get_current_context().find_root().info_name
     told = {
         "system": str(studio.declaration), "root": str(studio.root), "services": list(services),
         "urls": {"router": studio.router_url, "knowledge": studio.knowledge_url},
@@ -43,8 +44,8 @@ def up(name: str, directory: Path, as_json: bool) -> None:
     said = [f"{name} runs: {', '.join(services)}", f"  router     {studio.router_url}",
             f"  knowledge  {studio.knowledge_url}", "",
             f"  rollback --system {studio.declaration} status",
-            f"  python -m drills break NAME --dir {directory}",
-            f"  python -m drills down --dir {directory}"]  # fmt: skip
+            f"  {typed} break NAME --dir {directory}",
+            f"  {typed} down --dir {directory}"]  # fmt: skip
     _say(told, said, as_json)
 
 
@@ -153,10 +154,10 @@ def _say(body: dict[str, Any], lines: list[str], as_json: bool) -> None:
     click.echo(json.dumps(body) if as_json else "\n".join(lines))
 
 
-def run() -> int:
-    """The exit status of the command."""
+def run(typed: str = "python -m drills") -> int:
+    """The exit status of the command; `typed` is how its user calls it, for help and hints."""
     try:
-        main.main(standalone_mode=False)
+        main.main(prog_name=typed, standalone_mode=False)
     except RollbackError as error:
         if "--json" in sys.argv:
             click.echo(json.dumps({"error": {

@@ -7,9 +7,11 @@ Never: changes the outcome: what fails here is noted, and the run stays what it 
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from rollback.act.site import Site
 from rollback.keep.lease import Lease
+from rollback.model.errors import PlanError
 from rollback.model.event import Event
 from rollback.model.finding import Json
 from rollback.model.lifecycle import ENDED, Run, State
@@ -39,7 +41,7 @@ def write_report(site: Site, run: Run) -> str:
     Crash: a temporary file may stay; the next report of the run, once it has ended, removes it.
     """
     folder = site.run_folder(run.id)
-    body = report.build(site.system, run, site.journal.events())
+    body = told_of(site, run)
     text = json.dumps(body, indent=2, sort_keys=True).encode()
     with site.state.tree.lock("report.lock", clock=site.host.clock):
         if run.state in ENDED:  # else a driver may be writing there
@@ -47,6 +49,18 @@ def write_report(site: Site, run: Run) -> str:
         site.state.tree.write(f"runs/{run.id}/report.json", text)
         site.state.tree.write(f"runs/{run.id}/report.md", report.markdown(body).encode())
     return str(folder / "report.md")
+
+
+def told_of(site: Site, run: Run) -> dict[str, Any]:
+    """The report as plain data, by the declaration that the run was planned under.
+
+    By the one in force, where that was not kept.
+    """
+    try:
+        system = site.under(run).system
+    except PlanError:
+        system = site.system
+    return report.build(system, run, site.journal.events())
 
 
 def _close_undone(site: Site, run: Run) -> None:
@@ -78,21 +92,21 @@ def _queue(site: Site, run: Run) -> None:
 
 
 def _deliver(site: Site, run: Run) -> None:
-    for event in message.undelivered(_mine(site, run)):
-        outcomes = message.deliver(site.system, site.host, event)
-        name = event.data.get("name", "")
+    """Every message is tried once more, on the channels that have not delivered it yet."""
+    mine = _mine(site, run)
+    for event in message.undelivered(mine):
+        about: dict[str, Json] = {"id": event.data.get("id"), "name": event.data.get("name", "")}
+        before = message.reached(mine, str(event.data.get("id", "")))
+        outcomes = message.deliver(site.system, site.host, event, besides=before)
+        gone = [*before, *(outcome.channel for outcome in outcomes if outcome.ok)]
         for outcome in outcomes:
             if not outcome.ok:
-                site.tell("message.failed", run=run.id, name=name, **outcome.data())
+                site.tell("message.failed", run=run.id, name=about["name"], **outcome.data())
         if all(outcome.ok for outcome in outcomes):
-            channels: list[Json] = [outcome.channel for outcome in outcomes]
-            site.tell(
-                "message.delivered",
-                run=run.id,
-                id=event.data.get("id"),
-                name=name,
-                channels=channels,
-            )
+            site.tell("message.delivered", run=run.id, channels=[*gone], **about)
+            continue
+        for channel in gone[len(before) :]:
+            site.tell("message.delivered", run=run.id, channel=channel, **about)
 
 
 def _mine(site: Site, run: Run) -> list[Event]:

@@ -207,8 +207,11 @@ def make_approval(
 
 def record(site: Site, run: Run, approval: judge.Approval) -> Run:
     """The answer is in the journal. Raises: NotAuthorized, PlanError."""
-    if run.state in ENDED:
-        raise PlanError(f"run {run.id} has ended: it is {run.state}", hint="rollback history")
+    if run.state in ENDED or (run.state is State.MITIGATED and not run.gated):
+        raise PlanError(
+            f"run {run.id} has ended: it is {run.state}; nothing was changed",
+            hint=f"see how it ended with: rollback report {run.id}",
+        )
     if any(approval.nonce == given.nonce for given in _given(run)):
         raise NotAuthorized("this approval was given before; it counts once", where=run.id)
     if asked.overdue(site.under(run), run):

@@ -16,9 +16,10 @@ from typing import Any
 from rollback.act.plan import Plan, ad_hoc, plan_of
 from rollback.act.scene import Target
 from rollback.act.site import Site
-from rollback.model.errors import PlanError
+from rollback.model.errors import PlanError, UsageError
 from rollback.model.level import Level
 from rollback.model.lifecycle import ENDED, Run, State
+from rollback.model.registry import nearest
 
 _UNDOABLE = ("flag", "edit", "set", "restore", "git", "service", "command", "take-back")
 
@@ -70,6 +71,10 @@ def restore_plan(
     found = site.checkpoints.get(checkpoint)
     wanted = tuple(components) or _in_order(site, found.components)
     for name in wanted:
+        if name not in site.system.components:
+            raise UsageError(
+                f"there is no component {name}", hint=nearest(name, tuple(site.system.components))
+            )
         if name not in found.components:
             raise PlanError(
                 f"checkpoint {found.name or found.id[:12]} does not hold {name}",

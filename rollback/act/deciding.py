@@ -15,8 +15,12 @@ from rollback.observe.view import View
 
 
 def decide_now(site: Site, facts: Mapping[str, str] | None = None) -> Decision:
-    """What the declared triggers call for at this moment; it stands in the journal."""
+    """What the declared triggers call for at this moment; it stands in the journal.
+
+    Where the state directory may not be written, it is only told.
+    """
     samples = read_all(View(site.system, site.host))
     decision = decide(site.system, Known(samples, facts or {}))
-    site.tell("decision.taken", run="", **decision.as_json())
+    if site.state.writable:
+        site.tell("decision.taken", run="", **decision.as_json())
     return decision

@@ -17,17 +17,20 @@ from rollback.act import asked, authorize, gating, starting
 from rollback.act.plan import Plan, PlannedStep, plan_of
 from rollback.act.scene import Action, Later, Scene, Undoable
 from rollback.act.site import Site
+from rollback.host.below import why
 from rollback.host.clock import parse_iso
 from rollback.keep.lease import Lease
 from rollback.model.errors import Partial, RollbackError, StoreError
 from rollback.model.event import Event
 from rollback.model.finding import Answer, Finding, Json
 from rollback.model.lifecycle import ENDED, TRANSITIONS_MAX, WAITS_MAX, Run, State
+from rollback.model.quantity import spoken
 
 if TYPE_CHECKING:
     from rollback.keep.checkpoint import Checkpoint
 
 S = State
+_WITHOUT_END = ("failed", "retried")
 FORGOTTEN_S = 60.0  # a driver that died is followed within seconds by whoever watches it
 
 
@@ -114,7 +117,7 @@ def _protect(site: Site, run: Run, plan: Plan) -> Run:
     except (StoreError, OSError) as error:
         missing: list[Json] = [*error.paths] if isinstance(error, Partial) else []
         return site.note(
-            run, "run.undoing", reason=f"the present cannot be kept: {error}", missing=missing
+            run, "run.undoing", reason=f"the present cannot be kept: {why(error)}", missing=missing
         )
     return site.note(run, "run.protected", checkpoint=made.id, size_bytes=made.size_bytes)
 
@@ -191,7 +194,7 @@ def _undo(site: Site, run: Run, plan: Plan) -> Run:
             _keep_left(site, run, plan, f"left-{run.id}")
         except (StoreError, OSError) as error:
             return _stop(
-                site, run, f"nothing is taken back, since the present cannot be kept: {error}"
+                site, run, f"nothing is taken back, since the present cannot be kept: {why(error)}"
             )
     for step in reversed(list(plan.every_step())):
         record = run.steps.get(step.index)
@@ -254,14 +257,14 @@ def _take(site: Site, run: Run, plan: Plan, step: PlannedStep) -> Run:
     if status == "began" and not waited:
         run = site.note(run, "step.doubted", index=step.index, id=step.id)
         status = "doubted"
-    if status == "doubted":
+    if status in ("doubted", "retried"):
         finding = _probe(action, scene)
         if finding.answer is Answer.PASS:
             return site.note(
                 run, "step.ended", index=step.index, id=step.id,
                 evidence={"found_done": finding.evidence},
             )  # fmt: skip
-        if finding.answer is Answer.UNKNOWN:
+        if finding.answer is Answer.UNKNOWN and status == "doubted":
             return _stop(
                 site, run, f"step {step.index} {step.id} began, and whether it happened is unknown: "
                 f"{finding.evidence}",
@@ -287,7 +290,7 @@ def _apply(site: Site, run: Run, step: PlannedStep, action: Action, scene: Scene
         )
     evidence: dict[str, Json] = {**outcome, "took_s": took_s}
     if took_s > step.within_s:
-        evidence["late"] = f"it took {took_s:.1f} s, {step.within_s:g} s were allowed"
+        evidence["late"] = f"it took {spoken(took_s)}, {spoken(step.within_s)} were allowed"
     return site.note(run, "step.ended", index=step.index, id=step.id, evidence=evidence)
 
 
@@ -314,7 +317,7 @@ def _take_back(site: Site, run: Run, plan: Plan, step: PlannedStep) -> Run:
             blame = _blame(error)["error"]
             return _stop(site, run, f"step {step.index} {step.id} cannot be taken back: {blame}")
         return site.note(run, "step.undone", index=step.index, id=step.id)
-    if step.exempt or (not step.touches and _status(run, step) == "failed"):
+    if step.exempt or (not step.touches and _status(run, step) in _WITHOUT_END):
         return site.note(
             run, "step.undone", index=step.index, id=step.id, because="it had stored nothing away"
         )
@@ -325,7 +328,7 @@ def _probe(action: Action, scene: Scene) -> Finding:
     try:
         return action.probe(scene)
     except (RollbackError, OSError) as error:
-        return Finding(Answer.UNKNOWN, f"it cannot be probed: {error}")
+        return Finding(Answer.UNKNOWN, f"it cannot be probed: {why(error)}")
 
 
 def _stop(site: Site, run: Run, reason: str, *, climb: bool = False) -> Run:
@@ -388,4 +391,7 @@ def _note_once(site: Site, run_id: str, step: str, kind: str, data: dict[str, Js
 def _blame(error: Exception) -> dict[str, Json]:
     if isinstance(error, RollbackError):
         return {"error": str(error), "hint": error.hint, "kind": type(error).__name__}
+    if isinstance(error, OSError):
+        hint = "correct the permissions there, or make room"
+        return {"error": why(error), "hint": hint, "kind": type(error).__name__}
     return {"error": f"{type(error).__name__}: {error}", "kind": "unexpected", "hint": ""}

@@ -14,8 +14,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rollback.act import starting
 from rollback.act.plan import Plan, find_level
 from rollback.act.site import Site
+from rollback.host.below import why
 from rollback.host.clock import parse_iso
 from rollback.judge.scope import smallest
 from rollback.model.errors import RollbackError
@@ -166,8 +168,8 @@ def _item(site: Site, run: Run, plan: Plan, item: ChecklistItem) -> tuple[bool, 
         )
         return answer == "pass", f"check {item.check} answered {answer or 'nothing'}"
     wanted = item.attest or item.record or item.follow_up
-    said = [e for e in events if e.kind == "answer.given" and e.data.get("item") == item.id]
-    return bool(said), f"{'said' if said else 'not said yet'} by {wanted}"
+    done, said = starting.answered(site, run, item.id)
+    return done, f"{said}; it is for {wanted} to say"
 
 
 def _ask(
@@ -223,7 +225,7 @@ def _changed(site: Site, run: Run, name: str) -> list[str]:
         then = json.loads(site.state.tree.read(f"runs/{run.id}/{_MARK}")).get(name, {})
         now = site.checkpoints.fingerprints(name)
     except (OSError, ValueError, RollbackError) as error:
-        return [f"(cannot be compared: {error})"]
+        return [f"(cannot be compared: {why(error)})"]
     return sorted(path for path in {*then, *now} if then.get(path) != now.get(path))
 
 

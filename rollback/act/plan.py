@@ -19,7 +19,7 @@ from rollback.act import built_in
 from rollback.act.scene import Action, Scene, Target
 from rollback.act.site import Site
 from rollback.act.target import Candidate, choose
-from rollback.model.errors import PlanError
+from rollback.model.errors import PlanError, UsageError
 from rollback.model.event import digest
 from rollback.model.finding import Json
 from rollback.model.level import Level, Procedure
@@ -149,8 +149,9 @@ def make_plan(
 ) -> Plan:  # fmt: skip
     """What a run of this level would do now. Changes nothing.
 
-    Raises: PlanError when there is no such level, target, component or variant, or when the level
-    holds a step of a kind that is not built yet.
+    Raises: PlanError when there is no such level, target or variant, or when the level holds a step
+    of a kind that is not built yet; UsageError for an unknown component; Confined when a path
+    leaves its root.
     """
     site = site.there(environment)
     key, level = find_level(site, name)
@@ -205,7 +206,7 @@ def find_level(site: Site, name: str) -> tuple[str, Level | Procedure]:
 def bind(scene: Scene, index: str, kind: str, parameters: dict[str, Any]) -> PlannedStep:
     """The step, and its alternatives, with everything decided, in the step's own environment.
 
-    Raises: PlanError.
+    Raises: PlanError; Confined when what it would touch lies behind a link or another mount.
     """
     step = read_item("action", {kind: parameters})
     if isinstance(step, Planned):
@@ -274,7 +275,7 @@ def _plan(
 def _component(site: Site, key: str, level: Level | Procedure, given: str) -> str:
     wanted = getattr(level, "component", None)
     if given and given not in site.system.components:
-        raise PlanError(
+        raise UsageError(
             f"there is no component {given}", hint=nearest(given, tuple(site.system.components))
         )
     if wanted == "required" and not given:

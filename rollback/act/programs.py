@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from rollback.host import processes
 from rollback.model.errors import CommandFailed, HostError
+from rollback.model.quantity import spoken
 from rollback.observe.view import View
 
 ASK_S = 5.0
@@ -19,7 +20,7 @@ def ask(view: View, argv: Sequence[str], *, within_s: float = ASK_S) -> processe
     """How the program ended, whatever its status. Raises: HostError when it could not be run."""
     done = processes.run(argv, cwd=str(view.root), timeout_s=max(0.1, within_s), tap=view.host.tap)
     if done.timed_out:
-        raise HostError(f"{argv[0]} did not end within {within_s:g} s", where=argv[0])
+        raise HostError(f"{argv[0]} did not end within {spoken(within_s)}", where=argv[0])
     return done
 
 

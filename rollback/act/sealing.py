@@ -6,16 +6,15 @@ Never: calls a version good that the suites did not.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from rollback.act.gating import deadline_s
 from rollback.act.site import Site
 from rollback.host.clock import iso, parse_iso
 from rollback.keep.checkpoint import Checkpoint
 from rollback.keep.journal import last_at
-from rollback.model.errors import HostError
 from rollback.model.finding import Json
 from rollback.model.step import Suite
 from rollback.prove import seal
@@ -58,18 +57,12 @@ def ask_suites(
     since = parse_iso(last) if last else None
     results = []
     for suite in chosen:
-        name = f"runs/verify-{site.host.token(6)}"
-        site.state.tree.make_folder(name, parents=True)
-        work = site.state.path / name
-        try:
+        with site.host.scratch() as work:
             results.append(run_suite(
                 suite, system=site.system, host=site.host, expectations=wanted, environment=environment,
-                since=since, work=work, allure=None, deadline_s=deadline_s(site, suite),
+                since=since, work=Path(work), allure=None, deadline_s=deadline_s(site, suite),
                 level=level or None, held=site.checkpoints.held(),
             ))  # fmt: skip
-        finally:
-            with contextlib.suppress(OSError, HostError):  # what a suite left may resist
-                site.state.tree.remove(name)
     return results
 
 

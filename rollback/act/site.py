@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +28,7 @@ from rollback.keep.journal import Journal
 from rollback.keep.redact import Redactor
 from rollback.keep.state import StateDir
 from rollback.model import pinned
+from rollback.model.component import StateDeclared
 from rollback.model.errors import (
     HostError,
     JournalError,
@@ -77,6 +79,16 @@ class Site:
         site = cls(system, host, state, journal)
         return replace(site, listen=listen) if listen else site
 
+    @classmethod
+    @contextmanager
+    def nothing_yet(cls, system: System, host: Host) -> Iterator[Site]:
+        """The system as it is before anything was kept of it; what is noted is gone afterwards."""
+        bare = system.having(state=StateDeclared())
+        with host.scratch() as folder:
+            bare.state_path = Path(folder) / "state"
+            with cls.open(bare, host) as site:
+                yield site
+
     def __enter__(self) -> Self:
         return self
 
@@ -111,8 +123,10 @@ class Site:
         runs = self.runs()
         if name == "last" and runs:
             return list(runs.values())[-1]
+        if not runs:
+            raise PlanError("there is no run yet", hint="begin one with: rollback run LEVEL")
         if name not in runs:
-            hint = nearest(name, tuple(runs)) if runs else "there has been no run yet"
+            hint = nearest(name, tuple(runs))
             raise PlanError(f"there is no run {name}", hint=f"{hint} (rollback history)")
         return runs[name]
 

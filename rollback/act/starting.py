@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 from rollback.act import built_in
 from rollback.act.plan import Plan, find_level, make_plan
 from rollback.act.site import Site
+from rollback.host.below import why
 from rollback.host.clock import parse_iso
 from rollback.judge import guardrails as judge
 from rollback.model.errors import Refused, RollbackError
 from rollback.model.finding import Answer, Finding
-from rollback.model.level import ChecklistItem, Level, Prerequisite, Procedure
+from rollback.model.level import ChecklistItem, Level, Prerequisite, Procedure, settles
 from rollback.model.lifecycle import Run, State
 from rollback.observe.check import ask
 from rollback.observe.metric import read_all
@@ -61,22 +62,22 @@ def _prerequisite(site: Site, plan: Plan, wanted: Prerequisite) -> Refused | Non
         )  # fmt: skip
     try:
         if wanted.repository:
-            why = _repository(site, wanted.repository)
+            reason = _repository(site, wanted.repository)
         elif wanted.check:
             finding = ask_now(site, plan, wanted.check)
-            why = "" if finding.answer is Answer.PASS else f"it says {_said(finding)}"
+            reason = "" if finding.answer is Answer.PASS else f"it says {_said(finding)}"
         else:
-            why = _checkpoint(site, str(wanted.checkpoint))
+            reason = _checkpoint(site, str(wanted.checkpoint))
     except (RollbackError, OSError) as error:
-        why = f"it cannot be asked: {error}"
-    if not why:
+        reason = f"it cannot be asked: {why(error)}"
+    if not reason:
         return None
     name = (
         f"repository {wanted.repository}" if wanted.repository
         else f"check {wanted.check}" if wanted.check else f"checkpoint {wanted.checkpoint}"
     )  # fmt: skip
     return Refused(
-        "prerequisites", f"{plan.level} needs {name}: {why}",
+        "prerequisites", f"{plan.level} needs {name}: {reason}",
         hint="put that right first, or choose a level that does not need it",
     )  # fmt: skip
 
@@ -243,19 +244,25 @@ def _start_items(site: Site, plan: Plan) -> tuple[ChecklistItem, ...]:
 def _how(run: Run, item: ChecklistItem) -> str:
     if item.check:
         return f"check {item.check} must pass"
-    return f"rollback answer {run.id} {item.id} TEXT"
+    return f"rollback answer {run.id} {item.id} yes"
 
 
 def _settled(site: Site, run: Run, plan: Plan, item: ChecklistItem) -> tuple[bool, str]:
-    """A check is asked now; everything else happened before the first step, so a person says it."""
+    """A check is asked now; everything else happened before the first step: a person says yes."""
     if item.check:
         finding = ask_now(site, plan, item.check)
         return finding.answer is Answer.PASS, f"check {item.check} says {_said(finding)}"
-    for event in site.journal.events():
-        if (
-            event.run == run.id
-            and event.kind == "answer.given"
-            and event.data.get("item") == item.id
-        ):
-            return True, f"said by {event.data.get('by')}: {event.data.get('text')}"
-    return False, "not said yet"
+    return answered(site, run, item.id)
+
+
+def answered(site: Site, run: Run, item: str) -> tuple[bool, str]:
+    """Whether the last word that was said about an item settles it, and who said what."""
+    said = [
+        event.data
+        for event in site.journal.events()
+        if event.run == run.id and event.kind == "answer.given" and event.data.get("item") == item
+    ]
+    if not said:
+        return False, "not said yet"
+    text = str(said[-1].get("text"))
+    return settles(text), f"said by {said[-1].get('by')}: {text}"

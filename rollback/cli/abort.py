@@ -19,10 +19,10 @@ def command(desk: Desk, run: str, reason: str, person: str | None) -> int:
     """
     from rollback.act.stopping import abort
     from rollback.cli.driving import drive
-    from rollback.cli.timeline import Live, result, result_lines
+    from rollback.cli.timeline import result, result_lines
     from rollback.model.lifecycle import State
 
-    with desk.site(create=False, listen=Live(quiet=desk.as_json)) as site:
+    with desk.site(create=False, listen=desk.live()) as site:
         who = desk.person(person)
         ended = abort(site, site.run(run), by=who, reason=reason)
         if ended.state is State.UNDOING:

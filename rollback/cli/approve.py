@@ -18,9 +18,8 @@ def command(desk: Desk, run: str, person: str | None, key: str, note: str, no_dr
     """Approve exactly the plan of RUN (default: the last one), on this machine, under this policy."""
     from rollback.act import authorize
     from rollback.cli.driving import carry, lapsed
-    from rollback.cli.timeline import Live
 
-    with desk.site(create=False, listen=Live(quiet=desk.as_json)) as site:
+    with desk.site(create=False, listen=desk.live()) as site:
         who = desk.person(person)
         found = site.run(run)
         over = lapsed(desk, site, found)

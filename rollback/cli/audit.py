@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from rollback.cli.desk import Desk, pass_desk
+from rollback.model.quantity import counted
 
 
 @click.group("audit", short_help="Prove the journal whole.")
@@ -21,13 +22,13 @@ def verify(desk: Desk) -> int:
         body = {"whole": True, "events": count, "head": head, "anchors_agree": anchors}
 
         def lines() -> list[str]:
-            against = f"{anchors} anchored heads agree"
+            against = f"{counted(anchors, 'anchored head')} checked, and right"
             if not anchors:
                 missing = (
                     "nothing is anchored yet" if site.journal.anchored else "no anchor is declared"
                 )
                 against = f"{missing}: a cut tail would not show"
-            return [f"the journal is whole: {count} events, head {head[:16]}; {against}"]
+            return [f"the journal is whole: {counted(count, 'event')}, head {head[:16]}; {against}"]
 
         desk.out(body, lines)
         return 0

@@ -9,6 +9,7 @@ import click
 from rollback.cli.desk import Desk, pass_desk
 from rollback.cli.show import paint, safe, size, table
 from rollback.host.below import show as shown
+from rollback.model.quantity import counted
 
 
 @click.group("checkpoint", short_help="Take, list, compare, verify and restore checkpoints.")
@@ -57,7 +58,7 @@ def create(
 
         def lines() -> list[str]:
             said = [f"checkpoint {paint(made.name or made.id[:12], 'bold')} {made.id[:12]}: "
-                    f"{len(made.components)} components, {size(made.size_bytes)}"]  # fmt: skip
+                    f"{counted(len(made.components), 'component')}, {size(made.size_bytes)}"]  # fmt: skip
             if sealed:
                 said.append(f"  sealed: {sealed.said}")
             return said
@@ -72,7 +73,7 @@ def create(
 @pass_desk
 def list_(desk: Desk) -> int:
     """All checkpoints, newest first, with whether they can be gone back to."""
-    with desk.site() as site:
+    with desk.look() as site:
         found = site.checkpoints.list()
         rows = [
             (
@@ -100,7 +101,7 @@ def list_(desk: Desk) -> int:
 @pass_desk
 def show(desk: Desk, checkpoint: str, component: str | None) -> int:
     """What a checkpoint holds."""
-    with desk.site() as site:
+    with desk.look() as site:
         found = site.checkpoints.get(checkpoint)
         body = _told(found)
         if component:
@@ -120,26 +121,40 @@ def show(desk: Desk, checkpoint: str, component: str | None) -> int:
         return 0
 
 
+_SINCE = {"add": ("-", "removed"), "remove": ("+", "added"), "modify": ("~", "changed"),
+          "attributes": ("%", "mode, owner or time")}  # fmt: skip
+
+
 @command.command("diff")
 @click.argument("checkpoint")
 @click.option("--component", default=None, metavar="C", help="Only this component.")
 @pass_desk
 def diff(desk: Desk, checkpoint: str, component: str | None) -> int:
-    """What differs between a checkpoint and the live system."""
-    with desk.site() as site:
+    """What has changed since CHECKPOINT: from it to the present, which a restore would take back."""
+    with desk.look() as site:
         found = site.checkpoints.get(checkpoint)
         wanted = (component,) if component else tuple(found.components)
         changes = [
             (name, change) for name in wanted for change in site.checkpoints.diff(found.id, name)
         ]
         told = [
-            {"component": name, "what": c.what, "path": shown(c.path), "why": c.why}
+            {"component": name, "what": _SINCE[c.what][1], "path": shown(c.path), "why": c.why}
             for name, c in changes
         ]
-        lines = [(name, c.what, shown(c.path), c.why) for name, c in changes]
-        empty = ["no difference"]
-        desk.out({"id": found.id, "changes": told},
-                 lambda: table(("component", "change", "path", ""), lines) if lines else empty)  # fmt: skip
+        rows = [(_SINCE[c.what][0], name, shown(c.path), c.why) for name, c in changes]
+        label = safe(found.name or found.id[:12])
+        body = {"id": found.id, "from": found.id, "to": "present", "changes": told}
+
+        def lines() -> list[str]:
+            if not rows:
+                return [f"from {label} to the present: no difference"]
+            counts = [(sign, word, sum(1 for row in rows if row[0] == sign))
+                      for sign, word in _SINCE.values()]  # fmt: skip
+            said = ", ".join(f"{sign} {word} {n}" for sign, word, n in counts if n)
+            head = ("", "component", "path", "what")
+            return [f"from {label} to the present: {said}", *table(head, rows, indent="  ")]
+
+        desk.out(body, lines)
         return 0
 
 
@@ -149,7 +164,7 @@ def diff(desk: Desk, checkpoint: str, component: str | None) -> int:
 @pass_desk
 def verify(desk: Desk, checkpoint: str | None, deep: bool) -> int:
     """Prove that a checkpoint (default: all of them) can be restored."""
-    with desk.site() as site:
+    with desk.look() as site:
         wanted = [site.checkpoints.get(checkpoint)] if checkpoint else list(site.checkpoints.list())
         told = []
         for found in wanted:
@@ -183,9 +198,9 @@ def restore(
     from rollback.act.authorize import next_run_id
     from rollback.act.back import restore_plan
     from rollback.cli.driving import carry, decline_idle
-    from rollback.cli.timeline import Live, plan_lines
+    from rollback.cli.timeline import plan_lines
 
-    with desk.site(listen=Live(quiet=desk.as_json)) as site:
+    with desk.site(listen=desk.live()) as site:
         who = desk.person(person)
         plan = restore_plan(
             site, checkpoint, components, run=next_run_id(site), requester=who, reason=reason

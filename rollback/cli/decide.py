@@ -7,6 +7,12 @@ import click
 from rollback.cli.desk import Desk, pass_desk
 from rollback.cli.show import paint, safe, table
 from rollback.model.errors import UsageError
+from rollback.model.quantity import spoken
+
+_NO_METRIC = [
+    "no metric is declared, so nothing can be measured and no trigger can hold",
+    "  declare: metrics: {NAME: {title, unit, source}}, and triggers: that ask for them",
+]
 
 
 @click.command("decide", short_help="Evaluate the triggers now, with samples and reasons.")
@@ -24,17 +30,18 @@ def command(desk: Desk, facts: tuple[str, ...]) -> int:
         if not equals or not name:
             raise UsageError(f"{fact!r} is not a fact", hint="write --fact name=value")
         told[name] = value
-    with desk.site() as site:
+    with desk.look() as site:
         decision = decide_now(site, told)
 
         def lines() -> list[str]:
             rows = [
                 (s.metric, "UNKNOWN" if s.value is None else f"{s.value:.4g} {s.unit}", s.count,
-                 f"{s.window_s:g} s" if s.window_s else "now", safe(s.note))
+                 f"{spoken(s.window_s)}" if s.window_s else "now", safe(s.note))
                 for s in decision.samples
             ]  # fmt: skip
             word = decision.respond + (f" at {decision.level}" if decision.level else "")
-            said = [*table(("metric", "value", "readings", "window", ""), rows), "",
+            head = ("metric", "value", "readings", "window", "")
+            said = [*(table(head, rows) if rows else _NO_METRIC), "",
                     paint(word, "bold"), *(f"  {safe(reason)}" for reason in decision.reasoning)]  # fmt: skip
             return said + ([f"  try: rollback run {decision.level}"] if decision.level else [])
 

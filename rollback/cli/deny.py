@@ -17,9 +17,9 @@ def command(desk: Desk, run: str, person: str | None, key: str, reason: str) -> 
     """Deny RUN (default: the last one)."""
     from rollback.act import authorize
     from rollback.cli.driving import drive, lapsed
-    from rollback.cli.timeline import Live, result, result_lines
+    from rollback.cli.timeline import result, result_lines
 
-    with desk.site(create=False, listen=Live(quiet=desk.as_json)) as site:
+    with desk.site(create=False, listen=desk.live()) as site:
         who = desk.person(person)
         found = site.run(run)
         over = lapsed(desk, site, found)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rollback.cli.pasted import options, pasted
 from rollback.cli.show import plain_json, silence
 from rollback.host import Host
 from rollback.model.errors import NotAuthorized, UsageError
@@ -25,6 +26,7 @@ from rollback.model.system import System
 
 if TYPE_CHECKING:
     from rollback.act.site import Site
+    from rollback.cli.timeline import Live
     from rollback.declare import Reading
 
 Listener = Callable[[Event], None]
@@ -33,11 +35,25 @@ Listener = Callable[[Event], None]
 class Desk:
     """One call of the program."""
 
-    def __init__(self, *, declaration: str | None, state: str | None, as_json: bool) -> None:
-        self._declaration = declaration
-        self._state = state
-        self.as_json = as_json
+    def __init__(self) -> None:
+        self._declaration: str | None = None
+        self._state: str | None = None
+        self.as_json = False
         self.host = Host()
+
+    def take(self, *, declaration: str | None, state: str | None, as_json: bool) -> None:
+        """What was typed before the command holds for this call."""
+        self._declaration, self._state, self.as_json = declaration, state, as_json
+
+    def pasted(self, text: str) -> str:
+        """The text, its commands such that they mean this system when they are pasted here."""
+        return pasted(text, options(self._declaration, self._state))
+
+    def live(self) -> Live:
+        """What is said on standard error while a run goes on."""
+        from rollback.cli.timeline import Live
+
+        return Live(quiet=self.as_json, pasted=self.pasted)
 
     @property
     def declaration(self) -> Path:
@@ -74,6 +90,22 @@ class Desk:
             yield site
             if create:
                 self._reading.keep(site.state.tree)
+
+    @contextmanager
+    def look(self) -> Iterator[Site]:
+        """The system, opened to be looked at; use it in `with`.
+
+        Where nothing was ever kept, what a look notes lies aside and is gone with it. Raises:
+        JournalError when not even the folder is there in which the state directory would be.
+        """
+        from rollback.act.site import Site
+
+        if self.system.state_path.parent.is_dir() and not os.path.lexists(self.system.state_path):
+            with Site.nothing_yet(self.system, self.host) as site:
+                yield site
+            return
+        with self.site(create=False) as site:
+            yield site
 
     def person(self, given: str | None) -> str:
         """Who is typing: as given, or the declared person with this user's name, or the only one.
@@ -120,7 +152,7 @@ class Desk:
 
         A reader that has left stops nothing: the exit status still tells the outcome.
         """
-        said = [plain_json(body)] if self.as_json else lines()
+        said = [plain_json(body)] if self.as_json else [self.pasted(line) for line in lines()]
         try:
             for line in said:
                 click.echo(line)

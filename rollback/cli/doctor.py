@@ -21,6 +21,7 @@ import click
 
 from rollback.cli.desk import Desk, pass_desk
 from rollback.cli.show import safe, size, table
+from rollback.model.quantity import counted, spoken
 
 PYTHON_MIN = (3, 11)
 SQLITE_WAL_FIXED = (
@@ -73,8 +74,8 @@ def _lines(rows: list[Row], bad: int) -> list[str]:
         if row.answer != PASS and row.hint:
             lines.append(f"  {safe(row.what)}: try: {safe(row.hint)}")
     count = sum(1 for row in rows if row.answer != PASS)
-    ready = f"ready; {count} things could be better" if count else "ready"
-    return [*lines, ready if not bad else f"not ready: {bad} needed things fail"]
+    ready = f"ready; {counted(count, 'thing')} could be better" if count else "ready"
+    return [*lines, ready if not bad else f"not ready: of what is needed, {bad} failed"]
 
 
 def _asked(what: str, ask: Callable[[], Row], *, needed: bool = True) -> Row:
@@ -154,7 +155,7 @@ def _clock(desk: Desk) -> Row:
     newest = max((p.stat().st_mtime for p in _known_files(desk) if p.exists()), default=0.0)
     ahead = newest - now.timestamp()
     if ahead > FUTURE_S_MAX:
-        return Row("clock", FAIL, f"files of ours are {ahead:.0f} s in its future", hint=hint)
+        return Row("clock", FAIL, f"files of ours are {spoken(ahead)} in its future", hint=hint)
     return Row("clock", PASS, f"{now:%Y-%m-%dT%H:%M:%SZ}")
 
 
@@ -241,9 +242,10 @@ def _here(desk: Desk) -> Iterator[Row]:
     except SpecError as error:
         yield Row("declaration", FAIL, str(error), hint="rollback validate names every problem")
         return
-    yield Row("declaration", PASS, f"{system.system.id}: {len(system.levels)} levels")
+    yield Row("declaration", PASS, f"{system.system.id}: {counted(len(system.levels), 'level')}")
     yield _asked("root", lambda: _root(system))
     yield from _state(desk, system)
+    yield from _writes(desk, system)
     yield from _argvs(system)
     yield from _ports(desk, system)
 
@@ -283,6 +285,37 @@ def _state(desk: Desk, system: Any) -> Iterator[Row]:
     free = desk.host.free_bytes(str(nearest))
     yield Row("free space", PASS if free >= FREE_BYTES_MIN else FAIL, size(free),
               hint=f"at least {size(FREE_BYTES_MIN)}: rollback checkpoint list, then delete")  # fmt: skip
+
+
+def _writes(desk: Desk, system: Any) -> Iterator[Row]:
+    """Every folder that a rollback writes in: the root, the state, the components, the places."""
+    seen = {"root": system.root_path, "state": _nearest(system.state_path)}
+    for name, component in system.components.items():
+        if component.path != "." and (system.root_path / component.path).exists():
+            seen[f"component {name}"] = system.root_path / component.path
+    for name, place in system.places.items():
+        if {"write", "archive", "clear"} & set(place.may):
+            seen[f"place {name}"] = _nearest(system.declaration.parent / place.path)
+    for what, path in seen.items():
+        if path.exists():
+            yield _asked(f"write {what}", partial(_write, f"write {what}", path))
+
+
+def _nearest(path: Path) -> Path:
+    """The path, or the folder in which it would come into being."""
+    return path if path.exists() else path.parent
+
+
+def _write(what: str, path: Path) -> Row:
+    if os.statvfs(path).f_flag & os.ST_RDONLY:
+        return Row(what, FAIL, f"{path} lies on a read-only mount",
+                   hint=f"findmnt -T {path}; then mount it for writing: mount -o remount,rw …")  # fmt: skip
+    if not os.access(path, os.R_OK | os.W_OK, effective_ids=True):
+        owner = path.stat()
+        said = f"{path} {stat.filemode(owner.st_mode)} of uid {owner.st_uid}, and we are {os.geteuid()}"
+        return Row(what, FAIL, f"may not be read and written: {said}",
+                   hint=f"run as its owner, or let us write there: ls -ld {path}")  # fmt: skip
+    return Row(what, PASS, str(path))
 
 
 def _argvs(system: Any) -> Iterator[Row]:

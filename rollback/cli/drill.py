@@ -6,6 +6,8 @@ import click
 
 from rollback.cli.desk import Desk, pass_desk
 
+_START = "import sys; from drills.__main__ import run; sys.exit(run('rollback drill'))"
+
 
 @click.command(
     "drill",
@@ -18,4 +20,4 @@ def command(desk: Desk, arguments: tuple[str, ...]) -> int:
     """Run `python -m drills ARGUMENTS`: up, break, down, sweep (each has its own --help)."""
     from rollback.host.processes import attend
 
-    return attend(["-m", "drills", *arguments, *(["--json"] if desk.as_json else [])])
+    return attend(["-c", _START, *arguments, *(["--json"] if desk.as_json else [])])

@@ -8,29 +8,24 @@ from __future__ import annotations
 
 import importlib
 import os
-import pkgutil
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import click
 
 from rollback.cli.desk import Desk
+from rollback.cli.pasted import commands
 from rollback.cli.show import error_json, error_lines, plain_json, safe, silence
 from rollback.model.errors import RollbackError
 from rollback.model.registry import nearest
-
-_NOT_COMMANDS = ("desk", "driving", "group", "show", "timeline")
 
 
 class _Commands(click.Group):
     """Subcommands are the modules of this folder, imported only when they are called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        folder = str(Path(__file__).parent)
-        names = [m.name.rstrip("_").replace("_", "-") for m in pkgutil.iter_modules([folder])]
-        return sorted(name for name in names if name not in _NOT_COMMANDS)
+        return commands()
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in self.list_commands(ctx):
@@ -52,15 +47,18 @@ class _Commands(click.Group):
     def run(self, argv: Sequence[str]) -> int:
         """The exit status of one call."""
         as_json, words = _hoisted(argv)
+        desk = Desk()
         try:
-            result = self.main(args=words, prog_name="rollback", standalone_mode=False)
+            result = self.main(args=words, prog_name="rollback", standalone_mode=False, obj=desk)
             if sys.stdout is not None:
                 sys.stdout.flush()  # what cannot be written shows here, not at the end of Python
         except click.exceptions.Exit as done:
             return done.exit_code
         except (click.Abort, KeyboardInterrupt):
-            return _fail(as_json, "interrupted", "interrupted: nothing more was done", "", 130,
-                         "rollback status shows where it stands; rollback resume goes on")  # fmt: skip
+            hint = desk.pasted("rollback status shows where it stands; rollback resume goes on")
+            return _fail(
+                as_json, "interrupted", "interrupted: nothing more was done", "", 130, hint
+            )
         except click.ClickException as wrong:
             if not words:  # `rollback` alone asks what there is
                 _say(wrong.format_message().splitlines())
@@ -72,9 +70,9 @@ class _Commands(click.Group):
             return _fail(as_json, "UsageError", wrong.format_message(), where, 2, hint)
         except RollbackError as error:
             if as_json:
-                _answer(plain_json(error_json(error)))
+                _answer(desk.pasted(plain_json(error_json(error))))
             else:
-                _say(error_lines(error))
+                _say([desk.pasted(line) for line in error_lines(error)])
             return error.exit_status
         except (BrokenPipeError, SystemExit):  # the latter is how click says the former
             silence()  # whoever read us has seen enough
@@ -143,7 +141,7 @@ def _say(lines: list[str]) -> None:
 @click.pass_context
 def _cli(ctx: click.Context, declaration: str | None, state: str | None, as_json: bool) -> None:
     """Take verified checkpoints, go back when a release goes wrong, and prove that it worked."""
-    ctx.obj = Desk(declaration=declaration, state=state, as_json=as_json)
+    ctx.ensure_object(Desk).take(declaration=declaration, state=state, as_json=as_json)
 
 
 assert isinstance(_cli, _Commands)

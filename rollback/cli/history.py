@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import click
 
 from rollback.cli.desk import Desk, pass_desk
-from rollback.cli.show import seconds, table
+from rollback.cli.show import table
+from rollback.model.quantity import spoken
 
 
 @click.command("history", short_help="What happened: every run, or the events of one.")
@@ -18,7 +19,7 @@ def command(desk: Desk, run: str | None) -> int:
     from rollback.act.plan import plan_of
     from rollback.cli.timeline import clocks
 
-    with desk.site(create=False) as site:
+    with desk.look() as site:
         if run:
             found = site.run(run)
             events = [event for event in site.journal.events() if event.run == found.id]
@@ -40,8 +41,8 @@ def command(desk: Desk, run: str | None) -> int:
             for r in runs
         ]  # fmt: skip
         told_rows = [
-            (t["run_id"], t["at"][:19], t["level"], t["incident"], seconds(t["mitigated_s"]),
-             seconds(t["complete_s"]), t["state"])
+            (t["run_id"], t["at"][:19], t["level"], t["incident"], spoken(t["mitigated_s"]),
+             spoken(t["complete_s"]), t["state"])
             for t in told
         ]  # fmt: skip
         head = ("run", "at", "level", "incident", "mitigated", "complete", "state")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rollback.cli.desk import Desk, pass_desk
+from rollback.model.quantity import counted
 
 if TYPE_CHECKING:
     from rollback.declare.starter import Found
@@ -81,12 +82,11 @@ def _lines(desk: Desk, body: Mapping[str, str | list[str]]) -> list[str]:
     lines += [f"kept  {safe(path)}" for path in body["kept"]]
     for path in body["left_out"]:
         lines.append(f"not declared: {safe(path)}")
-    named = f" --system {desk.declaration.name}" if desk.declaration.name != "rollback.yaml" else ""
     return [
         *lines,
-        f"{len(body['components'])} components, levels {', '.join(body['levels'])}",
-        f"  try: rollback{named} checkpoint create first --seal",
-        f"  then, after something changed: rollback{named} run everything",
+        f"{counted(len(body['components']), 'component')}, levels {', '.join(body['levels'])}",
+        "  try: rollback checkpoint create first --seal",
+        "  then, after something changed: rollback run everything",
     ]
 
 

@@ -23,7 +23,7 @@ def command(
     from rollback.act.plan import make_plan
     from rollback.cli.timeline import plan_lines
 
-    with desk.site() as site:
+    with desk.look() as site:
         plan = make_plan(
             site, level, run=next_run_id(site), requester=desk.asker(), to=to,
             component=component, variant=variant, environment=environment,

@@ -20,13 +20,14 @@ def command(desk: Desk, run: str, kind: str) -> int:
     KIND allure makes one HTML file from what the suites left: steps, evidence, samples, logs. It
     needs Node.js and a checkout; without them it says so, and the results stay in the run's folder.
     """
-    from rollback.act.afterwards import write_report
-    from rollback.tell.report import build, markdown
+    from rollback.act.afterwards import told_of, write_report
+    from rollback.tell.report import markdown
 
-    with desk.site(create=False) as site:
+    with desk.look() as site:
         found = site.run(run)
-        write_report(site, found)
-        body = build(site.system, found, site.journal.events())
+        if site.state.writable:  # else it is printed all the same
+            write_report(site, found)
+        body = told_of(site, found)
         text = markdown(body)
         if kind == "allure":
             return _allure(desk, site, found.id, body, text)

@@ -20,10 +20,9 @@ def command(desk: Desk, run: str, wait: bool, person: str | None) -> int:
     """
     from rollback.act.stopping import retry
     from rollback.cli.driving import carry
-    from rollback.cli.timeline import Live
     from rollback.model.lifecycle import State
 
-    with desk.site(create=False, listen=Live(quiet=desk.as_json)) as site:
+    with desk.site(create=False, listen=desk.live()) as site:
         found = site.run(run)
         if found.state is State.NEEDS_OPERATOR:
             found = retry(site, found, by=desk.person(person))

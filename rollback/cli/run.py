@@ -31,9 +31,8 @@ def command(
     from rollback.act.authorize import create, next_run_id
     from rollback.act.plan import make_plan
     from rollback.cli.driving import carry, decline_idle
-    from rollback.cli.timeline import Live
 
-    with desk.site(listen=Live(quiet=desk.as_json)) as site:
+    with desk.site(listen=desk.live()) as site:
         requester = desk.person(person)
         plan = make_plan(
             site, level, run=next_run_id(site), requester=requester, to=to, component=component,

@@ -8,6 +8,7 @@ import click
 
 from rollback.cli.desk import Desk, pass_desk
 from rollback.cli.show import paint, safe, state
+from rollback.model.quantity import counted
 
 if TYPE_CHECKING:
     from rollback.act.site import Site
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 def command(desk: Desk) -> int:
     """Runs that have not ended, what they wait for, the newest checkpoint, flags, the journal."""
     from rollback.act.plan import plan_of
+    from rollback.cli.timeline import next_lines
     from rollback.keep import trust
     from rollback.model.errors import JournalError
     from rollback.model.lifecycle import FINAL
@@ -36,7 +38,7 @@ def command(desk: Desk) -> int:
             ],
         )
         return 0
-    with desk.site(create=False) as site:
+    with desk.look() as site:
         runs = list(site.runs().values())
         still = [
             run for run in runs
@@ -63,7 +65,8 @@ def command(desk: Desk) -> int:
             "last_checkpoint": {"id": kept[0].id, "name": kept[0].name, "at": kept[0].at} if kept else None,
             "journal": journal, "trusted": trusted,
         }  # fmt: skip
-        desk.out(body, lambda: _lines(body))
+        advice = {run.id: next_lines(run) for run in still}
+        desk.out(body, lambda: _lines(body, advice))
         return 0 if journal["whole"] else 8
 
 
@@ -78,7 +81,7 @@ def _overdue(site: Site, run: Run) -> bool:
         return False  # its declaration is gone: whoever resumes it is told so
 
 
-def _lines(body: dict[str, Any]) -> list[str]:
+def _lines(body: dict[str, Any], advice: dict[str, list[str]]) -> list[str]:
     lines = [paint(str(body["system"]), "bold")]
     for run in body["runs_open"]:
         waits = (
@@ -93,7 +96,9 @@ def _lines(body: dict[str, Any]) -> list[str]:
         )
         if run["overdue"]:
             lines.append(f"    try: end it, then plan anew: rollback resume {run['run_id']}")
-        elif not run["waiting_for"]:
+        elif advice[run["run_id"]]:
+            lines += [f"  {line}" for line in advice[run["run_id"]]]
+        else:
             lines.append(
                 f"    try: rollback watch {run['run_id']}, or if nobody drives it any more: "
                 f"rollback resume {run['run_id']}"
@@ -105,14 +110,13 @@ def _lines(body: dict[str, Any]) -> list[str]:
     newest = body["last_checkpoint"]
     if newest:
         name = newest["name"] or newest["id"][:12]
-        lines.append(
-            f"  {body['checkpoints']} checkpoints, the newest is {safe(name)} of {newest['at'][:16]}"
-        )
+        kept = counted(body["checkpoints"], "checkpoint")
+        lines.append(f"  {kept}, the newest is {safe(name)} of {newest['at'][:16]}")
     else:
         lines.append("  no checkpoint yet; try: rollback checkpoint create NAME")
     journal = body["journal"]
     if journal["whole"]:
-        lines.append(f"  the journal is whole: {journal['events']} events")
+        lines.append(f"  the journal is whole: {counted(journal['events'], 'event')}")
     else:
         lines.append(paint(f"  the journal is damaged: {safe(journal['why'])}", "red"))
     if not body["trusted"]:

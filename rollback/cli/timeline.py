@@ -7,21 +7,26 @@ Never: changes a run.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 from rollback.act.plan import Plan, plan_of
 from rollback.act.site import Site
-from rollback.cli.show import paint, safe, seconds, state
+from rollback.cli.show import paint, safe, state
 from rollback.model.event import Event
 from rollback.model.lifecycle import Run, State, elapsed_s
+from rollback.model.quantity import counted, spoken
 from rollback.tell.phases import phases
 
 
 class Live:
     """Hears events and says one line each on standard error; silent where nobody watches."""
 
-    def __init__(self, *, quiet: bool = False) -> None:
+    def __init__(
+        self, *, quiet: bool = False, pasted: Callable[[str], str] = lambda text: text
+    ) -> None:
+        self._pasted = pasted
         self._quiet = quiet
         self._began: dict[str, float] = {}
 
@@ -33,7 +38,7 @@ class Live:
         if not line or self._quiet or sys.stderr is None:
             return
         with suppress(OSError, ValueError):  # a closed terminal must not stop a run
-            print(line, file=sys.stderr, flush=True)
+            print(self._pasted(line), file=sys.stderr, flush=True)
 
     def _line(self, event: Event) -> str:
         data = event.data
@@ -44,7 +49,7 @@ class Live:
             took = event.boot_s - self._began.get(index, event.boot_s)
             said = _said(data)
             sign = paint(found[0], found[1], stream=sys.stderr)
-            return f"  {sign} {index:<4} {data.get('id', ''):<16} {seconds(took):>9}  {safe(said)}".rstrip()
+            return f"  {sign} {index:<4} {data.get('id', ''):<16} {spoken(took):>9}  {safe(said)}".rstrip()
         if event.kind == "suite.ended":
             sign = (
                 paint("✓", "green", stream=sys.stderr)
@@ -55,7 +60,7 @@ class Live:
                 f", {data['failed']} failed" if data["failed"] else ""
             )
             took_s = data["duration_s"]
-            return f"  {sign} suite {data['suite']:<14} {seconds(float(str(took_s))):>9}  {counts}"
+            return f"  {sign} suite {data['suite']:<14} {spoken(float(str(took_s))):>9}  {counts}"
         if event.kind in _WORDS:
             word = state(_WORDS[event.kind], stream=sys.stderr)
             said = str(data.get("reason") or data.get("what") or "")
@@ -116,7 +121,9 @@ def _impact_lines(plan: Plan) -> list[str]:
     impact: dict[str, Any] = dict(plan.impact)
     lines = [f"  lost: {impact['data_loss'] or 'nothing that is declared'}"]
     if impact["files"]:
-        lines.append(f"  {impact['files']} files differ in {', '.join(impact['components'])}")
+        lines.append(
+            f"  {counted(impact['files'], 'file')} to put right in {', '.join(impact['components'])}"
+        )
     for commit in impact["lost_commits"][:10]:
         lines.append(f"  leaves the branch, stays reachable: {safe(_commit(commit))}")
     for name, count in impact["open_items"].items():
@@ -190,18 +197,18 @@ def result_lines(site: Site, run: Run) -> list[str]:
         over = budget is not None and took > budget
         word = paint("over budget", "red") if over else paint("within budget", "green")
         lines.append(
-            f"  {name:<10} {seconds(took):>10}  of {seconds(budget)}  {word if budget else ''}"
+            f"  {name:<10} {spoken(took):>10}  of {spoken(budget)}  {word if budget else ''}"
         )
     for phase in _budgeted(site, run):
         if phase["took_s"] is not None and phase["budget_s"]:
             word = paint("over budget", "red") if phase["over"] else paint("within budget", "green")
-            took, budget = seconds(phase["took_s"]), seconds(phase["budget_s"])
+            took, budget = spoken(phase["took_s"]), spoken(phase["budget_s"])
             lines.append(f"    {phase['id']:<10} {took:>8}  of {budget}  {word}")
     if told["waited_s"]:
-        lines.append(f"  waiting    {seconds(told['waited_s']):>10}  (included above)")
+        lines.append(f"  waiting    {spoken(told['waited_s']):>10}  (included above)")
     for reason in _reasons(run):
         lines.append(f"  {safe(reason)}")
-    lines += _next(run)
+    lines += next_lines(run)
     report = site.state.path / "runs" / run.id / "report.md"
     if report.is_file():
         lines.append(f"  report: {report}")
@@ -217,22 +224,45 @@ def _reasons(run: Run) -> list[str]:
     return [run.reason] if run.reason and run.state not in (State.COMPLETE, State.MITIGATED) else []
 
 
-def _next(run: Run) -> list[str]:
-    hints = {
-        State.WAITING: [f"approve it: rollback approve {run.id}", f"or give it up: rollback abort {run.id}"],
-        State.NEEDS_OPERATOR: [
-            f"look: rollback report {run.id}",
-            f"ask the gate again: rollback resume {run.id}   take it back: rollback undo {run.id}",
-        ],
-    }  # fmt: skip
-    if run.state is State.WAITING and run.waiting_for.get("on") == "checklist":
-        said = f"rollback answer {run.id} ITEM TEXT, then: rollback resume {run.id}"
+def next_lines(run: Run) -> list[str]:
+    """What a person can type about a run that stopped or waits."""
+    if run.state is State.NEEDS_OPERATOR:
+        offer = run.verdict.get("offer")
+        wider = [f"  the smallest level that covers what fails: {offer}"] if offer else []
+        return [*wider, *(f"  try: {hint}" for hint in _on(run))]
+    if run.state is not State.WAITING:
+        return []
+    on = run.waiting_for.get("on")
+    if on == "checklist":
+        said = f"rollback answer {run.id} ITEM yes, then: rollback resume {run.id}"
         return [f"  try: say what is asked: {said}"]
-    if run.state is State.WAITING and run.waiting_for.get("on") == "timer":
+    if on == "timer":
         return [f"  try: go on with it: rollback resume {run.id} --wait"]
-    offer = run.verdict.get("offer") if run.state is State.NEEDS_OPERATOR else ""
-    wider = [f"  the smallest level that covers what fails: {offer}"] if offer else []
-    return [*wider, *(f"  try: {hint}" for hint in hints.get(run.state, []))]
+    return [f"  try: approve it: rollback approve {run.id}",
+            f"  try: or give it up: rollback abort {run.id}"]  # fmt: skip
+
+
+def _on(run: Run) -> list[str]:
+    """What a person can do about a run that stopped, by where it stood when it did."""
+    look = f"see what is known: rollback report {run.id}"
+    back = f"or take back what it did: rollback undo {run.id}"
+    if run.waiting_in is State.MITIGATED:
+        return [
+            f"see what is not well now: rollback verify; put it right, then ask the gate again: "
+            f"rollback resume {run.id}",
+            back, look,
+        ]  # fmt: skip
+    if run.waiting_in is State.UNDOING:
+        return [
+            f"put right what it stopped at, then let it go on taking back: rollback resume {run.id}",
+            look,
+        ]
+    stopped = [one for one in run.steps.values() if one.status in ("failed", "doubted")]
+    did = any(one.status in ("ended", "failed", "doubted") for one in run.steps.values())
+    step = f"step {stopped[-1].index}" if stopped else "it"
+    again = f"put right what stopped it, then let {step} be tried again: rollback resume {run.id}"
+    gone = f"or give it up: rollback abort {run.id}"
+    return [again, back if did else gone, look]
 
 
 def exit_status(run: Run) -> int:

@@ -21,9 +21,8 @@ def command(desk: Desk, run: str, reason: str, person: str | None, yes: bool) ->
     from rollback.act.authorize import create, next_run_id
     from rollback.act.back import undo_plan
     from rollback.cli.driving import carry, decline_idle
-    from rollback.cli.timeline import Live
 
-    with desk.site(create=False, listen=Live(quiet=desk.as_json)) as site:
+    with desk.site(create=False, listen=desk.live()) as site:
         who = desk.person(person)
         plan = undo_plan(site, site.run(run), run=next_run_id(site), requester=who, reason=reason)
         if plan.idle:

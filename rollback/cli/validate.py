@@ -16,6 +16,7 @@ def command(desk: Desk, schema: bool) -> int:
     from rollback import declare
     from rollback.cli.show import plain_json
     from rollback.judge.unenforced import always_refused, unenforced
+    from rollback.model.quantity import counted
 
     if schema:
         click.echo(plain_json(declare.schema()))
@@ -32,17 +33,19 @@ def command(desk: Desk, schema: bool) -> int:
     }  # fmt: skip
 
     def lines() -> list[str]:
-        said = [
-            f"{desk.declaration.name} is valid: {body['levels']} levels, {body['checks']} checks"
-        ]
+        levels = counted(len(system.levels), "level")
+        checks = counted(sum(1 for _ in system.checks()), "check")
+        said = [f"{desk.declaration.name} is valid: {levels}, {checks}"]
         if planned:
-            said.append(f"  {len(planned)} things are planned, and refused at run time:")
+            said.append(f"  {counted(len(planned), 'thing')} planned, and refused at run time:")
             said += [f"    {where}: {kind}: {missing}" for where, kind, missing in planned]
         if unheld:
-            said.append(f"  {len(unheld)} things are declared and not enforced yet:")
+            said.append(f"  {counted(len(unheld), 'thing')} declared and not enforced yet:")
             said += [f"    {where}: {instead}" for where, instead in unheld]
         if unmet:
-            said.append(f"  {len(unmet)} things can never be met yet, and refuse every run:")
+            said.append(
+                f"  {counted(len(unmet), 'thing')} can never be met yet; every run is refused:"
+            )
             said += [f"    {where}: {because}" for where, because in unmet]
         return said
 

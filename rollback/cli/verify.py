@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from rollback.cli.desk import Desk, pass_desk
-from rollback.cli.show import paint, safe, seconds
+from rollback.cli.show import paint, safe
+from rollback.model.quantity import spoken
 from rollback.model.step import SUITES, Suite
 
 
@@ -20,7 +21,7 @@ def command(desk: Desk, suites: tuple[Suite, ...], level: str, environment: str)
     from rollback.act.sealing import ask_suites
     from rollback.judge.scope import smallest
 
-    with desk.site() as home:
+    with desk.look() as home:
         site = home.there(environment)
         if level:
             level, _ = find_level(site, level)
@@ -44,7 +45,7 @@ def command(desk: Desk, suites: tuple[Suite, ...], level: str, environment: str)
             for r in results:
                 mark = paint("✓", "green") if r.open else paint("✗", "red")
                 said.append(
-                    f"{mark} {r.suite:<12} {r.passed} passed, {r.failed} failed  {seconds(r.duration_s)}"
+                    f"{mark} {r.suite:<12} {r.passed} passed, {r.failed} failed  {spoken(r.duration_s)}"
                 )
                 said += [f"    {safe(reason)}" for reason in r.reasons]
             said.append(paint("VERIFIED", "green") if green else paint("NOT VERIFIED", "red"))

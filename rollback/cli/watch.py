@@ -17,12 +17,12 @@ WATCH_S_MAX = 24 * 3600
 @pass_desk
 def command(desk: Desk, run: str, for_s: int) -> int:
     """Print what happens in RUN (default: the last one) as it happens; changes nothing."""
-    from rollback.cli.timeline import Live, exit_status, result, result_lines
+    from rollback.cli.timeline import exit_status, result, result_lines
     from rollback.model.lifecycle import ENDED, State
 
-    with desk.site(create=False) as site:
+    with desk.look() as site:
         found = site.run(run)
-        say = Live(quiet=desk.as_json)
+        say = desk.live()
         seen = 0
 
         def ended() -> bool:

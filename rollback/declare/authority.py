@@ -11,6 +11,7 @@ from typing import Any
 from rollback.declare import walk
 from rollback.declare.text import Document, Path
 from rollback.model.errors import Problem
+from rollback.model.quantity import counted
 
 
 def check(document: Document, data: dict[str, Any]) -> None:
@@ -53,7 +54,8 @@ def _reachable(
     everybody = {name for role in roles for name in holders.get(role, ())}
     if isinstance(count, int) and count > len(everybody) > 0:
         _wrong(document, (*path, "count"),
-               f"{count} approvals are asked for, but only {len(everybody)} people hold the roles",
+               f"{counted(count, 'approval')} asked for, but the roles are held by only "
+               f"{counted(len(everybody), 'person', 'people')}",
                "add members, or lower count")  # fmt: skip
     if written.get("quorum") == "all" and len(roles) > 1 and all(holders.get(r) for r in roles):
         if _different(roles, holders) < len(roles):

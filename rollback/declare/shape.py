@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import types
 import typing
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -25,7 +26,10 @@ def fit(document: Document, data: Any) -> dict[str, Any] | None:
         return {name: getattr(fitting, name) for name in type(fitting).model_fields}
     except ValidationError as error:
         seen: set[tuple[str, str]] = set()
-        for found in error.errors(include_url=False):
+        errors = error.errors(include_url=False)
+        for found in errors:
+            if _shadow(found, errors):
+                continue
             for loc, one in _flat(found):
                 problem = _problem(document, data, loc, one)
                 if (problem.where, problem.message) not in seen:
@@ -38,6 +42,14 @@ def _flat(found: Any) -> list[tuple[Path, Any]]:
     if found["type"] != "nested":
         return [(tuple(found["loc"]), found)]
     return [((*found["loc"], *inner["loc"]), inner) for inner in found["ctx"]["errors"]]
+
+
+def _shadow(found: Any, errors: Sequence[Any]) -> bool:
+    """True for a list that is too short only because what stands in it was not understood."""
+    loc = tuple(found["loc"])
+    return found["type"] == "too_short" and any(
+        len(one["loc"]) > len(loc) and tuple(one["loc"][: len(loc)]) == loc for one in errors
+    )
 
 
 def _problem(document: Document, data: Any, loc: Path, found: Any) -> Problem:

@@ -11,6 +11,9 @@ from __future__ import annotations
 
 import os
 import secrets
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from rollback.host.clock import Clock
@@ -33,6 +36,12 @@ class Host:
         """What an ordinary user may still write on the file system of `path`."""
         found = os.statvfs(path)
         return found.f_bavail * found.f_frsize
+
+    @contextmanager
+    def scratch(self) -> Iterator[str]:
+        """A private folder outside everything managed; it is gone afterwards, whatever is in it."""
+        with tempfile.TemporaryDirectory(prefix="rollback-", ignore_cleanup_errors=True) as made:
+            yield made
 
     def token(self, size_bytes: int = 8) -> str:
         """Unguessable hex digits, two per byte."""

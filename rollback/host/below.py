@@ -54,6 +54,19 @@ def show(path: bytes | str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
+def why(error: Exception, where: str = "") -> str:
+    """What went wrong, for people: what the system says, and the path, if that is not `where`.
+
+    >>> why(PermissionError(13, "Permission denied", b"/srv/data"))
+    'Permission denied: /srv/data'
+    """
+    if not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    named = error.filename
+    about = show(named) if isinstance(named, bytes | str) else ""
+    return error.strerror + (f": {about}" if about not in ("", where) else "")
+
+
 def open_below(root: int, path: bytes, flags: int, mode: int, place: Callable[[], str]) -> int:
     """A descriptor of `path` below `root`. Raises: Confined, OSError."""
     at, rest = root, path

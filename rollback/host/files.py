@@ -81,7 +81,7 @@ class Tree(Looking):
 
         Raises: RunLocked when another holds it for longer than `within_s`.
         """
-        fd = self.open_fd(path, os.O_RDWR | os.O_CREAT, 0o600)
+        fd = self._lock_file(path, shared=shared)
         wanted = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB
 
         def take() -> bool:
@@ -99,6 +99,15 @@ class Tree(Looking):
             yield
         finally:
             os.close(fd)
+
+    def _lock_file(self, path: bytes | str, *, shared: bool) -> int:
+        """A descriptor to lock. To read along with others, a file that may be read is enough."""
+        try:
+            return self.open_fd(path, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            if not shared or error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+                raise
+            return self.open_fd(path, os.O_RDONLY)
 
     # -- changing --------------------------------------------------------------------------
 
@@ -357,4 +366,8 @@ class Tree(Looking):
     def _at(self, call: str, path: bytes | str, do: Callable[[int, bytes], T]) -> T:
         raw = checked(path)
         with self.parent(raw) as (fd, name):
-            return self._tap.change(call, raw, lambda: do(fd, name))
+            try:
+                return self._tap.change(call, raw, lambda: do(fd, name))
+            except OSError as error:
+                error.filename = self.place(raw)  # the kernel was told the last name only
+                raise

@@ -45,6 +45,8 @@ class Looking:
 
     def place(self, path: bytes | str) -> str:
         """The full path, for messages only."""
+        if os.fsencode(path) == b".":
+            return show(self.path)
         return show(os.path.join(self.path, os.fsencode(path)))
 
     def stat(self, path: bytes | str) -> os.stat_result | None:
@@ -57,6 +59,9 @@ class Looking:
                 return os.stat(name, dir_fd=fd, follow_symlinks=False)
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:
+            error.filename = self.place(raw)
+            raise
 
     def read(self, path: bytes | str, *, limit_bytes: int = READ_BYTES_MAX) -> bytes:
         """The bytes of a regular file. Raises: FileNotFoundError; HostError over the limit."""
@@ -171,6 +176,14 @@ class Looking:
         found = os.fstatvfs(self.fd)
         inodes = found.f_favail if found.f_files else 2**62
         return found.f_bavail * found.f_frsize, inodes
+
+    def writable(self, path: bytes | str = b".") -> bool:
+        """True when we may write in the folder, or the file, at `path`; read-only mounts say no."""
+        fd = self.open_fd(path, os.O_PATH)
+        try:
+            return os.access(f"/proc/self/fd/{fd}", os.W_OK, effective_ids=True)
+        finally:
+            os.close(fd)
 
     def mount(self) -> tuple[int, int]:
         """What must be equal for two trees so that a file can be renamed from one to the other."""

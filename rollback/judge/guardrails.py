@@ -14,6 +14,7 @@ from rollback.model.errors import Refused
 from rollback.model.finding import Answer, Sample
 from rollback.model.level import Level, Procedure
 from rollback.model.people import Autonomy, Guard
+from rollback.model.quantity import spoken
 from rollback.model.system import System
 
 
@@ -70,8 +71,8 @@ def _rate(system: System, seen: Circumstances) -> Refused | None:
     if recent and (seen.now - max(recent)).total_seconds() < limit.min_gap:
         wait_s = limit.min_gap - (seen.now - max(recent)).total_seconds()
         return Refused(
-            "rate-limit", f"the last run began less than {limit.min_gap:g} s ago",
-            hint=f"wait {wait_s:.0f} s, then type the command again",
+            "rate-limit", f"the last run began less than {spoken(limit.min_gap)} ago",
+            hint=f"wait {spoken(wait_s)}, then type the command again",
         )  # fmt: skip
     return None
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from rollback.model.component import Flag
 from rollback.model.system import System
 
 
@@ -49,8 +50,25 @@ def smallest(system: System, failing: Iterable[str]) -> Offer | None:
     return None
 
 
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What a check depends on, by name."""
+
+    components: frozenset[str] = frozenset()
+    services: frozenset[str] = frozenset()
+    flags: frozenset[str] = frozenset()
+
+
 def looked_at(system: System, check: str) -> set[str]:
     """The components that a declared check depends on: by path, by service, by a service's port."""
+    return set(looks_at(system, check).components)
+
+
+def looks_at(system: System, check: str) -> Looked:
+    """What a declared check depends on, by what it declares: paths, services, ports, flags, metrics.
+
+    Who asks a service, by name or at one of its ports, asks what the service runs on, too.
+    """
     body = next(
         (item for suite in system.source.get("verification", {}).values() if isinstance(suite, (list, tuple))
          for item in suite for parameters in item.values()
@@ -58,16 +76,30 @@ def looked_at(system: System, check: str) -> set[str]:
         None,
     )  # fmt: skip
     if body is None:
-        return set()
+        return Looked()
     said = set(_words(body))
+    for name, metric in system.source.get("metrics", {}).items():
+        said |= set(_words(metric)) if body.get("metric", {}).get("name") == name else set()
     found = {name for name, c in system.components.items() if any(_below(w, c.path) for w in said)}
-    for name, service in system.services.items():
-        ports = {str(port) for port in service.ports}
-        if name in said or any(
-            f":{port}/" in f"{word}/" or word == port for port in ports for word in said
-        ):
-            found |= set(service.components)
-    return found
+    services = {
+        name for name, service in system.services.items()
+        if name in said or _at_port(said, (*service.ports, *service.fallback_ports))
+    }  # fmt: skip
+    for name in services:
+        found |= set(system.services[name].components)
+    flags = {name for name, flag in system.flags.items() if name in said or _keeps(said, flag)}
+    return Looked(frozenset(found), frozenset(services), frozenset(flags))
+
+
+def _at_port(said: set[str], ports: Iterable[int]) -> bool:
+    return any(f":{port}/" in f"{word}/" or word == str(port) for port in ports for word in said)
+
+
+def _keeps(said: set[str], flag: Flag) -> bool:
+    """True for a check that reads the very key in which the flag is kept."""
+    layered = flag.layered
+    places = (flag.flagd, layered and layered.env_file, layered and layered.yaml)
+    return any(place and {place.path, place.key} <= said for place in places)
 
 
 def puts_back(system: System, level: str) -> set[str]:

@@ -9,6 +9,8 @@ Never: changes anything.
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -131,7 +133,13 @@ def told(
     try:
         yield
     except OSError as error:
-        where = str(error.filename or tree.place(at))
+        named = error.filename
+        where = show(named) if isinstance(named, str | bytes) and named else tree.place(at)
+        if not os.path.isabs(where):
+            where = tree.place(at)
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            ours = f"let us read and write there: ls -ld {where}"
+            hint = f"{hint}; {ours}" if hint else ours
         raise kind(
             f"the file system says: {error.strerror or error}", where=where, hint=hint
         ) from error

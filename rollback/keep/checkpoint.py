@@ -35,6 +35,7 @@ from rollback.keep.writer import Intent, Limits
 from rollback.model.component import Component
 from rollback.model.errors import Partial, PlanError, StoreError, UsageError
 from rollback.model.finding import Finding, Json, failed
+from rollback.model.quantity import counted
 from rollback.model.registry import kinds, nearest
 from rollback.model.system import System
 
@@ -94,7 +95,7 @@ class Checkpoints:
                 self.store.drop()
         if made.state == "partial" and not allow_partial:
             raise Partial(
-                f"{len(made.missing)} paths could not be captured; the checkpoint is PARTIAL "
+                f"{counted(len(made.missing), 'path')} could not be captured; the checkpoint is PARTIAL "
                 "and no target", paths=made.missing,
                 hint="quiet the writers or correct the permissions, then try again",
             )  # fmt: skip
@@ -239,6 +240,7 @@ class Checkpoints:
         return found
 
     def _part_of(self, checkpoint: Checkpoint, component: str) -> Part:
+        self._chosen((component,))
         if component not in checkpoint.parts:
             raise PlanError(f"checkpoint {checkpoint.id[:12]} does not hold component {component!r}",
                             hint=nearest(component, list(checkpoint.parts)))  # fmt: skip

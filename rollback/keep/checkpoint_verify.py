@@ -16,6 +16,7 @@ from rollback.keep.manifest import Manifest, decode, tree_entries
 from rollback.keep.store import Store
 from rollback.model.errors import StoreError
 from rollback.model.finding import Finding, Json, failed, passed
+from rollback.model.quantity import counted
 
 NAMED_MAX = 20
 
@@ -182,10 +183,13 @@ def check_component(store: Store, name: str, digest: str, *, deep: bool) -> Find
     if bad:
         first = next(iter(bad.values()))
         return failed(
-            f"{name}: {len(bad)} damaged objects, {len(reading.paths)} paths cannot be put back; "
-            f"{first}", component=name, objects=list[Json](sorted(bad)[:NAMED_MAX]),
+            f"{name}: {counted(len(bad), 'damaged object')}, "
+            f"{counted(len(reading.paths), 'path')} cannot be put back; {first}",
+            component=name, objects=list[Json](sorted(bad)[:NAMED_MAX]),
             paths=list[Json](reading.paths[:NAMED_MAX]),
         )  # fmt: skip
     count = len(reading.objects) + 1
-    return passed(f"{name}: {count} objects, {reading.size_bytes} bytes read and hashed",
-                  component=name, objects=count, size_bytes=reading.size_bytes)  # fmt: skip
+    return passed(
+        f"{name}: {counted(count, 'object')}, {counted(reading.size_bytes, 'byte')} read and hashed",
+        component=name, objects=count, size_bytes=reading.size_bytes,
+    )  # fmt: skip

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from rollback.host import Host, Tree
+from rollback.host.below import why
 from rollback.keep.journal import EVENTS, TURN_S, Journal, Redact
 from rollback.model.errors import HostError, JournalCorrupt, JournalError
 from rollback.model.event import Event, digest, read_body
@@ -135,7 +136,7 @@ class TwoPlaces(Journal):
                 self._second = Journal(self._host.tree(str(self._fallback)), self._host)
             except (OSError, HostError) as error:
                 raise JournalError(
-                    f"the fallback cannot be opened: {error}", where=str(self._fallback)
+                    f"the fallback cannot be opened: {why(error)}", where=str(self._fallback)
                 ) from error
         return self._second
 

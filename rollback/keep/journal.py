@@ -20,10 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rollback.host import Host, Tree
+from rollback.host.below import why
 from rollback.host.clock import iso
 from rollback.model.errors import HostError, JournalCorrupt, JournalError
 from rollback.model.event import GENESIS, Event, decode, parse
 from rollback.model.finding import Json
+from rollback.model.quantity import spoken
 
 EVENTS = b"events.jsonl"
 _LOCK = b"append.lock"
@@ -98,7 +100,8 @@ class Journal:
                 tree.append(self._anchor.name, b"\n" * torn + json.dumps(line).encode() + b"\n")
         except (OSError, HostError) as error:
             raise JournalError(
-                f"the anchor cannot be written: {error}", where=str(self._anchor)
+                f"the anchor cannot be written: {why(error, str(self._anchor))}",
+                where=str(self._anchor),
             ) from error
 
     def verify(self) -> tuple[int, str, int]:
@@ -140,7 +143,7 @@ class Journal:
             clock = self._host.clock
             if not clock.poll(lambda: _locked(fd), within_s=within_s, every_s=_ASK_AGAIN_S):
                 raise JournalError(
-                    f"somebody has been writing to the journal for {within_s:g} s",
+                    f"somebody has been writing to the journal for {spoken(within_s)}",
                     where=self._tree.place(_LOCK),
                     hint=f"look who, with: fuser -v {self._tree.place(_LOCK)}",
                 )
@@ -148,7 +151,8 @@ class Journal:
         except (OSError, HostError) as error:
             self._tail = None
             raise JournalError(
-                f"the journal cannot be written: {error}", where=self._tree.place(EVENTS),
+                f"the journal cannot be written: {why(error, self._tree.place(EVENTS))}",
+                where=self._tree.place(EVENTS),
                 hint="nothing was done; make room or repair the disk, then type the command again",
             ) from error  # fmt: skip
         finally:
@@ -221,7 +225,8 @@ class Journal:
             return self._tree.read(EVENTS, limit_bytes=2**31) if found else b""
         except (OSError, HostError) as error:
             raise JournalError(
-                f"the journal cannot be read: {error}", where=self._tree.place(EVENTS),
+                f"the journal cannot be read: {why(error, self._tree.place(EVENTS))}",
+                where=self._tree.place(EVENTS),
                 hint="it must be a regular file of ours; look at it with: ls -l",
             ) from error  # fmt: skip
 
@@ -266,7 +271,8 @@ class Journal:
                 lines = tree.read(self._anchor.name).split(b"\n")
         except (OSError, HostError) as error:
             raise JournalError(
-                f"the anchor cannot be read: {error}", where=str(self._anchor)
+                f"the anchor cannot be read: {why(error, str(self._anchor))}",
+                where=str(self._anchor),
             ) from error
         for line in lines:
             with suppress(ValueError):

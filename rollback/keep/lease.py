@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from rollback.host import Host, Tree
+from rollback.host.below import why
 from rollback.host.clock import iso
 from rollback.model.errors import HostError, JournalError, RunLocked
 
@@ -41,7 +42,8 @@ class Lease:
             fd = self._tree.open_fd(_FILE, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, 0o600)
         except (OSError, HostError) as error:
             raise JournalError(
-                f"the lease cannot be taken: {error}", where=self._tree.place(_FILE),
+                f"the lease cannot be taken: {why(error, self._tree.place(_FILE))}",
+                where=self._tree.place(_FILE),
                 hint="nothing was done; make the state directory writable, then try again",
             ) from error  # fmt: skip
         try:
@@ -72,7 +74,8 @@ class Lease:
             self._host.tap.change("fdatasync", _FILE, lambda: os.fdatasync(fd))
         except OSError as error:
             raise JournalError(
-                f"the lease cannot be written: {error}", where=self._tree.place(_FILE),
+                f"the lease cannot be written: {why(error, self._tree.place(_FILE))}",
+                where=self._tree.place(_FILE),
                 hint="nothing was done; make room or repair the disk, then try again",
             ) from error  # fmt: skip
         self.epoch = epoch

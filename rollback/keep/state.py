@@ -11,6 +11,7 @@ import stat
 from pathlib import Path
 
 from rollback.host import Host, Tree
+from rollback.host.below import why
 from rollback.model.errors import HostError, JournalError
 from rollback.model.system import System
 
@@ -50,17 +51,23 @@ class StateDir:
         try:
             _check(tree, path)
             for name in FOLDERS:
-                tree.make_folder(name)
+                if create or name == "journal":  # to look, nothing has to come into being
+                    tree.make_folder(name)
         except JournalError:
             tree.close()
             raise
         except (HostError, OSError) as error:
             tree.close()
             raise JournalError(
-                f"the state directory cannot be used: {error}", where=str(path),
-                hint="everything in it must be ours; look at it with: ls -l",
+                f"the state directory cannot be used: {why(error, str(path))}", where=str(path),
+                hint=f"everything in it must be ours, and writable: ls -la {path}",
             ) from error  # fmt: skip
         return cls(path, tree)
+
+    @property
+    def writable(self) -> bool:
+        """True when this process may write there now."""
+        return self.tree.writable()
 
     def close(self) -> None:
         """The descriptor is given back."""
@@ -76,8 +83,8 @@ def _make(path: Path, host: Host) -> None:
             tree.write(".gitignore", _IGNORE)
     except (HostError, OSError) as error:
         raise JournalError(
-            f"the state directory cannot be made: {error}", where=str(path),
-            hint="choose another place with --state DIR",
+            f"the state directory cannot be made: {why(error, str(path))}", where=str(path),
+            hint=f"make {path.parent} writable, or choose another place with --state DIR",
         ) from error  # fmt: skip
 
 

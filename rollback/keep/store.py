@@ -74,7 +74,8 @@ class Store:
             tree.sync_folder()
         folder = Folder(tree.sub("store"), host)
         if "format" not in folder.names("."):
-            folder.create("format", [FORMAT])
+            if tree.writable("store"):  # an empty one that may only be looked at stays empty
+                folder.create("format", [FORMAT])
         elif folder.read("format", 0, 100) != FORMAT:
             raise StoreError(
                 "the store has a format that this version does not know",

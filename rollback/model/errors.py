@@ -136,6 +136,11 @@ class CommandFailed(HostError):
 class Confined(HostError):
     """A path would leave its root, cross a mount or follow a link; nothing was touched."""
 
+    exit_status = (
+        4  # a refusal: inside a run it fails its step, and the run has a status of its own
+    )
+    usual_hint = "take that mount or link away, or leave its place out: exclude: in the component"
+
 
 class StepFailed(RollbackError):
     """A step ended badly; `undone` says whether what it did was taken back."""

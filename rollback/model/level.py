@@ -6,6 +6,7 @@ Never: decides which level; that is `judge`.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -85,6 +86,18 @@ class ChecklistItem(Declared):
                 "an item rests on one of: check, step, message, attest, follow_up, record"
             )
         return self
+
+
+_SETTLE = re.compile(r"\A(yes|done)\b", re.IGNORECASE)
+
+
+def settles(text: str) -> bool:
+    """True for a person's word that settles an item: it begins with yes or done.
+
+    >>> settles("yes, she saw it"), settles("no"), settles("yesterday it was well")
+    (True, False, False)
+    """
+    return _SETTLE.match(text.strip()) is not None
 
 
 class ClimbTo(Declared):

@@ -96,7 +96,10 @@ Moment = tuple[str, float, str]  # boot id, seconds of CLOCK_BOOTTIME in it, wal
 
 @dataclass(frozen=True, slots=True)
 class StepRecord:
-    """What is known of one step: `status` is began, ended, failed, doubted, skipped or undone."""
+    """What is known of one step: `status` is began, ended, failed, doubted, skipped or undone.
+
+    Or retried: it failed, and a person said to try it again.
+    """
 
     index: str
     status: str
@@ -241,6 +244,23 @@ def _gate(run: Run, before: Run, event: Event) -> Run:
     return replace(run, waiting_in=before.state)
 
 
+def _retried(run: Run, _: Run, _event: Event) -> Run:
+    """A step that failed is tried once more, unless it has been done by hand meanwhile."""
+    if run.state in (State.UNDOING, State.MITIGATED):
+        return run
+    covered = {
+        index.partition(".")[0]
+        for index, record in run.steps.items()
+        if "." in index and record.status == "ended"
+    }  # an alternative did what they were there for
+    again = {
+        index: replace(record, status="retried")
+        for index, record in run.steps.items()
+        if record.status == "failed" and index.partition(".")[0] not in covered
+    }
+    return replace(run, steps={**run.steps, **again})
+
+
 def _suite(run: Run, _: Run, event: Event) -> Run:
     return replace(run, suites={**run.suites, str(event.data["suite"]): dict(event.data)})
 
@@ -255,6 +275,7 @@ _READERS: dict[str, _Reader] = {
     "run.expired": _stopped,
     "gate.opened": _gate,
     "gate.closed": _gate,
+    "run.retried": _retried,
     "suite.ended": _suite,
     "run.protected": lambda run, _b, e: replace(run, safety=str(e.data.get("checkpoint", ""))),
     "run.undoing": _stopped,

@@ -93,6 +93,35 @@ def number(written: Any) -> float:
     raise ValueError(f"{written!r} is not a number; write 5, 10%, 250ms or 64 MiB")
 
 
+def spoken(seconds: float | None) -> str:
+    """A duration as an operator would say it, the one way in which it is printed anywhere.
+
+    >>> [spoken(one) for one in (None, 0.042, 12.34, 42, 900, 245, 3600, 7800, 180000)]
+    ['-', '0.042 s', '12.3 s', '42 s', '15 min', '4 min 5 s', '1 h', '2 h 10 min', '2 d 2 h']
+    """
+    if seconds is None:
+        return "-"
+    if round(seconds, 1) < 60:
+        return f"{round(seconds, 3):.2g} s" if seconds < 1 else f"{seconds:.3g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    days, hours = divmod(hours, 24)
+    return f"{days} d {hours} h" if hours else f"{days} d"
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """A number of things, in words.
+
+    >>> counted(1, "component"), counted(2, "component"), counted(0, "entry", "entries")
+    ('1 component', '2 components', '0 entries')
+    """
+    return f"{count} {one if count == 1 else many or one + 's'}"
+
+
 def retention(written: Any) -> str | float:
     """`keep` for ever, or the seconds of a duration."""
     return "keep" if written == "keep" else duration_s(written)

@@ -14,6 +14,7 @@ from rollback.host.processes import Completed, base_environment, run
 from rollback.model.component import Reader
 from rollback.model.errors import HostError, HostUnreachable
 from rollback.model.finding import Json
+from rollback.model.quantity import spoken
 from rollback.model.registry import Kind
 from rollback.observe.deadline import alone
 from rollback.observe.expect import shown
@@ -40,7 +41,7 @@ def read_value(reader: Reader | Kind, view: View) -> Json:
     limit_s = _limit_s(reader)
     outcome = alone(lambda: _read(reader, view), within_s=limit_s + GRACE_S, clock=view.host.clock)
     if not outcome.finished:
-        raise HostUnreachable(f"no answer within {limit_s:g} s")
+        raise HostUnreachable(f"no answer within {spoken(limit_s)}")
     error = outcome.error
     if isinstance(error, (HostError, OSError, ValueError)) and not isinstance(
         error, HostUnreachable
@@ -100,7 +101,7 @@ def program(
 def printed(done: Completed) -> Json:
     """What a program printed: JSON if it is JSON, else the text. Raises: HostUnreachable."""
     if done.timed_out:
-        raise HostUnreachable(f"no answer within {done.elapsed_s:.1f} s", where=done.argv[0])
+        raise HostUnreachable(f"no answer within {spoken(done.elapsed_s)}", where=done.argv[0])
     if done.status != 0:
         raise HostUnreachable(f"ended with {done.status}: {tail(done)}", where=done.argv[0])
     text = done.stdout.decode("utf-8", "replace").strip()

@@ -21,6 +21,7 @@ from rollback.host.clock import parse_iso
 from rollback.host.processes import base_environment, run
 from rollback.model.errors import CommandFailed, HostError
 from rollback.model.event import canonical
+from rollback.model.quantity import spoken
 from rollback.model.system import System
 
 REPORTS = Path(__file__).resolve().parents[2] / "reports"
@@ -216,7 +217,7 @@ def _run(argv: list[str], host: Host, cwd: Path, timeout_s: float, what: str) ->
     environment = base_environment({"NO_COLOR": "1", "CI": "1"})
     ended = run(argv, cwd=str(cwd), timeout_s=timeout_s, environment=environment, tap=host.tap)
     if ended.timed_out:
-        return f"{what} did not end within {timeout_s:.0f} s"
+        return f"{what} did not end within {spoken(timeout_s)}"
     if ended.status != 0:
         said = (ended.stderr or ended.stdout).decode("utf-8", "replace").strip().splitlines()
         return f"{what} ended with status {ended.status}: {' '.join(said[-3:])[:300]}"

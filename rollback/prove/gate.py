@@ -16,6 +16,7 @@ from pathlib import PurePosixPath
 
 from rollback.host import Host
 from rollback.model.finding import Json
+from rollback.model.quantity import spoken
 from rollback.model.registry import Planned
 from rollback.model.step import Check
 from rollback.model.system import System
@@ -64,7 +65,7 @@ def judge(evidence: Evidence) -> tuple[str, ...]:
     """Why the gate stays closed, one line each; empty when every proof is there."""
     reasons = [*tampered(evidence.pinned, evidence.before, evidence.after)]
     if evidence.timed_out:
-        reasons.append(f"the suite did not end within {evidence.deadline_s:.0f} s and was killed")
+        reasons.append(f"the suite did not end within {spoken(evidence.deadline_s)} and was killed")
     if evidence.verdict is None:
         reasons.append(evidence.problem or "the suite ended without a verdict")
     else:

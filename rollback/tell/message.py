@@ -11,6 +11,7 @@ Never: raises for a channel; changes the outcome of a run; says what the journal
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Protocol, runtime_checkable
 from rollback.host import Host
 from rollback.model.event import Event
 from rollback.model.finding import Json
+from rollback.model.quantity import spoken
 from rollback.model.registry import Kind, Planned
 from rollback.model.system import System
 from rollback.observe.deadline import together
@@ -125,7 +127,7 @@ def due_in(system: System, state: str) -> tuple[str, ...]:
 def undelivered(events: Iterable[Event]) -> tuple[Event, ...]:
     """Queued messages that have not reached every channel and may be tried again, oldest first."""
     waiting: dict[str, Event] = {}
-    failures: dict[str, int] = {}
+    failures: dict[str, Counter[str]] = {}
     for event in events:
         key = str(event.data.get("id", ""))
         if event.kind == "message.queued":
@@ -133,16 +135,31 @@ def undelivered(events: Iterable[Event]) -> tuple[Event, ...]:
         elif event.kind == "message.delivered":
             waiting.pop(key, None) if not event.data.get("channel") else None
         elif event.kind == "message.failed":
-            failures[key] = failures.get(key, 0) + 1
-    return tuple(e for key, e in waiting.items() if failures.get(key, 0) < ATTEMPTS_MAX)
+            channels = failures.setdefault(key, Counter())
+            channels[str(event.data.get("channel", ""))] += 1
+    return tuple(
+        event for key, event in waiting.items()
+        if max(failures.get(key, Counter[str]()).values(), default=0) < ATTEMPTS_MAX
+    )  # fmt: skip
+
+
+def reached(events: Iterable[Event], message: str) -> tuple[str, ...]:
+    """The channels that have delivered this message already, as the journal says."""
+    found = (
+        event.data.get("channel") for event in events
+        if event.kind == "message.delivered" and event.data.get("id") == message
+    )  # fmt: skip
+    return tuple(dict.fromkeys(str(channel) for channel in found if channel))
 
 
 def deliver(
-    system: System, host: Host, event: Event, *, deadline_s: float = DEADLINE_S
-) -> tuple[Delivery, ...]:
+    system: System, host: Host, event: Event, *, besides: Iterable[str] = (),
+    deadline_s: float = DEADLINE_S,
+) -> tuple[Delivery, ...]:  # fmt: skip
     """What came of the message on every channel of its audience, within the deadline.
 
-    Never raises: a channel that is down is an answer.
+    Channels in `besides` have it already and do not get it again. Never raises: a channel that is
+    down is an answer.
     """
     message = Outgoing(
         id=str(event.data.get("id", "")), name=str(event.data.get("name", "")),
@@ -153,14 +170,15 @@ def deliver(
     names = system.notify.audiences.get(message.audience, ())[:CHANNELS_MAX]
     if not names:
         return (Delivery(message.id, "", False, f"nobody listens as {message.audience!r}"),)
-    channels = [(name, system.notify.channels.get(name)) for name in names]
+    known = system.notify.channels
+    channels = [(name, known.get(name)) for name in names if name not in set(besides)]
     place = system.declaration.parent
     works = [lambda c=channel: _send(c, message, place, host) for _, channel in channels]
     outcomes = together(works, within_s=deadline_s, clock=host.clock)
     found = []
     for (name, _), outcome in zip(channels, outcomes, strict=True):
         if not outcome.finished:
-            detail = f"no end within {deadline_s:g} s"
+            detail = f"no end within {spoken(deadline_s)}"
         elif outcome.error is not None:
             detail = f"{type(outcome.error).__name__}: {outcome.error}"
         else:

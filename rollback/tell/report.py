@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from rollback.judge.scope import looks_at
 from rollback.model.event import Event
 from rollback.model.finding import Json
 from rollback.model.lifecycle import Run, State, elapsed_s
+from rollback.model.quantity import spoken
 from rollback.model.system import System
 from rollback.tell.phases import phases
 
@@ -38,6 +40,8 @@ def build(system: System, run: Run, events: Iterable[Event]) -> dict[str, Any]:
     budgets = level.budgets if level else None
     return {
         "format": FORMAT, "run_id": run.id, "incident": run.incident, "system": plan["system"],
+        "system_title": system.system.title, "system_version": system.system.version,
+        "system_date": str(system.system.date),
         "title": plan["title"], "level": plan["level"], "rank": plan["rank"], "state": run.state.value,
         "variant": plan["variant"], "component": plan["component"], "target": plan["target"],
         "plan_digest": run.plan_digest, "system_digest": plan["system_digest"], "tool": plan["tool"],
@@ -64,6 +68,8 @@ def markdown(report: Mapping[str, Any]) -> str:
     r = report
     lines = [
         f"# {_text(r['system'])}: {_text(r['title'])} - {r['state']}", "",
+        f"{_text(r['system_title'])}, version **{_text(r['system_version'])}** of "
+        f"{_text(r['system_date'])}.", "",
         f"Run **{r['run_id']}** of incident **{r['incident']}**, level `{r['level']}`"
         + (f" variant `{r['variant']}`" if r["variant"] else "")
         + (f", component `{r['component']}`" if r["component"] else "")
@@ -103,16 +109,16 @@ def _clock_lines(r: Mapping[str, Any]) -> list[str]:
         )  # fmt: skip
         approximate = " (approximate: the machine was restarted)" if clock["approximate"] else ""
         lines.append(
-            f"| {name} | {_s(clock['took_s'])} | {_s(clock['budget_s'])} | {verdict}{approximate} |"
+            f"| {name} | {spoken(clock['took_s'])} | {spoken(clock['budget_s'])} | {verdict}{approximate} |"
         )
-    lines += ["", f"Waiting is included above: {_s(r['clocks']['waited_s'])}.", "", "```text"]
+    lines += ["", f"Waiting is included above: {spoken(r['clocks']['waited_s'])}.", "", "```text"]
     total = sum(phase["took_s"] for phase in r["phases"]) or 1.0
     offset = 0.0
     for phase in r["phases"]:
         start = round(offset / total * _BAR_CHARS)
         offset += phase["took_s"]
         width = max(1, round(offset / total * _BAR_CHARS) - start)
-        lines.append(f"{phase['phase']:<18}{' ' * start}{'#' * width}  {_s(phase['took_s'])}")
+        lines.append(f"{phase['phase']:<18}{' ' * start}{'#' * width}  {spoken(phase['took_s'])}")
     return [*lines, "```", "", *_phase_lines(r)]
 
 
@@ -127,7 +133,7 @@ def _phase_lines(r: Mapping[str, Any]) -> list[str]:
         if not word and one["took_s"] is not None and one["budget_s"]:
             word = "within budget"
         name = _cell(one["title"] or one["id"])
-        lines.append(f"| {name} | {_s(one['took_s'])} | {_s(one['budget_s'])} | {word} |")
+        lines.append(f"| {name} | {spoken(one['took_s'])} | {spoken(one['budget_s'])} | {word} |")
     return [*lines, ""]
 
 
@@ -137,7 +143,7 @@ def _step_lines(r: Mapping[str, Any]) -> list[str]:
         said = step["error"] or "; ".join(step["says"])
         lines.append(
             f"| {step['index']} | {step['id']} ({step['kind']}) | {step['status'] or 'not taken'} | "
-            f"{_s(step['took_s'])} | {_cell(said)} |"
+            f"{spoken(step['took_s'])} | {_cell(said)} |"
         )
     return [*lines, ""]
 
@@ -275,16 +281,14 @@ def _steps(run: Run, plan: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
 
 
 def _not_looked_at(system: System, run: Run, plan: Mapping[str, Any]) -> list[str]:
-    """Declared things that no check of the suites that ran names: honest about blind spots."""
+    """Declared things that no check of the suites that ran depends on: honest about blind spots."""
     asked = {key for suite in run.suites.values() for key in _dict(suite.get("findings"))}
-    written = str([
-        check for suite in ("smoke", "functional", "integration", "performance")
-        for check in system.source.get("verification", {}).get(suite, ())
-        if any(str(_dict(body).get("id")) in asked for body in check.values())
-    ])  # fmt: skip
-    blind = [f"component {name}" for name, c in system.components.items() if c.path not in written]
-    blind += [f"service {name}" for name in system.services if name not in written]
-    blind += [f"flag {name}" for name in system.flags if name not in written]
+    seen = [looks_at(system, check) for check in asked]
+    blind = [
+        f"component {x}" for x in system.components if not any(x in s.components for s in seen)
+    ]
+    blind += [f"service {x}" for x in system.services if not any(x in s.services for s in seen)]
+    blind += [f"flag {x}" for x in system.flags if not any(x in s.flags for s in seen)]
     wanted = plan["gate"].get("suites", [])
     blind += [f"suite {name}" for name in wanted if name not in run.suites]
     return blind if run.state in (State.COMPLETE, State.NEEDS_OPERATOR) else []
@@ -340,12 +344,6 @@ def _said(event: Event) -> str:
 
 def _dict(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
-
-
-def _s(value: float | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.2f} s" if value < 120 else f"{value / 60:.1f} min"
 
 
 def _text(value: object) -> str:

@@ -263,7 +263,7 @@ def test_open_items_that_gate_the_start_hold_the_run_before_its_first_step(shop:
         assert shop.bytes() == before
         with pytest.raises(PlanError, match="role op"):
             answer(site, run, item="confirmed", text="yes", by="dee")
-        answer(site, run, item="confirmed", text="I saw it", by="ada")
+        answer(site, run, item="confirmed", text="yes, I saw it", by="ada")
         run = roll_back(site, run.id)
         assert run.state is State.WAITING
         assert "It is confirmed" not in str(run.waiting_for["what"])

@@ -301,7 +301,7 @@ def test_a_long_wait_hands_the_run_over_and_remembers_when_it_began(world):
     assert 195 < again.after_s <= 200
     assert action.probe(scene).answer is Answer.FAIL
     clock.ahead_s = 601
-    assert action.apply(scene) == {"waited": "600 s"}
+    assert action.apply(scene) == {"waited": "10 min"}
     assert action.probe(scene).answer is Answer.PASS
 
 

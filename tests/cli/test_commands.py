@@ -80,8 +80,8 @@ WRONG: list[tuple[int, str]] = [
     (2, "--state tree/pages/index.html history"), (2, "-x"), (2, "status extra"), (2, "status --nothing"),
     (3, "plan nothing"), (3, "plan ''"), (2, "plan -1"), (3, "plan 99"), (2, "plan"), (2, "plan flag extra"),
     (3, "plan config --to nothing"), (3, "plan config --to checkpoint:"), (2, "plan config --to"),
-    (2, "plan config --to git:HEAD"), (3, "plan config --component x"), (3, "plan config --component pages"),
-    (3, "plan pages"), (3, "plan pages --component x"), (3, "plan config --variant x"),
+    (2, "plan config --to git:HEAD"), (2, "plan config --component x"), (3, "plan config --component pages"),
+    (3, "plan pages"), (2, "plan pages --component x"), (3, "plan config --variant x"),
     (3, "plan config --environment moon"), (3, "plan later"), (3, f"plan {LONG}"), (3, "plan ../../etc"),
     (2, "run"), (3, "run nothing --as ada --yes"), (4, "run config --as nobody --yes"),
     (3, "run config --as ada --to x --yes"), (3, "run later --as ada --yes"), (2, "run config --wait=3"),
@@ -101,9 +101,9 @@ WRONG: list[tuple[int, str]] = [
     (2, "approval import rollback.yaml"), (2, "approval import tree"), (2, "checkpoint"),
     (2, "checkpoint nothing"), (2, "checkpoint create a b"), (2, "checkpoint create before-release"),
     (2, "checkpoint create ok --component x"), (3, "checkpoint show nothing"), (2, "checkpoint show"),
-    (3, "checkpoint show before-release --component x"), (3, "checkpoint diff nothing"),
+    (2, "checkpoint show before-release --component x"), (3, "checkpoint diff nothing"),
     (3, "checkpoint verify nothing"), (3, "checkpoint restore nothing --as ada"),
-    (3, "checkpoint restore before-release --component x --as ada"),
+    (2, "checkpoint restore before-release --component x --as ada"),
     (3, "checkpoint delete nothing --as ada"),
     (2, "checkpoint delete before-release --as ada"), (4, "checkpoint delete before-release --as x --yes"),
     (2, "validate x"), (2, "validate --nothing"), (2, "trust x"), (2, "demo x"), (2, "init a b c"),
@@ -262,13 +262,11 @@ def test_nothing_happened_yet_is_said_and_leaves_no_trace(tmp_path: Path) -> Non
     shop = build(tmp_path)
     before = walk(tmp_path)
     assert "nothing has happened yet" in typed(tmp_path, "status").out
-    for words in (
-        ["history"],
-        ["report"],
-        ["audit", "verify"],
-        ["watch"],
-        ["abort", "--as", "ada"],
-    ):
+    assert typed(tmp_path, "history").out == "no run yet\n"
+    for words in (["report"], ["watch"]):
+        done = typed(tmp_path, *words)
+        assert (done.status, done.err.splitlines()[0]) == (3, "rollback: there is no run yet")
+    for words in (["audit", "verify"], ["abort", "--as", "ada"]):
         done = typed(tmp_path, *words)
         assert done.status == 8
         assert "no state directory yet" in done.err

@@ -47,7 +47,8 @@ def test_this_machine_is_ready_and_nothing_is_left_behind(system: Path) -> None:
     found = findings(ended)
     assert (ended.status, ended.json["healthy"]) == (0, True), found
     needed = {"system", "python", "openat2", "pidfd", "exchange", "clock", "libgit2", "declaration",
-              "root", "state", "one file system", "free space"}  # fmt: skip
+              "root", "state", "one file system", "free space", "write root", "write state",
+              "write component data"}  # fmt: skip
     assert {what for what, one in found.items() if one["needed"]} == needed
     assert all(found[what]["answer"] == "pass" for what in needed)
     assert str(system / ".rollback") in found["exchange"]["evidence"]
@@ -68,7 +69,7 @@ def test_a_state_directory_open_to_others_is_a_failure(system: Path) -> None:
     ended = program.rollback(system, "doctor")
     assert ended.status == 7
     assert f"chmod 700 {system / '.rollback'}" in ended.out
-    assert "not ready: 1 needed things fail" in ended.out
+    assert "not ready: of what is needed, 1 failed" in ended.out
 
 
 def test_a_broken_declaration_is_a_failure(system: Path) -> None:

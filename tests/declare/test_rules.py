@@ -417,7 +417,7 @@ RULES: dict[str, tuple[str, str, str, str]] = {
     "quorum out of reach": (
         "authority: {roles: [lead]}",
         "authority: {roles: [lead], count: 3}",
-        "3 approvals are asked for",
+        "3 approvals asked for, but the roles are held by only",
         "add members",
     ),
     "one person for two roles": (

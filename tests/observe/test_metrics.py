@@ -102,7 +102,7 @@ def test_without_a_window_the_whole_log_is_read_and_broken_lines_are_shown(
     [
         (None, {}, "no such file"),
         ([], {}, "no line says it"),
-        ([{"at": ago(86400), "ms": 5}], {"window": "1h"}, "in the last 3600 s"),
+        ([{"at": ago(86400), "ms": 5}], {"window": "1h"}, "in the last 1 h"),
         ([{"ms": "n/a"}, {"ms": True}, {"ms": None}], {}, "no line says it"),
         ([{"at": ago(1), "ms": 5}] * 19, {"window": "1h", "min_samples": 20}, "19 readings are too few"),
         ([{"at": ago(-3600), "ms": 5}], {"window": "10s"}, "no line says it"),

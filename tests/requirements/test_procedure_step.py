@@ -14,7 +14,7 @@ from rollback import declare
 from rollback.act import service
 from rollback.act.plan import make_plan
 from rollback.act.site import Site
-from rollback.model.errors import PlanError
+from rollback.model.errors import UsageError
 from rollback.model.finding import Answer
 from tests.act.conftest import World
 from tests.act.conftest import build as build_world
@@ -66,7 +66,7 @@ def test_the_plan_names_component_checkpoint_and_who_depends_on_it(world: World)
         assert (plan.component, plan.target.id) == ("app", kept.id)
         assert plan.steps[0].bound["names"] == ["web", "base"]
         assert plan.impact["dependents"] == ["config"]
-        with pytest.raises(PlanError, match="no component appp"):
+        with pytest.raises(UsageError, match="no component appp"):
             make_plan(site, "one", run="r0001", requester="someone", component="appp")
         assert walk(world.folder) == before
 

@@ -17,6 +17,9 @@ from pydantic import ValidationError
 
 import rollback.kinds  # noqa: F401 - registers the notifiers
 from rollback import declare
+from rollback.act import authorize
+from rollback.act.afterwards import settle
+from rollback.act.engine import roll_back
 from rollback.host import Host
 from rollback.model.event import Event
 from rollback.model.registry import Kind, kinds, read_item
@@ -31,6 +34,7 @@ from rollback.tell.message import (
     render,
     undelivered,
 )
+from tests.systems import build
 
 STUDIO = Path(__file__).parents[2] / "systems" / "studio.yaml"
 
@@ -241,3 +245,38 @@ def test_what_is_undelivered_is_tried_again_a_few_times_and_once_per_id(system):
     failed = Event(3, "", "", 0.0, "message.failed", "r1", {"id": first.data["id"]})
     assert undelivered([first, failed]) == (first,)
     assert undelivered([first, *[failed] * ATTEMPTS_MAX]) == ()
+
+
+def test_a_message_is_tried_again_only_where_it_did_not_arrive(tmp_path: Path) -> None:
+    """One channel is down: the other one gets the message once; the journal says which had it."""
+    made = build(tmp_path)
+    made.edit(
+        "people:\n",
+        """notify:
+  channels:
+    log: {file: {path: said.jsonl}}
+    down: {file: {path: blocked/said.jsonl}}
+  audiences: {users: [log, down]}
+  messages:
+    gone: {audience: users, text: "we go back", on: [complete]}
+people:
+""",
+    )
+    (tmp_path / "blocked").write_text("no folder")
+    with made.site() as site:
+        run = authorize.create(site, made.plan(site, "flag"))
+        authorize.approve(site, run, person="ada")
+        run = settle(site, roll_back(site, run.id))
+        settle(site, run)
+        assert len((tmp_path / "said.jsonl").read_text().splitlines()) == 1
+        (tmp_path / "blocked").unlink()
+        settle(site, run)
+        settle(site, run)
+        told = [(e.kind, e.data.get("channel"), e.data.get("channels")) for e in site.journal.events()
+                if e.kind.startswith("message.") and e.kind != "message.queued"]  # fmt: skip
+    assert len((tmp_path / "said.jsonl").read_text().splitlines()) == 1
+    assert len((tmp_path / "blocked" / "said.jsonl").read_text().splitlines()) == 1
+    assert told == [
+        ("message.failed", "down", None), ("message.delivered", "log", None),
+        ("message.failed", "down", None), ("message.delivered", None, ["log", "down"]),
+    ]  # fmt: skip

@@ -147,3 +147,51 @@ def test_what_a_killed_writer_of_the_report_left_is_gone_with_the_next(shop: Sho
         write_report(site, run)
         assert [path.name for path in folder.iterdir() if "-tmp-" in path.name] == []
         assert json.loads((folder / "report.json").read_text())["run_id"] == "r0001"
+
+
+@pytest.mark.requirement("PM-87")
+def test_the_report_names_the_declared_version_and_its_date(shop: Shop) -> None:
+    """By the declaration that the run was planned under, whatever is written there by now."""
+    with shop.site() as site:
+        write_report(site, site.run("r0001"))
+        folder = site.run_folder("r0001")
+        assert "Shop, version **1.0.0** of 2026-11-20." in (folder / "report.md").read_text()
+        body = json.loads((folder / "report.json").read_text())
+        assert (body["system_version"], body["system_date"]) == ("1.0.0", "2026-11-20")
+    shop.edit("version: 1.0.0, date: 2026-11-20", "version: 2.0.0, date: 2026-11-21")
+    try:
+        with shop.site() as site:
+            write_report(site, site.run("r0001"))
+            assert "version **1.0.0** of 2026-11-20" in (folder / "report.md").read_text()
+    finally:
+        shop.edit("version: 2.0.0, date: 2026-11-21", "version: 1.0.0, date: 2026-11-20")
+
+
+def test_durations_read_as_an_operator_says_them(shop: Shop) -> None:
+    """A budget of a minute is 1 min, not 60.00 s."""
+    with shop.site() as site:
+        text = report.markdown(built(site, "r0001")[1])
+    assert "| 1 min | within budget |" in text
+    assert "| 5 min | within budget |" in text
+
+
+def test_what_is_asked_by_port_or_by_its_service_was_looked_at(tmp_path: Path) -> None:
+    """A question to a service's port asks the service and what it runs on; the rest stays named."""
+    made = build(tmp_path)
+    made.edit(
+        "flags:\n",
+        """services:
+  web: {argv: [/bin/true], lock: web.lock, ports: [8731], components: [pages]}
+  mail: {argv: [/bin/true], lock: mail.lock, ports: [8732]}
+flags:
+""",
+    )
+    made.edit("    - config: {id: app-valid, file: config/app.yaml, keys: [party]}\n",
+              '    - http: {id: answers, url: "http://127.0.0.1:8731/health", '
+              "status: 200, within: 1s}\n")  # fmt: skip
+    with made.site() as site:
+        run = authorize.create(site, made.plan(site, "flag"))
+        authorize.approve(site, run, person="ada")
+        run = settle(site, roll_back(site, run.id))
+        body = built(site, run.id)[1]
+    assert body["not_looked_at"] == ["component config", "service mail", "flag party"]

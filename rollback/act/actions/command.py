@@ -15,6 +15,7 @@ from rollback.host import processes
 from rollback.model.component import Argv, Name, RelativePath
 from rollback.model.errors import CommandFailed, HostError, PlanError
 from rollback.model.finding import Finding, Json, failed, unknown
+from rollback.model.quantity import spoken
 from rollback.model.registry import Check, Declared, Kind, nearest, register
 from rollback.model.step import Id, Step, Text
 from rollback.observe.check import ask
@@ -89,7 +90,7 @@ class CommandStep(Step):
 
     def describe(self, scene: Scene) -> tuple[str, ...]:
         """The program, what it must say, and what is known after a crash."""
-        lines = [f"run {' '.join(_words(scene))} in {self.cwd}, at most {self.within:g} s"]
+        lines = [f"run {' '.join(_words(scene))} in {self.cwd}, at most {spoken(self.within)}"]
         if self.changes:
             lines.append(f"changes {', '.join(self.changes)}")
         if self.probe_ is None and self.effects == "once":
@@ -152,7 +153,7 @@ class CommandStep(Step):
             environment=processes.base_environment(self.variables), tap=scene.host.tap,
         )  # fmt: skip
         if done.timed_out:
-            raise CommandFailed(f"it did not end within {self.within:g} s and was killed",
+            raise CommandFailed(f"it did not end within {spoken(self.within)} and was killed",
                                 argv=done.argv, status=done.status)  # fmt: skip
         return done
 

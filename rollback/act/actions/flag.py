@@ -16,6 +16,7 @@ from rollback.act.flag import ask as ask_product
 from rollback.act.patch import holding, make, patch_from, planned, read, take_back, tree_of
 from rollback.model.errors import HostError, HostUnreachable
 from rollback.model.finding import Finding, Json, failed, passed, unknown
+from rollback.model.quantity import spoken
 from rollback.model.registry import register
 from rollback.model.step import Id, Step
 
@@ -74,7 +75,7 @@ class FlagStep(Step):
         return (
             f"flag {self.flag}: {_told(bound['was'])} -> {_told(bound['expected'])}",
             f"{does} {slot.path}",
-            f"read back within {self.within:g} s: {asks(flag)}",
+            f"read back within {spoken(self.within)}: {asks(flag)}",
         )
 
     def touches(self, scene: Scene) -> tuple[str, ...]:

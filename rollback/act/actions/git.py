@@ -16,6 +16,7 @@ from rollback.act.patch import holding
 from rollback.model.errors import PlanError, Refused
 from rollback.model.event import canonical
 from rollback.model.finding import Answer, Finding, Json, failed, passed
+from rollback.model.quantity import counted
 from rollback.model.registry import Declared, register
 from rollback.model.step import Step, Text
 
@@ -197,7 +198,9 @@ class GitStep(Step):
 def _told(bound: Any, verb: str) -> tuple[str, ...]:
     if not bound["changes"]:
         return (f"{verb}: head and files are there already, nothing to do",)
-    lines = [f"{verb} from {bound['head'][:12]} to {bound['to'][:12]}, {len(bound['files'])} files"]
+    lines = [
+        f"{verb} from {bound['head'][:12]} to {bound['to'][:12]}, {counted(len(bound['files']), 'file')}"
+    ]
     lines += [f"taken back: {one}" for one in bound["reverted"]]
     lines += [f"leaves the branch, stays reachable: {one}" for one in bound["lost"]]
     lines += [f"local change saved aside: {one}" for one in bound["aside"]]

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from rollback.model.errors import NeedsOperator, PlanError
 from rollback.model.finding import Finding, Json, failed, passed
+from rollback.model.quantity import counted
 from rollback.model.registry import kinds, nearest, register
 from rollback.model.step import Id, Step, Text
 
@@ -109,7 +110,9 @@ class RestoreStep(Step):
         with scene.checkpoints as kept:
             left = kept.restore(str(bound["id"]), name, step=_step(scene), dry_run=True)
         if left:
-            return failed(f"{len(left)} paths of {name} differ, first {left.changes[0]}")
+            return failed(
+                f"{counted(len(left), 'path')} of {name} not as wanted, first {left.changes[0]}"
+            )
         if scene.state.tree.stat(f"intents/{_step(scene)}.json") is not None:
             return failed(f"{name} is as wanted, but putting it back did not come to its end")
         return passed(f"{name} is as in checkpoint {str(bound['id'])[:12]}")

@@ -17,6 +17,7 @@ from rollback.act.patch import tree_of
 from rollback.model.component import RelativePath
 from rollback.model.errors import HostError, PlanError
 from rollback.model.finding import Answer, Finding, Json, failed, passed, unknown
+from rollback.model.quantity import spoken
 from rollback.model.registry import Kind, Planned, register
 from rollback.model.step import Id, Step
 from rollback.observe.check import ask, wait_for
@@ -95,7 +96,7 @@ class ServiceStep(Step):
             left_s = end - clock.boot_s()
             if left_s <= 0:
                 raise HostError(f"no time is left to {self.verb} {name}", where=name,
-                                hint=f"{self.within:g} s were allowed")  # fmt: skip
+                                hint=f"{spoken(self.within)} were allowed")  # fmt: skip
             told[name] = do(scene.view(), name, left_s)
         mark(scene)
         return told

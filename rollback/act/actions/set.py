@@ -24,6 +24,7 @@ from rollback.act.patch import (
 from rollback.model.component import RelativePath
 from rollback.model.errors import HostError
 from rollback.model.finding import Answer, Finding, Json, failed
+from rollback.model.quantity import spoken
 from rollback.model.registry import Check, register
 from rollback.model.step import Step, Text
 from rollback.observe.check import ask, wait_for
@@ -59,7 +60,7 @@ class SetStep(Step):
         was = "nothing" if scene.bound["was"] is None else scene.bound["was"]
         return (
             f"{self.file}: {self.key} {was} -> {self.value}",
-            f"read back by a {self.read_back.kind} check within {self.within:g} s",
+            f"read back by a {self.read_back.kind} check within {spoken(self.within)}",
         )
 
     def touches(self, scene: Scene) -> tuple[str, ...]:

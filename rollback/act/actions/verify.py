@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from rollback.act.watching import hold
 from rollback.model.errors import HostError, PlanError
 from rollback.model.finding import Answer, Finding, Json, failed, passed
-from rollback.model.quantity import Seconds
+from rollback.model.quantity import Seconds, counted, spoken
 from rollback.model.registry import Kind, nearest, register
 from rollback.model.step import Id, Step, Suite
 from rollback.observe.check import ask
@@ -55,7 +55,7 @@ class VerifyStep(Step):
 
     def describe(self, scene: Scene) -> tuple[str, ...]:
         """Which checks."""
-        held = f", all good for {self.for_:g} s" if self.for_ else ""
+        held = f", all good for {spoken(self.for_)}" if self.for_ else ""
         return (f"ask {', '.join(_names(scene))}{held}",)
 
     def touches(self, _scene: Scene) -> tuple[str, ...]:
@@ -73,7 +73,7 @@ class VerifyStep(Step):
     def probe(self, scene: Scene) -> Finding:
         """The checks, asked again."""
         try:
-            return passed(f"{len(self._asked(scene))} checks answered pass")
+            return passed(f"{counted(len(self._asked(scene)), 'check')} answered pass")
         except HostError as error:
             return failed(str(error))
 

@@ -13,7 +13,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from rollback.act.moment import SHORT_S, begin, elapsed_s
 from rollback.model.finding import Finding, Json, failed, passed
-from rollback.model.quantity import Seconds
+from rollback.model.quantity import Seconds, spoken
 from rollback.model.registry import register
 from rollback.model.step import Step
 
@@ -44,9 +44,9 @@ class WaitStep(Step):
     def describe(self, scene: Scene) -> tuple[str, ...]:
         """How long."""
         if self.for_ is not None:
-            return (f"wait {self.for_:g} s",)
+            return (f"wait {spoken(self.for_)}",)
         left_s = self._to_window_s(scene.host.clock.now())
-        return (f"wait until {self.until} UTC ({left_s:.0f} s from now)",)
+        return (f"wait until {self.until} UTC ({spoken(left_s)} from now)",)
 
     def touches(self, scene: Scene) -> tuple[str, ...]:
         """Nothing."""
@@ -58,9 +58,11 @@ class WaitStep(Step):
         if left_s > SHORT_S:
             from rollback.act.scene import Later
 
-            return Later(f"until {self.until} UTC" if self.until else f"{self.for_:g} s", left_s)
+            return Later(
+                f"until {self.until} UTC" if self.until else f"{spoken(self.for_)}", left_s
+            )
         scene.host.clock.sleep(left_s)
-        return {"waited": f"until {self.until} UTC" if self.until else f"{self.for_:g} s"}
+        return {"waited": f"until {self.until} UTC" if self.until else f"{spoken(self.for_)}"}
 
     def probe(self, scene: Scene) -> Finding:
         """Has the time come?"""
@@ -69,7 +71,7 @@ class WaitStep(Step):
         else:
             waited_s = elapsed_s(scene)
             left_s = (self.for_ or 0.0) - (waited_s or 0.0)
-        return passed("the time has come") if left_s <= 0 else failed(f"{left_s:.0f} s to wait")
+        return passed("the time has come") if left_s <= 0 else failed(f"{spoken(left_s)} to wait")
 
     def undo(self, scene: Scene) -> None:
         """Time does not come back, and need not."""

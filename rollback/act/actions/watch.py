@@ -16,7 +16,7 @@ from rollback.host.clock import iso
 from rollback.model.errors import HostError, PlanError
 from rollback.model.finding import Answer, Finding, Json, Sample, failed, passed
 from rollback.model.policy import Condition
-from rollback.model.quantity import Seconds
+from rollback.model.quantity import Seconds, spoken
 from rollback.model.registry import nearest, register
 from rollback.model.step import Id, Step
 from rollback.observe.check import ask
@@ -67,7 +67,7 @@ class WatchStep(Step):
     def describe(self, _scene: Scene) -> tuple[str, ...]:
         """What is watched, how long."""
         names = [*self.checks, *(str(condition.metric) for condition in self.expect)]
-        return (f"watch {', '.join(names)} for {self.for_:g} s, every {self.every:g} s",)
+        return (f"watch {', '.join(names)} for {spoken(self.for_)}, every {spoken(self.every)}",)
 
     def touches(self, _scene: Scene) -> tuple[str, ...]:
         """Nothing."""
@@ -80,7 +80,7 @@ class WatchStep(Step):
     def probe(self, scene: Scene) -> Finding:
         """Is its time over? What was bad had ended the step."""
         left_s = self.for_ - (elapsed_s(scene) or 0.0)
-        return passed("the watch is over") if left_s <= 0 else failed(f"{left_s:.0f} s to watch")
+        return passed("the watch is over") if left_s <= 0 else failed(f"{spoken(left_s)} to watch")
 
     def undo(self, scene: Scene) -> None:
         """Looking left no trace."""

@@ -15,6 +15,7 @@ from rollback.act.service import LOOPBACK, POLL_S
 from rollback.host import net, processes
 from rollback.model.component import Service
 from rollback.model.errors import Confined, HostError
+from rollback.model.quantity import spoken
 from rollback.model.registry import Kind, register
 from rollback.observe.view import View
 
@@ -55,7 +56,7 @@ class RegistryService(Kind):
                 return f"{name} ended on SIG{service.stop.signal}"
             found.signal(signal.SIGKILL, tap=tap)
             if clock.poll(lambda: not processes.held(lock), within_s=_KILL_WAIT_S, every_s=POLL_S):
-                return f"{name} did not end within {grace_s:g} s and was killed"
+                return f"{name} did not end within {spoken(grace_s)} and was killed"
         raise HostError(
             f"{name} was killed, but its lock is still held: a child of it lives on", where=lock,
             hint=f"look with: fuser -v {lock}",

@@ -15,7 +15,7 @@ from rollback.host.processes import Completed
 from rollback.model.component import Argv, RelativePath
 from rollback.model.errors import CommandFailed
 from rollback.model.finding import Finding, Json, failed, passed, unknown
-from rollback.model.quantity import Limit
+from rollback.model.quantity import Limit, spoken
 from rollback.model.registry import register
 from rollback.model.step import Check, Text
 from rollback.observe.expect import Bound, Expected, is_number, regular, shown, why_not
@@ -62,7 +62,7 @@ class Command(Check):
             return unknown(f"{self.argv[0]} {error.message}")
         name = shown(" ".join(self.argv), limit=100)
         if done.timed_out:
-            return unknown(f"{name}: did not end within {self.within:g} s")
+            return unknown(f"{name}: did not end within {spoken(self.within)}")
         wrong = self._wrong(done)
         if wrong:
             return failed(f"{name}: {'; '.join(wrong[:5])}", exit=done.status)

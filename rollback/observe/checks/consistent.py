@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 from rollback.host.net import Response
 from rollback.model.errors import HostUnreachable
 from rollback.model.finding import Finding, Json, failed, passed, unknown
+from rollback.model.quantity import spoken
 from rollback.model.registry import Declared, register
 from rollback.model.step import Check, Text
 from rollback.observe.expect import JsonValue, same, shown
@@ -65,7 +66,9 @@ class Consistent(Check):
         answered = 0
         for number, inputs in enumerate(self.questions(), start=1):
             if clock.boot_s() >= deadline:
-                return unknown(f"{number - 1} of {self.examples} questions in {self.within:g} s")
+                return unknown(
+                    f"{number - 1} of {self.examples} questions in {spoken(self.within)}"
+                )
             finding, refused = self._twice(inputs, deadline - clock.boot_s())
             if finding is not None:
                 return finding

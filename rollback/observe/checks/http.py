@@ -13,6 +13,7 @@ from pydantic import Field
 from rollback.host.net import Response
 from rollback.model.errors import HostUnreachable
 from rollback.model.finding import Finding, Json, failed, passed
+from rollback.model.quantity import spoken
 from rollback.model.registry import register
 from rollback.model.step import Check, Text
 from rollback.observe.expect import Expected, JsonValue, shown
@@ -72,7 +73,7 @@ class Http(Check):
         if answer.status != self.status:
             wrong.append(f"status {answer.status}, not {self.status}")
         if answer.elapsed_s > self.within:
-            wrong.append(f"took {answer.elapsed_s:.2f} s, more than {self.within:g} s")
+            wrong.append(f"took {spoken(answer.elapsed_s)}, more than {spoken(self.within)}")
         body = text(answer)
         wrong += [f"does not contain {shown(part)!r}" for part in _several(self.contains)
                   if part not in body]  # fmt: skip

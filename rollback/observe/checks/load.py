@@ -19,7 +19,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from rollback.host.processes import Completed, base_environment, run
 from rollback.model.finding import Finding, Json, failed, passed, unknown
-from rollback.model.quantity import Limit, Seconds
+from rollback.model.quantity import Limit, Seconds, spoken
 from rollback.model.registry import Declared, register
 from rollback.model.step import Check, Effects, Text
 from rollback.observe.expect import JsonValue, Limits, figure
@@ -79,7 +79,7 @@ class Load(Check):
             raise ValueError("nothing is asked; write p95, errors or baseline")
         if self.rate * self.duration < self.min_samples:
             raise ValueError(
-                f"{self.rate:g} a second for {self.duration:g} s cannot give "
+                f"{self.rate:g} a second for {spoken(self.duration)} cannot give "
                 f"{self.min_samples} samples"
             )
         if self.duration + START_UP_S > self.within:
@@ -90,7 +90,7 @@ class Load(Check):
         """PASS when enough requests were made and every limit holds."""
         done = self._run(view)
         if done.timed_out:
-            return unknown(f"the load did not end within {self.within:g} s")
+            return unknown(f"the load did not end within {spoken(self.within)}")
         try:
             result = _read(done.stdout)
         except ValueError as error:

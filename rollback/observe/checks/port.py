@@ -14,6 +14,7 @@ from rollback.host import net
 from rollback.model.component import Port
 from rollback.model.errors import HostUnreachable
 from rollback.model.finding import Finding, failed, passed
+from rollback.model.quantity import spoken
 from rollback.model.registry import register
 from rollback.model.step import Check, Text
 from rollback.observe.deadline import together
@@ -44,7 +45,7 @@ class PortCheck(Check):
         works = [lambda port=port: self._one(port) for port in self.ports]
         outcomes = together(works, within_s=self.within + 0.2, clock=view.host.clock)
         return combined(
-            outcome.result or failed(f"port {port}: no answer within {self.within:g} s")
+            outcome.result or failed(f"port {port}: no answer within {spoken(self.within)}")
             for port, outcome in zip(self.ports, outcomes, strict=True)
         )
 

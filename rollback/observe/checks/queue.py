@@ -12,7 +12,7 @@ from pydantic import model_validator
 
 from rollback.model.component import RelativePath
 from rollback.model.finding import Finding, failed, passed, unknown
-from rollback.model.quantity import Seconds
+from rollback.model.quantity import Seconds, spoken
 from rollback.model.registry import register
 from rollback.model.step import Check, Text
 from rollback.observe.expect import Limits
@@ -65,11 +65,11 @@ class Queue(Check):
         began = clock.boot_s()
         if clock.poll(drained, within_s=self.drains_within, every_s=_EVERY_S):
             took_s = clock.boot_s() - began
-            return passed(f"{self.directory}: {depth} left within {took_s:.1f} s", depth=depth)
+            return passed(f"{self.directory}: {depth} left within {spoken(took_s)}", depth=depth)
         oldest = os.fsdecode(min(left))
         return failed(
             f"{self.directory}: {len(left)} of {depth} did not leave within "
-            f"{self.drains_within:g} s, like {oldest!r}", depth=depth, stuck=len(left),
+            f"{spoken(self.drains_within)}, like {oldest!r}", depth=depth, stuck=len(left),
         )  # fmt: skip
 
     def _waiting(self, view: View) -> set[bytes] | None:

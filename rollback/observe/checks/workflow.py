@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 from rollback.host.net import Response
 from rollback.model.errors import HostUnreachable
 from rollback.model.finding import Finding, Json, failed, passed, unknown
-from rollback.model.quantity import Seconds
+from rollback.model.quantity import Seconds, counted, spoken
 from rollback.model.registry import Declared, register
 from rollback.model.step import Check, Effects, Text
 from rollback.observe.deadline import together
@@ -118,7 +118,7 @@ class Workflow(Check):
             if outcome.error is not None:
                 findings.append(unknown(f"the session went wrong: {shown(str(outcome.error))}"))
             else:
-                late = failed(f"the work did not end within {self.within:g} s")
+                late = failed(f"the work did not end within {spoken(self.within)}")
                 findings.append(outcome.result or late)
         return combined(findings)
 
@@ -142,7 +142,9 @@ class _Session:
                 )
                 return failed(f"{where}: {reason}", step=number)
         took_s = self._clock.boot_s() - began
-        return passed(f"{len(self._steps)} steps in {took_s:.2f} s", elapsed_s=round(took_s, 3))
+        return passed(
+            f"{counted(len(self._steps), 'step')} in {spoken(took_s)}", elapsed_s=round(took_s, 3)
+        )
 
     def _step(self, step: Step) -> str:
         """Why the step failed; "" when it came to its end."""

@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from rollback.model.finding import Sample
 from rollback.model.policy import MetricDeclared
-from rollback.model.quantity import Limit, Seconds
+from rollback.model.quantity import Limit, Seconds, spoken
 from rollback.model.registry import Declared, register
 from rollback.model.step import MetricSource, Text
 from rollback.observe.expect import Bound, Expected, JsonValue, is_number
@@ -93,7 +93,7 @@ class Log(MetricSource):
         if tally.cut:
             return no_number(view, declared, note, count=count)
         if value is None:
-            span = f" in the last {window_s:g} s" if window_s is not None else ""
+            span = f" in the last {spoken(window_s)}" if window_s is not None else ""
             why = f"{self.file}: no line says it{span}"
             return no_number(view, declared, f"{why}; {note}" if note else why, count=count)
         return number(view, declared, value, count=count, note=note)

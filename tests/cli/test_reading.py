@@ -1,0 +1,387 @@
+"""What an operator reads: which way a difference goes, what to type next, and that it can be typed."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rollback.act import authorize
+from rollback.act.engine import roll_back
+from rollback.keep.lease import Lease
+from rollback.model.lifecycle import State
+from tests.cli.program import Ended, rollback
+from tests.systems import Shop, build, environment, walk
+
+# Root without the right to pass over permissions: then they hold for it as for anybody.
+_PLAIN = """
+import ctypes, os, sys
+libc = ctypes.CDLL(None)
+libc.prctl(24, 1), libc.prctl(24, 2)
+os.chdir(sys.argv[1])
+os.execv(sys.executable, [sys.executable, "-m", "rollback", *sys.argv[2:]])
+"""
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    """The shop with one checkpoint, changed since: one file each added, removed and edited."""
+    made = build(tmp_path / "shop")
+    (made.tree / "pages" / "old.html").write_text("old\n")
+    with made.site() as site:
+        site.checkpoints.create("before-release")
+    (made.tree / "pages" / "old.html").unlink()
+    (made.tree / "pages" / "new.html").write_text("new\n")
+    (made.tree / "config" / "app.yaml").write_text("party: true\nlimit: 99\n")
+    return made
+
+
+def plainly(folder: Path, *argv: str) -> Ended:
+    """The program as a user for whom permissions hold."""
+    done = subprocess.run(
+        [sys.executable, "-c", _PLAIN, str(folder), *argv], capture_output=True, text=True,
+        env=environment(), timeout=120, check=False, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr, done.stderr
+    return Ended(done.returncode, done.stdout, done.stderr)
+
+
+# -- a difference --------------------------------------------------------------------------
+
+
+def test_a_difference_says_from_where_to_where(shop: Shop) -> None:
+    """What came is added, what went is removed; in words, in signs and as JSON."""
+    said = rollback(shop.folder, "checkpoint", "diff", "before-release").out
+    first, *lines = said.splitlines()
+    assert first.startswith("from before-release to the present: ")
+    assert {"- removed 1", "+ added 1", "~ changed 1"} <= set(first.split(": ")[1].split(", "))
+    signs = {
+        line.split()[2]: line.split()[0] for line in lines if ".html" in line or ".yaml" in line
+    }
+    assert signs == {"pages/new.html": "+", "pages/old.html": "-", "config/app.yaml": "~"}
+    body = rollback(shop.folder, "--json", "checkpoint", "diff", "before-release").json
+    what = {one["path"]: one["what"] for one in body["changes"]}
+    assert (what["pages/new.html"], what["pages/old.html"]) == ("added", "removed")
+    assert body["to"] == "present"
+
+
+# -- who only looks ------------------------------------------------------------------------
+
+LOOKS = (
+    "status",
+    "history",
+    "checkpoint list",
+    "decide",
+    "verify",
+    "plan flag",
+    "checkpoint verify",
+)
+
+
+@pytest.mark.parametrize("line", LOOKS)
+def test_who_looks_needs_no_folder_to_write_in_and_makes_none(tmp_path: Path, line: str) -> None:
+    """In a fresh folder that may not be written, and in one that may: nothing comes into being."""
+    made = build(tmp_path / "shop")
+    before = walk(made.folder)
+    made.folder.chmod(0o555)
+    try:
+        done = plainly(made.folder, *line.split())
+    finally:
+        made.folder.chmod(0o755)
+    assert (done.status, done.err) == (0, "")
+    assert rollback(made.folder, *line.split()).status == 0
+    assert walk(made.folder) == before
+
+
+@pytest.mark.parametrize(
+    "line", [*LOOKS, "plan config", "checkpoint diff before-release", "report"]
+)
+def test_what_is_kept_can_be_read_where_it_may_not_be_written(shop: Shop, line: str) -> None:
+    """Everything in the state directory is read-only: whoever looks sees it all the same."""
+    with shop.site() as site:
+        roll_back(site, authorize.create(site, shop.plan(site, "flag")).id)
+    kept = shop.folder / ".rollback"
+    everything = [kept, *kept.rglob("*")]
+    for path in everything:
+        path.chmod(path.stat().st_mode & ~0o222)
+    before = walk(kept)
+    try:
+        done = plainly(shop.folder, *line.split())
+    finally:
+        after = walk(kept)
+        for path in everything:
+            path.chmod(path.stat().st_mode | 0o200)
+    assert (done.status, done.err) == (0, ""), done
+    assert after == before
+
+
+# -- what may not be written ---------------------------------------------------------------
+
+
+def test_what_may_not_be_written_is_named_as_text_with_what_to_type(shop: Shop) -> None:
+    """A component, the state directory, its folder: one line each, no number, no bytes."""
+    places = {
+        "run config --as ada --yes": (shop.tree / "config", 6),
+        "checkpoint create another": (shop.folder / ".rollback" / "store", 8),
+        "decide": (shop.folder / ".rollback" / "journal" / "events.jsonl", 8),
+    }
+    for line, (place, status) in places.items():
+        mode = place.stat().st_mode
+        place.chmod(0o500 if place.is_dir() else 0o400)
+        if line.startswith("checkpoint"):
+            (place / "lock").chmod(0o400)
+        try:
+            done = plainly(shop.folder, *line.split())
+        finally:
+            place.chmod(mode)
+            (shop.folder / ".rollback" / "store" / "lock").chmod(0o600)
+        said = done.out + done.err
+        assert done.status == status, said
+        assert str(place) in said
+        assert "Permission denied" in said
+        assert "Errno" not in said
+        assert "b'" not in said
+
+
+def test_a_state_directory_that_cannot_be_made_says_where_and_what_to_type(tmp_path: Path) -> None:
+    """Named once, with another place to choose."""
+    made = build(tmp_path / "shop")
+    made.folder.chmod(0o555)
+    try:
+        done = plainly(made.folder, "checkpoint", "create", "first")
+    finally:
+        made.folder.chmod(0o755)
+    assert done.status == 8
+    assert done.err.splitlines() == [
+        f"rollback: {made.folder}/.rollback: the state directory cannot be made: Permission denied",
+        f"  try: make {made.folder} writable, or choose another place with --state DIR",
+    ]
+
+
+def test_doctor_sees_what_may_not_be_written(shop: Shop) -> None:
+    """The root, a component and a place: each fails by name."""
+    place = shop.folder / "exchange"
+    place.mkdir()
+    shop.edit("people:\n", "places:\n  out: {path: exchange, may: [write]}\npeople:\n")
+    for what, path in (
+        ("root", shop.tree),
+        ("component pages", shop.tree / "pages"),
+        ("place out", place),
+    ):
+        path.chmod(0o555)
+        try:
+            done = plainly(shop.folder, "--json", "doctor")
+        finally:
+            path.chmod(0o755)
+        failed = [one for one in done.json["findings"] if one["answer"] == "fail" and one["needed"]]
+        assert [one["what"] for one in failed] == [f"write {what}"]
+        assert str(path) in failed[0]["evidence"]
+        assert done.status == 7
+
+
+def in_mounts(shop: Shop, mounts: str, line: str) -> Ended:
+    """The program where these mounts hold; they end with it."""
+    argv = [sys.executable, "-m", "rollback", *line.split()]
+    done = subprocess.run(
+        ["unshare", "--map-root-user", "--mount", "sh", "-c", f"{mounts} && cd . && {shlex.join(argv)}"],
+        cwd=shop.folder, capture_output=True, text=True, env=environment(), timeout=120, check=False,
+    )  # fmt: skip
+    return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def test_doctor_sees_a_read_only_mount(shop: Shop) -> None:
+    """Whoever asks: not even root can write there."""
+    done = in_mounts(
+        shop, "mount --bind tree tree && mount -o remount,ro,bind tree", "--json doctor"
+    )
+    rows = {one["what"]: one for one in done.json["findings"]}
+    assert rows["write root"]["answer"] == "fail"
+    assert "read-only mount" in rows["write root"]["evidence"]
+    assert rows["write state"]["answer"] == "pass"
+
+
+@pytest.mark.parametrize("line", ["run pages --component pages --as ada --yes", "checkpoint create another",
+                                  "checkpoint diff before-release"])  # fmt: skip
+def test_a_mount_inside_a_component_is_refused_before_anything_is_done(
+    shop: Shop, line: str
+) -> None:
+    """With the status of a refusal, the path and what to do; no run has begun."""
+    (shop.tree / "pages" / "in").mkdir()
+    done = in_mounts(shop, "mount -t tmpfs tmpfs tree/pages/in", line)
+    assert done.status == 4, done
+    first, hint = done.err.splitlines()
+    assert first == f"rollback: {shop.tree}/pages/in: another mount is in the way"
+    assert "exclude:" in hint
+    assert rollback(shop.folder, "--json", "history").json == {"runs": []}
+
+
+# -- what to type next ---------------------------------------------------------------------
+
+
+def test_a_failed_step_says_resume_or_undo_and_resume_tries_it_again(shop: Shop) -> None:
+    """No gate was reached, so nobody is sent to one; what was put right goes through."""
+    shop.edit("steps: [{flag: {flag: party, set: false, within: 3s}}]",
+              "steps: [{flag: {flag: party, set: false, within: 3s}}, "
+              "{command: {argv: [test, -e, ready], cwd: pages, "
+              "on_fail: {otherwise: person}}}]")  # fmt: skip
+    done = rollback(shop.folder, "run", "flag", "--as", "ada", "--yes")
+    assert done.status == 9
+    assert "gate" not in done.out
+    assert "let step 2 be tried again: rollback resume r0001" in done.out
+    assert "or take back what it did: rollback undo r0001" in done.out
+    assert "let step 2 be tried again: rollback resume r0001" in rollback(shop.folder, "status").out
+    (shop.tree / "pages" / "ready").write_text("")
+    assert rollback(shop.folder, "resume", "--as", "ada").status == 0
+
+
+def test_a_step_whose_alternative_did_it_is_not_tried_again(shop: Shop) -> None:
+    """Only what nothing stood in for is tried, when a person sends the run on."""
+    shop.edit("steps: [{flag: {flag: party, set: false, within: 3s}}]",
+              "steps: [{command: {argv: [test, -e, nothing], cwd: pages, on_fail: {then: "
+              "[{flag: {flag: party, set: false, within: 3s}}]}}}, "
+              "{command: {argv: [test, -e, ready], cwd: pages, on_fail: {otherwise: person}}}]")  # fmt: skip
+    assert rollback(shop.folder, "run", "flag", "--as", "ada", "--yes").status == 9
+    (shop.tree / "pages" / "ready").write_text("")
+    assert rollback(shop.folder, "resume", "--as", "ada").status == 0
+    began = [one["data"]["index"] for one in shop.lines() if one["kind"] == "step.began"]
+    assert began == ["1", "1.1", "2", "2"]
+
+
+def test_a_closed_gate_says_verify_then_resume(shop: Shop) -> None:
+    """What is not well is looked at first; then the gate is asked again."""
+    (shop.tree / "config" / "app.yaml").write_text("limit: 3\n")
+    done = rollback(shop.folder, "run", "flag", "--as", "ada", "--yes")
+    assert done.status == 9
+    assert (
+        "rollback verify; put it right, then ask the gate again: rollback resume r0001" in done.out
+    )
+
+
+@pytest.mark.parametrize("how", ["option", "environment", "state"])
+def test_what_is_told_to_type_can_be_pasted_where_the_operator_is(shop: Shop, how: str) -> None:
+    """Another declaration or state directory stands in every command that is printed."""
+    here = shop.folder.parent
+    file = shop.folder / "shop one.yaml"
+    (shop.folder / "rollback.yaml").rename(file)
+    given = ["--system", "shop/shop one.yaml"] if how != "environment" else []
+    given += ["--state", str(here / "kept")] if how == "state" else []
+    environ = {"ROLLBACK_SYSTEM": "shop/shop one.yaml"} if how == "environment" else {}
+    said = []
+    for line in ("status", "report", "run full --as dee --yes", "approve r0001 --as dee", "status"):
+        done = rollback(here, *given, *line.split(), **environ)
+        said += [one for one in (done.out + done.err).splitlines() if "try: " in one]
+    wanted = "rollback --system 'shop/shop one.yaml'"
+    wanted += f" --state {here}/kept" if how == "state" else ""
+    commands = [one for one in said if "rollback" in one]
+    assert len(commands) >= 4
+    for one in commands:
+        assert one.count("rollback ") == one.count(f"{wanted} "), one
+    typed = shlex.split(f"{wanted} status")
+    assert rollback(here, *typed[1:]).status == 0
+
+
+def test_where_things_lie_as_usual_nothing_is_added(shop: Shop) -> None:
+    """Named as it would be found anyway: the commands stay short."""
+    done = rollback(shop.folder, "--system", "./rollback.yaml", "report")
+    assert done.err.splitlines()[1] == "  try: begin one with: rollback run LEVEL"
+
+
+def test_an_ended_run_takes_no_answer(shop: Shop) -> None:
+    """Taking a run back ends MITIGATED; who approves or denies it afterwards is told, with 3."""
+    assert rollback(shop.folder, "run", "flag", "--as", "ada", "--yes").status == 0
+    assert rollback(shop.folder, "undo", "--as", "ada", "--yes").status == 0
+    before = shop.journal.read_bytes()
+    for word in ("approve", "deny"):
+        done = rollback(shop.folder, word, "r0002", "--as", "ada")
+        assert done.status == 3
+        assert "run r0002 has ended: it is MITIGATED; nothing was changed" in done.err
+    assert shop.journal.read_bytes() == before
+
+
+def test_somebody_at_work_is_said_without_a_stray_dot(shop: Shop) -> None:
+    """The place is a folder as people write it."""
+    with shop.site() as site, Lease(site.state.tree, site.host, purpose="a test"):
+        done = rollback(shop.folder, "run", "flag", "--as", "ada", "--yes")
+    assert done.status == 5
+    assert done.err.startswith(f"rollback: {shop.folder}/.rollback: process ")
+
+
+@pytest.mark.parametrize("line", [
+    "run pages --component pagse --as ada", "plan pages --component pagse",
+    "checkpoint create x --component pagse",
+    "checkpoint show before-release --component pagse", "checkpoint diff before-release --component pagse",
+    "checkpoint restore before-release --component pagse --as ada",
+])  # fmt: skip
+def test_an_unknown_component_is_one_mistake_everywhere(shop: Shop, line: str) -> None:
+    """Typed wrong: 2, with the nearest name."""
+    done = rollback(shop.folder, *line.split())
+    assert done.status == 2
+    assert "there is no component" in done.err
+    assert "pages" in done.err.splitlines()[1]
+
+
+def test_no_run_yet_is_said_as_such(shop: Shop) -> None:
+    """Nobody asked for a run called last."""
+    done = rollback(shop.folder, "report")
+    assert (done.status, done.err.splitlines()[0]) == (3, "rollback: there is no run yet")
+
+
+def test_without_metrics_a_decision_says_so(shop: Shop) -> None:
+    """No empty table, but what to declare."""
+    said = rollback(shop.folder, "decide").out
+    assert said.startswith("no metric is declared")
+    assert "metrics:" in said
+    assert "window" not in said
+
+
+def test_one_thing_is_one_thing(shop: Shop) -> None:
+    """Counts agree with their nouns."""
+    one = rollback(shop.folder, "checkpoint", "create", "one", "--component", "pages").out
+    two = rollback(shop.folder, "checkpoint", "create", "two").out
+    assert ": 1 component," in one
+    assert ": 2 components," in two
+
+
+def test_the_help_of_a_drill_says_what_was_typed() -> None:
+    """Whoever types `rollback drill` reads `rollback drill`."""
+    done = subprocess.run(
+        [sys.executable, "-m", "rollback", "drill", "--help"], cwd=Path(__file__).parents[2], text=True,
+        capture_output=True, env=environment(), timeout=60, check=False,
+    )  # fmt: skip
+    assert done.stdout.startswith("Usage: rollback drill [OPTIONS] COMMAND")
+
+
+def test_only_a_yes_settles_an_item_that_gates_the_start(shop: Shop) -> None:
+    """No, or anything else, is noted and keeps the run waiting; the last word counts."""
+    shop.edit("    steps: [{restore: {component: config}}]\n",
+              "    checklist:\n      - {id: seen, item: Somebody saw it, attest: op, gates: start}\n"
+              "    steps: [{restore: {component: config}}]\n")  # fmt: skip
+    assert rollback(shop.folder, "run", "config", "--as", "ada", "--yes").status == 4
+    for text in ("no", "yesterday it was well", "yes", "no, it is worse"):
+        done = rollback(shop.folder, "--json", "answer", "r0001", "seen", text, "--as", "ada")
+        assert (done.status, done.json["settled"]) == (0, text == "yes")
+    assert rollback(shop.folder, "resume").status == 4
+    assert (
+        "stays open"
+        in rollback(shop.folder, "answer", "r0001", "seen", "perhaps", "--as", "ada").out
+    )
+    assert (
+        rollback(shop.folder, "answer", "r0001", "seen", "Done: by phone", "--as", "ada").status
+        == 0
+    )
+    assert rollback(shop.folder, "resume").status == 0
+    with shop.site() as site:
+        assert site.run("r0001").state is State.COMPLETE
+
+
+def test_a_bad_value_in_a_step_is_one_problem(shop: Shop) -> None:
+    """The list that it stands in is not empty, and nobody says so."""
+    shop.edit("within: 3s", "within: 3")
+    done = rollback(shop.folder, "validate")
+    (line,) = done.err.splitlines()
+    assert "3 is not a duration" in line
+    assert os.path.basename(shop.folder) not in line
