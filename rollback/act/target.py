@@ -126,7 +126,8 @@ def _checkpoints(site: Site, source: str, wanted: str) -> tuple[Candidate, ...]:
     if source == "phase":
         found = [one for one in listed if one.name == wanted or one.name.startswith(f"{wanted}-")]
     elif wanted == "last-good":
-        found = _good(site)
+        good = last_good(site)
+        found = [good] if good else []
     elif wanted == "initial":
         found = list(reversed(found))
     elif wanted != "newest":
@@ -134,14 +135,14 @@ def _checkpoints(site: Site, source: str, wanted: str) -> tuple[Candidate, ...]:
     return tuple(_candidate(one) for one in found)
 
 
-def _good(site: Site) -> list[Checkpoint]:
+def last_good(site: Site) -> Checkpoint | None:
     """The newest that the suites proved; where none is sealed, the newest that nobody proved bad."""
     kept = site.checkpoints
     for wanted in ("green", "unsealed"):
         found = kept.last_good(partial(_is, site, wanted))
         if found:
-            return [found]
-    return []
+            return found
+    return None
 
 
 def _is(site: Site, wanted: str, found: Checkpoint) -> bool:

@@ -39,6 +39,7 @@ def create(
     """Capture all components (or those named), verify every byte that was stored, and list it."""
     from rollback.act.authorize import one_at_a_time
     from rollback.act.sealing import seal_checkpoint
+    from rollback.act.standing_by import make_ready
 
     with desk.site() as site:
         one_at_a_time(site)  # what a run left half-way is nothing to go back to
@@ -53,14 +54,19 @@ def create(
             "checkpoint.created", checkpoint=made.id, name=made.name, state=made.state, seal=seal
         )
         sealed = seal_checkpoint(site, made) if seal else None
+        standby = make_ready(site)
         site.anchor()
-        body: dict[str, Any] = {**_told(made), "seal": sealed.as_json() if sealed else None}
+        body: dict[str, Any] = {
+            **_told(made), "seal": sealed.as_json() if sealed else None, "standby": standby,
+        }  # fmt: skip
 
         def lines() -> list[str]:
             said = [f"checkpoint {paint(made.name or made.id[:12], 'bold')} {made.id[:12]}: "
                     f"{counted(len(made.components), 'component')}, {size(made.size_bytes)}"]  # fmt: skip
             if sealed:
                 said.append(f"  sealed: {sealed.said}")
+            said += [f"  standby of {name}: {'ready' if how is True else how}"
+                     for name, how in standby.items()]  # fmt: skip
             return said
 
         desk.out(body, lines)

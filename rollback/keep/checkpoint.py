@@ -29,6 +29,7 @@ from rollback.keep.judged import Judged
 from rollback.keep.manifest import Manifest, decode
 from rollback.keep.quarantine import quarantine, reserved, sub_folder
 from rollback.keep.scope import Scope
+from rollback.keep.standby import Standby
 from rollback.keep.stat_cache import StatCache
 from rollback.keep.store import Store
 from rollback.keep.writer import Intent, Limits
@@ -290,10 +291,11 @@ class Checkpoints:
 
     def restore(
         self, wanted: str, component: str, *, step: str, dry_run: bool = False,
-        limits: Limits | None = None, allow_partial: bool = False,
+        limits: Limits | None = None, allow_partial: bool = False, differs: bool = False,
     ) -> Changes:  # fmt: skip
         """The component is what the checkpoint holds; what was changed. Dry: what would be.
 
+        `differs`: the caller has seen that something does, so a standby need not look again.
         `step` names the intent and the quarantine. Again after a crash: the same call converges.
         Raises: Partial, PlanError, ObjectMissing, ObjectCorrupt, Refused, Confined before the
         first change; HostError.
@@ -322,8 +324,28 @@ class Checkpoints:
                 return content.compare(site, manifest)
             with sub_folder(self._state, b"intents") as intents:
                 how = Restore(lambda: quarantine(self._host, self._state, root, site.at, step),
-                              Intent(intents, step), limits or Limits())  # fmt: skip
+                              Intent(intents, step), limits or Limits(), differs)  # fmt: skip
                 return content.restore(site, manifest, how)
+
+    def refresh_standby(self, wanted: str, *, limits: Limits | None = None) -> dict[str, bool]:
+        """The standby of each component that is declared to have one holds this checkpoint.
+
+        By component; False where there can be none. Raises: as `restore`.
+        """
+        checkpoint = self.get(wanted)
+        found = {}
+        with (
+            told(self._state, b"store", kind=StoreError), self.store.lock(shared=True),
+            self._root() as root, self._scratch() as scratch,
+            sub_folder(self._state, b"intents") as intents,
+        ):  # fmt: skip
+            for name, part in checkpoint.parts.items():
+                site = self._site(name, root, scratch)
+                if site.standby is None:
+                    continue
+                manifest = self._load(part.manifest, name)
+                found[name] = site.standby.refresh(manifest, intents, limits or Limits())
+        return found
 
     # -- deleting --------------------------------------------------------------------------
 
@@ -375,8 +397,12 @@ class Checkpoints:
         )  # fmt: skip
         key = b"\0".join((root.path, b"%d" % root.mount()[0], at, scope.key()))
         cache = StatCache(self._state, name, key)
-        return Site(name, str(component.content), at, self._host, root, self.store, scratch, cache,
+        site = Site(name, str(component.content), at, self._host, root, self.store, scratch, cache,
                     scope, component.volatile)  # fmt: skip
+        if component.restore != "standby":
+            return site
+        ready = Standby(site, self._state, StatCache(self._state, f"{name}@standby", key))
+        return replace(site, standby=ready)
 
 
 def _matching(listed: Mapping[str, Checkpoint | StoreError], wanted: str) -> list[str]:

@@ -112,6 +112,14 @@ class StatCache:
         """The frames, read in any order through one descriptor."""
         return Frames(self._state, self._name, self._places)
 
+    def exchange(self, other: StatCache) -> None:
+        """The two say of each other's folders what they said of their own."""
+        aside = self._name + b".new"
+        self._state.rename(self._name, aside)
+        self._state.rename(other._name, self._name)
+        self._state.rename(aside, other._name)
+        self._places, other._places = other._places, self._places
+
     def fresh(self) -> Fresh:
         """The next cache, to be filled folder by folder; it takes the place of this one."""
         return Fresh(self._state, self._name, self._key)
