@@ -92,6 +92,8 @@ class Checkpoints:
             try:
                 made = self._capture(name or "", kind, chosen, reason, heads)
                 self.store.place.create(f"checkpoints/{made.id}.json", [made.body()])
+                self._judge.problems(made, Reach(self.store))
+                self._judge.keep()
             finally:
                 self.store.drop()
         if made.state == "partial" and not allow_partial:
@@ -170,7 +172,6 @@ class Checkpoints:
             reach = Reach(self.store)
             found = [self._judged(identity, record, reach)
                      for identity, record in self._records()]  # fmt: skip
-            self._judge.keep()
         return tuple(sorted(found, key=lambda one: (one.at, one.id), reverse=True))
 
     def _records(self) -> Iterator[tuple[str, Checkpoint | StoreError]]:
@@ -205,9 +206,7 @@ class Checkpoints:
             listed = dict(self._records())
         found = _matching(listed, wanted)
         if len(found) == 1:
-            made = self._judged(found[0], listed[found[0]], Reach(self.store))
-            self._judge.keep()
-            return made
+            return self._judged(found[0], listed[found[0]], Reach(self.store))
         if found:
             raise PlanError(f"{wanted!r} is the beginning of {len(found)} checkpoints",
                             hint="type more of the id")  # fmt: skip

@@ -179,7 +179,7 @@ def test_a_cache_whose_objects_are_gone_is_not_built_upon(world: World) -> None:
         made = checkpoints.create("two")
         assert made.target
         assert {str(finding.answer) for finding in checkpoints.verify(made.id, deep=True)} == {
-            "PASS"
+            "pass"
         }
 
 
