@@ -200,7 +200,10 @@ class Checkpoints:
         return replace(record, problems=tuple(problems))
 
     def get(self, wanted: str) -> Checkpoint:
-        """The checkpoint with this id, unique beginning of an id, or name. Raises: PlanError."""
+        """The checkpoint with this id, unique beginning of an id, or name. Raises: PlanError.
+
+        `newest` is the one that was made last and is whole, copies of a broken present aside.
+        """
         with told(self._state, b"store", kind=StoreError):
             self.store.refresh()
             listed = dict(self._records())
@@ -410,6 +413,10 @@ def _matching(listed: Mapping[str, Checkpoint | StoreError], wanted: str) -> lis
              and one.name == wanted]  # fmt: skip
     found = [one.id for one in named if one.state == "whole"] or [one.id for one in named]
     found = found or [identity for identity in listed if identity == wanted]
+    if not found and wanted == "newest":
+        whole = [one for one in listed.values() if isinstance(one, Checkpoint)
+                 and one.state == "whole" and one.kind != "safety"]  # fmt: skip
+        return [max(whole, key=lambda one: (one.at, one.id)).id] if whole else []
     if not found and len(wanted) >= PREFIX_MIN:
         found = [identity for identity in listed if identity.startswith(wanted)]
     return found

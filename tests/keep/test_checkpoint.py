@@ -86,6 +86,20 @@ def test_the_newest_is_listed_first_and_found_by_id_beginning_or_name(world: Wor
         assert "release-1" in caught.value.hint
 
 
+def test_newest_is_the_last_whole_one_that_is_no_copy_of_a_broken_present(world: World) -> None:
+    """As a word where an id is asked for; a checkpoint that bears the name goes first."""
+    with world.open() as checkpoints:
+        with pytest.raises(PlanError):
+            checkpoints.get("newest")
+        checkpoints.create("one")
+        two = checkpoints.create()
+        checkpoints.create("aside", kind="safety")
+        assert checkpoints.get("newest").id == two.id
+        named = checkpoints.create("newest")
+        checkpoints.create("later")
+        assert checkpoints.get("newest").id == named.id
+
+
 def test_a_name_is_given_once(world: World) -> None:
     """The second checkpoint of a name is refused; after deletion the name is free."""
     with world.open() as checkpoints:
