@@ -90,9 +90,9 @@ class Checkpoints:
             self._name_is_free(name)
             self.store.place.sweep()
             try:
-                made = self._capture(name or "", kind, chosen, reason, heads)
+                made, whole = self._capture(name or "", kind, chosen, reason, heads)
                 self.store.place.create(f"checkpoints/{made.id}.json", [made.body()])
-                self._judge.problems(made, Reach(self.store))
+                self._judge.problems(made, Reach(self.store, whole=whole))
                 self._judge.keep()
             finally:
                 self.store.drop()
@@ -125,7 +125,9 @@ class Checkpoints:
     def _capture(
         self, name: str, kind: str, chosen: tuple[str, ...], reason: str,
         heads: Mapping[str, str] | None,
-    ) -> Checkpoint:  # fmt: skip
+    ) -> tuple[Checkpoint, set[str]]:  # fmt: skip
+        """The record, and the trees that are whole in the store."""
+        whole: set[str] = set()
         parts: dict[str, Part] = {}
         missing: list[str] = []
         known = dict(heads or {})
@@ -139,18 +141,20 @@ class Checkpoints:
                 captured = content.capture(self._site(each, root, scratch))
                 parts[each] = self._part(component, captured)
                 missing += captured.missing
+                whole |= captured.whole
             repository = getattr(self._system, "repository", None)
             if repository is not None and "repository" not in known:
                 found = head(root, os.fsencode(repository.path))
                 if found is not None:
                     known["repository"] = found[1]
         self.store.flush()
-        return Checkpoint(
+        made = Checkpoint(
             id="", name=name, kind=kind, at=iso(self._host.clock.now()),
             state="partial" if missing else "whole", parts=parts, missing=tuple(missing),
             reason=reason, system=self._system.system.id, system_digest=self._system.digest,
             host=os.uname().nodename, heads=known, nonce=self._host.token(),
-        ).sealed()  # fmt: skip
+        )  # fmt: skip
+        return made.sealed(), whole
 
     def _part(self, component: Component, captured: Captured) -> Part:
         manifest = captured.manifest

@@ -59,10 +59,14 @@ class Site:
 
 @dataclass(frozen=True)
 class Captured:
-    """A manifest whose objects are put but not yet flushed, and what it lacks."""
+    """A manifest whose objects are put but not yet flushed, and what it lacks.
+
+    `whole` are the trees of which every object below was put, or looked up, just now.
+    """
 
     manifest: Manifest
     missing: tuple[str, ...] = ()
+    whole: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
