@@ -25,7 +25,9 @@ SCALAR_CHARS_MAX = 65_536
 
 Path = tuple[str | int, ...]
 _INT = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})\Z", re.ASCII)
-_FLOAT = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})?\.?[0-9]{1,18}([eE][-+]?[0-9]{1,3})?\Z", re.ASCII)
+_FLOAT = re.compile(
+    r"[-+]?(0|[1-9][0-9]{0,17})?(\.[0-9]{1,32}|[0-9]{1,18})([eE][-+]?[0-9]{1,3})?\Z", re.ASCII
+)
 _NOT_FINITE = re.compile(r"[-+]?\.?(nan|inf|infinity)\Z", re.ASCII | re.IGNORECASE)
 _WORDS: dict[str, bool | None] = {
     "true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False,
