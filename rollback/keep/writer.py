@@ -115,15 +115,23 @@ class _Work:
     quarantine: Tree
     intent: Intent
     staged: dict[bytes, bytes] = field(default_factory=dict)
+    _ready: Tree | None = None
     touched: set[bytes] = field(default_factory=set)  # folders of the tree, full paths
     kept: set[bytes] = field(default_factory=set)  # folders of the quarantine
 
     # -- staging ---------------------------------------------------------------------------
 
+    @property
+    def ready(self) -> Tree:
+        """The stage, opened."""
+        assert self._ready is not None
+        return self._ready
+
     def stage(self, plan: Plan, source: Source, proof: Proof | None) -> None:
         """Everything new lies finished in the stage, proved and durable."""
         self.sweep()
         self.quarantine.make_folder(_STAGE)
+        self._ready = self.quarantine.sub(_STAGE)
         each = len(plan.write) <= SYNC_EACH_MAX
         links = []
         for path in plan.write:
@@ -131,29 +139,29 @@ class _Work:
             if entry.kind == "file":
                 self._stage_file(plan, entry, source, sync=each)
                 if proof is not None:
-                    proof(entry, os.fsdecode(os.path.join(self.quarantine.path, self.staged[path])))
+                    proof(entry, os.fsdecode(os.path.join(self.ready.path, self.staged[path])))
             elif entry.kind == "symlink":
                 name = self._name(path)
-                self.quarantine.symlink(entry.target, name)
-                self.quarantine.dress_link(name, owner=_owner(plan, entry), mtime_ns=entry.mtime_ns)
+                self.ready.symlink(entry.target, name)
+                self.ready.dress_link(name, owner=_owner(plan, entry), mtime_ns=entry.mtime_ns)
             else:
                 links.append(entry)
         for entry in links:
             name = self._name(entry.path)
             if entry.target in self.staged:
-                self.quarantine.link(self.staged[entry.target], name)
+                self.ready.link(self.staged[entry.target], name)
             else:
-                self.tree.link(plan.full(entry.target), name, to=self.quarantine)
+                self.tree.link(plan.full(entry.target), name, to=self.ready)
         for path in plan.make:
             if path in plan.retype:
-                self.quarantine.make_folder(self._name(path))
+                self.ready.make_folder(self._name(path))
         if each:
-            self.quarantine.sync_folder(_STAGE)
+            self.ready.sync_folder()
         else:
             self.quarantine.sync_all()
 
     def _name(self, path: bytes) -> bytes:
-        self.staged[path] = _STAGE + b"/%08d" % len(self.staged)
+        self.staged[path] = b"%08d" % len(self.staged)
         return self.staged[path]
 
     def _stage_file(self, plan: Plan, entry: Entry, source: Source, *, sync: bool) -> None:
@@ -164,7 +172,7 @@ class _Work:
             mode = stat_.S_IMODE(live.st_mode) if live is not None and regular else 0o644
         name = self._name(entry.path)
         folder = os.path.dirname(plan.full(entry.path)) or b"."
-        digest = self.quarantine.create(
+        digest = self.ready.create(
             name, source.read(entry), mode=mode, owner=_owner(plan, entry),
             mtime_ns=entry.mtime_ns, sync=sync, holes=entry.sparse, proved=True,
             near=(self.tree, folder),
@@ -195,7 +203,7 @@ class _Work:
         if path in plan.retype:
             self._swap(full, path)
         elif path in self.staged:
-            self.quarantine.put(self.staged[path], self.tree, full)
+            self.ready.put(self.staged[path], self.tree, full)
         else:
             self.tree.make_folder(full)
         self._touch(full)
@@ -203,15 +211,15 @@ class _Work:
     def _swap(self, full: bytes, path: bytes) -> None:
         """The new thing in the place of the old one of another type, which is in quarantine."""
         kept = self._free_place(path if path != b"." else os.path.basename(self.at))
-        self.quarantine.rename(self.staged[path], kept)
+        self.ready.move(self.staged[path], self.quarantine, kept)
         try:
             self.quarantine.exchange(kept, full, inside=self.tree)
         except OSError as error:
             if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.EXDEV):
                 raise
-            self.quarantine.rename(kept, self.staged[path])
+            self.quarantine.move(kept, self.ready, self.staged[path])
             self._move(full, kept)
-            self.quarantine.put(self.staged[path], self.tree, full)
+            self.ready.put(self.staged[path], self.tree, full)
 
     def _away(self, full: bytes, path: bytes) -> None:
         self._move(full, self._free_place(path))
