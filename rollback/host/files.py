@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
+import hashlib
 import os
 import secrets
 import stat as stat_
@@ -22,7 +23,7 @@ from typing import Any, Self, TypeVar
 
 from rollback.host.below import checked, show
 from rollback.host.clock import Clock
-from rollback.host.looking import Looking
+from rollback.host.looking import CHUNK_BYTES, Looking
 from rollback.host.tap import Tap
 from rollback.model.errors import Confined, HostError, RunLocked
 
@@ -138,53 +139,65 @@ class Tree(Looking):
     def create(
         self, path: bytes | str, data: bytes | Iterable[bytes], *, mode: int = 0o600,
         owner: tuple[int, int] | None = None, mtime_ns: int | None = None, sync: bool = True,
-        holes: bool = False,
-    ) -> None:  # fmt: skip
+        holes: bool = False, proved: bool = False, near: tuple[Tree, bytes] | None = None,
+    ) -> str:  # fmt: skip
         """A new file at `path` is exactly `data`; with `holes`, zeros take no space.
 
-        Raises: FileExistsError. When it cannot be finished it is taken away again.
+        With `proved`, they were read back, and their SHA-256 is the answer. `near` is a folder of a tree
+        to which the file shall be moved: the file system puts it there, and it has no name before
+        it is whole; where that cannot be had, it is made as any other.
+        Raises: FileExistsError; HostError when other bytes come back. When it cannot be finished
+        it is taken away again.
         """
         raw = checked(path)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-        fd = self._tap.change("open", raw, lambda: self.open_fd(raw, flags, 0o600))
+        fd = -1 if near is None else self._unnamed(*near)
+        named = fd < 0
+        if named:
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
+            fd = self._tap.change("open", raw, lambda: self.open_fd(raw, flags, 0o600))
         try:
-            for chunk in (data,) if isinstance(data, bytes) else data:
-                if holes and chunk.count(0) == len(chunk):
-                    os.lseek(fd, len(chunk), os.SEEK_CUR)
-                else:
-                    self._write_all(fd, raw, chunk)
-            if holes:
-                end = os.lseek(fd, 0, os.SEEK_CUR)
-                self._tap.change("ftruncate", raw, lambda: os.ftruncate(fd, end))
+            given = hashlib.sha256() if proved else None
+            self._fill(fd, raw, data, holes=holes, given=given)
             self._dress(fd, raw, mode=mode, owner=owner, mtime_ns=mtime_ns)
+            if given is not None:
+                self._read_back(fd, raw, given.hexdigest())
             if sync:
                 self._tap.change("fsync", raw, lambda: os.fsync(fd))
+            if not named and not self._give_name(fd, raw):
+                self.create(raw, _all(fd), mode=mode, owner=owner, mtime_ns=mtime_ns, sync=sync,
+                            holes=holes)  # fmt: skip
+            return given.hexdigest() if given is not None else ""
         except BaseException:
-            with suppress(OSError):
-                self.unlink(raw)
+            if named:
+                with suppress(OSError):
+                    self.unlink(raw)
             raise
         finally:
             os.close(fd)
 
-    def create_near(
-        self, path: bytes | str, data: bytes, *, folder: bytes, of: Tree, mode: int
-    ) -> None:
-        """A new file at `path` is exactly `data`, unsynced, and lies on the disk with `folder` of `of`.
+    @staticmethod
+    def _unnamed(tree: Tree, folder: bytes) -> int:
+        """A file without a name that lies with the folder; -1 where there can be none.
 
-        It shall be moved there, and belongs there for the file system: near the files that it will
-        stand among, with what that folder gives to new files. It has no name before it is whole.
-        Where there is no such folder, or no such files, it is made as any other.
-        Raises: FileExistsError.
+        What has no name changes nothing yet, so there is no tap. A folder that hands its access
+        list on to new files would do so to this one.
         """
-        raw = checked(path)
-        try:  # what has no name changes nothing yet: no tap
-            fd = of.open_fd(folder, os.O_WRONLY | os.O_TMPFILE, 0o600)
-        except (OSError, Confined):
-            return self.create(raw, data, mode=mode, sync=False)
         try:
-            self._write_all(fd, raw, data)
-            self._dress(fd, raw, mode=mode, owner=None, mtime_ns=None)
-            source = f"/proc/self/fd/{fd}"  # ours by number; naming it otherwise takes privileges
+            fd = tree.open_fd(folder, os.O_RDWR | os.O_TMPFILE, 0o600)
+        except (OSError, Confined):
+            return -1
+        try:
+            plain = not os.listxattr(fd)
+        except OSError:
+            plain = True
+        if not plain:
+            os.close(fd)
+        return fd if plain else -1
+
+    def _give_name(self, fd: int, raw: bytes) -> bool:
+        """The file without a name stands at `raw`; False where the kernel does not allow that."""
+        source = f"/proc/self/fd/{fd}"  # ours by number; naming it otherwise takes privileges
+        try:
             self._at("link", raw, lambda at, name: os.link(
                 source, name, dst_dir_fd=at, follow_symlinks=True))  # fmt: skip
         except FileExistsError:
@@ -192,9 +205,32 @@ class Tree(Looking):
         except OSError as error:
             if error.errno not in (errno.EXDEV, errno.EPERM, errno.ENOENT, errno.EOPNOTSUPP):
                 raise
-            self.create(raw, data, mode=mode, sync=False)
-        finally:
-            os.close(fd)
+            return False
+        return True
+
+    def _fill(
+        self, fd: int, raw: bytes, data: bytes | Iterable[bytes], *, holes: bool,
+        given: hashlib._Hash | None,
+    ) -> None:  # fmt: skip
+        for chunk in (data,) if isinstance(data, bytes) else data:
+            if given is not None:
+                given.update(chunk)
+            if holes and chunk.count(0) == len(chunk):
+                os.lseek(fd, len(chunk), os.SEEK_CUR)
+            else:
+                self._write_all(fd, raw, chunk)
+        if holes:
+            end = os.lseek(fd, 0, os.SEEK_CUR)
+            self._tap.change("ftruncate", raw, lambda: os.ftruncate(fd, end))
+
+    def _read_back(self, fd: int, raw: bytes, sha256: str) -> None:
+        whole = hashlib.sha256()
+        for chunk in _all(fd):
+            whole.update(chunk)
+        if whole.hexdigest() != sha256:
+            raise HostError(
+                "the disk gives back other bytes than were written", where=self.place(raw)
+            )
 
     def append(
         self, path: bytes | str, data: bytes, *, mode: int = 0o600, sync: bool = True
@@ -401,3 +437,11 @@ class Tree(Looking):
             except OSError as error:
                 error.filename = self.place(raw)  # the kernel was told the last name only
                 raise
+
+
+def _all(fd: int) -> Iterator[bytes]:
+    """The bytes of an open file from its beginning, wherever it was read or written last."""
+    offset = 0
+    while chunk := os.pread(fd, CHUNK_BYTES, offset):
+        yield chunk
+        offset += len(chunk)

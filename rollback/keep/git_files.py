@@ -262,7 +262,7 @@ class Files:
             else:
                 mode = self._permissions(change.path, change.new)
                 folder = os.path.dirname(change.path) or b"."
-                stage.create_near(temporary, data, folder=folder, of=self._tree, mode=mode)
+                stage.create(temporary, data, mode=mode, sync=False, near=(self._tree, folder))
             staged.append((change.path, temporary))
         return staged
 

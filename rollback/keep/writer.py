@@ -11,10 +11,9 @@ Never: deletes; writes in place; changes anything before all that is needed is s
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import stat as stat_
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -25,7 +24,7 @@ from rollback.keep.entry import Entry, Source
 from rollback.keep.plan import Plan, changes, make_plan
 from rollback.keep.preflight import Limits, preflight
 from rollback.keep.scope import Scope
-from rollback.model.errors import HostError, ObjectCorrupt, RollbackError
+from rollback.model.errors import ObjectCorrupt, RollbackError
 from rollback.model.event import canonical
 from rollback.model.finding import Json
 
@@ -116,15 +115,23 @@ class _Work:
     quarantine: Tree
     intent: Intent
     staged: dict[bytes, bytes] = field(default_factory=dict)
+    _ready: Tree | None = None
     touched: set[bytes] = field(default_factory=set)  # folders of the tree, full paths
     kept: set[bytes] = field(default_factory=set)  # folders of the quarantine
 
     # -- staging ---------------------------------------------------------------------------
 
+    @property
+    def ready(self) -> Tree:
+        """The stage, opened."""
+        assert self._ready is not None
+        return self._ready
+
     def stage(self, plan: Plan, source: Source, proof: Proof | None) -> None:
         """Everything new lies finished in the stage, proved and durable."""
         self.sweep()
         self.quarantine.make_folder(_STAGE)
+        self._ready = self.quarantine.sub(_STAGE)
         each = len(plan.write) <= SYNC_EACH_MAX
         links = []
         for path in plan.write:
@@ -132,29 +139,29 @@ class _Work:
             if entry.kind == "file":
                 self._stage_file(plan, entry, source, sync=each)
                 if proof is not None:
-                    proof(entry, os.fsdecode(os.path.join(self.quarantine.path, self.staged[path])))
+                    proof(entry, os.fsdecode(os.path.join(self.ready.path, self.staged[path])))
             elif entry.kind == "symlink":
                 name = self._name(path)
-                self.quarantine.symlink(entry.target, name)
-                self.quarantine.dress_link(name, owner=_owner(plan, entry), mtime_ns=entry.mtime_ns)
+                self.ready.symlink(entry.target, name)
+                self.ready.dress_link(name, owner=_owner(plan, entry), mtime_ns=entry.mtime_ns)
             else:
                 links.append(entry)
         for entry in links:
             name = self._name(entry.path)
             if entry.target in self.staged:
-                self.quarantine.link(self.staged[entry.target], name)
+                self.ready.link(self.staged[entry.target], name)
             else:
-                self.tree.link(plan.full(entry.target), name, to=self.quarantine)
+                self.tree.link(plan.full(entry.target), name, to=self.ready)
         for path in plan.make:
             if path in plan.retype:
-                self.quarantine.make_folder(self._name(path))
+                self.ready.make_folder(self._name(path))
         if each:
-            self.quarantine.sync_folder(_STAGE)
+            self.ready.sync_folder()
         else:
             self.quarantine.sync_all()
 
     def _name(self, path: bytes) -> bytes:
-        self.staged[path] = _STAGE + b"/%08d" % len(self.staged)
+        self.staged[path] = b"%08d" % len(self.staged)
         return self.staged[path]
 
     def _stage_file(self, plan: Plan, entry: Entry, source: Source, *, sync: bool) -> None:
@@ -164,22 +171,15 @@ class _Work:
             regular = live is not None and stat_.S_ISREG(live.st_mode)
             mode = stat_.S_IMODE(live.st_mode) if live is not None and regular else 0o644
         name = self._name(entry.path)
-        whole = hashlib.sha256()
-        self.quarantine.create(
-            name, _hashed(source.read(entry), whole.update), mode=mode, owner=_owner(plan, entry),
-            mtime_ns=entry.mtime_ns, sync=sync, holes=entry.sparse,
+        folder = os.path.dirname(plan.full(entry.path)) or b"."
+        digest = self.ready.create(
+            name, source.read(entry), mode=mode, owner=_owner(plan, entry),
+            mtime_ns=entry.mtime_ns, sync=sync, holes=entry.sparse, proved=True,
+            near=(self.tree, folder),
         )  # fmt: skip
-        wanted = entry.sha256 or whole.hexdigest()
-        if whole.hexdigest() != wanted:
+        if entry.sha256 and digest != entry.sha256:
             raise ObjectCorrupt("the source gives other bytes than it promised",
                                 where=show(plan.full(entry.path)))  # fmt: skip
-        again = hashlib.sha256()
-        with self.quarantine.reading(name) as file:
-            for chunk in file.chunks(2**62):
-                again.update(chunk)
-        if again.hexdigest() != wanted:
-            raise HostError("the disk gives back other bytes than were written",
-                            where=show(plan.full(entry.path)))  # fmt: skip
 
     # -- changing --------------------------------------------------------------------------
 
@@ -203,7 +203,7 @@ class _Work:
         if path in plan.retype:
             self._swap(full, path)
         elif path in self.staged:
-            self.quarantine.put(self.staged[path], self.tree, full)
+            self.ready.put(self.staged[path], self.tree, full)
         else:
             self.tree.make_folder(full)
         self._touch(full)
@@ -211,15 +211,15 @@ class _Work:
     def _swap(self, full: bytes, path: bytes) -> None:
         """The new thing in the place of the old one of another type, which is in quarantine."""
         kept = self._free_place(path if path != b"." else os.path.basename(self.at))
-        self.quarantine.rename(self.staged[path], kept)
+        self.ready.move(self.staged[path], self.quarantine, kept)
         try:
             self.quarantine.exchange(kept, full, inside=self.tree)
         except OSError as error:
             if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.EXDEV):
                 raise
-            self.quarantine.rename(kept, self.staged[path])
+            self.quarantine.move(kept, self.ready, self.staged[path])
             self._move(full, kept)
-            self.quarantine.put(self.staged[path], self.tree, full)
+            self.ready.put(self.staged[path], self.tree, full)
 
     def _away(self, full: bytes, path: bytes) -> None:
         self._move(full, self._free_place(path))
@@ -338,12 +338,6 @@ class _Work:
         """The stage, and last the intent, are gone."""
         self.sweep()
         self.intent.end()
-
-
-def _hashed(chunks: Iterable[bytes], update: Callable[[bytes], None]) -> Iterator[bytes]:
-    for chunk in chunks:
-        update(chunk)
-        yield chunk
 
 
 def _owner(plan: Plan, entry: Entry) -> tuple[int, int] | None:

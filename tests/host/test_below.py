@@ -64,9 +64,9 @@ def test_a_file_made_near_a_folder_stands_only_where_it_was_asked_for(
     (tmp_path / "stage").mkdir()
     (tmp_path / "link").symlink_to("home")
     with Tree.open(str(tmp_path)) as tree, tree.sub("stage") as stage:
-        stage.create_near("new", b"whole", folder=folder, of=tree, mode=0o640)
+        stage.create("new", b"whole", mode=0o640, near=(tree, folder), sync=False)
         with pytest.raises(FileExistsError):
-            stage.create_near("new", b"other", folder=folder, of=tree, mode=0o640)
+            stage.create("new", b"other", mode=0o640, near=(tree, folder), sync=False)
         assert stage.names() == [b"new"]
     made = tmp_path / "stage/new"
     assert made.read_bytes() == b"whole"
@@ -85,7 +85,7 @@ def test_what_died_before_it_had_a_name_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "stage").mkdir()
     with Tree.open(str(tmp_path), tap=Full()) as tree, tree.sub("stage") as stage:
         with pytest.raises(OSError, match="no room"):
-            stage.create_near("new", b"whole", folder=b".", of=tree, mode=0o600)
+            stage.create("new", b"whole", mode=0o600, near=(tree, b"."), sync=False)
     assert [path.name for path in tmp_path.rglob("*")] == ["stage"]
 
 
@@ -100,6 +100,6 @@ def test_a_file_that_cannot_be_given_a_name_afterwards_is_made_as_any_other(tmp_
 
     (tmp_path / "stage").mkdir()
     with Tree.open(str(tmp_path), tap=Refusing()) as tree, tree.sub("stage") as stage:
-        stage.create_near("new", b"whole", folder=b".", of=tree, mode=0o600)
+        stage.create("new", b"whole", mode=0o600, near=(tree, b"."), sync=False)
     assert (tmp_path / "stage/new").read_bytes() == b"whole"
     assert [path.name for path in tmp_path.iterdir()] == ["stage"]
