@@ -143,7 +143,9 @@ def test_yaml_changes_one_value_and_no_other_byte(
     assert splice(after, "yaml", pointer(path), value) == after
 
 
-@pytest.mark.parametrize("number", ["0.00021629965340252966", "0.1", "1.7976931348623157", "5e-324"])
+@pytest.mark.parametrize(
+    "number", ["0.00021629965340252966", "0.1", "1.7976931348623157", "5e-324"]
+)
 def test_every_digit_that_a_number_may_have_is_read(number: str) -> None:
     """A number as Python and JSON write it is a number, however long its fraction."""
     assert get(f"alpha: {number}\n".encode(), "yaml", "/alpha") == float(number)
