@@ -222,6 +222,7 @@ def restore(
 def delete(desk: Desk, checkpoint: str, person: str | None, yes: bool) -> int:
     """Delete one checkpoint; a named one is deleted only with a person's word."""
     from rollback.keep.lease import Lease
+    from rollback.keep.life import Life
 
     with desk.site(create=False) as site:
         found = site.checkpoints.get(checkpoint)
@@ -233,7 +234,7 @@ def delete(desk: Desk, checkpoint: str, person: str | None, yes: bool) -> int:
             return 4
         with Lease(site.state.tree, site.host, purpose=f"delete checkpoint {found.id[:12]}"):
             site.tell("checkpoint.deleted", checkpoint=found.id, name=found.name, by=who)
-            site.checkpoints.delete(found.id)
+            Life(site.checkpoints).delete(found.id)
         desk.out(
             {"deleted": True, "id": found.id}, lambda: [f"deleted {found.name or found.id[:12]}"]
         )

@@ -17,7 +17,7 @@ from typing import Protocol
 
 from rollback.host import Host, Tree
 from rollback.host.clock import iso
-from rollback.keep import checkpoint_record
+from rollback.keep import checkpoint_record, revoked
 from rollback.keep.changes import Change, Changes, told
 from rollback.keep.checkpoint_record import Checkpoint, Part
 from rollback.keep.checkpoint_verify import Reach, check_component
@@ -27,6 +27,7 @@ from rollback.keep.fingerprint import fingerprints
 from rollback.keep.head import head
 from rollback.keep.judged import Judged
 from rollback.keep.manifest import Manifest, decode
+from rollback.keep.progress import SILENT, Progress
 from rollback.keep.quarantine import quarantine, reserved, sub_folder
 from rollback.keep.scope import Scope
 from rollback.keep.stat_cache import StatCache
@@ -51,14 +52,17 @@ class HasTree(Protocol):
 class Checkpoints:
     """The checkpoints of one system, in its state directory. Close it, or use it in `with`."""
 
-    def __init__(self, system: System, host: Host, state: HasTree | Tree) -> None:
+    def __init__(
+        self, system: System, host: Host, state: HasTree | Tree, progress: Progress = SILENT
+    ) -> None:
         self._system = system
-        self._host = host
-        self._state = state if isinstance(state, Tree) else state.tree
+        self.host = self._host = host
+        self.state = self._state = state if isinstance(state, Tree) else state.tree
+        self.progress = progress
         with told(self._state, b"store", kind=StoreError):
             self.store = Store.open(self._state, host)
         self._manifests: dict[str, Manifest] = {}
-        self._judge = Judged(self._state, self.store, self._load)
+        self._judge = Judged(self._state, self.store, self.load)
 
     def __enter__(self) -> Checkpoints:
         return self
@@ -69,6 +73,13 @@ class Checkpoints:
     def close(self) -> None:
         """What was opened is given back; the state directory stays the caller's."""
         self.store.place.close()
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Nobody else writes or reads meanwhile, and what others wrote is known."""
+        with told(self._state, b"store", kind=StoreError), self.store.lock():
+            self.store.refresh()
+            yield
 
     # -- making ----------------------------------------------------------------------------
 
@@ -84,8 +95,7 @@ class Checkpoints:
         Crash: nothing is listed; what was written is swept or shared by the next one.
         """
         chosen = self._chosen(components)
-        with told(self._state, b"store", kind=StoreError), self.store.lock():
-            self.store.refresh()
+        with self.writing():
             self._name_is_free(name)
             self.store.place.sweep()
             try:
@@ -114,7 +124,7 @@ class Checkpoints:
             return
         if not name or len(name) > 200 or not name.isprintable() or name != name.strip():
             raise UsageError("a checkpoint's name is a short printable text")
-        for identity, found in self._records():
+        for identity, found in self.records():
             if isinstance(found, Checkpoint) and found.name == name and found.state == "whole":
                 raise UsageError(f"the name {name!r} is already taken by {identity[:12]}",
                                  hint="choose another name, or delete that checkpoint first")  # fmt: skip
@@ -168,11 +178,12 @@ class Checkpoints:
             self.store.refresh()
             reach = Reach(self.store)
             found = [self._judged(identity, record, reach)
-                     for identity, record in self._records()]  # fmt: skip
+                     for identity, record in self.records()]  # fmt: skip
             self._judge.keep()
         return tuple(sorted(found, key=lambda one: (one.at, one.id), reverse=True))
 
-    def _records(self) -> Iterator[tuple[str, Checkpoint | StoreError]]:
+    def records(self) -> Iterator[tuple[str, Checkpoint | StoreError]]:
+        """Every commit record by its id, or why it cannot be read."""
         for name in self.store.place.names("checkpoints"):
             identity, dot, ending = name.partition(".")
             if (dot, ending) != (".", "json"):
@@ -193,15 +204,19 @@ class Checkpoints:
         if isinstance(record, StoreError):
             return Checkpoint(identity, "", "", "", "damaged", problems=(str(record),))
         problems = self._judge.problems(record, reach)
+        if problems:  # perhaps somebody rewrote the packs while we looked
+            self.store.refresh()
+            problems = self._judge.problems(record, Reach(self.store))
         if record.system != self._system.system.id:
             problems.insert(0, f"it was made of another system: {record.system}")
-        return replace(record, problems=tuple(problems))
+        said = revoked.why(self.store.place, identity)
+        return replace(record, problems=tuple(problems), revoked=said)
 
     def get(self, wanted: str) -> Checkpoint:
         """The checkpoint with this id, unique beginning of an id, or name. Raises: PlanError."""
         with told(self._state, b"store", kind=StoreError):
             self.store.refresh()
-            listed = dict(self._records())
+            listed = dict(self.records())
         found = _matching(listed, wanted)
         if len(found) == 1:
             made = self._judged(found[0], listed[found[0]], Reach(self.store))
@@ -225,13 +240,14 @@ class Checkpoints:
 
     def manifest(self, wanted: str, component: str) -> Manifest:
         """What a component looked like. Raises: PlanError, ObjectMissing, ObjectCorrupt."""
-        return self._load(self._part_of(self.get(wanted), component).manifest, component)
+        return self.load(self._part_of(self.get(wanted), component).manifest, component)
 
     def entries(self, wanted: str, component: str) -> Iterator[Entry]:
         """What a component was made of, parents first. Raises: as `manifest`."""
         return self.manifest(wanted, component).entries(self.store.get)
 
-    def _load(self, digest: str, component: str) -> Manifest:
+    def load(self, digest: str, component: str) -> Manifest:
+        """The manifest with this id. Raises: StoreError when it is not there, or of another."""
         if digest not in self._manifests:
             self._manifests[digest] = decode(self.store.get(digest))
         found = self._manifests[digest]
@@ -253,7 +269,7 @@ class Checkpoints:
             for name, part in one.parts.items():
                 if name not in found and part.content == "append-only":
                     with suppress(StoreError):
-                        held = self._load(part.manifest, name).meta.get("held")
+                        held = self.load(part.manifest, name).meta.get("held")
                         if isinstance(held, dict):
                             found[name] = held
         return found
@@ -300,6 +316,9 @@ class Checkpoints:
         """
         checkpoint = self.get(wanted)
         part = self._part_of(checkpoint, component)
+        if checkpoint.revoked and not dry_run:
+            raise PlanError(f"checkpoint {checkpoint.id[:12]} was {checkpoint.revoked}",
+                            hint="choose another: rollback checkpoint list")  # fmt: skip
         lacking = tuple(line for line in checkpoint.missing if line.startswith(f"{component}: "))
         if lacking and not allow_partial:
             raise Partial(f"checkpoint {checkpoint.id[:12]} is PARTIAL: {lacking[0]}",
@@ -316,7 +335,8 @@ class Checkpoints:
             told(self._state, b"store", kind=StoreError), self.store.lock(shared=True),
             self._root() as root, self._scratch() as scratch,
         ):  # fmt: skip
-            manifest = self._load(part.manifest, component)
+            self.store.refresh()
+            manifest = self.load(part.manifest, component)
             site = self._site(component, root, scratch)
             if dry_run:
                 return content.compare(site, manifest)
@@ -324,31 +344,6 @@ class Checkpoints:
                 how = Restore(lambda: quarantine(self._host, self._state, root, site.at, step),
                               Intent(intents, step), limits or Limits())  # fmt: skip
                 return content.restore(site, manifest, how)
-
-    # -- deleting --------------------------------------------------------------------------
-
-    def delete(self, wanted: str) -> None:
-        """The checkpoint is gone, and with it the packs that no other one needs.
-
-        While any record or manifest cannot be read, no pack is removed.
-        """
-        with told(self._state, b"store", kind=StoreError), self.store.lock():
-            checkpoint = self.get(wanted)
-            self.store.place.remove(f"checkpoints/{checkpoint.id}.json")
-            needed: set[str] = set()
-            reach = Reach(self.store)
-            try:
-                for _, record in self._records():
-                    if isinstance(record, StoreError):
-                        return
-                    for name, part in record.parts.items():
-                        needed.update(reach.objects(part.manifest, self._load(part.manifest, name)))
-            except StoreError:
-                return
-            used = {pack for identity in needed for pack in self.store.packs_of(identity)}
-            for pack in self.store.packs():
-                if pack not in used:
-                    self.store.remove_pack(pack)
 
     # -- inside ----------------------------------------------------------------------------
 

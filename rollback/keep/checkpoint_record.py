@@ -38,7 +38,8 @@ class Checkpoint:
     """What was captured, when, and why. `id` is the digest of the record's bytes.
 
     Shape: `at` UTC ISO 8601; `missing` one line per path, `component: path: why`; `heads` are
-    commits by name; `problems` is why it cannot be restored now (not part of the record).
+    commits by name; `problems` is why it cannot be restored now, `revoked` why it must not be (not
+    part of the record).
     """
 
     id: str
@@ -55,6 +56,7 @@ class Checkpoint:
     heads: Mapping[str, str] = field(default_factory=dict)
     nonce: str = ""
     problems: tuple[str, ...] = ()
+    revoked: str = ""
 
     @property
     def components(self) -> dict[str, str]:
@@ -68,8 +70,8 @@ class Checkpoint:
 
     @property
     def target(self) -> bool:
-        """True when it may be restored: whole, and everything it needs is in the store."""
-        return self.state == "whole" and not self.problems
+        """True when it may be restored: whole, all it needs in the store, and not revoked."""
+        return self.state == "whole" and not self.problems and not self.revoked
 
     @property
     def damage(self) -> tuple[str, ...]:

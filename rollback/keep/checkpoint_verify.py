@@ -7,7 +7,7 @@ Never: changes or repairs anything.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, field
 
 from rollback.host.below import show
@@ -29,6 +29,11 @@ class Reach:
         self.packs: set[str] = set()  # that hold what was asked about
         self._whole: set[str] = set()  # trees below which nothing is missing
         self._seen: set[str] = set()
+
+    @property
+    def seen(self) -> Set[str]:
+        """What `objects` has given so far."""
+        return self._seen
 
     def missing(self, manifest: Manifest) -> list[str]:
         """The objects that no pack holds, by the index; only trees and block lists are read.

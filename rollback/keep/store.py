@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 
 from rollback.host import Host, Tree
@@ -76,11 +76,8 @@ class Store:
         if "format" not in folder.names("."):
             if tree.writable("store"):  # an empty one that may only be looked at stays empty
                 folder.create("format", [FORMAT])
-        elif folder.read("format", 0, 100) != FORMAT:
-            raise StoreError(
-                "the store has a format that this version does not know",
-                where=tree.place("store/format"), hint="use the version that wrote it",
-            )  # fmt: skip
+        else:
+            _known(folder.read("format", 0, 100), tree.place("store/format"))
         return cls(folder)
 
     def refresh(self) -> None:
@@ -200,6 +197,19 @@ class Store:
         """Every pack with a whole index."""
         return tuple(sorted(self._index.packs))
 
+    def records(self) -> Iterator[tuple[str, str, int]]:
+        """Of every object in every pack: its id, the pack, and how many bytes it takes there."""
+        return self._index.records()
+
+    def sound(self, identity: str, packs: frozenset[str]) -> bool:
+        """True when a copy in one of these packs was read and hashed just now."""
+        for location in self._index.find(identity):
+            if location.pack in packs:
+                with suppress(StoreError, OSError):
+                    self._read(identity, location)
+                    return True
+        return False
+
     def pack_digest(self, name: str) -> str:
         """SHA-256 of a whole pack file as it is now: its name, if it is whole."""
         path = f"packs/{name}.pack"
@@ -222,11 +232,14 @@ class Store:
         if identity in self._pending or self._proves(identity):
             return identity
         codec, stored = squeezed(data)
-        self._pending[identity] = (len(data), codec, stored)
+        self._wait(identity, len(data), codec, stored)
+        return identity
+
+    def _wait(self, identity: str, length: int, codec: int, stored: bytes) -> None:
+        self._pending[identity] = (length, codec, stored)
         self._pending_bytes += len(stored)
         if self._pending_bytes >= PENDING_BYTES_MAX:
             self._write_pending()
-        return identity
 
     def _proves(self, identity: str) -> bool:
         """True when the stored object is whole: nobody may build on a copy that nobody looked at."""
@@ -317,10 +330,29 @@ class Store:
         self._pending.clear()
         self._pending_bytes = 0
 
-    def remove_pack(self, name: str) -> None:
-        """The pack is gone. The caller knows that nothing needs it, and holds the lock."""
-        self.place.remove(f"packs/{name}.pack")
-        self.refresh()
+    def again(self, identity: str) -> None:
+        """The object will lie in a new pack too, after `flush`, stored as it is.
+
+        Raises: ObjectMissing, ObjectCorrupt where no copy is good.
+        """
+        if identity in self._pending:
+            return
+        for location in self._index.find(identity):
+            with suppress(StoreError, OSError):
+                path = f"packs/{location.pack}.pack"
+                size = RECORD.size + location.stored
+                record = self.place.read(path, location.offset - RECORD.size, size)
+                self._hashed(identity, location, memoryview(record), path)
+                self._wait(identity, location.length, location.codec, record[RECORD.size :])
+                return
+        self.get(identity)  # says what is wrong with it
+
+    def settle(self, leaving: frozenset[str]) -> None:
+        """The file `index` knows every pack but these, which may go now."""
+        self._index.forget(leaving)
+        self._sizes = {name: size for name, size in self._sizes.items() if name not in leaving}
+        self.place.replace(_INDEX, self._index.encoded(self._sizes))
+        self._listed = len(self._index)
 
 
 def _joined(chunks: list[bytes]) -> Iterator[bytes]:
@@ -333,3 +365,26 @@ def _joined(chunks: list[bytes]) -> Iterator[bytes]:
             held.clear()
     if held:
         yield bytes(held)
+
+
+def _known(found: bytes, where: str) -> None:
+    """The store is of our format. Raises: StoreError that says what to do with it."""
+    if found == FORMAT:
+        return
+    ours = int(FORMAT.split()[-1])
+    word, _, number = found.strip().partition(b" ")
+    if word != FORMAT.split()[0] or not number.isdigit():
+        raise StoreError(
+            "the file that names the store's format is damaged", where=where,
+            hint=f"if this version wrote the store, write the line {FORMAT.decode().strip()} into it",
+        )  # fmt: skip
+    if int(number) > ours:
+        raise StoreError(
+            f"the store is of format {int(number)}; this version reads format {ours}", where=where,
+            hint="use the newer version that wrote it",
+        )  # fmt: skip
+    raise StoreError(
+        f"the store is of format {int(number)}, and this version reads format {ours} alone", where=where,
+        hint="put back what you need with the version that wrote it; then move the folder store "
+        "aside and take new checkpoints",
+    )  # fmt: skip
