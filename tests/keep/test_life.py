@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +19,7 @@ from rollback.keep.checkpoint import Checkpoints
 from rollback.keep.checkpoint_record import Checkpoint
 from rollback.keep.life import Life
 from rollback.keep.retention import judged
+from rollback.keep.stat_cache import RACY_NS
 from rollback.model.errors import PlanError, StoreError, UsageError
 from rollback.model.finding import Answer
 from rollback.model.operations import CheckpointKind
@@ -198,6 +200,9 @@ def test_looks_of_folders_do_not_vouch_for_what_was_freed(world: World) -> None:
         checkpoints.create("first", components=("app",))
         fill(world, [FILES])
         shutil.copy(world.root / f"app/sub/{FILES}", world.root / "conf.txt")
+        changed_ns = max(path.stat().st_ctime_ns for path in world.root.rglob("*"))
+        while time.time_ns() - changed_ns < 5 * RACY_NS:  # else nothing is believed of it
+            time.sleep(0.01)
         checkpoints.create("second", components=("app",))
         checkpoints.create("third", components=("conf",))
     with world.open() as checkpoints:
