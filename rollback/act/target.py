@@ -126,7 +126,7 @@ def _checkpoints(site: Site, source: str, wanted: str) -> tuple[Candidate, ...]:
     if source == "phase":
         found = [one for one in listed if one.name == wanted or one.name.startswith(f"{wanted}-")]
     elif wanted == "last-good":
-        found = _good(site)
+        found = good(site)
     elif wanted == "initial":
         found = list(reversed(found))
     elif wanted != "newest":
@@ -134,7 +134,7 @@ def _checkpoints(site: Site, source: str, wanted: str) -> tuple[Candidate, ...]:
     return tuple(_candidate(one) for one in found)
 
 
-def _good(site: Site) -> list[Checkpoint]:
+def good(site: Site) -> list[Checkpoint]:
     """The newest that the suites proved; where none is sealed, the newest that nobody proved bad."""
     kept = site.checkpoints
     for wanted in ("green", "unsealed"):

@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from rollback.cli import checkpoint_due, checkpoint_history, checkpoint_prune, checkpoint_revoke
+from rollback.cli.checkpoint_due import warnings
 from rollback.cli.desk import Desk, pass_desk
 from rollback.cli.show import paint, safe, size, table
 from rollback.host.below import show as shown
@@ -17,6 +19,10 @@ def command() -> None:
     """Verified captures of the system's components."""
 
 
+for _module in (checkpoint_due, checkpoint_history, checkpoint_prune, checkpoint_revoke):
+    command.add_command(_module.command)
+
+
 @command.command("create")
 @click.argument("name", required=False)
 @click.option(
@@ -26,6 +32,7 @@ def command() -> None:
 @click.option(
     "--allow-partial", is_flag=True, help="Keep it even when something could not be read."
 )
+@click.option("--kind", default="manual", metavar="KIND", help="A declared kind, like release.")
 @click.option("--reason", default="", help="Why; it stands beside the checkpoint.")
 @pass_desk
 def create(
@@ -34,24 +41,20 @@ def create(
     components: tuple[str, ...],
     seal: bool,
     allow_partial: bool,
+    kind: str,
     reason: str,
 ) -> int:
     """Capture all components (or those named), verify every byte that was stored, and list it."""
     from rollback.act.authorize import one_at_a_time
+    from rollback.act.keeping import take
     from rollback.act.sealing import seal_checkpoint
 
     with desk.site() as site:
         one_at_a_time(site)  # what a run left half-way is nothing to go back to
-        made = site.checkpoints.create(
-            name,
-            kind="manual",
-            components=components or None,
-            reason=reason,
+        made = take(
+            site, kind, name=name, components=components or None, reason=reason,
             allow_partial=allow_partial,
-        )
-        site.tell(
-            "checkpoint.created", checkpoint=made.id, name=made.name, state=made.state, seal=seal
-        )
+        )  # fmt: skip
         sealed = seal_checkpoint(site, made) if seal else None
         site.anchor()
         body: dict[str, Any] = {**_told(made), "seal": sealed.as_json() if sealed else None}
@@ -73,6 +76,8 @@ def create(
 @pass_desk
 def list_(desk: Desk) -> int:
     """All checkpoints, newest first, with whether they can be gone back to."""
+    from rollback.act.keeping import missed
+
     with desk.look() as site:
         found = site.checkpoints.list()
         rows = [
@@ -83,15 +88,15 @@ def list_(desk: Desk) -> int:
                 c.at[:19],
                 len(c.components),
                 size(c.size_bytes),
-                c.state,
+                "revoked" if c.revoked else "not a target" if c.problems else c.state,
             )
             for c in found
         ]
         head = ("id", "name", "kind", "at", "components", "size", "state")
         empty = ["no checkpoint yet; try: rollback checkpoint create NAME --seal"]
-        desk.out(
-            {"checkpoints": [_told(c) for c in found]}, lambda: table(head, rows) if rows else empty
-        )
+        late = missed(site)
+        body = {"checkpoints": [_told(c) for c in found], "missed": [one.as_json() for one in late]}
+        desk.out(body, lambda: [*(table(head, rows) if rows else empty), *warnings(late)])
         return 0
 
 
@@ -116,6 +121,9 @@ def show(desk: Desk, checkpoint: str, component: str | None) -> int:
         head = [
             f"{found.name or '-'}  {found.id}",
             f"  {found.kind}, {found.at}, {size(found.size_bytes)}, {found.state}",
+        ]
+        head += [
+            f"  {safe(line)}" for line in (found.reason, found.revoked, *found.problems) if line
         ]
         desk.out(body, lambda: [*head, *table(("component", "manifest"), rows, indent="  ")])
         return 0
@@ -221,8 +229,7 @@ def restore(
 @pass_desk
 def delete(desk: Desk, checkpoint: str, person: str | None, yes: bool) -> int:
     """Delete one checkpoint; a named one is deleted only with a person's word."""
-    from rollback.keep.lease import Lease
-    from rollback.keep.life import Life
+    from rollback.act import keeping
 
     with desk.site(create=False) as site:
         found = site.checkpoints.get(checkpoint)
@@ -232,11 +239,10 @@ def delete(desk: Desk, checkpoint: str, person: str | None, yes: bool) -> int:
         ):
             desk.out({"deleted": False}, lambda: ["nothing was deleted"])
             return 4
-        with Lease(site.state.tree, site.host, purpose=f"delete checkpoint {found.id[:12]}"):
-            site.tell("checkpoint.deleted", checkpoint=found.id, name=found.name, by=who)
-            Life(site.checkpoints).delete(found.id)
+        freed = keeping.delete(site, found.id, by=who)
         desk.out(
-            {"deleted": True, "id": found.id}, lambda: [f"deleted {found.name or found.id[:12]}"]
+            {"deleted": True, "id": found.id, "freed_bytes": freed},
+            lambda: [f"deleted {found.name or found.id[:12]}, {size(freed)} freed"],
         )
         return 0
 
@@ -245,5 +251,6 @@ def _told(found: Any) -> dict[str, Any]:
     return {
         "id": found.id, "name": found.name, "kind": found.kind, "at": found.at, "state": found.state,
         "components": dict(found.components), "size_bytes": found.size_bytes,
-        "missing": list(found.missing), "heads": dict(found.heads),
+        "missing": list(found.missing), "heads": dict(found.heads), "reason": found.reason,
+        "target": found.target, "problems": list(found.problems), "revoked": found.revoked or None,
     }  # fmt: skip

@@ -15,13 +15,15 @@ import shlex
 from functools import cache
 from pathlib import Path
 
+PARTS = ("checkpoint-",)  # modules of subcommands, by the command before them
 NOT_COMMANDS = ("desk", "driving", "group", "pasted", "show", "timeline")
 
 
 def commands() -> list[str]:
     """The commands that there are, sorted: the modules of this folder."""
     found = [m.name.rstrip("_").replace("_", "-") for m in pkgutil.iter_modules([_FOLDER])]
-    return sorted(name for name in found if name not in NOT_COMMANDS)
+    return sorted(name for name in found
+                  if name not in NOT_COMMANDS and not name.startswith(PARTS))  # fmt: skip
 
 
 def options(declaration: str | None, state: str | None) -> str:
