@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
+from rollback.act.acceptable import why_not
 from rollback.act.plan import Plan, ad_hoc, plan_of
 from rollback.act.scene import Target
 from rollback.act.site import Site
@@ -70,6 +71,10 @@ def restore_plan(
     """Stop what uses the components, put them back from the checkpoint, start it again."""
     found = site.checkpoints.get(checkpoint)
     wanted = tuple(components) or _in_order(site, found.components)
+    refused = why_not(site, found, alone=len(wanted) == 1)
+    if refused:
+        raise PlanError(f"checkpoint {found.name or found.id[:12]} is no target: {refused[0]}",
+                        hint="choose another: rollback checkpoint list")  # fmt: skip
     for name in wanted:
         if name not in site.system.components:
             raise UsageError(

@@ -23,7 +23,7 @@ from rollback.keep.lease import Lease
 from rollback.keep.retention import kind_of
 from rollback.model.errors import Refused, UsageError
 from rollback.model.finding import Json
-from rollback.model.level import Level
+from rollback.model.level import Level, Procedure
 from rollback.model.lifecycle import FINAL, Run, State
 from rollback.model.operations import CheckpointKind
 from rollback.model.quantity import spoken
@@ -217,9 +217,10 @@ def _named(site: Site) -> set[str]:
     """The words by which levels and their prerequisites name checkpoints."""
     found = set()
     for level in (*site.system.levels.values(), *site.system.procedures.values()):
-        if isinstance(level, Level) and level.target is not None:
-            found |= {source.checkpoint for source in level.target.sources if source.checkpoint}
-        found |= {one.checkpoint for one in level.prerequisites if one.checkpoint}
+        target = level.target if isinstance(level, Level) else None
+        found |= {one.checkpoint for one in (target.sources if target else ()) if one.checkpoint}
+        if isinstance(level, Level | Procedure):
+            found |= {one.checkpoint for one in level.prerequisites if one.checkpoint}
     return found
 
 
