@@ -6,8 +6,10 @@ from typing import Any
 
 import click
 
-from rollback.cli import checkpoint_due, checkpoint_history, checkpoint_prune, checkpoint_revoke
-from rollback.cli.checkpoint_due import warnings
+from rollback.cli.checkpoints.due import due, warnings
+from rollback.cli.checkpoints.history import history
+from rollback.cli.checkpoints.prune import prune
+from rollback.cli.checkpoints.revoke import revoke
 from rollback.cli.desk import Desk, pass_desk
 from rollback.cli.show import paint, safe, size, table
 from rollback.host.below import show as shown
@@ -19,8 +21,8 @@ def command() -> None:
     """Verified captures of the system's components."""
 
 
-for _module in (checkpoint_due, checkpoint_history, checkpoint_prune, checkpoint_revoke):
-    command.add_command(_module.command)
+for _one in (due, history, prune, revoke):
+    command.add_command(_one)
 
 
 @command.command("create")

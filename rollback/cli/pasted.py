@@ -15,15 +15,13 @@ import shlex
 from functools import cache
 from pathlib import Path
 
-PARTS = ("checkpoint-",)  # modules of subcommands, by the command before them
-NOT_COMMANDS = ("desk", "driving", "group", "pasted", "show", "timeline")
+NOT_COMMANDS = ("checkpoints", "desk", "driving", "group", "pasted", "show", "timeline")
 
 
 def commands() -> list[str]:
     """The commands that there are, sorted: the modules of this folder."""
     found = [m.name.rstrip("_").replace("_", "-") for m in pkgutil.iter_modules([_FOLDER])]
-    return sorted(name for name in found
-                  if name not in NOT_COMMANDS and not name.startswith(PARTS))  # fmt: skip
+    return sorted(name for name in found if name not in NOT_COMMANDS)
 
 
 def options(declaration: str | None, state: str | None) -> str:

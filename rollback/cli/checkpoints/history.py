@@ -11,7 +11,7 @@ from rollback.cli.show import safe, size, table
 @click.command("history")
 @click.argument("path")
 @pass_desk
-def command(desk: Desk, path: str) -> int:
+def history(desk: Desk, path: str) -> int:
     """Every version of PATH, a file or folder below the system's root, oldest first.
 
     Checkpoints that follow each other and hold the same version are one line.

@@ -12,12 +12,12 @@ from rollback.cli.desk import Desk, pass_desk
 @click.option("--reason", required=True, help="Why; it stands beside the checkpoint.")
 @click.option("--as", "person", default=None, metavar="PERSON", help="Who says so.")
 @pass_desk
-def command(desk: Desk, checkpoint: str, reason: str, person: str | None) -> int:
+def revoke(desk: Desk, checkpoint: str, reason: str, person: str | None) -> int:
     """Never go back to CHECKPOINT any more. It stays listed; this is said once and not taken back."""
-    from rollback.act.keeping import revoke
+    from rollback.act import keeping
 
     with desk.site(create=False) as site:
-        made = revoke(site, checkpoint, reason=reason, by=desk.person(person))
+        made = keeping.revoke(site, checkpoint, reason=reason, by=desk.person(person))
         site.anchor()
         body = {"id": made.id, "name": made.name, "revoked": made.revoked}
         desk.out(body, lambda: [f"checkpoint {made.name or made.id[:12]} is {made.revoked}"])

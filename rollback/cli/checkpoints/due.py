@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.command("due")
 @click.option("--dry-run", is_flag=True, help="Show the schedule; take nothing.")
 @pass_desk
-def command(desk: Desk, dry_run: bool) -> int:
+def due(desk: Desk, dry_run: bool) -> int:
     """Take every scheduled checkpoint that is due now.
 
     Called every minute it takes each one once, in time. For cron:

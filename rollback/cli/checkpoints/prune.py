@@ -13,16 +13,16 @@ from rollback.model.quantity import counted
 @click.option("--dry-run", is_flag=True, help="Show what would go and what it would free.")
 @click.option("--all", "everything", is_flag=True, help="List what stays too, and why.")
 @pass_desk
-def command(desk: Desk, dry_run: bool, everything: bool) -> int:
+def prune(desk: Desk, dry_run: bool, everything: bool) -> int:
     """Remove checkpoints whose kind's retention is over, and free what no other one needs.
 
     What a run or an incident that has not ended needs stays, and what a person named, and the
     newest good one of every component.
     """
-    from rollback.act.keeping import prune
+    from rollback.act import keeping
 
     with desk.look() if dry_run else desk.site(create=False) as site:
-        found = prune(site, dry_run=dry_run)
+        found = keeping.prune(site, dry_run=dry_run)
         frees = found.collection.frees_bytes if dry_run else found.freed_bytes
         body = {
             "changed": not dry_run and bool(found.going or frees), "dry_run": dry_run,
