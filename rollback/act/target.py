@@ -147,13 +147,17 @@ def _checkpoints(
 
 
 def good(site: Site) -> list[Checkpoint]:
-    """The newest that the suites proved; where none is sealed, the newest that nobody proved bad."""
+    """The newest that the suites proved; where none is sealed, the newest that nobody proved bad.
+
+    Where each of them is refused, the newest, so that it is said why.
+    """
     kept = site.checkpoints
     for wanted in ("green", "unsealed"):
         found = kept.last_good(partial(_is, site, wanted))
         if found:
             return [found]
-    return []
+    newest = kept.last_good(lambda one: _sealed(site, one) != "red")
+    return [newest] if newest else []
 
 
 def _is(site: Site, wanted: str, found: Checkpoint) -> bool:
