@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("flag", "gate", "code")
+NAMES = ("flag", "gate", "code", "store")
 
 
 def main() -> int:

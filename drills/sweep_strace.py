@@ -166,11 +166,16 @@ def read(text: str) -> Iterator[Traced]:
             if call.startswith("open"):
                 openers[f"{found[1]} {found[4]}"] = call
             first = re.match(r"(\d+)<", found[3])
-            below = call == "openat2" or bool(
-                first
-                and (
-                    call.endswith(("at", "at2"))
-                    or openers.get(f"{found[1]} {first[1]}") == "openat2"
+            nameless = call == "linkat" and '"/proc/self/fd/' in found[3]
+            below = (
+                call == "openat2"
+                or nameless
+                or bool(
+                    first
+                    and (
+                        call.endswith(("at", "at2"))
+                        or openers.get(f"{found[1]} {first[1]}") == "openat2"
+                    )
                 )
             )
             if call == "unlinkat":

@@ -10,6 +10,7 @@ import json
 from typing import Any
 
 from rollback.act.site import Site
+from rollback.act.standing_by import make_ready
 from rollback.keep.lease import Lease
 from rollback.model.errors import PlanError
 from rollback.model.event import Event
@@ -30,6 +31,8 @@ def settle(site: Site, run: Run) -> Run:
     _deliver(site, run)
     run = site.run(run.id)
     _close_undone(site, run)
+    if run.state is State.COMPLETE:
+        make_ready(site)
     write_report(site, run)
     site.anchor()
     return run

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from rollback.act.authorize import one_at_a_time
 from rollback.act.plan import plan_of
 from rollback.act.site import Site
-from rollback.act.target import good
+from rollback.act.target import last_good
 from rollback.host.clock import iso, parse_iso
 from rollback.keep.lease import Lease
 from rollback.keep.retention import kind_of
@@ -174,7 +174,8 @@ def held(site: Site) -> dict[str, str]:
     first = [one for one in listed if one.kind != "safety"]
     if first and "initial" in _named(site):
         found[first[-1].id] = "it is the initial one, which the declaration goes back to"
-    for best in good(site):
+    best = last_good(site)
+    if best is not None:
         found[best.id] = "it is the last good one"
     runs = site.runs()
     incidents = {run.incident for run in runs.values() if _open(run) and run.incident}

@@ -138,7 +138,8 @@ def _checkpoints(
     if source == "phase":
         found = [one for one in listed if one.name == wanted or one.name.startswith(f"{wanted}-")]
     elif wanted == "last-good":
-        found = good(site)
+        good = last_good(site)
+        found = [good] if good else []
     elif wanted == "initial":
         found = list(reversed(found))
     elif wanted != "newest":
@@ -146,7 +147,7 @@ def _checkpoints(
     return tuple(_candidate(site, one, alone=alone) for one in found)
 
 
-def good(site: Site) -> list[Checkpoint]:
+def last_good(site: Site) -> Checkpoint | None:
     """The newest that the suites proved; where none is sealed, the newest that nobody proved bad.
 
     Where each of them is refused, the newest, so that it is said why.
@@ -155,9 +156,8 @@ def good(site: Site) -> list[Checkpoint]:
     for wanted in ("green", "unsealed"):
         found = kept.last_good(partial(_is, site, wanted))
         if found:
-            return [found]
-    newest = kept.last_good(lambda one: _sealed(site, one) != "red")
-    return [newest] if newest else []
+            return found
+    return kept.last_good(lambda one: _sealed(site, one) != "red")
 
 
 def _is(site: Site, wanted: str, found: Checkpoint) -> bool:

@@ -50,6 +50,7 @@ def create(
     from rollback.act.authorize import one_at_a_time
     from rollback.act.keeping import take
     from rollback.act.sealing import seal_checkpoint
+    from rollback.act.standing_by import make_ready
 
     with desk.site() as site:
         one_at_a_time(site)  # what a run left half-way is nothing to go back to
@@ -58,14 +59,19 @@ def create(
             allow_partial=allow_partial,
         )  # fmt: skip
         sealed = seal_checkpoint(site, made) if seal else None
+        standby = make_ready(site)
         site.anchor()
-        body: dict[str, Any] = {**_told(made), "seal": sealed.as_json() if sealed else None}
+        body: dict[str, Any] = {
+            **_told(made), "seal": sealed.as_json() if sealed else None, "standby": standby,
+        }  # fmt: skip
 
         def lines() -> list[str]:
             said = [f"checkpoint {paint(made.name or made.id[:12], 'bold')} {made.id[:12]}: "
                     f"{counted(len(made.components), 'component')}, {size(made.size_bytes)}"]  # fmt: skip
             if sealed:
                 said.append(f"  sealed: {sealed.said}")
+            said += [f"  standby of {name}: {'ready' if how is True else how}"
+                     for name, how in standby.items()]  # fmt: skip
             return said
 
         desk.out(body, lines)

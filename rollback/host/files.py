@@ -166,6 +166,36 @@ class Tree(Looking):
         finally:
             os.close(fd)
 
+    def create_near(
+        self, path: bytes | str, data: bytes, *, folder: bytes, of: Tree, mode: int
+    ) -> None:
+        """A new file at `path` is exactly `data`, unsynced, and lies on the disk with `folder` of `of`.
+
+        It shall be moved there, and belongs there for the file system: near the files that it will
+        stand among, with what that folder gives to new files. It has no name before it is whole.
+        Where there is no such folder, or no such files, it is made as any other.
+        Raises: FileExistsError.
+        """
+        raw = checked(path)
+        try:  # what has no name changes nothing yet: no tap
+            fd = of.open_fd(folder, os.O_WRONLY | os.O_TMPFILE, 0o600)
+        except (OSError, Confined):
+            return self.create(raw, data, mode=mode, sync=False)
+        try:
+            self._write_all(fd, raw, data)
+            self._dress(fd, raw, mode=mode, owner=None, mtime_ns=None)
+            source = f"/proc/self/fd/{fd}"  # ours by number; naming it otherwise takes privileges
+            self._at("link", raw, lambda at, name: os.link(
+                source, name, dst_dir_fd=at, follow_symlinks=True))  # fmt: skip
+        except FileExistsError:
+            raise
+        except OSError as error:
+            if error.errno not in (errno.EXDEV, errno.EPERM, errno.ENOENT, errno.EOPNOTSUPP):
+                raise
+            self.create(raw, data, mode=mode, sync=False)
+        finally:
+            os.close(fd)
+
     def append(
         self, path: bytes | str, data: bytes, *, mode: int = 0o600, sync: bool = True
     ) -> None:

@@ -15,7 +15,7 @@ import hashlib
 import os
 import stat as stat_
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from rollback.host.below import show
 from rollback.keep.content import Captured, Site
@@ -57,6 +57,7 @@ class _Pass:
     count: int = 0
     links: int = 0
     size_bytes: int = 0
+    whole: set[str] = field(default_factory=set)  # trees all of which was put or looked up now
     _trees: dict[bytes, str] = field(default_factory=dict)
     _first: dict[tuple[int, int], bytes] = field(default_factory=dict)
     _names: dict[bytes, list[int]] = field(default_factory=dict)
@@ -127,6 +128,8 @@ class _Pass:
         self._drop(folder)
         count, links, size_bytes = self._count(entries)
         tree = self.site.store.put(tree_bytes(entries))
+        if all(e.tree in self.whole if e.tree else not e.blocks for e in entries):
+            self.whole.add(tree)
         if folder.exact and len(self.missing) + len(self.vanished) == lost:
             racy_from = folder.at_ns - RACY_NS
             if any(seen.st_ctime_ns >= racy_from for _, seen in folder.children):
@@ -253,9 +256,8 @@ class _Pass:
         site = self.site
         manifest = Manifest(site.component, site.content, self.top, known, self.count,
                             self.size_bytes, self.links)  # fmt: skip
-        return Captured(
-            manifest, tuple(f"{site.component}: {show(path)}: {why}" for path, why in missing)
-        )
+        said = tuple(f"{site.component}: {show(path)}: {why}" for path, why in missing)
+        return Captured(manifest, said, frozenset(self.whole))
 
 
 def block_bytes(size: int) -> int:
@@ -270,9 +272,11 @@ def read_steadily(
     """The file, if it was the same before and after it was read; else None."""
     with site.root.reading(full) as file:
         before = file.stat()
-        stored = site.store.put_stream(
-            file.chunks(before.st_size), block_bytes=block_bytes(before.st_size)
-        )
+        chunks = file.chunks(before.st_size)
+        if before.st_size <= WHOLE_BYTES_MAX:
+            stored = site.store.put_whole(b"".join(chunks))
+        else:
+            stored = site.store.put_stream(chunks, block_bytes=block_bytes(before.st_size))
         after = file.stat()
         same = stored.size == before.st_size and _identity(before) == _identity(after)
         return (stored, after, file.xattrs()) if same else None
@@ -280,9 +284,10 @@ def read_steadily(
 
 def dressed(entry: Entry, found: os.stat_result) -> Entry:
     """The entry with the mode, owner and time of what was found."""
-    return replace(
-        entry, mode=stat_.S_IMODE(found.st_mode), uid=found.st_uid, gid=found.st_gid,
-        mtime_ns=found.st_mtime_ns,
+    return Entry(
+        entry.path, entry.kind, stat_.S_IMODE(found.st_mode), found.st_uid, found.st_gid,
+        found.st_mtime_ns, entry.size, entry.sha256, entry.blocks, entry.target, entry.xattrs,
+        entry.allocated, entry.tree,
     )  # fmt: skip
 
 

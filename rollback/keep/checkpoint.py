@@ -30,6 +30,7 @@ from rollback.keep.manifest import Manifest, decode
 from rollback.keep.progress import SILENT, Progress
 from rollback.keep.quarantine import quarantine, reserved, sub_folder
 from rollback.keep.scope import Scope
+from rollback.keep.standby import Standby
 from rollback.keep.stat_cache import StatCache
 from rollback.keep.store import Store
 from rollback.keep.writer import Intent, Limits
@@ -39,8 +40,6 @@ from rollback.model.finding import Finding, Json, failed
 from rollback.model.quantity import counted
 from rollback.model.registry import kinds, nearest
 from rollback.model.system import System
-
-PREFIX_MIN = 4
 
 
 class HasTree(Protocol):
@@ -99,8 +98,10 @@ class Checkpoints:
             self._name_is_free(name)
             self.store.place.sweep()
             try:
-                made = self._capture(name or "", kind, chosen, reason, heads)
+                made, whole = self._capture(name or "", kind, chosen, reason, heads)
                 self.store.place.create(f"checkpoints/{made.id}.json", [made.body()])
+                self._judge.problems(made, Reach(self.store, whole=whole))
+                self._judge.keep()
             finally:
                 self.store.drop()
         if made.state == "partial" and not allow_partial:
@@ -132,7 +133,9 @@ class Checkpoints:
     def _capture(
         self, name: str, kind: str, chosen: tuple[str, ...], reason: str,
         heads: Mapping[str, str] | None,
-    ) -> Checkpoint:  # fmt: skip
+    ) -> tuple[Checkpoint, set[str]]:  # fmt: skip
+        """The record, and the trees that are whole in the store."""
+        whole: set[str] = set()
         parts: dict[str, Part] = {}
         missing: list[str] = []
         known = dict(heads or {})
@@ -146,18 +149,20 @@ class Checkpoints:
                 captured = content.capture(self._site(each, root, scratch))
                 parts[each] = self._part(component, captured)
                 missing += captured.missing
+                whole |= captured.whole
             repository = getattr(self._system, "repository", None)
             if repository is not None and "repository" not in known:
                 found = head(root, os.fsencode(repository.path))
                 if found is not None:
                     known["repository"] = found[1]
         self.store.flush()
-        return Checkpoint(
+        made = Checkpoint(
             id="", name=name, kind=kind, at=iso(self._host.clock.now()),
             state="partial" if missing else "whole", parts=parts, missing=tuple(missing),
             reason=reason, system=self._system.system.id, system_digest=self._system.digest,
             host=os.uname().nodename, heads=known, nonce=self._host.token(),
-        ).sealed()  # fmt: skip
+        )  # fmt: skip
+        return made.sealed(), whole
 
     def _part(self, component: Component, captured: Captured) -> Part:
         manifest = captured.manifest
@@ -179,26 +184,11 @@ class Checkpoints:
             reach = Reach(self.store)
             found = [self._judged(identity, record, reach)
                      for identity, record in self.records()]  # fmt: skip
-            self._judge.keep()
         return tuple(sorted(found, key=lambda one: (one.at, one.id), reverse=True))
 
     def records(self) -> Iterator[tuple[str, Checkpoint | StoreError]]:
         """Every commit record by its id, or why it cannot be read."""
-        for name in self.store.place.names("checkpoints"):
-            identity, dot, ending = name.partition(".")
-            if (dot, ending) != (".", "json"):
-                continue
-            path = f"checkpoints/{name}"
-            try:
-                data = self.store.place.read(path, 0, self.store.place.size(path))
-                yield identity, checkpoint_record.read(identity, data)
-            except StoreError as error:
-                yield identity, error
-            except OSError as error:
-                yield (
-                    identity,
-                    StoreError(f"the record cannot be read: {error.strerror}", where=path),
-                )
+        return checkpoint_record.listed(self.store.place)
 
     def _judged(self, identity: str, record: Checkpoint | StoreError, reach: Reach) -> Checkpoint:
         if isinstance(record, StoreError):
@@ -213,15 +203,16 @@ class Checkpoints:
         return replace(record, problems=tuple(problems), revoked=said)
 
     def get(self, wanted: str) -> Checkpoint:
-        """The checkpoint with this id, unique beginning of an id, or name. Raises: PlanError."""
+        """The checkpoint with this id, unique beginning of an id, or name. Raises: PlanError.
+
+        `newest` is the one that was made last and is whole, copies of a broken present aside.
+        """
         with told(self._state, b"store", kind=StoreError):
             self.store.refresh()
             listed = dict(self.records())
-        found = _matching(listed, wanted)
+        found = checkpoint_record.matching(listed, wanted)
         if len(found) == 1:
-            made = self._judged(found[0], listed[found[0]], Reach(self.store))
-            self._judge.keep()
-            return made
+            return self._judged(found[0], listed[found[0]], Reach(self.store))
         if found:
             raise PlanError(f"{wanted!r} is the beginning of {len(found)} checkpoints",
                             hint="type more of the id")  # fmt: skip
@@ -306,10 +297,11 @@ class Checkpoints:
 
     def restore(
         self, wanted: str, component: str, *, step: str, dry_run: bool = False,
-        limits: Limits | None = None, allow_partial: bool = False,
+        limits: Limits | None = None, allow_partial: bool = False, differs: bool = False,
     ) -> Changes:  # fmt: skip
         """The component is what the checkpoint holds; what was changed. Dry: what would be.
 
+        `differs`: the caller has seen that something does, so a standby need not look again.
         `step` names the intent and the quarantine. Again after a crash: the same call converges.
         Raises: Partial, PlanError, ObjectMissing, ObjectCorrupt, Refused, Confined before the
         first change; HostError.
@@ -342,8 +334,28 @@ class Checkpoints:
                 return content.compare(site, manifest)
             with sub_folder(self._state, b"intents") as intents:
                 how = Restore(lambda: quarantine(self._host, self._state, root, site.at, step),
-                              Intent(intents, step), limits or Limits())  # fmt: skip
+                              Intent(intents, step), limits or Limits(), differs)  # fmt: skip
                 return content.restore(site, manifest, how)
+
+    def refresh_standby(self, wanted: str, *, limits: Limits | None = None) -> dict[str, bool]:
+        """The standby of each component that is declared to have one holds this checkpoint.
+
+        By component; False where there can be none. Raises: as `restore`.
+        """
+        checkpoint = self.get(wanted)
+        found = {}
+        with (
+            told(self._state, b"store", kind=StoreError), self.store.lock(shared=True),
+            self._root() as root, self._scratch() as scratch,
+            sub_folder(self._state, b"intents") as intents,
+        ):  # fmt: skip
+            for name, part in checkpoint.parts.items():
+                site = self._site(name, root, scratch)
+                if site.standby is None:
+                    continue
+                manifest = self.load(part.manifest, name)
+                found[name] = site.standby.refresh(manifest, intents, limits or Limits())
+        return found
 
     # -- inside ----------------------------------------------------------------------------
 
@@ -370,19 +382,12 @@ class Checkpoints:
         )  # fmt: skip
         key = b"\0".join((root.path, b"%d" % root.mount()[0], at, scope.key()))
         cache = StatCache(self._state, name, key)
-        return Site(name, str(component.content), at, self._host, root, self.store, scratch, cache,
+        site = Site(name, str(component.content), at, self._host, root, self.store, scratch, cache,
                     scope, component.volatile)  # fmt: skip
-
-
-def _matching(listed: Mapping[str, Checkpoint | StoreError], wanted: str) -> list[str]:
-    """The ids of the checkpoints with this name, id, or beginning of an id."""
-    named = [one for one in listed.values() if isinstance(one, Checkpoint) and wanted
-             and one.name == wanted]  # fmt: skip
-    found = [one.id for one in named if one.state == "whole"] or [one.id for one in named]
-    found = found or [identity for identity in listed if identity == wanted]
-    if not found and len(wanted) >= PREFIX_MIN:
-        found = [identity for identity in listed if identity.startswith(wanted)]
-    return found
+        if component.restore != "standby":
+            return site
+        ready = Standby(site, self._state, StatCache(self._state, f"{name}@standby", key))
+        return replace(site, standby=ready)
 
 
 __all__ = ["Checkpoint", "Checkpoints", "HasTree"]

@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from rollback.model.errors import ObjectCorrupt
+from rollback.keep.place import Place
+from rollback.model.errors import ObjectCorrupt, StoreError
 from rollback.model.event import canonical
 
 FORMAT = 1
+PREFIX_MIN = 4
 Condition = Literal["whole", "partial", "damaged"]
 
 
@@ -115,4 +117,38 @@ def read(identity: str, data: bytes) -> Checkpoint:
         raise ObjectCorrupt(f"the record cannot be read: {error}", where=where) from error
     if found.body() != data or found.state not in ("whole", "partial"):
         raise ObjectCorrupt("the record is not spelled as this version spells it", where=where)
+    return found
+
+
+def listed(place: Place) -> Iterator[tuple[str, Checkpoint | StoreError]]:
+    """Every commit record of a store by its id, or why it cannot be read."""
+    for name in place.names("checkpoints"):
+        identity, dot, ending = name.partition(".")
+        if (dot, ending) != (".", "json"):
+            continue
+        path = f"checkpoints/{name}"
+        try:
+            data = place.read(path, 0, place.size(path))
+            yield identity, read(identity, data)
+        except StoreError as error:
+            yield identity, error
+        except OSError as error:
+            yield (
+                identity,
+                StoreError(f"the record cannot be read: {error.strerror}", where=path),
+            )
+
+
+def matching(among: Mapping[str, Checkpoint | StoreError], wanted: str) -> list[str]:
+    """The ids of the checkpoints with this name, id, or beginning of an id."""
+    named = [one for one in among.values() if isinstance(one, Checkpoint) and wanted
+             and one.name == wanted]  # fmt: skip
+    found = [one.id for one in named if one.state == "whole"] or [one.id for one in named]
+    found = found or [identity for identity in among if identity == wanted]
+    if not found and wanted == "newest":
+        whole = [one for one in among.values() if isinstance(one, Checkpoint)
+                 and one.state == "whole" and one.kind != "safety"]  # fmt: skip
+        return [max(whole, key=lambda one: (one.at, one.id)).id] if whole else []
+    if not found and len(wanted) >= PREFIX_MIN:
+        found = [identity for identity in among if identity.startswith(wanted)]
     return found

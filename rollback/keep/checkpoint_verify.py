@@ -7,7 +7,7 @@ Never: changes or repairs anything.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Set
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass, field
 
 from rollback.host.below import show
@@ -24,10 +24,11 @@ NAMED_MAX = 20
 class Reach:
     """Which objects manifests need. A folder that two of them share is looked into once."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, whole: Iterable[str] = ()) -> None:
         self._store = store
-        self.packs: set[str] = set()  # that hold what was asked about
-        self._whole: set[str] = set()  # trees below which nothing is missing
+        self._whole = set(whole)  # trees below which nothing is missing
+        # the packs that hold what was asked about; which hold the trees in `whole`, nobody knows
+        self.packs = set(store.usable) if self._whole else set[str]()
         self._seen: set[str] = set()
 
     @property

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 from rollback.host import Host, Tree
 from rollback.keep.changes import Changes, StoredSource
@@ -19,6 +19,18 @@ from rollback.keep.stat_cache import StatCache
 from rollback.keep.store import Store
 from rollback.keep.writer import Intent, Limits
 from rollback.model.registry import Kind
+
+
+class Standing(Protocol):
+    """A tree that is ready to take the place of the component."""
+
+    def swap(self, manifest: Manifest, how: Restore) -> Changes | None:
+        """It has taken the place; None when it is not what the manifest says."""
+        ...
+
+    def refresh(self, manifest: Manifest, intents: Tree, limits: Limits) -> bool:
+        """It is what the manifest says; False when it cannot be."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -38,6 +50,7 @@ class Site:
     cache: StatCache
     scope: Scope = field(default_factory=Scope)
     volatile: bool = False
+    standby: Standing | None = None
 
     def source(self, manifest: Manifest) -> StoredSource:
         """The captured component as something to put back from."""
@@ -46,10 +59,14 @@ class Site:
 
 @dataclass(frozen=True)
 class Captured:
-    """A manifest whose objects are put but not yet flushed, and what it lacks."""
+    """A manifest whose objects are put but not yet flushed, and what it lacks.
+
+    `whole` are the trees of which every object below was put, or looked up, just now.
+    """
 
     manifest: Manifest
     missing: tuple[str, ...] = ()
+    whole: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -59,6 +76,7 @@ class Restore:
     quarantine: Callable[[], AbstractContextManager[Tree]]
     intent: Intent
     limits: Limits
+    differs: bool = False  # the caller has seen that something does
 
 
 class Content(Kind):

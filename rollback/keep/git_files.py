@@ -261,7 +261,8 @@ class Files:
                 stage.symlink(data, temporary)
             else:
                 mode = self._permissions(change.path, change.new)
-                stage.create(temporary, data, mode=mode, sync=False)
+                folder = os.path.dirname(change.path) or b"."
+                stage.create_near(temporary, data, folder=folder, of=self._tree, mode=mode)
             staged.append((change.path, temporary))
         return staged
 

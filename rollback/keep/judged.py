@@ -22,6 +22,7 @@ from rollback.model.errors import HostError, StoreError
 from rollback.model.event import canonical
 
 _FILE = "cache/judged.json"
+_NEW = "cache/judged.json.new"
 Load = Callable[[str, str], Manifest]
 
 
@@ -63,7 +64,10 @@ class Judged:
         with suppress(OSError, HostError):
             if self._state.stat("cache") is None:
                 self._state.make_folder("cache")
+            if self._state.stat(_NEW) is not None:
+                self._state.unlink(_NEW)
             listed = {one: sorted(packs) for one, packs in self._known.items()
                       if packs <= self._store.usable}  # fmt: skip
-            self._state.write(_FILE, canonical(listed), sync=False)
+            self._state.create(_NEW, canonical(listed), sync=False)
+            self._state.rename(_NEW, _FILE)
             self._new = False

@@ -96,6 +96,14 @@ class StatCache:
         """The frames, read in any order through one descriptor."""
         return Frames(self._state, self._name, self._places)
 
+    def exchange(self, other: StatCache) -> None:
+        """The two say of each other's folders what they said of their own."""
+        aside = self._name + b".new"
+        self._state.rename(self._name, aside)
+        self._state.rename(other._name, self._name)
+        self._state.rename(aside, other._name)
+        self._places, other._places = other._places, self._places
+
     def fresh(self) -> Fresh:
         """The next cache, to be filled folder by folder; it takes the place of this one."""
         return Fresh(self._state, self._name, self._key)
@@ -174,7 +182,7 @@ class Frames:
 
 
 class Fresh:
-    """A cache being written beside the one in use."""
+    """A cache being written beside the one in use. Where it cannot be written, there is none."""
 
     def __init__(self, state: Tree, name: bytes, key: bytes) -> None:
         self._state, self._name, self._key = state, name, key
@@ -183,6 +191,7 @@ class Fresh:
         self._held = bytearray()
         self._offset = 0
         self._begun = False
+        self._failed = False
 
     def add(self, path: bytes, frame: Frame) -> None:
         """The folder is in the cache."""
@@ -199,6 +208,15 @@ class Fresh:
             self._spill()
 
     def _spill(self) -> None:
+        try:
+            self._write()
+        except (OSError, HostError):
+            self._failed = True
+        self._held.clear()
+
+    def _write(self) -> None:
+        if self._failed:
+            return
         if not self._begun:
             if self._state.stat(_FOLDER) is None:
                 self._state.make_folder(_FOLDER)
@@ -206,7 +224,6 @@ class Fresh:
                 self._state.unlink(self._temporary)
             self._begun = True
         self._state.append(self._temporary, bytes(self._held), sync=False)
-        self._held.clear()
 
     def commit(self) -> None:
         """The new cache is the cache. Not synced: after a power loss it may be none."""
@@ -214,4 +231,6 @@ class Fresh:
         self._held += listed + zlib.crc32(listed).to_bytes(4, "little")
         self._held += _TAIL.pack(self._offset, len(listed), self._key, MAGIC)
         self._spill()
-        self._state.rename(self._temporary, self._name)
+        if not self._failed:
+            with suppress(OSError, HostError):
+                self._state.rename(self._temporary, self._name)

@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 
 from rollback.host import Host, Tree
+from rollback.keep.entry import EMPTY_SHA256
 from rollback.keep.index import Index
 from rollback.keep.pack import (
     INDEX,
@@ -254,6 +255,12 @@ class Store:
             return False
         self._proved.add(identity)
         return True
+
+    def put_whole(self, data: bytes) -> Stored:
+        """As `put_stream`, of bytes that are one object."""
+        if not data:
+            return Stored(EMPTY_SHA256, 0)
+        return Stored(self.put(data), len(data))
 
     def put_stream(self, chunks: Iterable[bytes], *, block_bytes: int = BLOCK_BYTES) -> Stored:
         """The bytes will be durable after `flush`: one object if they are few, else blocks."""

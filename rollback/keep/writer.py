@@ -14,7 +14,7 @@ import errno
 import hashlib
 import os
 import stat as stat_
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -27,6 +27,7 @@ from rollback.keep.preflight import Limits, preflight
 from rollback.keep.scope import Scope
 from rollback.model.errors import HostError, ObjectCorrupt, RollbackError
 from rollback.model.event import canonical
+from rollback.model.finding import Json
 
 SYNC_EACH_MAX = 64  # beyond, one syncfs is cheaper
 _STAGE, _KEPT = b"stage", b"kept"
@@ -46,14 +47,9 @@ class Intent:
     def _file(self) -> str:
         return f"{self.name}.json"
 
-    def begin(self, plan: Plan, tree: Tree, quarantine: Tree) -> None:
+    def begin(self, about: Mapping[str, Json]) -> None:
         """Whoever finds the file knows what was being put back, and where the old things are."""
-        about = {
-            "format": 1, "step": self.name, "root": show(tree.path), "at": show(plan.at),
-            "write": len(plan.write) + len(plan.make), "remove": len(plan.away),
-            "attributes": len(plan.dress), "quarantine": show(quarantine.path),
-        }  # fmt: skip
-        self.folder.write(self._file, canonical(about) + b"\n")
+        self.folder.write(self._file, canonical(dict(about)) + b"\n")
 
     def end(self) -> None:
         """The file is gone."""
@@ -94,7 +90,11 @@ def put_back(
             with suppress(OSError):
                 work.sweep()
             raise
-        intent.begin(plan, tree, quarantine)
+        intent.begin({
+            "format": 1, "step": intent.name, "root": show(tree.path), "at": show(at),
+            "write": len(plan.write) + len(plan.make), "remove": len(plan.away),
+            "attributes": len(plan.dress), "quarantine": show(quarantine.path),
+        })  # fmt: skip
     with told(tree, at, hint=_AGAIN):
         work.apply(plan)
         work.tidy()

@@ -129,6 +129,7 @@ class Component(Declared):
         WithJsonSchema({"anyOf": [{"type": "string"}, {"x-family": "content"}]}),
     ] = "files"
     class_: Text | None = Field(default=None, alias="class")
+    restore: Literal["in-place", "standby"] = "in-place"
     order: Annotated[int, Field(ge=0, le=10000)] = 100
     depends_on: tuple[Id, ...] = ()
     volatile: bool = False

@@ -147,7 +147,7 @@ def test_an_item_that_gates_the_start_is_waited_for_until_it_is_due(shop: Shop) 
             run = roll_back(site, run.id)
             assert run.waiting_for["on"] == "checklist"
             if said:
-                answer(site, run, item="told", text="by mail", by="ada")
+                answer(site, run, item="told", text="yes, by mail", by="ada")
             else:
                 shop.clock.ahead_s += 301
             run = roll_back(site, run.id)

@@ -15,7 +15,7 @@ import pytest
 
 from rollback.act import authorize
 from rollback.act.afterwards import settle
-from rollback.act.engine import roll_back
+from rollback.act.engine import advance, roll_back
 from rollback.act.site import Site
 from rollback.act.stopping import abort
 from rollback.keep.lease import Lease
@@ -86,7 +86,8 @@ def test_a_closed_gate_stops_for_a_person_and_asked_again_it_opens(shop: Shop) -
 def test_a_run_goes_on_under_the_declaration_it_was_planned_under(shop: Shop) -> None:
     """Edited in between: levels, checks and budgets are those of then."""
     with shop.site() as site:
-        run = start(shop, site)
+        run = advance(site, start(shop, site))
+        assert run.state is State.AUTHORIZED
     shop.edit("gate: {suites: [smoke]}", "gate: {suites: [smoke, functional]}")
     shop.edit("title: Settings back", "title: Other words")
     with shop.site() as site:
@@ -98,6 +99,21 @@ def test_a_run_goes_on_under_the_declaration_it_was_planned_under(shop: Shop) ->
         assert old.system.digest == run.plan["system_digest"]
         assert old.in_force is site.system
         assert old.under(run) is old
+
+
+def test_a_run_that_is_not_yet_authorised_needs_a_new_plan_when_its_proof_changed(
+    shop: Shop,
+) -> None:
+    """Who said yes had another policy before their eyes; nothing is done."""
+    with shop.site() as site:
+        run = start(shop, site)
+    shop.edit("gate: {suites: [smoke]}", "gate: {suites: [smoke, functional]}")
+    before = shop.bytes()
+    with shop.site() as site:
+        waits = roll_back(site, run.id)
+        assert waits.state is State.WAITING
+        assert "a new plan" in str(waits.waiting_for["what"])
+    assert shop.bytes() == before
 
 
 def test_it_goes_on_even_when_its_level_is_gone(shop: Shop) -> None:

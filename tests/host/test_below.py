@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollback.host import Tree
+from rollback.host import Tap, Tree
 from rollback.host.below import checked
 from rollback.model.errors import Confined
 
@@ -51,3 +53,53 @@ def test_what_stands_in_the_folder_itself_is_changed_without_closing_it(tmp_path
         tree.unlink("three.new")
         assert tree.names() == [b"one.new", b"two.new"]
         assert tree.read("one.new") == b"two"
+
+
+@pytest.mark.parametrize("folder", [b"home", b"home/deep", b".", b"not/there", b"link"])
+def test_a_file_made_near_a_folder_stands_only_where_it_was_asked_for(
+    tmp_path: Path, folder: bytes
+) -> None:
+    """Also near a folder that is not there, or is a link: then it is made as any other file."""
+    (tmp_path / "home/deep").mkdir(parents=True)
+    (tmp_path / "stage").mkdir()
+    (tmp_path / "link").symlink_to("home")
+    with Tree.open(str(tmp_path)) as tree, tree.sub("stage") as stage:
+        stage.create_near("new", b"whole", folder=folder, of=tree, mode=0o640)
+        with pytest.raises(FileExistsError):
+            stage.create_near("new", b"other", folder=folder, of=tree, mode=0o640)
+        assert stage.names() == [b"new"]
+    made = tmp_path / "stage/new"
+    assert made.read_bytes() == b"whole"
+    assert made.stat().st_mode & 0o7777 == 0o640
+    assert made.stat().st_nlink == 1
+    assert [path.name for path in (tmp_path / "home").rglob("*")] == ["deep"]
+
+
+def test_what_died_before_it_had_a_name_leaves_nothing(tmp_path: Path) -> None:
+    class Full(Tap):
+        def change(self, call: str, where: Any, do: Any, torn: Any = None) -> Any:
+            if call == "write":
+                raise OSError(errno.ENOSPC, "no room")
+            return do()
+
+    (tmp_path / "stage").mkdir()
+    with Tree.open(str(tmp_path), tap=Full()) as tree, tree.sub("stage") as stage:
+        with pytest.raises(OSError, match="no room"):
+            stage.create_near("new", b"whole", folder=b".", of=tree, mode=0o600)
+    assert [path.name for path in tmp_path.rglob("*")] == ["stage"]
+
+
+def test_a_file_that_cannot_be_given_a_name_afterwards_is_made_as_any_other(tmp_path: Path) -> None:
+    """Another quota or another key than that folder's, no /proc: the kernel refuses the name."""
+
+    class Refusing(Tap):
+        def change(self, call: str, where: Any, do: Any, torn: Any = None) -> Any:
+            if call == "link":
+                raise OSError(errno.EXDEV, "another project")
+            return do()
+
+    (tmp_path / "stage").mkdir()
+    with Tree.open(str(tmp_path), tap=Refusing()) as tree, tree.sub("stage") as stage:
+        stage.create_near("new", b"whole", folder=b".", of=tree, mode=0o600)
+    assert (tmp_path / "stage/new").read_bytes() == b"whole"
+    assert [path.name for path in tmp_path.iterdir()] == ["stage"]

@@ -24,7 +24,7 @@ KINDS = (append_only, files, git, sqlite)  # imported, so registered
 def component(path: str, **given: Any) -> SimpleNamespace:
     """A stand-in for a declared component."""
     base = {"path": path, "paths": (), "content": "files", "exclude": (), "volatile": False,
-            "order": 100, "planned": None}  # fmt: skip
+            "order": 100, "planned": None, "restore": "in-place"}  # fmt: skip
     return SimpleNamespace(**{**base, **given})
 
 

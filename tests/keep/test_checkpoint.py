@@ -87,6 +87,20 @@ def test_the_newest_is_listed_first_and_found_by_id_beginning_or_name(world: Wor
         assert "release-1" in caught.value.hint
 
 
+def test_newest_is_the_last_whole_one_that_is_no_copy_of_a_broken_present(world: World) -> None:
+    """As a word where an id is asked for; a checkpoint that bears the name goes first."""
+    with world.open() as checkpoints:
+        with pytest.raises(PlanError):
+            checkpoints.get("newest")
+        checkpoints.create("one")
+        two = checkpoints.create()
+        checkpoints.create("aside", kind="safety")
+        assert checkpoints.get("newest").id == two.id
+        named = checkpoints.create("newest")
+        checkpoints.create("later")
+        assert checkpoints.get("newest").id == named.id
+
+
 def test_a_name_is_given_once(world: World) -> None:
     """The second checkpoint of a name is refused; after deletion the name is free."""
     with world.open() as checkpoints:
@@ -169,18 +183,25 @@ def test_a_full_disk_at_any_change_of_a_capture_lists_nothing_half(
         checkpoints.create()
     shutil.rmtree(world.state)
     world.state.mkdir(mode=0o700)
+    said = set()
     for point in range(1, len(counting.points) + 1):
         shutil.rmtree(world.state)
         world.state.mkdir(mode=0o700)
-        with pytest.raises(RollbackError):
+        failed = False
+        try:
             with world.open(Failing(point, forever)) as checkpoints:
                 checkpoints.create("x")
+        except RollbackError:
+            failed = True
         with world.open() as checkpoints:
             for one in checkpoints.list():
                 assert all(found.answer is Answer.PASS for found in checkpoints.verify(one.id))
+            assert failed or checkpoints.list(), "said to be done"
             if not checkpoints.list():
                 checkpoints.create("x")
             assert checkpoints.get("x").target
+        said.add(failed)
+    assert said == {True, False}, "a cache that cannot be written fails no checkpoint; a pack does"
 
 
 def test_every_flipped_bit_of_the_store_is_found_and_named(world: World) -> None:

@@ -153,6 +153,6 @@ def test_phases_stand_beside_their_budgets(watched: Watched) -> None:
     assert (never["took_s"], never["over"]) == (None, False)
     assert watched.report()["budgeted"] == [look, back, never]
     text = report.markdown(watched.report())
-    assert "| Look first | 11.0 min | 5.0 min | over budget |" in text
-    assert "| never | - | 1.00 s |  |" in text
+    assert re.search(r"^\| Look first \| 11 min( \d+ s)? \| 5 min \| over budget \|$", text, re.M)
+    assert "| never | - | 1 s |  |" in text
     assert re.search(r"^ +look .* of 5 min  over budget$", told, re.MULTILINE)

@@ -131,7 +131,11 @@ class RestoreStep(Step):
     def _put_back(self, scene: Scene, checkpoint: str, step: str) -> Changes:
         with scene.checkpoints as kept:
             return kept.restore(
-                checkpoint, str(scene.bound["component"]), step=step, limits=_limits(scene)
+                checkpoint,
+                str(scene.bound["component"]),
+                step=step,
+                limits=_limits(scene),
+                differs=bool(scene.bound.get("changes")),
             )
 
     def _component(self, scene: Scene) -> str:

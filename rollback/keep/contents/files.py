@@ -25,6 +25,10 @@ class Files(Content):
 
     def restore(self, site: Site, manifest: Manifest, how: Restore) -> Changes:
         """The folder or file is what was captured; extra files are in quarantine."""
+        if site.standby is not None and (how.differs or self.compare(site, manifest)):
+            swapped = site.standby.swap(manifest, how)
+            if swapped is not None:
+                return swapped
         with how.quarantine() as quarantine:
             return put_back(
                 site.source(manifest), site.root, at=site.at, quarantine=quarantine,

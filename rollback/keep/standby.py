@@ -1,0 +1,116 @@
+"""The last known-good tree of a component, kept ready to take its place in one rename.
+
+It is a copy of its own, never linked to the live one, and lies in the state directory, or beside
+the component where that is on another file system. It is used only when every name in it is proved
+by `stat` and the stat cache to be what the checkpoint says; else the restore goes its other way.
+What it replaces takes its place, whole, until it is made ready again.
+
+Hides: where it lies, and how it is proved.
+Never: is believed because it is there; takes the place of a tree in which something is not ours.
+"""
+
+from __future__ import annotations
+
+import os
+import stat as stat_
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from rollback.host import Tree
+from rollback.host.below import show
+from rollback.keep.capture import capture_tree
+from rollback.keep.changes import Change, Changes, StoredSource
+from rollback.keep.content import Restore, Site
+from rollback.keep.manifest import Manifest
+from rollback.keep.plan import changes
+from rollback.keep.scope import OURS
+from rollback.keep.stat_cache import StatCache
+from rollback.keep.writer import Intent, Limits, put_back
+from rollback.model.errors import HostError
+
+_TREE, _ASIDE = b"tree", b"aside"
+
+
+@dataclass
+class Standby:
+    """The standby of the component at `site`; `state` is the state directory, opened."""
+
+    site: Site
+    state: Tree
+    cache: StatCache
+
+    def __post_init__(self) -> None:
+        name = os.fsencode(self.site.component)
+        if self.state.mount() == self.site.root.mount():
+            self._base, self._folder = self.state, b"standby/" + name
+        else:
+            beside = os.path.dirname(self.site.at)
+            self._base = self.site.root
+            self._folder = os.path.join(beside, OURS + b"standby-" + name)
+
+    @property
+    def _tree(self) -> bytes:
+        return self._folder + b"/" + _TREE
+
+    def swap(self, manifest: Manifest, how: Restore) -> Changes | None:
+        """The component is what the manifest says, in one rename; None when that cannot be done.
+
+        Crash: it is the old tree or the new one; the intent stands until both names are on disk.
+        """
+        site = self.site
+        live = site.root.stat(site.at)
+        if live is None or not stat_.S_ISDIR(live.st_mode) or not self._proved(manifest):
+            return None
+        how.intent.begin({
+            "format": 1, "step": how.intent.name, "root": show(site.root.path),
+            "at": show(site.at), "standby": self._base.place(self._tree),
+        })  # fmt: skip
+        self._base.exchange(self._tree, site.at, inside=site.root)
+        site.root.sync_folder(os.path.dirname(site.at) or b".")
+        self._base.sync_folder(self._folder)
+        with suppress(OSError, HostError):
+            self.cache.exchange(site.cache)
+        how.intent.end()
+        note = (
+            f"what stood there is whole in {self._base.place(self._tree)} until the next checkpoint"
+        )
+        changed = Change(site.at, "modify", "folder", "its standby took its place")
+        return Changes(site.at, (changed,), (note,))
+
+    def _proved(self, manifest: Manifest) -> bool:
+        scope = self.site.scope
+        if scope.narrow or "not_captured" in manifest.meta or "missing" in manifest.meta:
+            return False  # something in the live folder is not ours to swap away
+        if self._base.stat(self._tree) is None:
+            return False
+        return not changes(self._source(manifest), self._base, at=self._tree, scope=scope)
+
+    def _source(self, manifest: Manifest) -> StoredSource:
+        return StoredSource(manifest, self.site.store, self.cache)
+
+    def refresh(self, manifest: Manifest, intents: Tree, limits: Limits) -> bool:
+        """The standby is what the manifest says; False when it cannot be one, and none is there.
+
+        Every byte that was written is read again. Raises: HostError, Refused, StoreError.
+        """
+        scope, base = self.site.scope, self._base
+        if scope.narrow or manifest.top is None or manifest.top.kind != "folder":
+            base.remove(self._folder)
+            return False
+        if base.stat(self._folder) is None:
+            base.make_folder(self._folder, parents=True)
+        intent = Intent(intents, f"standby-{self.site.component}")
+        base.make_folder(self._folder + b"/" + _ASIDE)
+        with base.sub(self._folder + b"/" + _ASIDE) as aside:
+            put_back(
+                self._source(manifest), base, at=self._tree, quarantine=aside, intent=intent,
+                scope=scope, limits=limits,
+            )  # fmt: skip
+        base.remove(self._folder + b"/" + _ASIDE)
+        ready = replace(self.site, root=base, at=self._tree, cache=self.cache)
+        seen = capture_tree(ready)
+        self.site.store.drop()
+        if seen.missing or seen.manifest.top != manifest.top:
+            base.remove(self._folder)
+            return False
+        return True
