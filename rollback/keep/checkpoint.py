@@ -19,9 +19,10 @@ from rollback.host import Host, Tree
 from rollback.host.clock import iso
 from rollback.keep import checkpoint_record
 from rollback.keep.changes import Change, Changes, told
-from rollback.keep.checkpoint_record import Checkpoint, Part
+from rollback.keep.checkpoint_record import Checkpoint, Part, matching
 from rollback.keep.checkpoint_verify import Reach, check_component
 from rollback.keep.content import Captured, Content, Restore, Site
+from rollback.keep.copy_notes import CopyNotes
 from rollback.keep.entry import Entry
 from rollback.keep.fingerprint import fingerprints
 from rollback.keep.head import head
@@ -38,8 +39,6 @@ from rollback.model.finding import Finding, Json, failed
 from rollback.model.quantity import counted
 from rollback.model.registry import kinds, nearest
 from rollback.model.system import System
-
-PREFIX_MIN = 4
 
 
 class HasTree(Protocol):
@@ -202,7 +201,7 @@ class Checkpoints:
         with told(self._state, b"store", kind=StoreError):
             self.store.refresh()
             listed = dict(self._records())
-        found = _matching(listed, wanted)
+        found = matching(listed, wanted)
         if len(found) == 1:
             made = self._judged(found[0], listed[found[0]], Reach(self.store))
             self._judge.keep()
@@ -334,6 +333,8 @@ class Checkpoints:
         """
         with told(self._state, b"store", kind=StoreError), self.store.lock():
             checkpoint = self.get(wanted)
+            stores = getattr(getattr(self._system, "checkpoints", None), "stores", {})
+            CopyNotes(self._state, self._host).note_deleted(checkpoint.id, stores)
             self.store.place.remove(f"checkpoints/{checkpoint.id}.json")
             needed: set[str] = set()
             reach = Reach(self.store)
@@ -351,6 +352,16 @@ class Checkpoints:
                     self.store.remove_pack(pack)
 
     # -- inside ----------------------------------------------------------------------------
+
+    def capture_into(self, store: Store, component: str) -> None:
+        """The component is read whole and put into `store`; nothing is listed.
+
+        Raises: OSError, HostError, StoreError.
+        """
+        content = self._content(component)
+        if content is not None:
+            with self._root() as root, self._scratch() as scratch:
+                content.capture(replace(self._site(component, root, scratch), store=store))
 
     def _content(self, component: str) -> Content | None:
         declared = self._system.components[component].content
@@ -377,17 +388,6 @@ class Checkpoints:
         cache = StatCache(self._state, name, key)
         return Site(name, str(component.content), at, self._host, root, self.store, scratch, cache,
                     scope, component.volatile)  # fmt: skip
-
-
-def _matching(listed: Mapping[str, Checkpoint | StoreError], wanted: str) -> list[str]:
-    """The ids of the checkpoints with this name, id, or beginning of an id."""
-    named = [one for one in listed.values() if isinstance(one, Checkpoint) and wanted
-             and one.name == wanted]  # fmt: skip
-    found = [one.id for one in named if one.state == "whole"] or [one.id for one in named]
-    found = found or [identity for identity in listed if identity == wanted]
-    if not found and len(wanted) >= PREFIX_MIN:
-        found = [identity for identity in listed if identity.startswith(wanted)]
-    return found
 
 
 __all__ = ["Checkpoint", "Checkpoints", "HasTree"]

@@ -317,6 +317,18 @@ class Store:
         self._pending.clear()
         self._pending_bytes = 0
 
+    def disregard(self, packs: dict[str, str]) -> None:
+        """These packs count as damaged, for the reasons given: nothing is read from them."""
+        self.damaged.update(packs)
+        self._index.forget(frozenset(packs))
+        self._own -= packs.keys()
+        self._proved.clear()
+
+    def set_aside(self, name: str) -> None:
+        """The pack lies in `damaged/`, where nothing reads it. The caller holds the lock."""
+        self.place.set_aside(f"packs/{name}.pack")
+        self.refresh()
+
     def remove_pack(self, name: str) -> None:
         """The pack is gone. The caller knows that nothing needs it, and holds the lock."""
         self.place.remove(f"packs/{name}.pack")
