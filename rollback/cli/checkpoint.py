@@ -6,6 +6,12 @@ from typing import Any
 
 import click
 
+from rollback.cli.checkpoints.copy import copy
+from rollback.cli.checkpoints.copy import lines as copy_lines
+from rollback.cli.checkpoints.copy import told as copy_told
+from rollback.cli.checkpoints.export import export
+from rollback.cli.checkpoints.fetch import fetch
+from rollback.cli.checkpoints.verify import verify
 from rollback.cli.desk import Desk, pass_desk
 from rollback.cli.show import paint, safe, size, table
 from rollback.host.below import show as shown
@@ -15,6 +21,10 @@ from rollback.model.quantity import counted
 @click.group("checkpoint", short_help="Take, list, compare, verify and restore checkpoints.")
 def command() -> None:
     """Verified captures of the system's components."""
+
+
+for _one in (copy, export, fetch, verify):
+    command.add_command(_one)
 
 
 @command.command("create")
@@ -38,6 +48,7 @@ def create(
 ) -> int:
     """Capture all components (or those named), verify every byte that was stored, and list it."""
     from rollback.act.authorize import one_at_a_time
+    from rollback.act.copying import copy_along
     from rollback.act.sealing import seal_checkpoint
 
     with desk.site() as site:
@@ -53,15 +64,17 @@ def create(
             "checkpoint.created", checkpoint=made.id, name=made.name, state=made.state, seal=seal
         )
         sealed = seal_checkpoint(site, made) if seal else None
+        copied = copy_along(site)
         site.anchor()
-        body: dict[str, Any] = {**_told(made), "seal": sealed.as_json() if sealed else None}
+        body: dict[str, Any] = {**_told(made), "seal": sealed.as_json() if sealed else None,
+                                "copied": [copy_told(one) for one in copied]}  # fmt: skip
 
         def lines() -> list[str]:
             said = [f"checkpoint {paint(made.name or made.id[:12], 'bold')} {made.id[:12]}: "
                     f"{counted(len(made.components), 'component')}, {size(made.size_bytes)}"]  # fmt: skip
             if sealed:
                 said.append(f"  sealed: {sealed.said}")
-            return said
+            return said + [f"  {line}" for one in copied for line in copy_lines(one)]
 
         desk.out(body, lines)
         if made.state != "whole":
@@ -73,8 +86,11 @@ def create(
 @pass_desk
 def list_(desk: Desk) -> int:
     """All checkpoints, newest first, with whether they can be gone back to."""
+    from rollback.act.copying import copies_of
+
     with desk.look() as site:
         found = site.checkpoints.list()
+        standing, problems = copies_of(site).standing(found)
         rows = [
             (
                 c.id[:12],
@@ -83,15 +99,21 @@ def list_(desk: Desk) -> int:
                 c.at[:19],
                 len(c.components),
                 size(c.size_bytes),
+                f"{standing[c.id].there}/{standing[c.id].needed}",
                 c.state,
             )
             for c in found
         ]
-        head = ("id", "name", "kind", "at", "components", "size", "state")
+        head = ("id", "name", "kind", "at", "components", "size", "copies", "state")
         empty = ["no checkpoint yet; try: rollback checkpoint create NAME --seal"]
-        desk.out(
-            {"checkpoints": [_told(c) for c in found]}, lambda: table(head, rows) if rows else empty
-        )
+        warned = [f"warning: {safe(name)} cannot be looked at: {safe(why)}"
+                  for name, why in problems.items()]  # fmt: skip
+        if few := [c.id for c in found if c.target and not standing[c.id].enough]:
+            warned.append(f"warning: {counted(len(few), 'checkpoint')} not in every place where it has "
+                          "to be; try: rollback checkpoint copy")  # fmt: skip
+        body = {"checkpoints": [{**_told(c), "copies": standing[c.id].as_json()} for c in found],
+                "warnings": warned}  # fmt: skip
+        desk.out(body, lambda: [*(table(head, rows) if rows else empty), *warned])
         return 0
 
 
@@ -156,27 +178,6 @@ def diff(desk: Desk, checkpoint: str, component: str | None) -> int:
 
         desk.out(body, lines)
         return 0
-
-
-@command.command("verify")
-@click.argument("checkpoint", required=False)
-@click.option("--deep", is_flag=True, help="Read and hash every stored object again.")
-@pass_desk
-def verify(desk: Desk, checkpoint: str | None, deep: bool) -> int:
-    """Prove that a checkpoint (default: all of them) can be restored."""
-    with desk.look() as site:
-        wanted = [site.checkpoints.get(checkpoint)] if checkpoint else list(site.checkpoints.list())
-        told = []
-        for found in wanted:
-            for finding in site.checkpoints.verify(found.id, deep=deep):
-                told.append({"id": found.id, "name": found.name, "answer": finding.answer.value,
-                             "evidence": finding.evidence})  # fmt: skip
-        bad = [t for t in told if t["answer"] != "pass"]
-        rows = [(t["id"][:12], t["name"] or "-", safe(t["evidence"]), t["answer"]) for t in told]
-        head = ("id", "name", "evidence", "answer")
-        empty = ["no checkpoint yet"]
-        desk.out({"whole": not bad, "findings": told}, lambda: table(head, rows) if rows else empty)
-        return 8 if bad else 0
 
 
 @command.command("restore")

@@ -19,7 +19,7 @@ from typing import Any
 from rollback.host import Host, Tree
 from rollback.host.clock import iso
 from rollback.keep.checkpoint import Checkpoints
-from rollback.keep.checkpoint_record import Checkpoint, matching, read
+from rollback.keep.checkpoint_record import Checkpoint, read
 from rollback.keep.checkpoint_verify import Reach
 from rollback.keep.copy_notes import FOLDER, CopyNotes, Seen
 from rollback.keep.copy_place import CopyPlace, Listed
@@ -27,16 +27,15 @@ from rollback.keep.manifest import decode
 from rollback.keep.place import StoreKind
 from rollback.keep.store import Store
 from rollback.model.errors import (
+    HostError,
     HostUnreachable,
     ObjectCorrupt,
     ObjectMissing,
-    PlanError,
     Refused,
     RollbackError,
-    StoreError,
     UsageError,
 )
-from rollback.model.finding import Finding, failed, passed
+from rollback.model.finding import Finding, Json, failed, passed
 from rollback.model.quantity import counted
 from rollback.model.registry import nearest
 from rollback.model.system import System
@@ -77,6 +76,10 @@ class Standing:
         """True when it is in as many places as it has to be, and in each that is named for it."""
         return self.there >= self.needed and not self.missing
 
+    def as_json(self) -> dict[str, Json]:
+        """For `--json`."""
+        return {"there": self.there, "needed": self.needed, "missing": list[Json](self.missing)}
+
 
 class Copies:
     """The further places of one system's checkpoints."""
@@ -89,7 +92,7 @@ class Copies:
         self._kept = kept
         self._kinds: Mapping[str, Any] = getattr(declared, "kinds", {})
         self._stores: Mapping[str, Any] = getattr(declared, "stores", {})
-        self._notes = CopyNotes(state, host)
+        self.notes = CopyNotes(state, host)
         self._base = str(system.declaration.parent) if self._stores else ""
 
     # -- what has to be where --------------------------------------------------------------
@@ -120,7 +123,7 @@ class Copies:
             try:
                 whole[name] = self._whole(name, declared)
             except (RollbackError, OSError) as error:
-                problems[name] = _said(error)
+                problems[name] = told(error)
         standings = {}
         for one in found:
             wanted = self.wanted(one.kind)
@@ -133,18 +136,19 @@ class Copies:
 
     def _whole(self, name: str, declared: StoreKind) -> frozenset[str]:
         if declared.remote:
-            return frozenset(self._notes.seen(name, declared.address(base=self._base)).whole)
-        with self._open(name) as place:
+            return frozenset(self.notes.seen(name, declared.address(base=self._base)).whole)
+        with self.open(name) as place:
             return frozenset(one for one in place.records if not place.lacks(one))
 
-    def _open(self, name: str, *, writing: bool = False, adopt: bool = False) -> CopyPlace:
+    def open(self, name: str, *, writing: bool = False, adopt: bool = False) -> CopyPlace:
+        """The place, opened, for copies of ours. Raises: as `CopyPlace.open`."""
         declared = self._stores[name]
         if not isinstance(declared, StoreKind):
             raise HostUnreachable("this kind of store is not built yet", where=name)
-        seen = self._notes.seen(name, declared.address(base=self._base))
+        seen = self.notes.seen(name, declared.address(base=self._base))
         return CopyPlace.open(
             declared, self._host, base=self._base, held=bool(seen.whole), adopt=adopt,
-            writer=self._notes.writer() if writing else "",
+            writer=self.notes.writer() if writing else "",
         )  # fmt: skip
 
     def named(self, stores: Iterable[str]) -> tuple[str, ...]:
@@ -169,7 +173,7 @@ class Copies:
         chosen = self.named(stores)
         if not chosen:
             return ()
-        self._notes.folder()
+        self.notes.folder()
         with self._state.lock(f"{FOLDER}/lock", clock=self._host.clock, within_s=within_s):
             return tuple(self._to(name, adopt=adopt) for name in chosen)
 
@@ -180,7 +184,7 @@ class Copies:
             wanted = [one for one in self._kept.list()
                       if one.target and name in self.wanted(one.kind).stores]  # fmt: skip
             self._private(name)
-            with self._open(name, writing=True, adopt=adopt) as place, place.lock():
+            with self.open(name, writing=True, adopt=adopt) as place, place.lock():
                 place.place.sweep()
                 place.look()
                 self._drop_deleted(name, place)
@@ -191,7 +195,7 @@ class Copies:
                     self._note(name, one.id)
         except (RollbackError, OSError) as error:
             hint = error.hint if isinstance(error, RollbackError) else ""
-            return Copied(name, tuple(made), tally.packs, tally.size_bytes, _said(error), hint)
+            return Copied(name, tuple(made), tally.packs, tally.size_bytes, told(error), hint)
         return Copied(name, tuple(made), tally.packs, tally.size_bytes)
 
     def _private(self, name: str) -> None:
@@ -235,20 +239,20 @@ class Copies:
         return frozenset(reach.packs)
 
     def _drop_deleted(self, name: str, place: CopyPlace) -> None:
-        gone = self._notes.deleted(name)
+        gone = self.notes.deleted(name)
         if gone:
             place.drop(gone)
-            self._notes.forget_deleted(name, gone)
+            self.notes.forget_deleted(name, gone)
 
     def _note(self, name: str, identity: str) -> None:
         """It was seen whole there just now."""
         seen = self._seen(name)
         if identity not in seen.whole:
             seen.whole[identity] = iso(self._host.clock.now())
-            self._notes.keep(name, seen)
+            self.notes.keep(name, seen)
 
     def _seen(self, name: str) -> Seen:
-        return self._notes.seen(name, self._stores[name].address(base=self._base))
+        return self.notes.seen(name, self._stores[name].address(base=self._base))
 
     # -- proving ---------------------------------------------------------------------------
 
@@ -271,10 +275,10 @@ class Copies:
         for name in chosen:
             mine = [one for one in wanted if name in self.wanted(one.kind).stores]
             try:
-                with self._open(name) as place:
+                with self.open(name) as place:
                     findings += self._proved(name, place, mine, deep=deep, repair=repair)
             except (RollbackError, OSError) as error:
-                findings += [failed(f"{name}: {_said(error)}", checkpoint=one.id, store=name)
+                findings += [failed(f"{name}: {told(error)}", checkpoint=one.id, store=name)
                              for one in mine]  # fmt: skip
         return tuple(findings)
 
@@ -302,80 +306,19 @@ class Copies:
                 count = counted(len(place.listed(one.id).packs), "pack")
                 yield passed(f"{name}: {count} there{', read and hashed' if deep else ''}",
                              checkpoint=one.id, store=name)  # fmt: skip
-        self._notes.folder()
-        self._notes.keep(name, seen)
+        with suppress(OSError, HostError):  # whoever may only look leaves no note
+            self.notes.keep(name, seen)
 
-    # -- back from there -------------------------------------------------------------------
-
-    def fetch(
-        self, store: str, wanted: str | None = None
-    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The checkpoints of this system that lie there are here too; their ids, and what is not.
-
-        `wanted`: this one alone. Each pack is hashed before it is kept, and the record comes last.
-        Raises: PlanError, HostUnreachable, HostError, StoreError, RunLocked.
-        """
-        self.named((store,))
-        local = self._kept.store
-        brought: list[str] = []
-        problems: list[str] = []
-        with self._open(store) as place, local.lock():
-            local.refresh()
-            here = {name.removesuffix(".json") for name in local.place.names("checkpoints")}
-            listed = self._there(place, problems)
-            chosen = matching(listed, wanted) if wanted else [*listed]
-            if wanted and len(chosen) != 1:
-                raise PlanError(f"there {'is no' if not chosen else 'are several'} {wanted!r} in {store}",
-                                hint=nearest(wanted, [one[:12] for one in listed]))  # fmt: skip
-            for identity in chosen:
-                if identity in here:
-                    continue
-                try:
-                    self._bring(identity, place)
-                    brought.append(identity)
-                except (StoreError, OSError) as error:
-                    problems.append(f"{identity[:12]}: {_said(error)}")
-            local.refresh()
-        gone = self._notes.deleted(store) & frozenset(brought)
-        if gone:
-            self._notes.forget_deleted(store, gone)
-        return tuple(brought), tuple(problems)
-
-    def _there(self, place: CopyPlace, problems: list[str]) -> dict[str, Checkpoint | StoreError]:
-        found: dict[str, Checkpoint | StoreError] = {}
-        for identity in sorted(place.records):
-            try:
-                one = read(identity, b"".join(place.parts(f"checkpoints/{identity}.json")))
-            except (StoreError, OSError) as error:
-                problems.append(f"{identity[:12]}: {_said(error)}")
-                continue
-            if one.system == self._system.system.id:
-                found[identity] = one
-        return found
-
-    def _bring(self, identity: str, place: CopyPlace) -> None:
-        local = self._kept.store
-        for name, size in sorted(place.listed(identity).packs.items()):
-            path = f"packs/{name}.pack"
-            if name in local.usable and local.place.size(path) == size:
-                continue
-            if why := place.damaged(path):
-                raise ObjectCorrupt(f"the copy is damaged: {why}", where=place.where)
-            local.place.create(path, place.parts(path))
-            if local.pack_digest(name) != name:
-                local.place.set_aside(path)
-                raise ObjectCorrupt("what came is not what was sent", where=path)
-        path = f"checkpoints/{identity}.json"
-        local.place.create(path, [b"".join(place.parts(path))])
+    # -- reading from there ----------------------------------------------------------------
 
     def sources(self) -> Iterator[tuple[str, CopyPlace | str]]:
         """Each further place, opened to be read while it is looked at; or why it cannot be."""
         for name in self._stores:
             try:
-                with self._open(name) as place:
+                with self.open(name) as place:
                     yield name, place
             except (RollbackError, OSError) as error:
-                yield name, _said(error)
+                yield name, told(error)
 
 
 @dataclass
@@ -389,7 +332,8 @@ def _parts(store: Store, path: str, size: int) -> Iterator[bytes]:
     return (store.place.read(path, at, part) for at in range(0, size, part))
 
 
-def _said(error: Exception) -> str:
+def told(error: Exception) -> str:
+    """What went wrong, with the place, in one line."""
     if isinstance(error, RollbackError):
         return str(error)
     assert isinstance(error, OSError)
