@@ -33,6 +33,7 @@ from rollback.model.errors import (
     ObjectMissing,
     Refused,
     RollbackError,
+    StoreError,
     UsageError,
 )
 from rollback.model.finding import Finding, Json, failed, passed
@@ -175,24 +176,32 @@ class Copies:
             return ()
         self.notes.folder()
         with self._state.lock(f"{FOLDER}/lock", clock=self._host.clock, within_s=within_s):
+            self._state.sweep(FOLDER)
             return tuple(self._to(name, adopt=adopt) for name in chosen)
 
     def _to(self, name: str, *, adopt: bool) -> Copied:
         made: list[str] = []
         tally = _Tally()
+        bad: list[StoreError] = []
         try:
             wanted = [one for one in self._kept.list()
-                      if one.target and name in self.wanted(one.kind).stores]  # fmt: skip
+                      if one.state == "whole" and one.system == self._system.system.id
+                      and name in self.wanted(one.kind).stores]  # fmt: skip
             self._private(name)
             with self.open(name, writing=True, adopt=adopt) as place, place.lock():
                 place.place.sweep()
                 place.look()
                 self._drop_deleted(name, place)
                 for one in wanted:
-                    if place.lacks(one.id):
-                        self._copy(one, place, tally)
-                        made.append(one.id)
-                    self._note(name, one.id)
+                    try:
+                        if place.lacks(one.id):
+                            self._copy(one, place, tally)
+                            made.append(one.id)
+                        self._note(name, one.id)
+                    except StoreError as error:  # this one cannot be copied; another may
+                        bad.append(error)
+                if bad:
+                    raise bad[0]
         except (RollbackError, OSError) as error:
             hint = error.hint if isinstance(error, RollbackError) else ""
             return Copied(name, tuple(made), tally.packs, tally.size_bytes, told(error), hint)
@@ -210,6 +219,9 @@ class Copies:
 
     def _copy(self, one: Checkpoint, place: CopyPlace, tally: _Tally) -> None:
         store = self._kept.store
+        if one.problems:
+            raise ObjectCorrupt(f"it is damaged here and was not copied: {one.problems[0]}",
+                                where=one.id[:12], hint="rollback checkpoint verify --repair")  # fmt: skip
         sizes = store.place.sizes("packs")
         needed = {name: sizes[f"{name}.pack"] for name in self._needed(one)}
         for name, size in sorted(needed.items()):

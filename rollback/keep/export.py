@@ -13,11 +13,12 @@ import hashlib
 import os
 import tarfile
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rollback.host import Host
 from rollback.keep.checkpoint import Checkpoints
 from rollback.keep.entry import Entry
+from rollback.keep.manifest import Manifest, read_tree
 from rollback.keep.store import Store
 from rollback.model.errors import ObjectCorrupt, UsageError
 
@@ -91,18 +92,49 @@ def _archive(
 ) -> Iterator[bytes]:
     parts = kept.get(identity).parts
     for name in names:
-        entries = kept.entries(identity, name)
-        above = os.fsencode(parts[name].path) if name in parts else b"."
-        links: list[Entry] = []
-        for entry in entries:
+        manifest = kept.manifest(identity, name)
+        above = os.fsencode(parts[name].path)
+        links = _Links(manifest, kept.store)
+        for entry in _deep_first(manifest, kept.store):
             counted()
-            if entry.kind == "hardlink":
-                links.append(entry)  # after what they are another name of
-            else:
-                yield from _member(kept.store, entry, above)
-        for entry in links:
-            yield from _member(kept.store, entry, above)
+            yield from _member(kept.store, links.spelled(entry), above)
     yield bytes(2 * tarfile.BLOCKSIZE)
+
+
+def _deep_first(manifest: Manifest, store: Store) -> Iterator[Entry]:
+    """Each folder, and at once all that is in it: what sets a folder's time last comes last."""
+    todo = [iter((manifest.top,) if manifest.top is not None else ())]
+    while todo:
+        entry = next(todo[-1], None)
+        if entry is None:
+            todo.pop()
+            continue
+        yield entry
+        if entry.tree:
+            todo.append(iter(read_tree(store.get, entry)))
+
+
+class _Links:
+    """The first name of a file in the archive holds its bytes; the others are links to that."""
+
+    def __init__(self, manifest: Manifest, store: Store) -> None:
+        self._files: dict[bytes, Entry] = {}
+        self._first: dict[bytes, bytes] = {}
+        if manifest.links:
+            wanted = {one.target for one in _deep_first(manifest, store) if one.kind == "hardlink"}
+            self._files = {one.path: one for one in _deep_first(manifest, store)
+                           if one.path in wanted}  # fmt: skip
+
+    def spelled(self, entry: Entry) -> Entry:
+        """The entry as it stands in the archive."""
+        target = entry.target if entry.kind == "hardlink" else entry.path
+        file = self._files.get(target)
+        if file is None:
+            return entry
+        first = self._first.setdefault(target, entry.path)
+        if first == entry.path:
+            return replace(file, path=entry.path)
+        return replace(file, path=entry.path, kind="hardlink", target=first)
 
 
 def _member(store: Store, entry: Entry, above: bytes) -> Iterator[bytes]:

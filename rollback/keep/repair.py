@@ -1,8 +1,8 @@
 """A store made whole again: bad objects are found by hash wherever their bytes still are.
 
-Looked at in this order: other packs, the bad packs themselves, what was set aside before, further
-places, the live tree. Good bytes go into a new pack; then the bad pack is set aside in `damaged/`.
-Nothing is deleted. Killed in between, the next repair finds the same bad packs and begins again.
+A damaged pack is copied to `damaged/` first. Then bytes are looked for in this order: other packs,
+the damaged packs themselves, what was set aside before, further places, the live tree. Good ones go
+into a new pack, which may have the name of the damaged one. No damaged pack is ever deleted. Killed in between, the next repair finds the same bad packs and begins again.
 
 Hides: how bytes are found.
 Never: takes bytes that do not hash to what was asked for.
@@ -27,6 +27,8 @@ from rollback.keep.place import DAMAGED, Place
 from rollback.keep.store import Store
 from rollback.model.errors import HostError, ObjectCorrupt, RollbackError, StoreError
 from rollback.model.quantity import counted
+
+_PART_BYTES = 8 * 2**20
 
 
 @dataclass
@@ -81,6 +83,8 @@ class Repair:
             if store.pack_digest(name) != name:
                 store.disregard({name: "its bytes have changed"})
         bad = dict(store.damaged)
+        for name in sorted(bad):
+            self._keep_aside(name)
         try:
             self._records()
             self._from_records("the damaged pack", (f"packs/{name}.pack" for name in sorted(bad)))
@@ -97,9 +101,19 @@ class Repair:
         finally:
             store.drop()
         for name in sorted(bad):
-            store.set_aside(name)
-            self._done.set_aside.append(f"packs/{name}.pack")
+            if name not in store.usable:  # it was not written anew, whole, under the same name
+                store.set_aside(name)
         return self._done
+
+    def _keep_aside(self, name: str) -> None:
+        """The damaged pack lies in `damaged/` too: a good one may get its name."""
+        path = f"packs/{name}.pack"
+        with suppress(OSError):  # a medium that gives nothing back: it is moved in the end
+            size = self._store.place.size(path)
+            parts = (self._store.place.read(path, at, _PART_BYTES)
+                     for at in range(0, size, _PART_BYTES))  # fmt: skip
+            self._store.place.create(f"{DAMAGED}/{name}.pack", parts)
+        self._done.set_aside.append(path)
 
     # -- records ---------------------------------------------------------------------------
 

@@ -81,7 +81,7 @@ class Folder:
 
     def sweep(self) -> None:
         """No temporary file of a dead writer is left."""
-        for folder in (*FOLDERS, LISTS):
+        for folder in (".", *FOLDERS, LISTS):
             if self._tree.stat(folder) is not None:
                 self._tree.sweep(folder)
 
