@@ -6,10 +6,16 @@ from typing import Any
 
 import click
 
+from rollback.cli.checkpoints.copy import copy
+from rollback.cli.checkpoints.copy import lines as copy_lines
+from rollback.cli.checkpoints.copy import told as copy_told
 from rollback.cli.checkpoints.due import due, warnings
+from rollback.cli.checkpoints.export import export
+from rollback.cli.checkpoints.fetch import fetch
 from rollback.cli.checkpoints.history import history
 from rollback.cli.checkpoints.prune import prune
 from rollback.cli.checkpoints.revoke import revoke
+from rollback.cli.checkpoints.verify import verify
 from rollback.cli.desk import Desk, pass_desk
 from rollback.cli.show import paint, safe, size, table
 from rollback.host.below import show as shown
@@ -21,7 +27,7 @@ def command() -> None:
     """Verified captures of the system's components."""
 
 
-for _one in (due, history, prune, revoke):
+for _one in (copy, due, export, fetch, history, prune, revoke, verify):
     command.add_command(_one)
 
 
@@ -48,6 +54,7 @@ def create(
 ) -> int:
     """Capture all components (or those named), verify every byte that was stored, and list it."""
     from rollback.act.authorize import one_at_a_time
+    from rollback.act.copying import copy_along
     from rollback.act.keeping import take
     from rollback.act.sealing import seal_checkpoint
     from rollback.act.standing_by import make_ready
@@ -60,9 +67,11 @@ def create(
         )  # fmt: skip
         sealed = seal_checkpoint(site, made) if seal else None
         standby = make_ready(site)
+        copied = copy_along(site)
         site.anchor()
         body: dict[str, Any] = {
             **_told(made), "seal": sealed.as_json() if sealed else None, "standby": standby,
+            "copied": [copy_told(one) for one in copied],
         }  # fmt: skip
 
         def lines() -> list[str]:
@@ -72,7 +81,7 @@ def create(
                 said.append(f"  sealed: {sealed.said}")
             said += [f"  standby of {name}: {'ready' if how is True else how}"
                      for name, how in standby.items()]  # fmt: skip
-            return said
+            return said + [f"  {line}" for one in copied for line in copy_lines(one)]
 
         desk.out(body, lines)
         if made.state != "whole":
@@ -84,10 +93,12 @@ def create(
 @pass_desk
 def list_(desk: Desk) -> int:
     """All checkpoints, newest first, with whether they can be gone back to."""
+    from rollback.act.copying import copies_of
     from rollback.act.keeping import missed
 
     with desk.look() as site:
         found = site.checkpoints.list()
+        standing, problems = copies_of(site).standing(found)
         rows = [
             (
                 c.id[:12],
@@ -96,15 +107,23 @@ def list_(desk: Desk) -> int:
                 c.at[:19],
                 len(c.components),
                 size(c.size_bytes),
+                f"{standing[c.id].there}/{standing[c.id].needed}",
                 "revoked" if c.revoked else "not a target" if c.problems else c.state,
             )
             for c in found
         ]
-        head = ("id", "name", "kind", "at", "components", "size", "state")
+        head = ("id", "name", "kind", "at", "components", "size", "copies", "state")
         empty = ["no checkpoint yet; try: rollback checkpoint create NAME --seal"]
+        warned = [f"warning: {safe(name)} cannot be looked at: {safe(why)}"
+                  for name, why in problems.items()]  # fmt: skip
+        if few := [c.id for c in found if c.target and not standing[c.id].enough]:
+            warned.append(f"warning: {counted(len(few), 'checkpoint')} not in every place where it has "
+                          "to be; try: rollback checkpoint copy")  # fmt: skip
         late = missed(site)
-        body = {"checkpoints": [_told(c) for c in found], "missed": [one.as_json() for one in late]}
-        desk.out(body, lambda: [*(table(head, rows) if rows else empty), *warnings(late)])
+        warned += warnings(late)
+        body = {"checkpoints": [{**_told(c), "copies": standing[c.id].as_json()} for c in found],
+                "warnings": warned, "missed": [one.as_json() for one in late]}  # fmt: skip
+        desk.out(body, lambda: [*(table(head, rows) if rows else empty), *warned])
         return 0
 
 
@@ -172,27 +191,6 @@ def diff(desk: Desk, checkpoint: str, component: str | None) -> int:
 
         desk.out(body, lines)
         return 0
-
-
-@command.command("verify")
-@click.argument("checkpoint", required=False)
-@click.option("--deep", is_flag=True, help="Read and hash every stored object again.")
-@pass_desk
-def verify(desk: Desk, checkpoint: str | None, deep: bool) -> int:
-    """Prove that a checkpoint (default: all of them) can be restored."""
-    with desk.look() as site:
-        wanted = [site.checkpoints.get(checkpoint)] if checkpoint else list(site.checkpoints.list())
-        told = []
-        for found in wanted:
-            for finding in site.checkpoints.verify(found.id, deep=deep):
-                told.append({"id": found.id, "name": found.name, "answer": finding.answer.value,
-                             "evidence": finding.evidence})  # fmt: skip
-        bad = [t for t in told if t["answer"] != "pass"]
-        rows = [(t["id"][:12], t["name"] or "-", safe(t["evidence"]), t["answer"]) for t in told]
-        head = ("id", "name", "evidence", "answer")
-        empty = ["no checkpoint yet"]
-        desk.out({"whole": not bad, "findings": told}, lambda: table(head, rows) if rows else empty)
-        return 8 if bad else 0
 
 
 @command.command("restore")

@@ -19,7 +19,7 @@ from rollback.host import Host, Tree
 from rollback.host.clock import iso
 from rollback.keep import checkpoint_record, revoked
 from rollback.keep.changes import Change, Changes, told
-from rollback.keep.checkpoint_record import Checkpoint, Part
+from rollback.keep.checkpoint_record import Checkpoint, Part, free, matching
 from rollback.keep.checkpoint_verify import Reach, check_component
 from rollback.keep.content import Captured, Content, Restore, Site
 from rollback.keep.entry import Entry
@@ -80,6 +80,12 @@ class Checkpoints:
             self.store.refresh()
             yield
 
+    @property
+    def stores(self) -> tuple[str, ...]:
+        """The ids of the declared further places."""
+        declared = getattr(self._system, "checkpoints", None)
+        return tuple(getattr(declared, "stores", ()))
+
     # -- making ----------------------------------------------------------------------------
 
     def create(
@@ -95,7 +101,7 @@ class Checkpoints:
         """
         chosen = self._chosen(components)
         with self.writing():
-            self._name_is_free(name)
+            free(name, self.records())
             self.store.place.sweep()
             try:
                 made, whole = self._capture(name or "", kind, chosen, reason, heads)
@@ -119,16 +125,6 @@ class Checkpoints:
                 raise UsageError(f"there is no component {name!r}", hint=nearest(name, list(known)))
         names = components if components is not None else tuple(known)
         return tuple(sorted(names, key=lambda each: (known[each].order, each)))
-
-    def _name_is_free(self, name: str | None) -> None:
-        if name is None:
-            return
-        if not name or len(name) > 200 or not name.isprintable() or name != name.strip():
-            raise UsageError("a checkpoint's name is a short printable text")
-        for identity, found in self.records():
-            if isinstance(found, Checkpoint) and found.name == name and found.state == "whole":
-                raise UsageError(f"the name {name!r} is already taken by {identity[:12]}",
-                                 hint="choose another name, or delete that checkpoint first")  # fmt: skip
 
     def _capture(
         self, name: str, kind: str, chosen: tuple[str, ...], reason: str,
@@ -210,7 +206,7 @@ class Checkpoints:
         with told(self._state, b"store", kind=StoreError):
             self.store.refresh()
             listed = dict(self.records())
-        found = checkpoint_record.matching(listed, wanted)
+        found = matching(listed, wanted)
         if len(found) == 1:
             return self._judged(found[0], listed[found[0]], Reach(self.store))
         if found:
@@ -358,6 +354,16 @@ class Checkpoints:
         return found
 
     # -- inside ----------------------------------------------------------------------------
+
+    def capture_into(self, store: Store, component: str) -> None:
+        """The component is read whole and put into `store`; nothing is listed.
+
+        Raises: OSError, HostError, StoreError.
+        """
+        content = self._content(component)
+        if content is not None:
+            with self._root() as root, self._scratch() as scratch:
+                content.capture(replace(self._site(component, root, scratch), store=store))
 
     def _content(self, component: str) -> Content | None:
         declared = self._system.components[component].content

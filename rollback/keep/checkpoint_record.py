@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from rollback.keep.place import Place
-from rollback.model.errors import ObjectCorrupt, StoreError
+from rollback.model.errors import ObjectCorrupt, StoreError, UsageError
 from rollback.model.event import canonical
 
 FORMAT = 1
@@ -137,6 +137,18 @@ def listed(place: Place) -> Iterator[tuple[str, Checkpoint | StoreError]]:
                 identity,
                 StoreError(f"the record cannot be read: {error.strerror}", where=path),
             )
+
+
+def free(name: str | None, among: Iterable[tuple[str, Checkpoint | StoreError]]) -> None:
+    """The name can be given. Raises: UsageError when it is none, or a whole one has it."""
+    if name is None:
+        return
+    if not name or len(name) > 200 or not name.isprintable() or name != name.strip():
+        raise UsageError("a checkpoint's name is a short printable text")
+    for identity, found in among:
+        if isinstance(found, Checkpoint) and found.name == name and found.state == "whole":
+            raise UsageError(f"the name {name!r} is already taken by {identity[:12]}",
+                             hint="choose another name, or delete that checkpoint first")  # fmt: skip
 
 
 def matching(among: Mapping[str, Checkpoint | StoreError], wanted: str) -> list[str]:

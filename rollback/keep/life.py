@@ -15,6 +15,7 @@ from rollback.keep.changes import told
 from rollback.keep.checkpoint import Checkpoints
 from rollback.keep.checkpoint_record import Checkpoint
 from rollback.keep.collect import Collection, Collector
+from rollback.keep.copy_notes import CopyNotes
 from rollback.keep.retention import Judged
 from rollback.model.errors import PlanError, StoreError, UsageError
 from rollback.model.operations import CheckpointKind
@@ -107,6 +108,7 @@ class Life:
         for one in going:
             if one.id not in {identity for identity, _ in self._kept.records()}:
                 raise PlanError(f"checkpoint {one.id[:12]} is gone already")
+            CopyNotes(self._kept.state, self._kept.host).note_deleted(one.id, self._kept.stores)
             place.remove(f"checkpoints/{one.id}.json")
             revoked.forget(place, one.id)
         collector = self._collector()

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from rollback.host import Host, Tree
 from rollback.keep.entry import EMPTY_SHA256
+from rollback.keep.format import FORMAT, known
 from rollback.keep.index import Index
 from rollback.keep.pack import (
     INDEX,
@@ -36,7 +37,6 @@ WHOLE_BYTES_MAX = 4 * 2**20  # up to here a file is one object
 BLOCK_BYTES = 2**20
 PAGE_BLOCK_BYTES = 16 * 2**10  # for files whose pages change in place
 PENDING_BYTES_MAX = 64 * 2**20
-FORMAT = b"rollback-store 2\n"
 _INDEX = "index"
 UNLISTED_MAX = 2000  # objects, or packs by their weight, that the file `index` may lack
 _PACK_WEIGHT = 100
@@ -78,7 +78,7 @@ class Store:
             if tree.writable("store"):  # an empty one that may only be looked at stays empty
                 folder.create("format", [FORMAT])
         else:
-            _known(folder.read("format", 0, 100), tree.place("store/format"))
+            known(folder.read("format", 0, 100), tree.place("store/format"))
         return cls(folder)
 
     def refresh(self) -> None:
@@ -361,6 +361,18 @@ class Store:
         self.place.replace(_INDEX, self._index.encoded(self._sizes))
         self._listed = len(self._index)
 
+    def disregard(self, packs: dict[str, str]) -> None:
+        """These packs count as damaged, for the reasons given: nothing is read from them."""
+        self.damaged.update(packs)
+        self._index.forget(frozenset(packs))
+        self._own -= packs.keys()
+        self._proved.clear()
+
+    def set_aside(self, name: str) -> None:
+        """The pack lies in `damaged/`, where nothing reads it. The caller holds the lock."""
+        self.place.set_aside(f"packs/{name}.pack")
+        self.refresh()
+
 
 def _joined(chunks: list[bytes]) -> Iterator[bytes]:
     """The same bytes in fewer pieces: one system call for many small objects."""
@@ -372,26 +384,3 @@ def _joined(chunks: list[bytes]) -> Iterator[bytes]:
             held.clear()
     if held:
         yield bytes(held)
-
-
-def _known(found: bytes, where: str) -> None:
-    """The store is of our format. Raises: StoreError that says what to do with it."""
-    if found == FORMAT:
-        return
-    ours = int(FORMAT.split()[-1])
-    word, _, number = found.strip().partition(b" ")
-    if word != FORMAT.split()[0] or not number.isdigit():
-        raise StoreError(
-            "the file that names the store's format is damaged", where=where,
-            hint=f"if this version wrote the store, write the line {FORMAT.decode().strip()} into it",
-        )  # fmt: skip
-    if int(number) > ours:
-        raise StoreError(
-            f"the store is of format {int(number)}; this version reads format {ours}", where=where,
-            hint="use the newer version that wrote it",
-        )  # fmt: skip
-    raise StoreError(
-        f"the store is of format {int(number)}, and this version reads format {ours} alone", where=where,
-        hint="put back what you need with the version that wrote it; then move the folder store "
-        "aside and take new checkpoints",
-    )  # fmt: skip
