@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rollback.act import starting
+from rollback.act.guarding import command_of
 from rollback.act.plan import Plan, find_level
 from rollback.act.site import Site
 from rollback.host.below import why
@@ -64,7 +65,8 @@ def stage(site: Site, run: Run, plan: Plan) -> Run:
             environment=plan.environment,
         )  # fmt: skip
     if not reasons:
-        reasons += gate.unchanged(site.system, plan.touched, lambda name: _changed(site, run, name))
+        watched = tuple(_watched(site, plan))
+        reasons += gate.unchanged(site.system, watched, lambda name: _changed(site, run, name))
         items, still_open = checklist(site, run, plan, level.checklist)
         for item in items:
             run = site.note(run, "checklist.item", **item)
@@ -214,6 +216,9 @@ def _told(result: SuiteResult) -> dict[str, Json]:
 
 
 def _watched(site: Site, plan: Plan) -> Iterator[str]:
+    """What the plan put there itself; what a guarded command left may go on changing."""
+    if command_of(plan):
+        return
     for name in plan.touched:
         component = site.system.components[name]
         if not component.volatile and component.content != "append-only":

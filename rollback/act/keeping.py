@@ -9,14 +9,16 @@ Never: removes what something may still go back to.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from rollback.act.authorize import one_at_a_time
+from rollback.act.copying import copy_along
 from rollback.act.plan import plan_of
 from rollback.act.site import Site
+from rollback.act.standing_by import make_ready
 from rollback.act.target import last_good
 from rollback.host.clock import iso, parse_iso
 from rollback.keep.lease import Lease
@@ -31,6 +33,7 @@ from rollback.model.registry import nearest
 
 if TYPE_CHECKING:
     from rollback.keep.checkpoint import Checkpoint
+    from rollback.keep.copies import Copied
     from rollback.keep.life import Pruned
 
 EARLY_SHARE = 0.02  # a timer that fires a moment early does not skip a whole turn
@@ -105,22 +108,31 @@ def missed(site: Site) -> tuple[Scheduled, ...]:
     return tuple(one for one in schedule(site) if one.missed)
 
 
-def take_due(site: Site) -> tuple[Checkpoint, ...]:
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The checkpoints that were due, and what became of the standbys and of the copies."""
+
+    made: tuple[Checkpoint, ...] = ()
+    standby: Mapping[str, Json] = field(default_factory=dict)
+    copied: tuple[Copied, ...] = ()
+
+
+def take_due(site: Site) -> Taken:
     """Every scheduled checkpoint that is due now is taken; those that came too late are journalled.
 
-    Raises: RunLocked while a run is between two states; Partial, StoreError as `take`: what came
-    before is kept.
+    Standbys are made ready and copies made, as after any checkpoint. Raises: RunLocked while a run
+    is between two states; Partial, StoreError as `take`: what came before is kept.
     """
     due = [one for one in schedule(site) if one.due]
     if not due:
-        return ()
+        return Taken()
     one_at_a_time(site)
     made = []
     for one in due:
         if one.missed:
             site.tell("checkpoint.missed", name=one.kind, why=one.missed)
         made.append(take(site, one.kind, reason=f"every {spoken(one.every_s)}"))
-    return tuple(made)
+    return Taken(tuple(made), make_ready(site), copy_along(site))
 
 
 def take(
@@ -150,12 +162,6 @@ def components_of(site: Site, kind: str) -> tuple[str, ...] | None:
     if found is None and kind not in ("manual", "safety", "risky"):
         raise UsageError(f"no kind {kind} of checkpoints is declared", hint=nearest(kind, [*kinds]))
     return None if found is None or found.components == "all" else found.components
-
-
-def for_risk(site: Site) -> str:
-    """The declared kind that is taken before something risky; `risky` where none is."""
-    declared = site.system.checkpoints.kinds
-    return next((name for name, one in declared.items() if one.on == "risky"), "risky")
 
 
 # -- what must stay ------------------------------------------------------------------------

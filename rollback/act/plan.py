@@ -146,8 +146,9 @@ def read_plan(body: Mapping[str, Any]) -> Plan:
 def make_plan(
     site: Site, name: str, *, run: str, requester: str, to: str = "", component: str = "",
     variant: str = "", environment: str = "production", reason: str = "",
+    command: tuple[str, ...] = (), folder: str = "",
 ) -> Plan:  # fmt: skip
-    """What a run of this level would do now. Changes nothing.
+    """What a run of this level would do now; `command` is guarded by it. Changes nothing.
 
     Raises: PlanError when there is no such level, target or variant, or when the level holds a step
     of a kind that is not built yet; UsageError for an unknown component; Confined when a path
@@ -161,6 +162,7 @@ def make_plan(
     scene = Scene(
         system=site.system, host=site.host, state=site.state, level=key, run=run, step="",
         target=target, stamp=_stamp(site, run), component=component, environment=environment,
+        command=command, folder=folder,
     )  # fmt: skip
     steps = _steps(scene, level, variant)
     return _plan(

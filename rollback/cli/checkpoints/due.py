@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rollback.cli.checkpoints.copy import lines as copy_lines
+from rollback.cli.checkpoints.copy import told as copy_told
 from rollback.cli.desk import Desk, pass_desk
 from rollback.cli.show import safe, table
 from rollback.model.quantity import counted, spoken
@@ -26,25 +28,28 @@ def due(desk: Desk, dry_run: bool) -> int:
 
         17 3 * * * cd /srv/shop && rollback checkpoint prune
     """
-    from rollback.act.keeping import schedule, take_due
+    from rollback.act.keeping import Taken, schedule, take_due
 
     with desk.look() if dry_run else desk.site() as site:
         before = schedule(site)
-        made = () if dry_run else take_due(site)
+        taken = Taken() if dry_run else take_due(site)
+        made = taken.made
         if made:
             site.anchor()
         body = {
             "changed": bool(made), "schedule": [one.as_json() for one in before],
             "made": [{"id": one.id, "kind": one.kind, "state": one.state} for one in made],
+            "standby": dict(taken.standby), "copied": [copy_told(one) for one in taken.copied],
         }  # fmt: skip
 
         def lines() -> list[str]:
             if not before:
                 return ["no checkpoint is scheduled; declare: checkpoints.kinds, on: schedule"]
             if not dry_run:
-                taken = [f"{one.kind} {one.id[:12]}: {counted(len(one.components), 'component')}"
+                said = [f"{one.kind} {one.id[:12]}: {counted(len(one.components), 'component')}"
                          for one in made]  # fmt: skip
-                return [*taken, *warnings(before)] if made else []
+                said += [line for one in taken.copied for line in copy_lines(one)]
+                return [*said, *warnings(before)] if made else []
             rows = [(one.kind, spoken(one.every_s), one.last[:16] or "never",
                      "due" if one.due else "-") for one in before]  # fmt: skip
             return [*table(("kind", "every", "last", ""), rows), *warnings(before)]
