@@ -107,7 +107,7 @@ def wanted_of(site: Site, plan: Plan) -> tuple[Expectations, Seal | None]:
     sealed = seal_of(site, plan)
     _, level = find_level(site, plan.level)
     if not isinstance(level, Level):
-        return expectations(site.system, None, sealed, today=site.host.clock.now()), sealed
+        return expectations(site.system, level, sealed, today=site.host.clock.now()), sealed
     return expectations(site.system, plan.level, sealed, today=site.host.clock.now()), sealed
 
 
