@@ -89,7 +89,7 @@ allure: reports/node_modules/.package-lock.json ## Pages from the newest results
 .PHONY: lock
 lock: $(VENV)/.bootstrapped ## Compile the locks again (UPGRADE=--upgrade for newer versions)
 	$(UV) pip compile --quiet --universal --generate-hashes --no-header $(UPGRADE) \
-		--group dev --output-file requirements.lock pyproject.toml
+		--all-extras --group dev --output-file requirements.lock pyproject.toml
 	echo 'uv>=0.9' | $(UV) pip compile --quiet --universal --generate-hashes --no-header --no-annotate $(UPGRADE) \
 		--output-file requirements-bootstrap.lock -
 

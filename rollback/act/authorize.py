@@ -132,7 +132,8 @@ def guard(site: Site, plan: Plan) -> tuple[str, ...]:
 
 
 def _no_rollback(site: Site, plan: Plan) -> bool:
-    return bool(plan.undoes) or plan.level in built_in.written(site.system)
+    ours = plan.level in built_in.written(site.system) or plan.level == built_in.GUARD
+    return bool(plan.undoes) or ours
 
 
 def stage(site: Site, run: Run, plan: Plan) -> Run:

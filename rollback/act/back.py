@@ -10,9 +10,11 @@ Never: skips an approval that a level would ask for.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
+from rollback.act.acceptable import why_not
+from rollback.act.guarding import command_of
 from rollback.act.plan import Plan, ad_hoc, plan_of
 from rollback.act.scene import Target
 from rollback.act.site import Site
@@ -21,7 +23,7 @@ from rollback.model.level import Level
 from rollback.model.lifecycle import ENDED, Run, State
 from rollback.model.registry import nearest
 
-_UNDOABLE = ("flag", "edit", "set", "restore", "git", "service", "command", "take-back")
+_UNDOABLE = ("flag", "edit", "set", "restore", "git", "service", "command", "take-back", "guarded")
 
 
 def undo_plan(site: Site, old: Run, *, run: str, requester: str, reason: str) -> Plan:
@@ -44,6 +46,10 @@ def undo_plan(site: Site, old: Run, *, run: str, requester: str, reason: str) ->
         raise PlanError(
             f"run {old.id} did nothing that could be taken back", hint="rollback history"
         )
+    if command_of(plan):
+        back = restore_plan(site, old.safety, (), run=run, requester=requester,
+                            reason=reason or f"undo of {old.id}")  # fmt: skip
+        return replace(back, undoes=old.id)
     written: list[dict[str, Any]] = []
     for step in reversed(taken):
         body = asdict(step)
@@ -70,6 +76,10 @@ def restore_plan(
     """Stop what uses the components, put them back from the checkpoint, start it again."""
     found = site.checkpoints.get(checkpoint)
     wanted = tuple(components) or _in_order(site, found.components)
+    refused = why_not(site, found, alone=len(wanted) == 1)
+    if refused:
+        raise PlanError(f"checkpoint {found.name or found.id[:12]} is no target: {refused[0]}",
+                        hint="choose another: rollback checkpoint list")  # fmt: skip
     for name in wanted:
         if name not in site.system.components:
             raise UsageError(

@@ -1,4 +1,4 @@
-"""Procedures that every system with services has without declaring them: start, and stop.
+"""Procedures that every system has without declaring them: guard; with services, start and stop.
 
 A service must run before its checks can be green for the first time, and nothing changes the
 managed system but a run: so starting and stopping by hand are planned, journalled and resumed like
@@ -13,16 +13,16 @@ from __future__ import annotations
 from typing import Any
 
 from rollback.model.level import Procedure
+from rollback.model.step import SUITES
 from rollback.model.system import System
 
+GUARD = "guard"
 EACH_S = 60  # for one service to start and be ready, or to end: what a step has by default
 
 
 def written(system: System) -> dict[str, dict[str, Any]]:
-    """The procedures as a declaration would write them, by id; none without services."""
-    if not system.services:
-        return {}
-    found = {
+    """The procedures as a declaration would write them, by id; no start or stop without services."""
+    found: dict[str, dict[str, Any]] = {} if not system.services else {
         verb: {
             "title": title, "purpose": purpose,
             "steps": [{"service": {
@@ -34,6 +34,7 @@ def written(system: System) -> dict[str, dict[str, Any]]:
             ("stop", "Stop every service", "so that nothing of it runs any more"),
         )
     }  # fmt: skip
+    found[GUARD] = _guard(system)
     taken = {*system.source.get("levels", {}), *system.source.get("procedures", {})}
     return {name: body for name, body in found.items() if name not in taken}
 
@@ -42,3 +43,19 @@ def find(system: System, name: str) -> Procedure | None:
     """The procedure of that name, if it is one of these."""
     body = written(system).get(name)
     return Procedure.model_validate(body) if body else None
+
+
+def _guard(system: System) -> dict[str, Any]:
+    """A risky command with the present kept before it, and every declared suite asked after it."""
+    suites = [suite for suite in SUITES if getattr(system.verification, suite)]
+    return {
+        "title": "Guard a risky command",
+        "purpose": "so that what was there can be had again, and is proved well afterwards",
+        "steps": [{"guarded": {"id": "command"}}],
+        **({"gate": {"suites": suites}} if suites else {}),
+        "checklist": [
+            {"id": "done", "item": "The command ended well", "step": "command"},
+            {"id": "looked", "item": "Somebody looked at the system as its users do",
+             "attest": system.people.owner, "gates": "closing"},
+        ],
+    }  # fmt: skip

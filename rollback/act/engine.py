@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rollback.act import asked, authorize, gating, starting
+from rollback.act.guarding import command_of, elsewhere, kept_as
 from rollback.act.plan import Plan, PlannedStep, plan_of
 from rollback.act.scene import Action, Later, Scene, Undoable
 from rollback.act.site import Site
 from rollback.host.below import why
 from rollback.host.clock import parse_iso
 from rollback.keep.lease import Lease
-from rollback.model.errors import Partial, RollbackError, StoreError
+from rollback.model.errors import CommandFailed, Partial, RollbackError, StoreError
 from rollback.model.event import Event
 from rollback.model.finding import Answer, Finding, Json
 from rollback.model.lifecycle import ENDED, TRANSITIONS_MAX, WAITS_MAX, Run, State
@@ -114,12 +115,15 @@ def _protect(site: Site, run: Run, plan: Plan) -> Run:
             because = f"nothing stored is changed in {plan.environment}"
             return site.note(run, "run.protected", checkpoint="", because=because)
         made = _safety(site, run, plan.touched)
+        told, few = elsewhere(site, made) if command_of(plan) else ({}, "")
     except (StoreError, OSError) as error:
         missing: list[Json] = [*error.paths] if isinstance(error, Partial) else []
         return site.note(
             run, "run.undoing", reason=f"the present cannot be kept: {why(error)}", missing=missing
         )
-    return site.note(run, "run.protected", checkpoint=made.id, size_bytes=made.size_bytes)
+    if few:
+        return site.note(run, "run.undoing", reason=few)
+    return site.note(run, "run.protected", checkpoint=made.id, size_bytes=made.size_bytes, **told)
 
 
 def _safety(site: Site, run: Run, touched: tuple[str, ...], *, where: str = "") -> Checkpoint:
@@ -127,10 +131,10 @@ def _safety(site: Site, run: Run, touched: tuple[str, ...], *, where: str = "") 
 
     `where` is the environment, if it is not the run's own: each has a checkpoint of its own.
     """
-    found = _made(site, run, where)
-    reason = f"before run {run.id}" + (f", of {where}" if where else "")
-    return found or site.checkpoints.create(
-        _safety_name(run, where), kind="safety", components=touched, reason=reason
+    kind, _, reason = kept_as(plan_of(run))
+    reason += f", of {where}" if where else ""
+    return _made(site, run, where) or site.checkpoints.create(
+        _safety_name(run, where), kind=kind, components=touched, reason=reason
     )
 
 
@@ -152,7 +156,7 @@ def _keep_left(site: Site, run: Run, plan: Plan, name: str) -> None:
 
 
 def _safety_name(run: Run, where: str) -> str:
-    return f"safety-{run.id}" + (f"-{where}" if where else "")
+    return f"{kept_as(plan_of(run))[1]}-{run.id}" + (f"-{where}" if where else "")
 
 
 def _made(site: Site, run: Run, where: str) -> Checkpoint | None:
@@ -390,7 +394,8 @@ def _note_once(site: Site, run_id: str, step: str, kind: str, data: dict[str, Js
 
 def _blame(error: Exception) -> dict[str, Json]:
     if isinstance(error, RollbackError):
-        return {"error": str(error), "hint": error.hint, "kind": type(error).__name__}
+        status = {"status": error.status} if isinstance(error, CommandFailed) else {}
+        return {"error": str(error), "hint": error.hint, "kind": type(error).__name__, **status}
     if isinstance(error, OSError):
         hint = "correct the permissions there, or make room"
         return {"error": why(error), "hint": hint, "kind": type(error).__name__}

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rollback.act import starting
+from rollback.act.guarding import command_of
 from rollback.act.plan import Plan, find_level
 from rollback.act.site import Site
 from rollback.host.below import why
@@ -64,7 +65,8 @@ def stage(site: Site, run: Run, plan: Plan) -> Run:
             environment=plan.environment,
         )  # fmt: skip
     if not reasons:
-        reasons += gate.unchanged(site.system, plan.touched, lambda name: _changed(site, run, name))
+        watched = tuple(_watched(site, plan))
+        reasons += gate.unchanged(site.system, watched, lambda name: _changed(site, run, name))
         items, still_open = checklist(site, run, plan, level.checklist)
         for item in items:
             run = site.note(run, "checklist.item", **item)
@@ -105,7 +107,7 @@ def wanted_of(site: Site, plan: Plan) -> tuple[Expectations, Seal | None]:
     sealed = seal_of(site, plan)
     _, level = find_level(site, plan.level)
     if not isinstance(level, Level):
-        return expectations(site.system, None, sealed, today=site.host.clock.now()), sealed
+        return expectations(site.system, level, sealed, today=site.host.clock.now()), sealed
     return expectations(site.system, plan.level, sealed, today=site.host.clock.now()), sealed
 
 
@@ -214,6 +216,9 @@ def _told(result: SuiteResult) -> dict[str, Json]:
 
 
 def _watched(site: Site, plan: Plan) -> Iterator[str]:
+    """What the plan put there itself; what a guarded command left may go on changing."""
+    if command_of(plan):
+        return
     for name in plan.touched:
         component = site.system.components[name]
         if not component.volatile and component.content != "append-only":

@@ -146,8 +146,9 @@ def read_plan(body: Mapping[str, Any]) -> Plan:
 def make_plan(
     site: Site, name: str, *, run: str, requester: str, to: str = "", component: str = "",
     variant: str = "", environment: str = "production", reason: str = "",
+    command: tuple[str, ...] = (), folder: str = "",
 ) -> Plan:  # fmt: skip
-    """What a run of this level would do now. Changes nothing.
+    """What a run of this level would do now; `command` is guarded by it. Changes nothing.
 
     Raises: PlanError when there is no such level, target or variant, or when the level holds a step
     of a kind that is not built yet; UsageError for an unknown component; Confined when a path
@@ -157,10 +158,11 @@ def make_plan(
     key, level = find_level(site, name)
     component = _component(site, key, level, component)
     variant = _variant(key, level, variant)
-    target, seen = choose(site, level, to)
+    target, seen = choose(site, level, to, alone=bool(component))
     scene = Scene(
         system=site.system, host=site.host, state=site.state, level=key, run=run, step="",
         target=target, stamp=_stamp(site, run), component=component, environment=environment,
+        command=command, folder=folder,
     )  # fmt: skip
     steps = _steps(scene, level, variant)
     return _plan(
@@ -328,10 +330,22 @@ def _impact(
     return {
         "data_loss": getattr(level, "data_loss", "") or "", "components": list(touched),
         "dependents": list(dependents), "services": list(services), "lost_commits": lost,
-        "open_items": open_items,
+        "open_items": open_items, "alone": _alone(site, scene, steps),
         "files": sum(_int(step.bound.get("changes")) for step in steps if step.touches),
         "bytes": sum(_int(step.bound.get("bytes")) for step in steps),
     }  # fmt: skip
+
+
+def _alone(site: Site, scene: Scene, steps: tuple[PlannedStep, ...]) -> str:
+    """That not everything goes back to the target, and what stays; empty where everything does."""
+    back = {name for step in steps for name in step.touches if step.kind == "restore"}
+    rest = [name for name, one in site.system.components.items()
+            if name not in back and one.content != "append-only"]  # fmt: skip
+    if not back or not rest or not scene.target.source:
+        return ""
+    word = "alone, on purpose" if scene.component else "alone"
+    stay = "stays as it is" if len(rest) == 1 else "stay as they are"
+    return f"{', '.join(sorted(back))} back {word}: {', '.join(rest)} {stay}"
 
 
 def version() -> str:

@@ -43,7 +43,8 @@ class Scene:
     `bound` is what the step's `bind` returned when the plan was made. `stamp` holds date, time and
     run, stamped once per run, for names like `rollback-{date}-{run}`. `component` is the one that
     was chosen where the level works on one. `note` appends an event about this run. `safety` is the
-    checkpoint of the present, made before anything destructive ("" before PROTECTED).
+    checkpoint of the present, made before anything destructive ("" before PROTECTED). `command` is
+    what was typed after `rollback guard --`, in `folder`; only while a plan is made.
     """
 
     system: System
@@ -58,6 +59,8 @@ class Scene:
     environment: str = "production"
     bound: Mapping[str, Json] = field(default_factory=dict)
     safety: str = ""
+    command: tuple[str, ...] = ()
+    folder: str = ""
     note: Note = lambda _kind, _data: None
 
     def __post_init__(self) -> None:

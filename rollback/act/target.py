@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from rollback.act.acceptable import commit_why_not, why_not
 from rollback.act.scene import Target
 from rollback.act.site import Site
 from rollback.host.clock import iso
@@ -17,6 +18,7 @@ from rollback.model.errors import ObjectCorrupt, PlanError
 from rollback.model.level import Level, Procedure
 
 if TYPE_CHECKING:
+    from rollback.keep import git_refs
     from rollback.keep.checkpoint import Checkpoint
 
 WORDS = ("last-good", "newest", "initial")
@@ -39,22 +41,27 @@ class Candidate:
         return Target(self.source, self.id, self.label, self.at)
 
 
-def candidates(site: Site, source: str, wanted: str) -> tuple[Candidate, ...]:
+def candidates(
+    site: Site, source: str, wanted: str, *, alone: bool = False
+) -> tuple[Candidate, ...]:
     """Everything of one source that `wanted` may mean, newest first, valid or not.
 
-    `source` is checkpoint, git or phase; `wanted` a word, a name, an id or a pattern.
+    `source` is checkpoint, git or phase; `wanted` a word, a name, an id or a pattern; `alone` that
+    one component goes back on purpose.
     """
     if source == "git":
         return _commits(site, wanted)
     if source in ("checkpoint", "phase"):
-        return _checkpoints(site, source, wanted)
+        return _checkpoints(site, source, wanted, alone=alone)
     raise PlanError(
         f"targets of source {source} are not built yet", hint="use --to checkpoint:ID or git:REF"
     )
 
 
-def choose(site: Site, level: Level | Procedure, to: str) -> tuple[Target, tuple[Candidate, ...]]:
-    """The target, and every candidate that was looked at.
+def choose(
+    site: Site, level: Level | Procedure, to: str, *, alone: bool = False
+) -> tuple[Target, tuple[Candidate, ...]]:
+    """The target, and every candidate that was looked at; `alone` as in `candidates`.
 
     With `to` a person named it: several that fit are an error that lists them. Without, the
     level's sources are tried in order and the newest valid candidate of the first that has one is
@@ -62,7 +69,7 @@ def choose(site: Site, level: Level | Procedure, to: str) -> tuple[Target, tuple
     """
     declared = getattr(level, "target", None)
     if to:
-        return _named(site, to)
+        return _named(site, to, alone=alone)
     if declared is None:
         return Target(), ()
     seen: list[Candidate] = []
@@ -71,7 +78,7 @@ def choose(site: Site, level: Level | Procedure, to: str) -> tuple[Target, tuple
             wanted = getattr(source, name)
             if wanted is None or name == "archive":
                 continue
-            found = candidates(site, name, wanted)
+            found = candidates(site, name, wanted, alone=alone)
             seen += found
             for candidate in found:
                 if candidate.valid:
@@ -83,7 +90,7 @@ def choose(site: Site, level: Level | Procedure, to: str) -> tuple[Target, tuple
     )
 
 
-def _named(site: Site, to: str) -> tuple[Target, tuple[Candidate, ...]]:
+def _named(site: Site, to: str, *, alone: bool) -> tuple[Target, tuple[Candidate, ...]]:
     source, colon, wanted = to.partition(":")
     if not colon:
         source, wanted = ("checkpoint", to) if to in WORDS else ("", to)
@@ -92,7 +99,7 @@ def _named(site: Site, to: str) -> tuple[Target, tuple[Candidate, ...]]:
             f"{to!r} is not a target",
             hint="write --to checkpoint:ID, git:REF, phase:NAME, last-good, newest or initial",
         )
-    found = candidates(site, source, wanted)
+    found = candidates(site, source, wanted, alone=alone)
     valid = [candidate for candidate in found if candidate.valid]
     if len(valid) > 1 and wanted not in WORDS:
         listed = ", ".join(f"{c.label} ({c.at[:10]})" for c in valid[:5])
@@ -111,14 +118,19 @@ def _commits(site: Site, wanted: str) -> tuple[Candidate, ...]:
 
     with Repository.open(site.system, site.host) as repository:
         return tuple(
-            Candidate(
-                "git", one.commit, one.ref or one.commit[:12], iso(one.at), one.valid, one.why_not
-            )
-            for one in repository.resolve(wanted)
+            _commit(site, one) for one in repository.resolve(wanted)
         )  # fmt: skip
 
 
-def _checkpoints(site: Site, source: str, wanted: str) -> tuple[Candidate, ...]:
+def _commit(site: Site, one: git_refs.Candidate) -> Candidate:
+    reasons = commit_why_not(site, one.commit, one.at) if one.valid else (one.why_not,)
+    return Candidate("git", one.commit, one.ref or one.commit[:12], iso(one.at), not reasons,
+                     "; ".join(reasons))  # fmt: skip
+
+
+def _checkpoints(
+    site: Site, source: str, wanted: str, *, alone: bool = False
+) -> tuple[Candidate, ...]:
     kept = site.checkpoints
     listed = kept.list()
     # what a run kept of the present before it went back is no state to go back to unasked
@@ -132,21 +144,24 @@ def _checkpoints(site: Site, source: str, wanted: str) -> tuple[Candidate, ...]:
         found = list(reversed(found))
     elif wanted != "newest":
         found = [kept.get(wanted)]
-    return tuple(_candidate(one) for one in found)
+    return tuple(_candidate(site, one, alone=alone) for one in found)
 
 
 def last_good(site: Site) -> Checkpoint | None:
-    """The newest that the suites proved; where none is sealed, the newest that nobody proved bad."""
+    """The newest that the suites proved; where none is sealed, the newest that nobody proved bad.
+
+    Where each of them is refused, the newest, so that it is said why.
+    """
     kept = site.checkpoints
     for wanted in ("green", "unsealed"):
         found = kept.last_good(partial(_is, site, wanted))
         if found:
             return found
-    return None
+    return kept.last_good(lambda one: _sealed(site, one) != "red")
 
 
 def _is(site: Site, wanted: str, found: Checkpoint) -> bool:
-    return _sealed(site, found) == wanted
+    return _sealed(site, found) == wanted and not why_not(site, found)
 
 
 def _sealed(site: Site, found: Checkpoint) -> str:
@@ -163,11 +178,12 @@ def _sealed(site: Site, found: Checkpoint) -> str:
     return "green" if green else "red"
 
 
-def _candidate(found: Checkpoint) -> Candidate:
+def _candidate(site: Site, found: Checkpoint, *, alone: bool) -> Candidate:
     label = found.name or found.id[:12]
-    reasons = list(found.problems)
+    reasons = [*found.problems, *why_not(site, found, alone=alone)]
     if found.state != "whole":
         reasons.append(f"it is {found.state}: " + ", ".join(found.missing[:3]))
     return Candidate(
-        "checkpoint", found.id, label, found.at, found.target, "; ".join(reasons), found.size_bytes
-    )
+        "checkpoint", found.id, label, found.at, found.target and not reasons, "; ".join(reasons),
+        found.size_bytes,
+    )  # fmt: skip

@@ -6,6 +6,16 @@ from typing import Any
 
 import click
 
+from rollback.cli.checkpoints.copy import copy
+from rollback.cli.checkpoints.copy import lines as copy_lines
+from rollback.cli.checkpoints.copy import told as copy_told
+from rollback.cli.checkpoints.due import due, warnings
+from rollback.cli.checkpoints.export import export
+from rollback.cli.checkpoints.fetch import fetch
+from rollback.cli.checkpoints.history import history
+from rollback.cli.checkpoints.prune import prune
+from rollback.cli.checkpoints.revoke import revoke
+from rollback.cli.checkpoints.verify import verify
 from rollback.cli.desk import Desk, pass_desk
 from rollback.cli.show import paint, safe, size, table
 from rollback.host.below import show as shown
@@ -17,6 +27,10 @@ def command() -> None:
     """Verified captures of the system's components."""
 
 
+for _one in (copy, due, export, fetch, history, prune, revoke, verify):
+    command.add_command(_one)
+
+
 @command.command("create")
 @click.argument("name", required=False)
 @click.option(
@@ -26,6 +40,7 @@ def command() -> None:
 @click.option(
     "--allow-partial", is_flag=True, help="Keep it even when something could not be read."
 )
+@click.option("--kind", default="manual", metavar="KIND", help="A declared kind, like release.")
 @click.option("--reason", default="", help="Why; it stands beside the checkpoint.")
 @pass_desk
 def create(
@@ -34,30 +49,29 @@ def create(
     components: tuple[str, ...],
     seal: bool,
     allow_partial: bool,
+    kind: str,
     reason: str,
 ) -> int:
     """Capture all components (or those named), verify every byte that was stored, and list it."""
     from rollback.act.authorize import one_at_a_time
+    from rollback.act.copying import copy_along
+    from rollback.act.keeping import take
     from rollback.act.sealing import seal_checkpoint
     from rollback.act.standing_by import make_ready
 
     with desk.site() as site:
         one_at_a_time(site)  # what a run left half-way is nothing to go back to
-        made = site.checkpoints.create(
-            name,
-            kind="manual",
-            components=components or None,
-            reason=reason,
+        made = take(
+            site, kind, name=name, components=components or None, reason=reason,
             allow_partial=allow_partial,
-        )
-        site.tell(
-            "checkpoint.created", checkpoint=made.id, name=made.name, state=made.state, seal=seal
-        )
+        )  # fmt: skip
         sealed = seal_checkpoint(site, made) if seal else None
         standby = make_ready(site)
+        copied = copy_along(site)
         site.anchor()
         body: dict[str, Any] = {
             **_told(made), "seal": sealed.as_json() if sealed else None, "standby": standby,
+            "copied": [copy_told(one) for one in copied],
         }  # fmt: skip
 
         def lines() -> list[str]:
@@ -67,7 +81,7 @@ def create(
                 said.append(f"  sealed: {sealed.said}")
             said += [f"  standby of {name}: {'ready' if how is True else how}"
                      for name, how in standby.items()]  # fmt: skip
-            return said
+            return said + [f"  {line}" for one in copied for line in copy_lines(one)]
 
         desk.out(body, lines)
         if made.state != "whole":
@@ -79,8 +93,12 @@ def create(
 @pass_desk
 def list_(desk: Desk) -> int:
     """All checkpoints, newest first, with whether they can be gone back to."""
+    from rollback.act.copying import copies_of
+    from rollback.act.keeping import missed
+
     with desk.look() as site:
         found = site.checkpoints.list()
+        standing, problems = copies_of(site).standing(found)
         rows = [
             (
                 c.id[:12],
@@ -89,15 +107,23 @@ def list_(desk: Desk) -> int:
                 c.at[:19],
                 len(c.components),
                 size(c.size_bytes),
-                c.state,
+                f"{standing[c.id].there}/{standing[c.id].needed}",
+                "revoked" if c.revoked else "not a target" if c.problems else c.state,
             )
             for c in found
         ]
-        head = ("id", "name", "kind", "at", "components", "size", "state")
+        head = ("id", "name", "kind", "at", "components", "size", "copies", "state")
         empty = ["no checkpoint yet; try: rollback checkpoint create NAME --seal"]
-        desk.out(
-            {"checkpoints": [_told(c) for c in found]}, lambda: table(head, rows) if rows else empty
-        )
+        warned = [f"warning: {safe(name)} cannot be looked at: {safe(why)}"
+                  for name, why in problems.items()]  # fmt: skip
+        if few := [c.id for c in found if c.target and not standing[c.id].enough]:
+            warned.append(f"warning: {counted(len(few), 'checkpoint')} not in every place where it has "
+                          "to be; try: rollback checkpoint copy")  # fmt: skip
+        late = missed(site)
+        warned += warnings(late)
+        body = {"checkpoints": [{**_told(c), "copies": standing[c.id].as_json()} for c in found],
+                "warnings": warned, "missed": [one.as_json() for one in late]}  # fmt: skip
+        desk.out(body, lambda: [*(table(head, rows) if rows else empty), *warned])
         return 0
 
 
@@ -122,6 +148,9 @@ def show(desk: Desk, checkpoint: str, component: str | None) -> int:
         head = [
             f"{found.name or '-'}  {found.id}",
             f"  {found.kind}, {found.at}, {size(found.size_bytes)}, {found.state}",
+        ]
+        head += [
+            f"  {safe(line)}" for line in (found.reason, found.revoked, *found.problems) if line
         ]
         desk.out(body, lambda: [*head, *table(("component", "manifest"), rows, indent="  ")])
         return 0
@@ -162,27 +191,6 @@ def diff(desk: Desk, checkpoint: str, component: str | None) -> int:
 
         desk.out(body, lines)
         return 0
-
-
-@command.command("verify")
-@click.argument("checkpoint", required=False)
-@click.option("--deep", is_flag=True, help="Read and hash every stored object again.")
-@pass_desk
-def verify(desk: Desk, checkpoint: str | None, deep: bool) -> int:
-    """Prove that a checkpoint (default: all of them) can be restored."""
-    with desk.look() as site:
-        wanted = [site.checkpoints.get(checkpoint)] if checkpoint else list(site.checkpoints.list())
-        told = []
-        for found in wanted:
-            for finding in site.checkpoints.verify(found.id, deep=deep):
-                told.append({"id": found.id, "name": found.name, "answer": finding.answer.value,
-                             "evidence": finding.evidence})  # fmt: skip
-        bad = [t for t in told if t["answer"] != "pass"]
-        rows = [(t["id"][:12], t["name"] or "-", safe(t["evidence"]), t["answer"]) for t in told]
-        head = ("id", "name", "evidence", "answer")
-        empty = ["no checkpoint yet"]
-        desk.out({"whole": not bad, "findings": told}, lambda: table(head, rows) if rows else empty)
-        return 8 if bad else 0
 
 
 @command.command("restore")
@@ -227,7 +235,7 @@ def restore(
 @pass_desk
 def delete(desk: Desk, checkpoint: str, person: str | None, yes: bool) -> int:
     """Delete one checkpoint; a named one is deleted only with a person's word."""
-    from rollback.keep.lease import Lease
+    from rollback.act import keeping
 
     with desk.site(create=False) as site:
         found = site.checkpoints.get(checkpoint)
@@ -237,11 +245,10 @@ def delete(desk: Desk, checkpoint: str, person: str | None, yes: bool) -> int:
         ):
             desk.out({"deleted": False}, lambda: ["nothing was deleted"])
             return 4
-        with Lease(site.state.tree, site.host, purpose=f"delete checkpoint {found.id[:12]}"):
-            site.tell("checkpoint.deleted", checkpoint=found.id, name=found.name, by=who)
-            site.checkpoints.delete(found.id)
+        freed = keeping.delete(site, found.id, by=who)
         desk.out(
-            {"deleted": True, "id": found.id}, lambda: [f"deleted {found.name or found.id[:12]}"]
+            {"deleted": True, "id": found.id, "freed_bytes": freed},
+            lambda: [f"deleted {found.name or found.id[:12]}, {size(freed)} freed"],
         )
         return 0
 
@@ -250,5 +257,6 @@ def _told(found: Any) -> dict[str, Any]:
     return {
         "id": found.id, "name": found.name, "kind": found.kind, "at": found.at, "state": found.state,
         "components": dict(found.components), "size_bytes": found.size_bytes,
-        "missing": list(found.missing), "heads": dict(found.heads),
+        "missing": list(found.missing), "heads": dict(found.heads), "reason": found.reason,
+        "target": found.target, "problems": list(found.problems), "revoked": found.revoked or None,
     }  # fmt: skip

@@ -248,6 +248,18 @@ def _here(desk: Desk) -> Iterator[Row]:
     yield from _writes(desk, system)
     yield from _argvs(system)
     yield from _ports(desk, system)
+    if any(one.on == "schedule" for one in system.checkpoints.kinds.values()):
+        yield _asked("schedule", lambda: _schedule(desk), needed=False)
+
+
+def _schedule(desk: Desk) -> Row:
+    from rollback.act.keeping import missed
+
+    with desk.look() as site:
+        late = missed(site)
+    said = "; ".join(f"{one.kind}: {one.missed}" for one in late) or "every checkpoint is on time"
+    return Row("schedule", FAIL if late else PASS, said, needed=False,
+               hint="let cron type every minute: rollback checkpoint due")  # fmt: skip
 
 
 def _state_path(desk: Desk) -> Path | None:

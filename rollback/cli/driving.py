@@ -44,7 +44,7 @@ def carry(desk: Desk, site: Site, run: Run, *, person: str, yes: bool, wait: boo
     """The run goes as far as it can; messages are delivered, the report written, the end told."""
     site = site.under(run)
     if run.state is State.PLANNED:
-        run = _confirm(desk, site, run, person=person, yes=yes)
+        run = confirm(desk, site, run, person=person, yes=yes)
     run = drive(site, run, wait=wait)
     desk.out(result(site, run), lambda: result_lines(site, run))
     return exit_status(run)
@@ -82,7 +82,9 @@ def _moves(site: Site, run_id: str) -> bool:
     return not resting(site, site.run(run_id))
 
 
-def _confirm(desk: Desk, site: Site, run: Run, *, person: str, yes: bool) -> Run:
+def confirm(
+    desk: Desk, site: Site, run: Run, *, person: str, yes: bool, question: str = "go back now?"
+) -> Run:
     """The operator's own confirmation is recorded, where the level lets the requester speak."""
     plan = plan_of(run)
     authority = asked.declared(site, plan)
@@ -96,7 +98,7 @@ def _confirm(desk: Desk, site: Site, run: Run, *, person: str, yes: bool) -> Run
             return run
         for line in plan_lines(plan):
             click.echo(safe(line) if "\x1b" not in line else line, err=True)
-        if not click.confirm("go back now?", err=True, default=False):
+        if not click.confirm(question, err=True, default=False):
             return abort(site, run, by=person, reason="not confirmed at the terminal")
     declared = next((m for m in site.system.people.members if m.id == person), None)
     if declared and declared.key:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 @pass_desk
 def command(desk: Desk) -> int:
     """Runs that have not ended, what they wait for, the newest checkpoint, flags, the journal."""
+    from rollback.act.keeping import missed
     from rollback.act.plan import plan_of
     from rollback.cli.timeline import next_lines
     from rollback.keep import trust
@@ -28,7 +29,7 @@ def command(desk: Desk) -> int:
     if not desk.system.state_path.is_dir():
         body: dict[str, Any] = {
             "system": desk.system.system.id, "runs_open": [], "last_run": None, "checkpoints": 0,
-            "last_checkpoint": None, "journal": {"events": 0, "whole": True}, "trusted": True,
+            "last_checkpoint": None, "missed": [], "journal": {"events": 0, "whole": True}, "trusted": True,
         }  # fmt: skip
         desk.out(
             body,
@@ -63,6 +64,7 @@ def command(desk: Desk) -> int:
             "last_run": {"run_id": runs[-1].id, "state": runs[-1].state.value} if runs else None,
             "checkpoints": len(kept),
             "last_checkpoint": {"id": kept[0].id, "name": kept[0].name, "at": kept[0].at} if kept else None,
+            "missed": [one.as_json() for one in missed(site)] if journal["whole"] else [],
             "journal": journal, "trusted": trusted,
         }  # fmt: skip
         advice = {run.id: next_lines(run) for run in still}
@@ -114,6 +116,9 @@ def _lines(body: dict[str, Any], advice: dict[str, list[str]]) -> list[str]:
         lines.append(f"  {kept}, the newest is {safe(name)} of {newest['at'][:16]}")
     else:
         lines.append("  no checkpoint yet; try: rollback checkpoint create NAME")
+    for one in body["missed"]:
+        said = f"  the scheduled checkpoint {one['kind']} did not happen: {safe(one['missed'])}"
+        lines += [paint(said, "yellow"), "    try: rollback checkpoint due"]
     journal = body["journal"]
     if journal["whole"]:
         lines.append(f"  the journal is whole: {counted(journal['events'], 'event')}")

@@ -128,6 +128,8 @@ def _impact_lines(plan: Plan) -> list[str]:
         lines.append(f"  leaves the branch, stays reachable: {safe(_commit(commit))}")
     for name, count in impact["open_items"].items():
         lines.append(f"  open in {name}: {count}")
+    if impact.get("alone"):
+        lines.append(f"  {impact['alone']}")
     if impact["dependents"]:
         lines.append(f"  depend on it: {', '.join(impact['dependents'])}")
     return lines

@@ -17,9 +17,9 @@ from typing import Protocol
 
 from rollback.host import Host, Tree
 from rollback.host.clock import iso
-from rollback.keep import checkpoint_record
+from rollback.keep import checkpoint_record, revoked
 from rollback.keep.changes import Change, Changes, told
-from rollback.keep.checkpoint_record import Checkpoint, Part
+from rollback.keep.checkpoint_record import Checkpoint, Part, free, matching
 from rollback.keep.checkpoint_verify import Reach, check_component
 from rollback.keep.content import Captured, Content, Restore, Site
 from rollback.keep.entry import Entry
@@ -27,6 +27,7 @@ from rollback.keep.fingerprint import fingerprints
 from rollback.keep.head import head
 from rollback.keep.judged import Judged
 from rollback.keep.manifest import Manifest, decode
+from rollback.keep.progress import SILENT, Progress
 from rollback.keep.quarantine import quarantine, reserved, sub_folder
 from rollback.keep.scope import Scope
 from rollback.keep.standby import Standby
@@ -40,8 +41,6 @@ from rollback.model.quantity import counted
 from rollback.model.registry import kinds, nearest
 from rollback.model.system import System
 
-PREFIX_MIN = 4
-
 
 class HasTree(Protocol):
     """A state directory."""
@@ -52,14 +51,17 @@ class HasTree(Protocol):
 class Checkpoints:
     """The checkpoints of one system, in its state directory. Close it, or use it in `with`."""
 
-    def __init__(self, system: System, host: Host, state: HasTree | Tree) -> None:
+    def __init__(
+        self, system: System, host: Host, state: HasTree | Tree, progress: Progress = SILENT
+    ) -> None:
         self._system = system
-        self._host = host
-        self._state = state if isinstance(state, Tree) else state.tree
+        self.host = self._host = host
+        self.state = self._state = state if isinstance(state, Tree) else state.tree
+        self.progress = progress
         with told(self._state, b"store", kind=StoreError):
             self.store = Store.open(self._state, host)
         self._manifests: dict[str, Manifest] = {}
-        self._judge = Judged(self._state, self.store, self._load)
+        self._judge = Judged(self._state, self.store, self.load)
 
     def __enter__(self) -> Checkpoints:
         return self
@@ -70,6 +72,19 @@ class Checkpoints:
     def close(self) -> None:
         """What was opened is given back; the state directory stays the caller's."""
         self.store.place.close()
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Nobody else writes or reads meanwhile, and what others wrote is known."""
+        with told(self._state, b"store", kind=StoreError), self.store.lock():
+            self.store.refresh()
+            yield
+
+    @property
+    def stores(self) -> tuple[str, ...]:
+        """The ids of the declared further places."""
+        declared = getattr(self._system, "checkpoints", None)
+        return tuple(getattr(declared, "stores", ()))
 
     # -- making ----------------------------------------------------------------------------
 
@@ -85,9 +100,8 @@ class Checkpoints:
         Crash: nothing is listed; what was written is swept or shared by the next one.
         """
         chosen = self._chosen(components)
-        with told(self._state, b"store", kind=StoreError), self.store.lock():
-            self.store.refresh()
-            self._name_is_free(name)
+        with self.writing():
+            free(name, self.records())
             self.store.place.sweep()
             try:
                 made, whole = self._capture(name or "", kind, chosen, reason, heads)
@@ -111,16 +125,6 @@ class Checkpoints:
                 raise UsageError(f"there is no component {name!r}", hint=nearest(name, list(known)))
         names = components if components is not None else tuple(known)
         return tuple(sorted(names, key=lambda each: (known[each].order, each)))
-
-    def _name_is_free(self, name: str | None) -> None:
-        if name is None:
-            return
-        if not name or len(name) > 200 or not name.isprintable() or name != name.strip():
-            raise UsageError("a checkpoint's name is a short printable text")
-        for identity, found in self._records():
-            if isinstance(found, Checkpoint) and found.name == name and found.state == "whole":
-                raise UsageError(f"the name {name!r} is already taken by {identity[:12]}",
-                                 hint="choose another name, or delete that checkpoint first")  # fmt: skip
 
     def _capture(
         self, name: str, kind: str, chosen: tuple[str, ...], reason: str,
@@ -175,33 +179,24 @@ class Checkpoints:
             self.store.refresh()
             reach = Reach(self.store)
             found = [self._judged(identity, record, reach)
-                     for identity, record in self._records()]  # fmt: skip
+                     for identity, record in self.records()]  # fmt: skip
         return tuple(sorted(found, key=lambda one: (one.at, one.id), reverse=True))
 
-    def _records(self) -> Iterator[tuple[str, Checkpoint | StoreError]]:
-        for name in self.store.place.names("checkpoints"):
-            identity, dot, ending = name.partition(".")
-            if (dot, ending) != (".", "json"):
-                continue
-            path = f"checkpoints/{name}"
-            try:
-                data = self.store.place.read(path, 0, self.store.place.size(path))
-                yield identity, checkpoint_record.read(identity, data)
-            except StoreError as error:
-                yield identity, error
-            except OSError as error:
-                yield (
-                    identity,
-                    StoreError(f"the record cannot be read: {error.strerror}", where=path),
-                )
+    def records(self) -> Iterator[tuple[str, Checkpoint | StoreError]]:
+        """Every commit record by its id, or why it cannot be read."""
+        return checkpoint_record.listed(self.store.place)
 
     def _judged(self, identity: str, record: Checkpoint | StoreError, reach: Reach) -> Checkpoint:
         if isinstance(record, StoreError):
             return Checkpoint(identity, "", "", "", "damaged", problems=(str(record),))
         problems = self._judge.problems(record, reach)
+        if problems:  # perhaps somebody rewrote the packs while we looked
+            self.store.refresh()
+            problems = self._judge.problems(record, Reach(self.store))
         if record.system != self._system.system.id:
             problems.insert(0, f"it was made of another system: {record.system}")
-        return replace(record, problems=tuple(problems))
+        said = revoked.why(self.store.place, identity)
+        return replace(record, problems=tuple(problems), revoked=said)
 
     def get(self, wanted: str) -> Checkpoint:
         """The checkpoint with this id, unique beginning of an id, or name. Raises: PlanError.
@@ -210,8 +205,8 @@ class Checkpoints:
         """
         with told(self._state, b"store", kind=StoreError):
             self.store.refresh()
-            listed = dict(self._records())
-        found = _matching(listed, wanted)
+            listed = dict(self.records())
+        found = matching(listed, wanted)
         if len(found) == 1:
             return self._judged(found[0], listed[found[0]], Reach(self.store))
         if found:
@@ -232,13 +227,14 @@ class Checkpoints:
 
     def manifest(self, wanted: str, component: str) -> Manifest:
         """What a component looked like. Raises: PlanError, ObjectMissing, ObjectCorrupt."""
-        return self._load(self._part_of(self.get(wanted), component).manifest, component)
+        return self.load(self._part_of(self.get(wanted), component).manifest, component)
 
     def entries(self, wanted: str, component: str) -> Iterator[Entry]:
         """What a component was made of, parents first. Raises: as `manifest`."""
         return self.manifest(wanted, component).entries(self.store.get)
 
-    def _load(self, digest: str, component: str) -> Manifest:
+    def load(self, digest: str, component: str) -> Manifest:
+        """The manifest with this id. Raises: StoreError when it is not there, or of another."""
         if digest not in self._manifests:
             self._manifests[digest] = decode(self.store.get(digest))
         found = self._manifests[digest]
@@ -260,7 +256,7 @@ class Checkpoints:
             for name, part in one.parts.items():
                 if name not in found and part.content == "append-only":
                     with suppress(StoreError):
-                        held = self._load(part.manifest, name).meta.get("held")
+                        held = self.load(part.manifest, name).meta.get("held")
                         if isinstance(held, dict):
                             found[name] = held
         return found
@@ -308,6 +304,9 @@ class Checkpoints:
         """
         checkpoint = self.get(wanted)
         part = self._part_of(checkpoint, component)
+        if checkpoint.revoked and not dry_run:
+            raise PlanError(f"checkpoint {checkpoint.id[:12]} was {checkpoint.revoked}",
+                            hint="choose another: rollback checkpoint list")  # fmt: skip
         lacking = tuple(line for line in checkpoint.missing if line.startswith(f"{component}: "))
         if lacking and not allow_partial:
             raise Partial(f"checkpoint {checkpoint.id[:12]} is PARTIAL: {lacking[0]}",
@@ -324,7 +323,8 @@ class Checkpoints:
             told(self._state, b"store", kind=StoreError), self.store.lock(shared=True),
             self._root() as root, self._scratch() as scratch,
         ):  # fmt: skip
-            manifest = self._load(part.manifest, component)
+            self.store.refresh()
+            manifest = self.load(part.manifest, component)
             site = self._site(component, root, scratch)
             if dry_run:
                 return content.compare(site, manifest)
@@ -349,36 +349,21 @@ class Checkpoints:
                 site = self._site(name, root, scratch)
                 if site.standby is None:
                     continue
-                manifest = self._load(part.manifest, name)
+                manifest = self.load(part.manifest, name)
                 found[name] = site.standby.refresh(manifest, intents, limits or Limits())
         return found
 
-    # -- deleting --------------------------------------------------------------------------
-
-    def delete(self, wanted: str) -> None:
-        """The checkpoint is gone, and with it the packs that no other one needs.
-
-        While any record or manifest cannot be read, no pack is removed.
-        """
-        with told(self._state, b"store", kind=StoreError), self.store.lock():
-            checkpoint = self.get(wanted)
-            self.store.place.remove(f"checkpoints/{checkpoint.id}.json")
-            needed: set[str] = set()
-            reach = Reach(self.store)
-            try:
-                for _, record in self._records():
-                    if isinstance(record, StoreError):
-                        return
-                    for name, part in record.parts.items():
-                        needed.update(reach.objects(part.manifest, self._load(part.manifest, name)))
-            except StoreError:
-                return
-            used = {pack for identity in needed for pack in self.store.packs_of(identity)}
-            for pack in self.store.packs():
-                if pack not in used:
-                    self.store.remove_pack(pack)
-
     # -- inside ----------------------------------------------------------------------------
+
+    def capture_into(self, store: Store, component: str) -> None:
+        """The component is read whole and put into `store`; nothing is listed.
+
+        Raises: OSError, HostError, StoreError.
+        """
+        content = self._content(component)
+        if content is not None:
+            with self._root() as root, self._scratch() as scratch:
+                content.capture(replace(self._site(component, root, scratch), store=store))
 
     def _content(self, component: str) -> Content | None:
         declared = self._system.components[component].content
@@ -409,21 +394,6 @@ class Checkpoints:
             return site
         ready = Standby(site, self._state, StatCache(self._state, f"{name}@standby", key))
         return replace(site, standby=ready)
-
-
-def _matching(listed: Mapping[str, Checkpoint | StoreError], wanted: str) -> list[str]:
-    """The ids of the checkpoints with this name, id, or beginning of an id."""
-    named = [one for one in listed.values() if isinstance(one, Checkpoint) and wanted
-             and one.name == wanted]  # fmt: skip
-    found = [one.id for one in named if one.state == "whole"] or [one.id for one in named]
-    found = found or [identity for identity in listed if identity == wanted]
-    if not found and wanted == "newest":
-        whole = [one for one in listed.values() if isinstance(one, Checkpoint)
-                 and one.state == "whole" and one.kind != "safety"]  # fmt: skip
-        return [max(whole, key=lambda one: (one.at, one.id)).id] if whole else []
-    if not found and len(wanted) >= PREFIX_MIN:
-        found = [identity for identity in listed if identity.startswith(wanted)]
-    return found
 
 
 __all__ = ["Checkpoint", "Checkpoints", "HasTree"]

@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from rollback.model.errors import ObjectCorrupt
+from rollback.keep.place import Place
+from rollback.model.errors import ObjectCorrupt, StoreError, UsageError
 from rollback.model.event import canonical
 
 FORMAT = 1
+PREFIX_MIN = 4
 Condition = Literal["whole", "partial", "damaged"]
 
 
@@ -38,7 +40,8 @@ class Checkpoint:
     """What was captured, when, and why. `id` is the digest of the record's bytes.
 
     Shape: `at` UTC ISO 8601; `missing` one line per path, `component: path: why`; `heads` are
-    commits by name; `problems` is why it cannot be restored now (not part of the record).
+    commits by name; `problems` is why it cannot be restored now, `revoked` why it must not be (not
+    part of the record).
     """
 
     id: str
@@ -55,6 +58,7 @@ class Checkpoint:
     heads: Mapping[str, str] = field(default_factory=dict)
     nonce: str = ""
     problems: tuple[str, ...] = ()
+    revoked: str = ""
 
     @property
     def components(self) -> dict[str, str]:
@@ -68,8 +72,8 @@ class Checkpoint:
 
     @property
     def target(self) -> bool:
-        """True when it may be restored: whole, and everything it needs is in the store."""
-        return self.state == "whole" and not self.problems
+        """True when it may be restored: whole, all it needs in the store, and not revoked."""
+        return self.state == "whole" and not self.problems and not self.revoked
 
     @property
     def damage(self) -> tuple[str, ...]:
@@ -113,4 +117,50 @@ def read(identity: str, data: bytes) -> Checkpoint:
         raise ObjectCorrupt(f"the record cannot be read: {error}", where=where) from error
     if found.body() != data or found.state not in ("whole", "partial"):
         raise ObjectCorrupt("the record is not spelled as this version spells it", where=where)
+    return found
+
+
+def listed(place: Place) -> Iterator[tuple[str, Checkpoint | StoreError]]:
+    """Every commit record of a store by its id, or why it cannot be read."""
+    for name in place.names("checkpoints"):
+        identity, dot, ending = name.partition(".")
+        if (dot, ending) != (".", "json"):
+            continue
+        path = f"checkpoints/{name}"
+        try:
+            data = place.read(path, 0, place.size(path))
+            yield identity, read(identity, data)
+        except StoreError as error:
+            yield identity, error
+        except OSError as error:
+            yield (
+                identity,
+                StoreError(f"the record cannot be read: {error.strerror}", where=path),
+            )
+
+
+def free(name: str | None, among: Iterable[tuple[str, Checkpoint | StoreError]]) -> None:
+    """The name can be given. Raises: UsageError when it is none, or a whole one has it."""
+    if name is None:
+        return
+    if not name or len(name) > 200 or not name.isprintable() or name != name.strip():
+        raise UsageError("a checkpoint's name is a short printable text")
+    for identity, found in among:
+        if isinstance(found, Checkpoint) and found.name == name and found.state == "whole":
+            raise UsageError(f"the name {name!r} is already taken by {identity[:12]}",
+                             hint="choose another name, or delete that checkpoint first")  # fmt: skip
+
+
+def matching(among: Mapping[str, Checkpoint | StoreError], wanted: str) -> list[str]:
+    """The ids of the checkpoints with this name, id, or beginning of an id."""
+    named = [one for one in among.values() if isinstance(one, Checkpoint) and wanted
+             and one.name == wanted]  # fmt: skip
+    found = [one.id for one in named if one.state == "whole"] or [one.id for one in named]
+    found = found or [identity for identity in among if identity == wanted]
+    if not found and wanted == "newest":
+        whole = [one for one in among.values() if isinstance(one, Checkpoint)
+                 and one.state == "whole" and one.kind != "safety"]  # fmt: skip
+        return [max(whole, key=lambda one: (one.at, one.id)).id] if whole else []
+    if not found and len(wanted) >= PREFIX_MIN:
+        found = [identity for identity in among if identity.startswith(wanted)]
     return found

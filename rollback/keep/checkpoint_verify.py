@@ -7,7 +7,7 @@ Never: changes or repairs anything.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass, field
 
 from rollback.host.below import show
@@ -30,6 +30,11 @@ class Reach:
         # the packs that hold what was asked about; which hold the trees in `whole`, nobody knows
         self.packs = set(store.usable) if self._whole else set[str]()
         self._seen: set[str] = set()
+
+    @property
+    def seen(self) -> Set[str]:
+        """What `objects` has given so far."""
+        return self._seen
 
     def missing(self, manifest: Manifest) -> list[str]:
         """The objects that no pack holds, by the index; only trees and block lists are read.

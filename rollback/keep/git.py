@@ -131,6 +131,15 @@ class Repository:
                           where=self._opened.where, hint="name one of them")  # fmt: skip
         return commits[0]
 
+    def holds(self, commit: str, wanted: str) -> bool:
+        """True when the commit is `wanted` or comes after it. Raises: PlanError, Refused."""
+        floor = self.commit_of(wanted)
+        repo = self._opened.repo
+        try:
+            return commit == floor or bool(repo.descendant_of(commit, floor))
+        except (KeyError, ValueError):
+            return False  # a commit that this repository does not know comes after nothing
+
     def is_protected(self, branch: str) -> bool:
         """True when the declaration says that nobody moves or pushes this branch."""
         return self._opened.is_protected(branch)

@@ -18,17 +18,32 @@ _REF = re.compile(r"\Arefs/[^\x00-\x20~^:?*\[\\]+\Z")
 
 def head(root: Tree, at: bytes) -> tuple[str, str] | None:
     """Branch ("" when detached) and commit of the repository at or above `at`, inside the root."""
+    folder = repository_at(root, at)
+    try:
+        return None if folder is None else _head(root, _below(folder) + b".git/")
+    except (OSError, HostError):
+        return None
+
+
+def repository_at(root: Tree, at: bytes) -> bytes | None:
+    """The folder of the repository at or above `at`, inside the root.
+
+    None of a worktree or a submodule: its head is elsewhere, perhaps outside.
+    """
     folder = at
     while True:
-        base = b"" if folder == b"." else folder + b"/"
         try:
-            if root.stat(base + b".git/HEAD") is not None:
-                return _head(root, base + b".git/")
+            if root.stat(_below(folder) + b".git/HEAD") is not None:
+                return folder
         except (OSError, HostError):
-            return None  # a worktree or a submodule: its head is elsewhere, perhaps outside
+            return None
         if folder == b".":
             return None
         folder = os.path.dirname(folder) or b"."
+
+
+def _below(folder: bytes) -> bytes:
+    return b"" if folder == b"." else folder + b"/"
 
 
 def _head(root: Tree, base: bytes) -> tuple[str, str] | None:

@@ -115,6 +115,12 @@ class Index:
         if gone & self.packs:
             self.runs = [merged(self.runs, without=gone)]
 
+    def records(self) -> Iterator[tuple[str, str, int]]:
+        """Of every record: the id of the object, its pack, and its bytes there."""
+        for run in self.runs:
+            for raw, _, _, stored, _, number in INDEX.iter_unpack(run.records):
+                yield raw.hex(), run.packs[number], stored
+
     def identities(self, pack: str) -> Iterator[str]:
         """The ids of the objects of a pack."""
         for run in self.runs:

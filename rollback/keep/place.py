@@ -1,4 +1,4 @@
-"""Where a store keeps its files: a folder here, and later a bucket elsewhere.
+"""Where a store keeps its files: a folder of this machine, or a bucket elsewhere.
 
 Hides: nothing; the contract every store kind keeps.
 Never: knows what is in a file.
@@ -8,10 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Annotated, ClassVar, Protocol
+
+from pydantic import StringConstraints
 
 from rollback.host import Host
 from rollback.model.registry import Kind
+
+Reference = Annotated[str, StringConstraints(pattern=r"\A(env|file|credential):\S+\z")]
+DAMAGED = "damaged"  # the folder of what nothing reads any more
 
 
 class Place(Protocol):
@@ -22,6 +27,10 @@ class Place(Protocol):
 
     def names(self, folder: str) -> list[str]:
         """The names of the finished files in a folder, sorted; empty when there is no such one."""
+        ...
+
+    def sizes(self, folder: str) -> dict[str, int]:
+        """The bytes of each finished file in a folder, by its name in it."""
         ...
 
     def size(self, name: str) -> int:
@@ -44,6 +53,10 @@ class Place(Protocol):
         """The file is gone, durably; one that was gone already is no error."""
         ...
 
+    def set_aside(self, name: str) -> None:
+        """The file lies in `damaged/` under its own name, where nothing reads it."""
+        ...
+
     def sweep(self) -> None:
         """What dead writers left half-written is gone. Only under the exclusive lock."""
         ...
@@ -62,8 +75,25 @@ class Place(Protocol):
 
 
 class StoreKind(Kind):
-    """A place for checkpoints. Subclasses are kinds of the family `store`."""
+    """A place for checkpoints. Subclasses are kinds of the family `store`.
+
+    `remote`: what lies there has left this machine. `key` names 32 bytes as 64 hex digits; with it
+    everything is encrypted before it goes there.
+    """
+
+    remote: ClassVar[bool] = False
+
+    @property
+    def claimed(self) -> bool:
+        """True when one state directory alone may write there, and says so there."""
+        return False
+
+    key: Reference | None = None
 
     def place(self, host: Host, *, base: str) -> Place:
-        """The place, ready; relative addresses start at the folder `base`."""
+        """The place, ready; relative addresses and references start at the folder `base`."""
+        raise NotImplementedError
+
+    def address(self, *, base: str) -> str:
+        """Where it is, for people, and to notice that it is another one now."""
         raise NotImplementedError

@@ -68,6 +68,10 @@ def reserved(system: System, state: Tree, root: Tree, at: bytes) -> Iterator[byt
         for name in (getattr(declared, "fallback", None), getattr(declared, "anchor", None)):
             if name:
                 found.append(declaration.parent / name)
+        stores = getattr(getattr(system, "checkpoints", None), "stores", {})
+        for store in stores.values():
+            if isinstance(path := getattr(store, "path", None), str):
+                found.append(declaration.parent / path)
     base = os.fsdecode(root.path)
     for path in found:
         place = path.parent.resolve() / path.name

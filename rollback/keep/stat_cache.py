@@ -18,7 +18,7 @@ import os
 import stat as stat_
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -34,6 +34,7 @@ _TAIL = struct.Struct("<QQ32s8s")  # offset and length of the directory, key, ma
 _PLACE = struct.Struct("<IQII")  # length of the path, offset, length, CRC
 _BATCH_BYTES = 4 * 2**20
 _FOLDER = b"cache"
+_ENDING = b".stat"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,25 +86,8 @@ class StatCache:
     def __init__(self, state: Tree, component: str, key: bytes) -> None:
         self._state = state
         self._key = hashlib.sha256(key).digest()
-        self._name = os.path.join(_FOLDER, os.fsencode(component) + b".stat")
-        self._places: dict[bytes, tuple[int, int, int]] = {}
-        with suppress(OSError, HostError, struct.error):
-            self._read()
-
-    def _read(self) -> None:
-        end = self._state.size(self._name) - _TAIL.size
-        start, length, key, magic = _TAIL.unpack(self._state.read_at(self._name, end, _TAIL.size))
-        if magic != MAGIC or key != self._key or start + length + 4 != end:
-            return
-        listed = self._state.read_at(self._name, start, length + 4)
-        if zlib.crc32(listed[:-4]).to_bytes(4, "little") != listed[-4:]:
-            return
-        at = 0
-        while at < length:
-            size, offset, length_of_one, checksum = _PLACE.unpack_from(listed, at)
-            at += _PLACE.size
-            self._places[listed[at : at + size]] = (offset, length_of_one, checksum)
-            at += size
+        self._name = os.path.join(_FOLDER, os.fsencode(component) + _ENDING)
+        self._places = _places(state, self._name, self._key)
 
     def __len__(self) -> int:
         return len(self._places)
@@ -123,6 +107,44 @@ class StatCache:
     def fresh(self) -> Fresh:
         """The next cache, to be filled folder by folder; it takes the place of this one."""
         return Fresh(self._state, self._name, self._key)
+
+
+def _places(state: Tree, name: bytes, wanted: bytes | None) -> dict[bytes, tuple[int, int, int]]:
+    """Where each folder's frame lies in a cache; nothing of a damaged one, or of another key."""
+    found: dict[bytes, tuple[int, int, int]] = {}
+    with suppress(OSError, HostError, struct.error):
+        end = state.size(name) - _TAIL.size
+        start, length, key, magic = _TAIL.unpack(state.read_at(name, end, _TAIL.size))
+        if magic != MAGIC or wanted not in (None, key) or start + length + 4 != end:
+            return {}
+        listed = state.read_at(name, start, length + 4)
+        if zlib.crc32(listed[:-4]).to_bytes(4, "little") != listed[-4:]:
+            return {}
+        at = 0
+        while at < length:
+            size, offset, length_of_one, checksum = _PLACE.unpack_from(listed, at)
+            at += _PLACE.size
+            found[listed[at : at + size]] = (offset, length_of_one, checksum)
+            at += size
+    return found
+
+
+def forget_unless(state: Tree, needed: Container[str]) -> None:
+    """A cache whose topmost tree is not among what is needed is gone, with all it says.
+
+    The frames below name trees and files of that tree: what it needs stays, and what only it
+    needed may go, so a cache that outlived it would vouch for objects that are no more.
+    """
+    if state.stat(_FOLDER) is None:
+        return
+    for name in state.names(_FOLDER):
+        if not name.endswith(_ENDING):
+            continue
+        path = os.path.join(_FOLDER, name)
+        top = Frames(state, path, _places(state, path, None)).get(b".")
+        if top is None or top.tree.hex() not in needed:
+            state.unlink(path)
+            state.sync_folder(_FOLDER)
 
 
 class Frames:

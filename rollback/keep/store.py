@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 
 from rollback.host import Host, Tree
 from rollback.keep.entry import EMPTY_SHA256
+from rollback.keep.format import FORMAT, known
 from rollback.keep.index import Index
 from rollback.keep.pack import (
     INDEX,
@@ -36,7 +37,6 @@ WHOLE_BYTES_MAX = 4 * 2**20  # up to here a file is one object
 BLOCK_BYTES = 2**20
 PAGE_BLOCK_BYTES = 16 * 2**10  # for files whose pages change in place
 PENDING_BYTES_MAX = 64 * 2**20
-FORMAT = b"rollback-store 2\n"
 _INDEX = "index"
 UNLISTED_MAX = 2000  # objects, or packs by their weight, that the file `index` may lack
 _PACK_WEIGHT = 100
@@ -77,11 +77,8 @@ class Store:
         if "format" not in folder.names("."):
             if tree.writable("store"):  # an empty one that may only be looked at stays empty
                 folder.create("format", [FORMAT])
-        elif folder.read("format", 0, 100) != FORMAT:
-            raise StoreError(
-                "the store has a format that this version does not know",
-                where=tree.place("store/format"), hint="use the version that wrote it",
-            )  # fmt: skip
+        else:
+            known(folder.read("format", 0, 100), tree.place("store/format"))
         return cls(folder)
 
     def refresh(self) -> None:
@@ -201,6 +198,19 @@ class Store:
         """Every pack with a whole index."""
         return tuple(sorted(self._index.packs))
 
+    def records(self) -> Iterator[tuple[str, str, int]]:
+        """Of every object in every pack: its id, the pack, and how many bytes it takes there."""
+        return self._index.records()
+
+    def sound(self, identity: str, packs: frozenset[str]) -> bool:
+        """True when a copy in one of these packs was read and hashed just now."""
+        for location in self._index.find(identity):
+            if location.pack in packs:
+                with suppress(StoreError, OSError):
+                    self._read(identity, location)
+                    return True
+        return False
+
     def pack_digest(self, name: str) -> str:
         """SHA-256 of a whole pack file as it is now: its name, if it is whole."""
         path = f"packs/{name}.pack"
@@ -223,11 +233,14 @@ class Store:
         if identity in self._pending or self._proves(identity):
             return identity
         codec, stored = squeezed(data)
-        self._pending[identity] = (len(data), codec, stored)
+        self._wait(identity, len(data), codec, stored)
+        return identity
+
+    def _wait(self, identity: str, length: int, codec: int, stored: bytes) -> None:
+        self._pending[identity] = (length, codec, stored)
         self._pending_bytes += len(stored)
         if self._pending_bytes >= PENDING_BYTES_MAX:
             self._write_pending()
-        return identity
 
     def _proves(self, identity: str) -> bool:
         """True when the stored object is whole: nobody may build on a copy that nobody looked at."""
@@ -324,9 +337,40 @@ class Store:
         self._pending.clear()
         self._pending_bytes = 0
 
-    def remove_pack(self, name: str) -> None:
-        """The pack is gone. The caller knows that nothing needs it, and holds the lock."""
-        self.place.remove(f"packs/{name}.pack")
+    def again(self, identity: str) -> None:
+        """The object will lie in a new pack too, after `flush`, stored as it is.
+
+        Raises: ObjectMissing, ObjectCorrupt where no copy is good.
+        """
+        if identity in self._pending:
+            return
+        for location in self._index.find(identity):
+            with suppress(StoreError, OSError):
+                path = f"packs/{location.pack}.pack"
+                size = RECORD.size + location.stored
+                record = self.place.read(path, location.offset - RECORD.size, size)
+                self._hashed(identity, location, memoryview(record), path)
+                self._wait(identity, location.length, location.codec, record[RECORD.size :])
+                return
+        self.get(identity)  # says what is wrong with it
+
+    def settle(self, leaving: frozenset[str]) -> None:
+        """The file `index` knows every pack but these, which may go now."""
+        self._index.forget(leaving)
+        self._sizes = {name: size for name, size in self._sizes.items() if name not in leaving}
+        self.place.replace(_INDEX, self._index.encoded(self._sizes))
+        self._listed = len(self._index)
+
+    def disregard(self, packs: dict[str, str]) -> None:
+        """These packs count as damaged, for the reasons given: nothing is read from them."""
+        self.damaged.update(packs)
+        self._index.forget(frozenset(packs))
+        self._own -= packs.keys()
+        self._proved.clear()
+
+    def set_aside(self, name: str) -> None:
+        """The pack lies in `damaged/`, where nothing reads it. The caller holds the lock."""
+        self.place.set_aside(f"packs/{name}.pack")
         self.refresh()
 
 

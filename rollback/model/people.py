@@ -6,9 +6,10 @@ Never: holds a secret; keys are public keys, contacts are references.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from rollback.model.component import RelativePath, Window
 from rollback.model.quantity import Bytes, Limit, Seconds, Share
@@ -147,9 +148,37 @@ class Guard(Declared):
         return self
 
 
+Moment = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"\A[0-9]{4}-[0-1][0-9]-[0-3][0-9](T[0-2][0-9]:[0-5][0-9](:[0-5][0-9])?Z)?\z"
+    ),
+]
+
+
+class SecurityFloor(Declared):
+    """Nothing older is gone back to: made before `not_before` (UTC), or without `commit` in it.
+
+    `commit` is a commit or tag that holds the repair; a target whose commit is not known is refused.
+    """
+
+    not_before: Moment | None = None
+    commit: Text | None = None
+    reason: Text
+
+    @model_validator(mode="after")
+    def _some(self) -> SecurityFloor:
+        if self.not_before is None and self.commit is None:
+            raise ValueError("a security floor needs one of: not_before, commit")
+        if self.not_before is not None:
+            datetime.fromisoformat(self.not_before)  # 2026-02-31 looks like a date
+        return self
+
+
 class Guardrails(Declared):
     """What holds a run back, whoever asks for it."""
 
+    security_floor: SecurityFloor | None = None
     rate_limit: RateLimit | None = None
     disk: DiskGuard = Field(default_factory=DiskGuard)
     protected_paths: tuple[RelativePath, ...] = ()

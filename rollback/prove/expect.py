@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Literal
 
 from rollback.model.finding import Answer, Finding
-from rollback.model.level import Gate, Level
+from rollback.model.level import Gate, Level, Procedure
 from rollback.model.registry import Kind, Planned
 from rollback.model.step import SUITES, Check, Suite
 from rollback.model.system import System
@@ -64,7 +64,7 @@ def declared(system: System) -> Iterator[tuple[Suite, str, Kind]]:
 
 
 def expectations(
-    system: System, level: str | Level | None = None, seal: Seal | None = None,
+    system: System, level: str | Level | Procedure | None = None, seal: Seal | None = None,
     *, today: datetime | None = None,
 ) -> Expectations:  # fmt: skip
     """What the gate of this level wants; without a level, every check that is not limited to one.
@@ -123,11 +123,14 @@ def _id(check: Kind, otherwise: str) -> str:
     return str(getattr(check, "id", None) or otherwise)
 
 
-def _level(system: System, level: str | Level | None) -> tuple[str, Level | None]:
+def _level(
+    system: System, level: str | Level | Procedure | None
+) -> tuple[str, Level | Procedure | None]:
     if level is None or level == "":
         return "", None
-    if isinstance(level, Level):
-        return next((key for key, one in system.levels.items() if one == level), ""), level
+    if isinstance(level, Level | Procedure):
+        named = {**system.procedures, **system.levels}
+        return next((key for key, one in named.items() if one == level), ""), level
     return level, system.levels[level]
 
 

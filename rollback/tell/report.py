@@ -207,6 +207,8 @@ def _loss_lines(r: Mapping[str, Any]) -> list[str]:
         f"- commit that left the branch and stays reachable: {_text(c)}"
         for c in impact["lost_commits"]
     ]
+    if impact.get("alone"):
+        lines.append(f"- not everything went back: {impact['alone']}")
     if impact["dependents"]:
         lines.append(f"- dependents: {', '.join(impact['dependents'])}")
     if r["safety"]:

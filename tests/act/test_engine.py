@@ -19,6 +19,7 @@ from rollback.act.engine import advance, roll_back
 from rollback.act.site import Site
 from rollback.act.stopping import abort
 from rollback.keep.lease import Lease
+from rollback.keep.life import Life
 from rollback.model.errors import JournalError, PlanError, RunLocked
 from rollback.model.lifecycle import TRANSITIONS_MAX, Run, State
 from tests.systems import Shop, build
@@ -71,7 +72,7 @@ def test_a_closed_gate_stops_for_a_person_and_asked_again_it_opens(shop: Shop) -
     """`resume` asks the gate once more, after somebody made it well."""
     (shop.tree / "config" / "app.yaml").write_text("party: true\n")
     with shop.site() as site:
-        site.checkpoints.delete(site.checkpoints.get("before-release").id)
+        Life(site.checkpoints).delete("before-release")
         site.checkpoints.create("lacks-limit")
         (shop.tree / "config" / "app.yaml").write_text("party: false\nlimit: 1\n")
         run = roll_back(site, start(shop, site).id)

@@ -9,7 +9,7 @@ import hashlib
 import os
 import stat
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 from rollback.host import Host, Tap, Tree
 from rollback.keep.checkpoint import Checkpoints
 from rollback.keep.contents import append_only, files, git, sqlite
+from rollback.model.operations import Checkpoints as Declared
 
 KINDS = (append_only, files, git, sqlite)  # imported, so registered
 
@@ -34,6 +35,7 @@ class World:
 
     base: Path
     components: dict[str, Any]
+    checkpoints: Any = field(default_factory=Declared)
 
     @property
     def root(self) -> Path:
@@ -52,6 +54,7 @@ class World:
         return SimpleNamespace(
             system=SimpleNamespace(id="small"), root_path=self.root, state_path=self.state,
             components=self.components, digest="d" * 64, repository=None,
+            checkpoints=self.checkpoints, declaration=self.base / "rollback.yaml",
         )  # fmt: skip
 
     @contextmanager

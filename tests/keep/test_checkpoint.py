@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from rollback.host import Tap
+from rollback.keep.life import Life
 from rollback.model.errors import (
     Confined,
     ObjectCorrupt,
@@ -106,7 +107,7 @@ def test_a_name_is_given_once(world: World) -> None:
         checkpoints.create("n")
         with pytest.raises(UsageError, match="already taken"):
             checkpoints.create("n")
-        checkpoints.delete("n")
+        Life(checkpoints).delete("n")
         checkpoints.create("n")
         with pytest.raises(UsageError, match="no component"):
             checkpoints.create("m", components=("nothing",))
@@ -365,11 +366,11 @@ def test_deleting_keeps_what_others_need(world: World) -> None:
         (world.root / "app/f").write_text("again")
         checkpoints.create("third")
         assert len(checkpoints.store.packs()) == 3
-        checkpoints.delete("third")
+        Life(checkpoints).delete("third")
         assert len(checkpoints.store.packs()) == 2
-        checkpoints.delete("first")
+        Life(checkpoints).delete("first")
         assert all(found.answer is Answer.PASS for found in checkpoints.verify("second"))
-        checkpoints.delete("second")
+        Life(checkpoints).delete("second")
         assert checkpoints.store.packs() == ()
         assert checkpoints.list() == ()
 
@@ -382,7 +383,7 @@ def test_nothing_is_removed_while_a_record_cannot_be_read(world: World) -> None:
         checkpoints.create("second")
         (world.state / f"store/checkpoints/{first.id}.json").write_bytes(b"{}")
         before = checkpoints.store.packs()
-        checkpoints.delete("second")
+        Life(checkpoints).delete("second")
         assert checkpoints.store.packs() == before
 
 

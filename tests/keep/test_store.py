@@ -174,7 +174,7 @@ def test_a_store_of_another_format_is_refused(tmp_path: Path) -> None:
     """A newer store is never read at best effort."""
     opened(tmp_path)
     (tmp_path / "store/format").write_bytes(b"rollback-store 3\n")
-    with pytest.raises(StoreError, match="does not know"):
+    with pytest.raises(StoreError, match="is of format 3"):
         opened(tmp_path)
 
 

@@ -12,10 +12,12 @@ from contextlib import contextmanager
 
 from rollback.host import Host, Tree
 from rollback.host.files import TEMPORARY
-from rollback.keep.place import Place, StoreKind
+from rollback.keep.place import DAMAGED, Place, StoreKind
+from rollback.model.errors import HostUnreachable
 from rollback.model.registry import register
 
 FOLDERS = ("packs", "checkpoints")
+LISTS = "lists"  # of copies alone: which packs a checkpoint needs
 
 
 class Folder:
@@ -32,6 +34,14 @@ class Folder:
         found = (name for name in self._tree.names(folder) if not name.startswith(TEMPORARY))
         return [os.fsdecode(name) for name in found]
 
+    def sizes(self, folder: str) -> dict[str, int]:
+        """The bytes of each finished file in a folder."""
+        if self._tree.stat(folder) is None:
+            return {}
+        return {os.fsdecode(name.rpartition(b"/")[2]): seen.st_size
+                for name, seen in self._tree.scan(folder)
+                if not name.rpartition(b"/")[2].startswith(TEMPORARY)}  # fmt: skip
+
     def size(self, name: str) -> int:
         """Bytes."""
         return self._tree.size(name)
@@ -43,9 +53,8 @@ class Folder:
     def create(self, name: str, chunks: Iterable[bytes]) -> None:
         """The file is there, whole and durable."""
         for folder in FOLDERS:
-            if self._tree.stat(folder) is None:
-                self._tree.make_folder(folder)
-                self._tree.sync_folder()
+            self._folder(folder)
+        self._folder(os.path.dirname(name))
         self._tree.write(name, chunks, mode=0o600)
 
     def replace(self, name: str, data: bytes) -> None:
@@ -58,9 +67,21 @@ class Folder:
             self._tree.unlink(name)
             self._tree.sync_folder(os.path.dirname(name) or b".")
 
+    def set_aside(self, name: str) -> None:
+        """The file lies in `damaged/`, under its own name."""
+        self._folder(DAMAGED)
+        self._tree.rename(name, f"{DAMAGED}/{os.path.basename(name)}")
+        self._tree.sync_folder(DAMAGED)
+        self._tree.sync_folder(os.path.dirname(name) or b".")
+
+    def _folder(self, name: str) -> None:
+        if name and self._tree.stat(name) is None:
+            self._tree.make_folder(name)
+            self._tree.sync_folder()
+
     def sweep(self) -> None:
         """No temporary file of a dead writer is left."""
-        for folder in FOLDERS:
+        for folder in (".", *FOLDERS, LISTS):
             if self._tree.stat(folder) is not None:
                 self._tree.sweep(folder)
 
@@ -82,10 +103,26 @@ class Folder:
 
 @register("store", "folder")
 class FolderStore(StoreKind):
-    """`folder: {path: …}`: a folder of this machine, relative to the declaration."""
+    """`folder: {path: …}`: a folder of this machine, relative to the declaration.
+
+    It may be the mount of another one's disk; the folder above it has to be there.
+    """
 
     path: str
 
     def place(self, host: Host, *, base: str) -> Place:
-        """The folder, opened."""
-        return Folder(host.tree(os.path.join(base, self.path)), host)
+        """The folder, opened; it comes into being where the one above it is."""
+        path = self.address(base=base)
+        above, name = os.path.split(path)
+        if not os.path.lexists(path):
+            if not os.path.isdir(above):
+                raise HostUnreachable("there is no such folder", where=path,
+                                      hint=f"mount it, or make it: mkdir -p -m 700 {path}")  # fmt: skip
+            with host.tree(above) as tree:
+                tree.make_folder(name)
+                tree.sync_folder()
+        return Folder(host.tree(path), host)
+
+    def address(self, *, base: str) -> str:
+        """The absolute path, its links resolved."""
+        return os.path.realpath(os.path.join(base, self.path))

@@ -1,0 +1,97 @@
+"""What `rollback guard` keeps before a risky command, in how many places, and the way back from it.
+
+Hides: how the declared kind `on: risky` is found.
+Never: lets a command start whose checkpoint is in fewer places than declared.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rollback.act.site import Site
+from rollback.model.finding import Json
+from rollback.model.lifecycle import Run
+from rollback.model.quantity import counted
+from rollback.model.system import System
+
+if TYPE_CHECKING:
+    from rollback.act.plan import Plan, PlannedStep
+    from rollback.keep.checkpoint import Checkpoint
+
+
+def risky(system: System) -> str:
+    """The declared kind that is taken before something risky; `risky` where none is."""
+    kinds = system.checkpoints.kinds
+    return next((name for name, one in kinds.items() if one.on == "risky"), "risky")
+
+
+def components(system: System) -> tuple[str, ...]:
+    """What a checkpoint before something risky holds."""
+    from rollback.keep.retention import kind_of
+
+    found = kind_of(risky(system), system.checkpoints.kinds)
+    if found is not None and found.components != "all":
+        return found.components
+    return tuple(name for name, one in system.components.items() if one.planned is None)
+
+
+def way_back(system: System, checkpoint: str) -> tuple[str, ...]:
+    """The rollback plan that lies in the checkpoint: its steps, and what to type."""
+    names = components(system)
+    stops = [name for name, one in system.services.items() if set(one.components) & set(names)]
+    steps = [f"stop {', '.join(stops)}"] if stops else []
+    steps += [f"put back {', '.join(names)}"]
+    steps += [f"start {', '.join(stops)}"] if stops else []
+    levels = [key for key, one in system.levels.items()
+              if one.target is not None and one.component is None]  # fmt: skip
+    return (
+        "; ".join(steps), f"rollback checkpoint restore {checkpoint}",
+        *(f"rollback run {key} --to checkpoint:{checkpoint}" for key in levels),
+    )  # fmt: skip
+
+
+def command_of(plan: Plan) -> PlannedStep | None:
+    """The guarded command of a plan, if it has one."""
+    return next((step for step in plan.steps if step.kind == "guarded"), None)
+
+
+def kept_as(plan: Plan) -> tuple[str, str, str]:
+    """Of the checkpoint of the present: its kind, the first word of its name, and why it is made.
+
+    What is kept before a command is good; what is kept before a rollback is a broken present.
+    """
+    step = command_of(plan)
+    if step is None:
+        return "safety", "safety", f"before run {plan.stamp['run']}"
+    words, back = step.bound["argv"], step.bound["way_back"]
+    assert isinstance(words, list)
+    assert isinstance(back, list)
+    said = f"before: {' '.join(map(str, words))}; the way back: " + " | ".join(map(str, back))
+    return str(step.bound["checkpoint"]), "before", said
+
+
+def elsewhere(site: Site, made: Checkpoint) -> tuple[dict[str, Json], str]:
+    """The checkpoint is copied to its further places: where it is, and why that is not enough."""
+    from rollback.act.copying import copies_of, copy_along  # the store: a flag needs none
+
+    copied = copy_along(site)
+    standing, _ = copies_of(site).standing([made])
+    stands = standing[made.id]
+    told: dict[str, Json] = {"places": stands.there}
+    if stands.enough:
+        return told, ""
+    why = "; ".join(f"{one.store}: {one.problem}" for one in copied if one.problem)
+    return told, (
+        f"the checkpoint is in {stands.there} of {counted(stands.needed, 'place')}"
+        + (f" ({why})" if why else "")
+    )
+
+
+def status_of(run: Run, plan: Plan) -> int | None:
+    """How the guarded command ended, as a shell would say; None where it did not end, or well."""
+    step = command_of(plan)
+    record = run.steps.get(step.index) if step else None
+    found = record.evidence.get("status") if record and record.status == "failed" else None
+    if not isinstance(found, int):
+        return None
+    return 128 - found if found < 0 else found

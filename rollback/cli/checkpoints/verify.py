@@ -1,0 +1,73 @@
+"""`rollback checkpoint verify`: whether checkpoints, and their copies, can be put back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rollback.cli.desk import Desk, pass_desk
+from rollback.cli.show import safe, table
+
+if TYPE_CHECKING:
+    from rollback.act.site import Site
+    from rollback.model.finding import Finding
+
+
+@click.command("verify")
+@click.argument("checkpoint", required=False)
+@click.option("--deep", is_flag=True, help="Read and hash every stored object again.")
+@click.option("--copies", is_flag=True, help="Look at the copies in further places too.")
+@click.option(
+    "--repair", is_flag=True, help="Find the bytes of what is damaged, and set the rest aside."
+)
+@pass_desk
+def verify(desk: Desk, checkpoint: str | None, deep: bool, copies: bool, repair: bool) -> int:
+    """Prove that a checkpoint (default: all of them) can be restored."""
+    with desk.site(create=False) if repair else desk.look() as site:
+        said = _repaired(site) if repair else []
+        wanted = [site.checkpoints.get(checkpoint)] if checkpoint else list(site.checkpoints.list())
+        told = []
+        for found in wanted:
+            told += [_told(found.id, found.name, finding)
+                     for finding in site.checkpoints.verify(found.id, deep=deep)]  # fmt: skip
+        if copies:
+            told += _of_copies(site, wanted, deep=deep, repair=repair)
+        bad = [t for t in told if t["answer"] != "pass"]
+        rows = [(t["id"][:12], t["name"] or "-", safe(t["evidence"]), t["answer"]) for t in told]
+        head = ("id", "name", "evidence", "answer")
+        empty = ["no checkpoint yet"]
+        body = {"whole": not bad, "findings": told, **({"repaired": said} if repair else {})}
+        desk.out(body, lambda: [*map(safe, said), *(table(head, rows) if rows else empty)])
+        return 8 if bad else 0
+
+
+def _told(identity: str, name: str, finding: Finding) -> dict[str, Any]:
+    return {"id": identity, "name": name, "answer": finding.answer.value,
+            "evidence": finding.evidence}  # fmt: skip
+
+
+def _repaired(site: Site) -> list[str]:
+    """What is damaged here is whole again, as far as its bytes are anywhere; what was done."""
+    from rollback.act.authorize import one_at_a_time
+    from rollback.act.copying import copies_of
+    from rollback.keep.repair import Repair
+
+    one_at_a_time(site)
+    done = Repair(site.checkpoints, copies_of(site)).run()
+    said = done.lines()
+    if done.changed:
+        site.tell("checkpoint.repaired", said=list(said), lost=len(done.lost))
+    return said or ["nothing here was damaged"]
+
+
+def _of_copies(site: Site, wanted: list[Any], *, deep: bool, repair: bool) -> list[dict[str, Any]]:
+    from rollback.act.copying import copies_of, copy
+
+    found = copies_of(site).verify(wanted, deep=deep, repair=repair)
+    if repair and any(one.answer.value != "pass" for one in found):
+        copy(site)
+        found = copies_of(site).verify(wanted, deep=deep)
+    names = {one.id: one.name for one in wanted}
+    return [_told(str(one.details["checkpoint"]), names[str(one.details["checkpoint"])], one)
+            for one in found]  # fmt: skip

@@ -1,0 +1,16 @@
+"""How far a long piece of work is, told to whoever wants to know.
+
+Hides: nothing.
+Never: knows who listens, or what is done with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+# what is done, how much of it so far, how much in all (None: not known), and in which unit
+Progress = Callable[[str, int, int | None, str], None]
+
+
+def SILENT(_what: str, _done: int, _total: int | None, _unit: str) -> None:  # noqa: N802
+    """Nobody listens."""
