@@ -235,6 +235,9 @@ def _known(plain: Place, place: Place, where: str, *, begin: bool) -> None:
         if isinstance(place, Ciphered):
             place.prove_key(begin=True)
         plain.create(_FORMAT, [wanted])
+        plain.forget(_FORMAT)
+        if plain.read(_FORMAT, 0, plain.size(_FORMAT)) != wanted:
+            raise StoreError("what is written there is not what lies there", where=where) from None
         return
     if found != wanted:
         told = "is encrypted" if found == CIPHERED_FORMAT else "is not encrypted"
