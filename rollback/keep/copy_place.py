@@ -87,12 +87,12 @@ class CopyPlace:
         Raises: HostUnreachable, HostError, StoreError, Refused, OSError.
         """
         where = declared.address(base=base)
-        plain = declared.place(host, base=base)
+        begin = bool(writer) and (adopt or not held)
+        plain = declared.place(host, base=base, make=begin)
         try:
             place: Place = plain
             if declared.key:
                 place = Ciphered(plain, reference.key(declared.key, base=base), host)
-            begin = bool(writer) and (adopt or not held)
             _known(plain, place, where, begin=begin)
             if writer and declared.claimed:
                 _claim(place, writer, where, adopt=adopt)

@@ -85,7 +85,7 @@ def emptied(root: Path) -> None:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-@pytest.mark.requirement("MB-62", "MB-35")
+@pytest.mark.requirement("MB-62")
 def test_a_lost_store_comes_back_from_the_mirror_and_restores(world: World) -> None:
     """The local store removed: fetched back, every object hashed, the root is what it was."""
     then = walked(world.root)
@@ -143,6 +143,39 @@ def test_a_mirror_that_is_away_stops_nothing_and_is_made_good(world: World) -> N
     second, done = make(world)
     assert sorted(done.checkpoints) == sorted((first.id, second.id))
     assert standing(world) == {first.id: "2/2", second.id: "2/2"}
+
+
+def test_looking_makes_nothing(world: World) -> None:
+    """Neither a list nor a proof leaves a folder where none was."""
+    with world.open() as kept:
+        kept.create()
+        found = copies(world, kept)
+        _, problems = found.standing(kept.list())
+        assert "no such folder" in problems["second"]
+        assert [one.answer for one in found.verify(kept.list())] == [Answer.FAIL]
+    assert not (world.base / "second").exists()
+
+
+def test_two_state_directories_may_share_a_folder(world: World) -> None:
+    """What one deletes stays for the other: packs go when no list there names them."""
+    make(world, "one")
+    mine = world.state
+    other = World(world.base, world.components, world.checkpoints)
+    mine.rename(world.base / "mine")
+    mine.mkdir(mode=0o700)
+    made, done = make(other, "two")
+    assert done.problem == ""
+    assert done.packs == 0, "the same bytes lie there already"
+    mine.rename(world.base / "theirs")
+    (world.base / "mine").rename(mine)
+    with world.open() as kept:
+        kept.delete("one")
+        (done,) = copies(world, kept).make_good()
+        assert done.problem == ""
+    assert [path.stem for path in world.base.glob("second/checkpoints/*")] == [made.id]
+    shutil.rmtree(mine)
+    mine.mkdir(mode=0o700)
+    assert brought(world).checkpoints == (made.id,)
 
 
 def test_a_mirror_that_lost_everything_is_not_taken_for_a_new_one(world: World) -> None:
