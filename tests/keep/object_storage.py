@@ -177,6 +177,7 @@ class Bad:
     mode: str = "good"
     after: int = 0
     seen: int = 0
+    paths: str = ""  # what is in the paths of the requests that fail
     methods: tuple[str, ...] = ("PUT", "POST", "GET", "HEAD", "DELETE")
     requests: list[tuple[str, str]] = field(default_factory=list)
 
@@ -196,6 +197,7 @@ def between(upstream: str) -> Iterator[Bad]:
             bad.requests.append((self.command, self.path))
             bad.seen += 1
             failing = bad.mode != "good" and bad.seen > bad.after and self.command in bad.methods
+            failing = failing and bad.paths in self.path
             if failing and bad.mode in ("503", "403"):
                 self._say(int(bad.mode), b"<Error><Code>SlowDown</Code></Error>", {})
                 return

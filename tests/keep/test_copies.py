@@ -271,6 +271,39 @@ def test_a_full_mirror_at_any_change_is_said_and_made_good(world: World, forever
         assert standing(world) == {made.id: "2/2"}
 
 
+class Vanishing(CountingTap):
+    """The mirror is gone after the nth change."""
+
+    def __init__(self, at: int, mirror: Path) -> None:
+        super().__init__()
+        self.at, self.mirror = at, mirror
+
+    def change(self, call: str, where: Any, do: Any, torn: Any = None) -> Any:
+        done = super().change(call, where, do, torn)
+        if len(self.points) == self.at:
+            shutil.rmtree(self.mirror, ignore_errors=True)
+        return done
+
+
+def test_a_mirror_that_vanishes_in_the_midst_is_said_and_made_good(world: World) -> None:
+    with world.open() as kept:
+        made = kept.create("then")
+        copies(world, kept).notes.writer()
+        counting = CountingTap()
+        copies(world, kept, counting).make_good()
+        last = max(one.number for one in counting.points if not one.where.startswith("copies"))
+        for point in range(2, last - 1):
+            shutil.rmtree(world.base / "second", ignore_errors=True)
+            (world.state / "copies/of-second.json").unlink(missing_ok=True)
+            (done,) = copies(world, kept, Vanishing(point, world.base / "second")).make_good()
+            assert done.problem, point
+            assert kept.get("then").target
+            assert standing(world) == {made.id: "1/2"}
+            (done,) = copies(world, kept).make_good()
+            assert done.problem == "", point
+            assert standing(world) == {made.id: "2/2"}
+
+
 def test_every_flipped_bit_and_every_cut_of_a_copy_is_found_and_never_fetched(world: World) -> None:
     """`--deep` says which; a fetch keeps nothing of it; `--repair` and a copy make it good."""
     made, _ = make(world, "then")
@@ -307,12 +340,14 @@ def test_a_pack_that_rotted_here_does_not_spread(world: World) -> None:
     """The bad bytes are not copied, and that is said."""
     with world.open() as kept:
         kept.create("then")
-        (pack,) = (world.state / "store/packs").iterdir()
-        whole = pack.read_bytes()
-        pack.write_bytes(whole[:70] + bytes([whole[70] ^ 1]) + whole[71:])
-        (done,) = copies(world, kept).make_good()
-    assert "damaged" in done.problem
-    assert not [*world.base.glob("second/packs/*")]
+    (pack,) = (world.state / "store/packs").iterdir()
+    whole = pack.read_bytes()
+    for at in range(10, len(whole), len(whole) // 20):
+        pack.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        with world.open() as kept:
+            (done,) = copies(world, kept).make_good()
+        assert "damaged" in done.problem, at
+        assert not [*world.base.glob("second/*/*")]
 
 
 def test_what_is_deleted_goes_from_the_copies_too_and_shared_packs_stay(world: World) -> None:

@@ -237,6 +237,22 @@ def test_a_server_that_fails_is_one_clear_line_and_is_made_good(
         assert found.answer is Answer.PASS
 
 
+@pytest.mark.parametrize("what", ["format", "packs", "lists", "checkpoints"])
+def test_a_server_that_says_yes_and_keeps_nothing_is_not_believed(
+    world: World, prefix: str, bad: Bad, what: str
+) -> None:
+    """Each kind of file in turn is lost: it is read back before anything is built on it."""
+    bad.mode, bad.methods, bad.paths = "torn", ("PUT",), f"{prefix}/{what}"
+    done = go(world, bad.endpoint, prefix)
+    assert done.problem
+    assert done.checkpoints == ()
+    assert not bucket(bad.upstream, prefix).sizes("checkpoints")
+    if what == "packs":
+        assert not bucket(bad.upstream, prefix).sizes("lists")
+    bad.mode = "good"
+    assert go(world, bad.endpoint, prefix).problem == ""
+
+
 def test_nobody_there_no_bucket_and_no_credentials_are_said(
     world: World, prefix: str, light: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
