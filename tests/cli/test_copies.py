@@ -23,7 +23,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def declare(folder: Path, **places: str) -> None:
+SAFETY = "copies: 1"
+
+
+def declare(folder: Path, safety: str = SAFETY, **places: str) -> None:
     """What `init` wrote, with these places for every checkpoint that is taken by hand."""
     path = folder / "rollback.yaml"
     kept = folder / "begun.yaml"
@@ -37,7 +40,7 @@ def declare(folder: Path, **places: str) -> None:
     path.write_text(
         text[:start] + "checkpoints:\n  kinds:\n"
         f"    by-hand: {{on: manual, copies: {1 + len(places)}, stores: [{named}], retention: keep}}\n"
-        "    safety: {on: rollback, components: all, copies: 1, retention: 30d}\n"
+        f"    safety: {{on: rollback, components: all, {safety}, retention: 30d}}\n"
         f"  stores:\n{stores}" + text[end:]
     )
     path.chmod(0o600)
@@ -94,6 +97,24 @@ def test_a_mirror_from_the_first_copy_to_the_last_resort(folder: Path) -> None:
     assert rollback(folder, "checkpoint", "fetch", "third").status == 2
     assert rollback(folder, "checkpoint", "copy", "third").status == 2
     assert rollback(folder, "checkpoint", "copy", "--adopt").status == 2
+
+
+def test_what_a_run_kept_is_copied_when_it_is_over(folder: Path) -> None:
+    """The safety checkpoint is in both places after the run; a place that is away changes no outcome."""
+    (folder / "disk").mkdir()
+    declare(folder, "copies: 2, stores: [second]", second="{folder: {path: disk/second}}")
+    rollback(folder, "checkpoint", "create", "one")
+    (folder / "files/app/f").write_text("now")
+    done = rollback(folder, "checkpoint", "restore", "one", "--yes")
+    assert done.status == 0, done.err
+    assert listed(folder) == ["2/2", "2/2"]
+    (folder / "disk").rename(folder / "away")
+    (folder / "files/app/f").write_text("later")
+    done = rollback(folder, "checkpoint", "restore", "one", "--yes")
+    assert done.status == 0, done.err
+    assert (folder / "files/app/f").read_text() == "then"
+    assert listed(folder) == ["1/2", "1/2", "1/2"]
+    assert "checkpoint.not_copied" in journal(folder)
 
 
 def test_damage_is_repaired_and_said(folder: Path) -> None:
