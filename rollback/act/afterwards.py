@@ -1,4 +1,4 @@
-"""What follows a drive, whatever its end: messages go out, the report is written, the anchor set.
+"""What follows a drive, whatever its end: messages, copies, the report, the anchor.
 
 Hides: which state calls for which message.
 Never: changes the outcome: what fails here is noted, and the run stays what it is.
@@ -29,6 +29,7 @@ def settle(site: Site, run: Run) -> Run:
     """Every message that is due has been tried, the report stands, count and head are anchored."""
     _queue(site, run)
     _deliver(site, run)
+    _copy(site, run)
     run = site.run(run.id)
     _close_undone(site, run)
     if run.state is State.COMPLETE:
@@ -36,6 +37,16 @@ def settle(site: Site, run: Run) -> Run:
     write_report(site, run)
     site.anchor()
     return run
+
+
+def _copy(site: Site, run: Run) -> None:
+    """What the run kept is where its kind has to be: once nothing waits for the run any more."""
+    if not site.system.checkpoints.stores or run.state not in (*ENDED, State.MITIGATED):
+        return
+    from rollback.act.copying import copies_of, copy_along  # most systems have one place
+
+    if copies_of(site).wanted("safety").stores:
+        copy_along(site)
 
 
 def write_report(site: Site, run: Run) -> str:

@@ -6,6 +6,7 @@ Never: says a credential, in a message or anywhere; gives back half an object.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import timedelta
@@ -17,7 +18,7 @@ from rollback.model.errors import HostError, HostUnreachable
 T = TypeVar("T")
 PART_BYTES = 8 * 2**20  # what is larger goes in parts of this size
 RETRIES = 2
-_MESSAGE_CHARS_MAX = 160
+_STATUS = re.compile(r"status code: ([0-9]{3})")
 _INSTALL = "pip install 'rollback-proof[s3]'"
 
 
@@ -41,7 +42,7 @@ class Bucket:
         self._obstore: Any = obstore
         self._errors: Any = exceptions
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
-        self._hidden = tuple(one for one in (access_key, secret_key) if one)
+        self._within_s = within_s
         self._tap = tap
         self.where = f"s3://{bucket}/{self._prefix}"
         wait = timedelta(seconds=within_s)
@@ -153,30 +154,35 @@ class Bucket:
             return do()
         except (errors.AlreadyExistsError, errors.PreconditionError):
             raise
-        except FileNotFoundError:
-            raise
-        except errors.NotFoundError as error:
+        except FileNotFoundError as error:  # the library's own is one too
             if "NoSuchBucket" in str(error):
                 raise HostError("there is no such bucket", where=where) from None
             raise FileNotFoundError(2, "there is no such object", where) from None
-        except (errors.PermissionDeniedError, errors.UnauthenticatedError):
-            raise HostError(
-                "the object storage refuses these credentials", where=where,
-                hint="look at access_key and secret_key of this store, and what they may do",
-            ) from None  # fmt: skip
-        except errors.NotSupportedError:
-            raise HostError("the object storage cannot do that", where=where) from None
         except (errors.BaseError, OSError, ValueError) as error:
-            raise HostUnreachable(f"the object storage does not answer: {self._said(error)}",
-                                  where=where) from None  # fmt: skip
+            raise self._failed(str(error), where) from None
 
-    def _said(self, error: Exception) -> str:
-        """The gist of what a library said, in one short line without a credential."""
-        text = " ".join(str(error).split("Debug source")[0].split())
-        for hidden in self._hidden:
-            text = text.replace(hidden, "…")
-        short = text.rpartition("Caused by: ")[2] if len(text) > _MESSAGE_CHARS_MAX else text
-        return short[:_MESSAGE_CHARS_MAX].strip() or type(error).__name__
+    def _failed(self, text: str, where: str) -> HostError:
+        """What a failed request means, without a word of what the library printed of it."""
+        answered = _STATUS.search(text)
+        if "NoSuchBucket" in text:
+            return HostError("there is no such bucket", where=where)
+        if answered and answered[1] in ("401", "403"):
+            return HostError(
+                f"the object storage refuses these credentials: it answered {answered[1]}", where=where,
+                hint="look at access_key and secret_key of this store, and what they may do",
+            )  # fmt: skip
+        if answered and answered[1] not in ("429", "500", "502", "503", "504"):
+            return HostError(f"the object storage answered {answered[1]}", where=where)
+        if answered:
+            why = f"it answered {answered[1]} to each of {RETRIES + 1} requests"
+        elif "kind: Timeout" in text:
+            why = f"no answer within {self._within_s:g} s"
+        elif "kind: Interrupted" in text or "IncompleteBody" in text:
+            why = "its answers are cut short"
+        else:
+            why = "nobody is there, or it ends the connection"
+        return HostUnreachable(f"the object storage is out of reach: {why}", where=where,
+                               hint="when it is back: rollback checkpoint copy")  # fmt: skip
 
 
 __all__ = ["PART_BYTES", "Bucket"]

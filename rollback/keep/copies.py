@@ -11,6 +11,7 @@ Never: holds the store's lock while something is copied: packs do not change, an
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -146,7 +147,12 @@ class Copies:
         declared = self._stores[name]
         if not isinstance(declared, StoreKind):
             raise HostUnreachable("this kind of store is not built yet", where=name)
-        seen = self.notes.seen(name, declared.address(base=self._base))
+        address = declared.address(base=self._base)
+        own = os.path.realpath(self._state.path)
+        if not declared.remote and os.path.commonpath((own, os.fsencode(address))) == own:
+            raise StoreError("this place lies in the state directory: that is no other place",
+                             where=address, hint="write a folder on another disk")  # fmt: skip
+        seen = self.notes.seen(name, address)
         return CopyPlace.open(
             declared, self._host, base=self._base, held=bool(seen.whole), adopt=adopt,
             writer=self.notes.writer() if writing else "",

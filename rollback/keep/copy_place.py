@@ -87,12 +87,12 @@ class CopyPlace:
         Raises: HostUnreachable, HostError, StoreError, Refused, OSError.
         """
         where = declared.address(base=base)
-        plain = declared.place(host, base=base)
+        begin = bool(writer) and (adopt or not held)
+        plain = declared.place(host, base=base, make=begin)
         try:
             place: Place = plain
             if declared.key:
                 place = Ciphered(plain, reference.key(declared.key, base=base), host)
-            begin = bool(writer) and (adopt or not held)
             _known(plain, place, where, begin=begin)
             if writer and declared.claimed:
                 _claim(place, writer, where, adopt=adopt)
@@ -235,6 +235,9 @@ def _known(plain: Place, place: Place, where: str, *, begin: bool) -> None:
         if isinstance(place, Ciphered):
             place.prove_key(begin=True)
         plain.create(_FORMAT, [wanted])
+        plain.forget(_FORMAT)
+        if plain.read(_FORMAT, 0, plain.size(_FORMAT)) != wanted:
+            raise StoreError("what is written there is not what lies there", where=where) from None
         return
     if found != wanted:
         told = "is encrypted" if found == CIPHERED_FORMAT else "is not encrypted"

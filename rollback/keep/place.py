@@ -90,8 +90,11 @@ class StoreKind(Kind):
 
     key: Reference | None = None
 
-    def place(self, host: Host, *, base: str) -> Place:
-        """The place, ready; relative addresses and references start at the folder `base`."""
+    def place(self, host: Host, *, base: str, make: bool = False) -> Place:
+        """The place, ready; relative addresses and references start at the folder `base`.
+
+        `make`: it comes into being where it can. Raises: HostUnreachable, HostError, UsageError.
+        """
         raise NotImplementedError
 
     def address(self, *, base: str) -> str:

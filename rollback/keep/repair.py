@@ -2,8 +2,8 @@
 
 A damaged pack is copied to `damaged/` first. Then bytes are looked for in this order: other packs,
 the damaged packs themselves, what was set aside before, further places, the live tree. Good ones go
-into a new pack, which may have the name of the damaged one. No damaged pack is ever deleted.
-Killed in between, the next repair finds the same bad packs and begins again.
+into a new pack, which may have the name of the damaged one. No damaged pack is ever deleted. Killed
+in between, the next repair finds the same bad packs and begins again.
 
 Hides: how bytes are found.
 Never: takes bytes that do not hash to what was asked for.

@@ -86,7 +86,7 @@ def emptied(root: Path) -> None:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-@pytest.mark.requirement("MB-62", "MB-35")
+@pytest.mark.requirement("MB-62")
 def test_a_lost_store_comes_back_from_the_mirror_and_restores(world: World) -> None:
     """The local store removed: fetched back, every object hashed, the root is what it was."""
     then = walked(world.root)
@@ -144,6 +144,39 @@ def test_a_mirror_that_is_away_stops_nothing_and_is_made_good(world: World) -> N
     second, done = make(world)
     assert sorted(done.checkpoints) == sorted((first.id, second.id))
     assert standing(world) == {first.id: "2/2", second.id: "2/2"}
+
+
+def test_looking_makes_nothing(world: World) -> None:
+    """Neither a list nor a proof leaves a folder where none was."""
+    with world.open() as kept:
+        kept.create()
+        found = copies(world, kept)
+        _, problems = found.standing(kept.list())
+        assert "no such folder" in problems["second"]
+        assert [one.answer for one in found.verify(kept.list())] == [Answer.FAIL]
+    assert not (world.base / "second").exists()
+
+
+def test_two_state_directories_may_share_a_folder(world: World) -> None:
+    """What one deletes stays for the other: packs go when no list there names them."""
+    make(world, "one")
+    mine = world.state
+    other = World(world.base, world.components, world.checkpoints)
+    mine.rename(world.base / "mine")
+    mine.mkdir(mode=0o700)
+    made, done = make(other, "two")
+    assert done.problem == ""
+    assert done.packs == 0, "the same bytes lie there already"
+    mine.rename(world.base / "theirs")
+    (world.base / "mine").rename(mine)
+    with world.open() as kept:
+        kept.delete("one")
+        (done,) = copies(world, kept).make_good()
+        assert done.problem == ""
+    assert [path.stem for path in world.base.glob("second/checkpoints/*")] == [made.id]
+    shutil.rmtree(mine)
+    mine.mkdir(mode=0o700)
+    assert brought(world).checkpoints == (made.id,)
 
 
 def test_a_mirror_that_lost_everything_is_not_taken_for_a_new_one(world: World) -> None:
@@ -239,6 +272,39 @@ def test_a_full_mirror_at_any_change_is_said_and_made_good(world: World, forever
         assert standing(world) == {made.id: "2/2"}
 
 
+class Vanishing(CountingTap):
+    """The mirror is gone after the nth change."""
+
+    def __init__(self, at: int, mirror: Path) -> None:
+        super().__init__()
+        self.at, self.mirror = at, mirror
+
+    def change(self, call: str, where: Any, do: Any, torn: Any = None) -> Any:
+        done = super().change(call, where, do, torn)
+        if len(self.points) == self.at:
+            shutil.rmtree(self.mirror, ignore_errors=True)
+        return done
+
+
+def test_a_mirror_that_vanishes_in_the_midst_is_said_and_made_good(world: World) -> None:
+    with world.open() as kept:
+        made = kept.create("then")
+        copies(world, kept).notes.writer()
+        counting = CountingTap()
+        copies(world, kept, counting).make_good()
+        last = max(one.number for one in counting.points if not one.where.startswith("copies"))
+        for point in range(2, last - 1):
+            shutil.rmtree(world.base / "second", ignore_errors=True)
+            (world.state / "copies/of-second.json").unlink(missing_ok=True)
+            (done,) = copies(world, kept, Vanishing(point, world.base / "second")).make_good()
+            assert done.problem, point
+            assert kept.get("then").target
+            assert standing(world) == {made.id: "1/2"}
+            (done,) = copies(world, kept).make_good()
+            assert done.problem == "", point
+            assert standing(world) == {made.id: "2/2"}
+
+
 def test_every_flipped_bit_and_every_cut_of_a_copy_is_found_and_never_fetched(world: World) -> None:
     """`--deep` says which; a fetch keeps nothing of it; `--repair` and a copy make it good."""
     made, _ = make(world, "then")
@@ -275,12 +341,14 @@ def test_a_pack_that_rotted_here_does_not_spread(world: World) -> None:
     """The bad bytes are not copied, and that is said."""
     with world.open() as kept:
         kept.create("then")
-        (pack,) = (world.state / "store/packs").iterdir()
-        whole = pack.read_bytes()
-        pack.write_bytes(whole[:70] + bytes([whole[70] ^ 1]) + whole[71:])
-        (done,) = copies(world, kept).make_good()
-    assert "damaged" in done.problem
-    assert not [*world.base.glob("second/packs/*")]
+    (pack,) = (world.state / "store/packs").iterdir()
+    whole = pack.read_bytes()
+    for at in range(10, len(whole), len(whole) // 20):
+        pack.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        with world.open() as kept:
+            (done,) = copies(world, kept).make_good()
+        assert "damaged" in done.problem, at
+        assert not [*world.base.glob("second/*/*")]
 
 
 def test_what_is_deleted_goes_from_the_copies_too_and_shared_packs_stay(world: World) -> None:

@@ -110,12 +110,12 @@ class FolderStore(StoreKind):
 
     path: str
 
-    def place(self, host: Host, *, base: str) -> Place:
-        """The folder, opened; it comes into being where the one above it is."""
+    def place(self, host: Host, *, base: str, make: bool = False) -> Place:
+        """The folder, opened; with `make` it comes into being where the one above it is."""
         path = self.address(base=base)
         above, name = os.path.split(path)
         if not os.path.lexists(path):
-            if not os.path.isdir(above):
+            if not make or not os.path.isdir(above):
                 raise HostUnreachable("there is no such folder", where=path,
                                       hint=f"mount it, or make it: mkdir -p -m 700 {path}")  # fmt: skip
             with host.tree(above) as tree:

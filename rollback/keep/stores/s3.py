@@ -203,8 +203,8 @@ class S3Store(StoreKind):
         """True unless many writers were asked for."""
         return self.writers == "one"
 
-    def place(self, host: Host, *, base: str) -> Place:
-        """The bucket; nothing is asked of it yet."""
+    def place(self, host: Host, *, base: str, make: bool = False) -> Place:
+        """The bucket; nothing is asked of it yet, and it is never made."""
         bucket = Bucket(
             self.bucket, self.prefix, endpoint=self.endpoint, region=self.region,
             access_key=value(self.access_key, base=base),
