@@ -139,6 +139,8 @@ def check(document: Document, data: dict[str, Any]) -> None:
     _checks(document, data)
     _conditions(document, data)
     _evidence(document, data)
+    for path, names in walk.find(data, "components.*.usable"):
+        _known_checks(document, data, path, names)
 
 
 def lookup(

@@ -195,7 +195,7 @@ def literal(text: str) -> str:
 
 
 def _as_json(sql: str) -> str:
-    return f"select row_to_json(one)::text from ({sql}) one;"
+    return f"select row_to_json(the_row)::text from ({sql}) the_row;"
 
 
 def _rows(printed: bytes) -> list[Row]:

@@ -23,7 +23,6 @@ from rollback.keep.checkpoint_record import Checkpoint, Part
 from rollback.keep.checkpoint_verify import Reach, check_component
 from rollback.keep.content import Captured, Content, Restore, Site
 from rollback.keep.entry import Entry
-from rollback.keep.fingerprint import fingerprints
 from rollback.keep.head import head
 from rollback.keep.judged import Judged
 from rollback.keep.manifest import Manifest, decode
@@ -284,9 +283,9 @@ class Checkpoints:
 
     def fingerprints(self, component: str) -> dict[str, str]:
         """What stands in the component now, as a digest by path. Raises: OSError, HostError."""
-        path = self._system.components[component].path
+        content = self._content(component) or Content()
         with self._root() as root, self._scratch() as scratch:
-            return dict(fingerprints(root, path, self._site(component, root, scratch).scope))
+            return content.fingerprints(self._site(component, root, scratch))
 
     def restore(
         self, wanted: str, component: str, *, step: str, dry_run: bool = False,
@@ -375,8 +374,10 @@ class Checkpoints:
         )  # fmt: skip
         key = b"\0".join((root.path, b"%d" % root.mount()[0], at, scope.key()))
         cache = StatCache(self._state, name, key)
+        declaration = getattr(self._system, "declaration", None)
+        folder = str(declaration.parent) if declaration is not None else ""
         return Site(name, str(component.content), at, self._host, root, self.store, scratch, cache,
-                    scope, component.volatile)  # fmt: skip
+                    scope, component.volatile, getattr(component, "database", None), folder)  # fmt: skip
 
 
 def _matching(listed: Mapping[str, Checkpoint | StoreError], wanted: str) -> list[str]:
