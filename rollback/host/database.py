@@ -109,7 +109,7 @@ def _refused(edit: Edit) -> str:
 
 def _edited(db: sqlite3.Connection, shape: dict[str, set[str]], edit: Edit, column: str) -> str:
     table, key, value, gone = edit
-    if table not in shape:
+    if not shape.get(table):
         if not gone:
             db.execute(f"create table if not exists {_name(table)} ({_name(column)} primary key)")
         found = db.execute(f"pragma table_info({_name(table)})").fetchall()
