@@ -167,7 +167,9 @@ def items(path: str, *, timeout_s: float = 30.0) -> dict[str, str]:
                 keys = [at for at, row in enumerate(info) if row[5]]
                 columns = [str(row[1]) for row in info]
                 for row in db.execute(f"select * from {_name(table)}"):  # noqa: S608
-                    held = {n: _spelled(v) for n, v in zip(columns, row, strict=True) if v is not None}
+                    held = {
+                        n: _spelled(v) for n, v in zip(columns, row, strict=True) if v is not None
+                    }
                     digest = hashlib.sha256(json.dumps(held, sort_keys=True).encode()).hexdigest()
                     if keys:
                         key = json.dumps([_spelled(row[at]) for at in keys])

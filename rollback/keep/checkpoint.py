@@ -38,8 +38,6 @@ from rollback.model.quantity import counted
 from rollback.model.registry import kinds, nearest
 from rollback.model.system import System
 
-PREFIX_MIN = 4
-
 
 class HasTree(Protocol):
     """A state directory."""
@@ -201,7 +199,7 @@ class Checkpoints:
         with told(self._state, b"store", kind=StoreError):
             self.store.refresh()
             listed = dict(self._records())
-        found = _matching(listed, wanted)
+        found = checkpoint_record.matching(listed, wanted)
         if len(found) == 1:
             made = self._judged(found[0], listed[found[0]], Reach(self.store))
             self._judge.keep()
@@ -283,9 +281,29 @@ class Checkpoints:
 
     def fingerprints(self, component: str) -> dict[str, str]:
         """What stands in the component now, as a digest by path. Raises: OSError, HostError."""
-        content = self._content(component) or Content()
-        with self._root() as root, self._scratch() as scratch:
-            return content.fingerprints(self._site(component, root, scratch))
+        with self.opened(component) as (content, site):
+            return content.fingerprints(site)
+
+    @contextmanager
+    def opened(self, component: str) -> Iterator[tuple[Content, Site]]:
+        """The component as its kind works on it, with the store to read from. Raises: PlanError."""
+        self._chosen((component,))
+        content = self._content(component)
+        if content is None:
+            raise PlanError(f"the content of component {component} is not built yet")
+        with (
+            told(self._state, b"store", kind=StoreError), self.store.lock(shared=True),
+            self._root() as root, self._scratch() as scratch,
+        ):  # fmt: skip
+            self.store.refresh()
+            yield content, self._site(component, root, scratch)
+
+    @contextmanager
+    def putting(self, site: Site, step: str, limits: Limits | None) -> Iterator[Restore]:
+        """How `step` puts the component back: its quarantine and its intent."""
+        with sub_folder(self._state, b"intents") as intents:
+            yield Restore(lambda: quarantine(self._host, self._state, site.root, site.at, step),
+                          Intent(intents, step), limits or Limits())  # fmt: skip
 
     def restore(
         self, wanted: str, component: str, *, step: str, dry_run: bool = False,
@@ -311,17 +329,11 @@ class Checkpoints:
                             "put back as what it is declared now")  # fmt: skip
         if part.path != self._system.components[component].path:
             raise PlanError(f"component {component} was captured at {part.path}")
-        with (
-            told(self._state, b"store", kind=StoreError), self.store.lock(shared=True),
-            self._root() as root, self._scratch() as scratch,
-        ):  # fmt: skip
+        with self.opened(component) as (_, site):
             manifest = self._load(part.manifest, component)
-            site = self._site(component, root, scratch)
             if dry_run:
                 return content.compare(site, manifest)
-            with sub_folder(self._state, b"intents") as intents:
-                how = Restore(lambda: quarantine(self._host, self._state, root, site.at, step),
-                              Intent(intents, step), limits or Limits())  # fmt: skip
+            with self.putting(site, step, limits) as how:
                 return content.restore(site, manifest, how)
 
     # -- deleting --------------------------------------------------------------------------
@@ -378,17 +390,6 @@ class Checkpoints:
         folder = str(declaration.parent) if declaration is not None else ""
         return Site(name, str(component.content), at, self._host, root, self.store, scratch, cache,
                     scope, component.volatile, getattr(component, "database", None), folder)  # fmt: skip
-
-
-def _matching(listed: Mapping[str, Checkpoint | StoreError], wanted: str) -> list[str]:
-    """The ids of the checkpoints with this name, id, or beginning of an id."""
-    named = [one for one in listed.values() if isinstance(one, Checkpoint) and wanted
-             and one.name == wanted]  # fmt: skip
-    found = [one.id for one in named if one.state == "whole"] or [one.id for one in named]
-    found = found or [identity for identity in listed if identity == wanted]
-    if not found and len(wanted) >= PREFIX_MIN:
-        found = [identity for identity in listed if identity.startswith(wanted)]
-    return found
 
 
 __all__ = ["Checkpoint", "Checkpoints", "HasTree"]

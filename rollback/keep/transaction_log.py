@@ -85,7 +85,7 @@ class _Reader:
         try:
             record = json.loads(line)
             if not isinstance(record, dict):
-                raise ValueError("no object")  # noqa: TRY004 - as any line that is no record
+                raise ValueError("no object")
         except (ValueError, RecursionError):
             why = "it is no record" if whole else "the last line is torn"
             self.left.append(LeftOut(number, why, text))

@@ -102,10 +102,10 @@ HISTORY = st.lists(st.tuples(CHANGES, st.sampled_from(["commit", "abort", "open"
 def test_random_changes_logged_and_rebuilt_are_the_very_same_state(
     tmp_path_factory: pytest.TempPathFactory, history: Any, cut: int, shuffle: Any
 ) -> None:
-    """A real database is changed as the log says, transaction by transaction; then only the log is
+    """A real database is changed as the log says; then another one is made of the log alone.
 
-    read. Transactions interleave; some never end; the last line is torn. Both states are equal row
-    by row, and what is left out is exactly what never ended.
+    Transactions interleave; some never end; the last line is torn. Both states are equal row by
+    row, and what is left out is exactly what never ended.
     """
     folder = tmp_path_factory.mktemp("log")
     lived, made = folder / "lived.db", folder / "made.db"
@@ -154,7 +154,9 @@ def test_random_changes_logged_and_rebuilt_are_the_very_same_state(
     assert {one.why for one in found.left_out if "is open" in one.why} == {
         f"transaction {tx} is open" for tx in open_
     }
-    assert sum("torn" in one.why for one in found.left_out) == bool(rest and not rest.endswith(b"}"))
+    assert sum("torn" in one.why for one in found.left_out) == bool(
+        rest and not rest.endswith(b"}")
+    )
 
 
 def test_rows_keep_what_the_log_does_not_say(tmp_path: Path) -> None:

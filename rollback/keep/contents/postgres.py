@@ -179,7 +179,7 @@ class _Swap:
 
     def _swapped(self) -> bool:
         now = described(self.server, self.name)
-        return (now["oid"] if now else 0) == self.intent["side_oid"]
+        return bool((now["oid"] if now else 0) == self.intent["side_oid"])
 
     def _drain(self) -> None:
         """No client is connected to the live database, and none can connect."""
@@ -283,7 +283,10 @@ def _emptied(site: Site) -> Iterator[str]:
 
 
 def _like(found: dict[str, Any]) -> dict[str, Json]:
-    return {name: found[name] for name in ("owner", "encoding", "collate", "ctype", "provider", "locale")}
+    return {
+        name: found[name]
+        for name in ("owner", "encoding", "collate", "ctype", "provider", "locale")
+    }
 
 
 def _differences(
