@@ -234,9 +234,12 @@ def _next(run: Run, plan: Plan) -> PlannedStep | _Failure | None:
             continue
         if status != "failed":
             return step
-        rest = [
-            alternative for alternative in step.alternatives if _status(run, alternative) != "ended"
-        ]
+        if step.ladder and any(_status(run, one) == "ended" for one in step.alternatives):
+            continue
+        passed_by = ("ended", "failed") if step.ladder else ("ended",)
+        rest = [one for one in step.alternatives if _status(run, one) not in passed_by]
+        if step.ladder and not rest:
+            return _Failure(step)
         if not step.alternatives or (rest and _status(run, rest[0]) == "failed"):
             return _Failure(step)
         if rest:

@@ -18,7 +18,7 @@ from rollback.act.plan import Plan, ad_hoc
 from rollback.act.repairing import By
 from rollback.act.scene import Target
 from rollback.act.site import Site
-from rollback.act.target import candidates
+from rollback.act.target import candidates, sealed_as
 from rollback.keep.content import Content
 from rollback.model.errors import PlanError, UsageError
 from rollback.model.registry import kinds, nearest
@@ -103,7 +103,7 @@ def _ladder(
     ]
     attempts.append({"task": {"id": "by-hand", "says": by_hand}})
     first = attempts[0]["repair"]
-    first["on_fail"] = {"then": attempts[1:], "otherwise": "person"}
+    first["on_fail"] = {"then": attempts[1:], "ladder": True, "otherwise": "person"}
     return attempts[0]
 
 
@@ -159,11 +159,11 @@ def _target(site: Site, name: str, to: str) -> Target:
     """The newest good checkpoint that holds the component, or the one that was named."""
     wanted = to.removeprefix("checkpoint:") or "newest"
     for candidate in candidates(site, "checkpoint", wanted):
-        if candidate.valid and name in site.checkpoints.get(candidate.id).components:
-            damaged = [one for one in site.checkpoints.get(candidate.id).damage
-                       if one.startswith(f"{name}: ")]  # fmt: skip
-            if not damaged:
-                return candidate.target()
+        found = site.checkpoints.get(candidate.id)
+        part = found.parts.get(name)
+        proved_bad = not to and sealed_as(site, found) == "red"
+        if candidate.valid and part is not None and not part.damage and not proved_bad:
+            return candidate.target()
     if to:
         raise PlanError(f"{to} is no good checkpoint of {name}", hint="rollback checkpoint list")
     return Target()

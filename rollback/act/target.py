@@ -145,10 +145,10 @@ def _good(site: Site) -> list[Checkpoint]:
 
 
 def _is(site: Site, wanted: str, found: Checkpoint) -> bool:
-    return _sealed(site, found) == wanted
+    return sealed_as(site, found) == wanted
 
 
-def _sealed(site: Site, found: Checkpoint) -> str:
+def sealed_as(site: Site, found: Checkpoint) -> str:
     """How the newest seal of a checkpoint came out: green, red, or unsealed."""
     from rollback.prove import seal
 

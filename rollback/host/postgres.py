@@ -195,7 +195,7 @@ def literal(text: str) -> str:
 
 
 def _as_json(sql: str) -> str:
-    return f"select row_to_json(the_row)::text from ({sql}) the_row;"
+    return f"select row_to_json(the_row)::text from ({sql}) the_row;"  # noqa: S608
 
 
 def _rows(printed: bytes) -> list[Row]:

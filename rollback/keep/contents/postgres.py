@@ -32,6 +32,12 @@ from rollback.model.registry import register
 
 _DUMP = b"postgres.dump"
 _NAME_BYTES_MAX = 40  # 63 in all, with what is added
+_CLIENTS = """
+select pid, coalesce(application_name, '') as who from pg_stat_activity
+where datname = {name} and backend_type = 'client backend'"""
+_END_CLIENTS = """
+select pg_terminate_backend(pid) from pg_stat_activity
+where datname = {name} and pid <> pg_backend_pid();"""
 _FIGURES = ("tables", "schema")
 
 
@@ -189,8 +195,7 @@ class _Swap:
         assert declared is not None
         name, wait_s = identifier(self.name), declared.drain_within
         self.server.do(f"alter database {name} with allow_connections false;")
-        clients = (f"select pid, coalesce(application_name, '') as who from pg_stat_activity "
-                   f"where datname = {literal(self.name)} and backend_type = 'client backend'")  # fmt: skip
+        clients = _CLIENTS.format(name=literal(self.name))
 
         def gone() -> bool:
             return not self.server.ask(clients)
@@ -200,8 +205,8 @@ class _Swap:
             return
         if declared.clients == "refuse":
             busy = self.server.ask(clients)
-            self.server.do(f"alter database {name} with allow_connections true;")
             if busy:
+                self.server.do(f"alter database {name} with allow_connections true;")
                 who = ", ".join(sorted({row["who"] or "somebody" for row in busy}))
                 self.finish()
                 raise HostError(
@@ -209,9 +214,8 @@ class _Swap:
                     where=self.live.where,
                     hint="stop them, or declare database: {clients: terminate}",
                 )
-        ending = (f"select pg_terminate_backend(pid) from pg_stat_activity "
-                  f"where datname = {literal(self.name)} and pid <> pg_backend_pid();")  # fmt: skip
-        self.server.do(ending)
+            return
+        self.server.do(_END_CLIENTS.format(name=literal(self.name)))
         if not clock.poll(gone, within_s=max(wait_s, 1.0), every_s=0.05):
             self.server.do(f"alter database {name} with allow_connections true;")
             raise HostError("clients of the database do not end; it takes connections again",

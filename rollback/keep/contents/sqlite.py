@@ -34,6 +34,7 @@ from rollback.model.registry import register
 
 _BESIDE = (b"-journal", b"-wal", b"-shm")
 _COPY = b"sqlite-copy.db"
+_LAID = b"sqlite-laid.db"
 
 
 @register("content", "sqlite")
@@ -169,13 +170,13 @@ def _copied(site: Site) -> Iterator[tuple[bytes, str, dict[str, int]]]:
 @contextmanager
 def _laid_out(site: Site, manifest: Manifest | None) -> Iterator[str]:
     """The path in scratch of the captured database; of an empty one where nothing was captured."""
-    _sweep(site.scratch)
+    _sweep(site.scratch, _LAID)
     try:
         if manifest is not None and manifest.top is not None:
-            site.scratch.create(_COPY, site.source(manifest).read(manifest.top), sync=False)
-        yield os.fsdecode(os.path.join(site.scratch.path, _COPY))
+            site.scratch.create(_LAID, site.source(manifest).read(manifest.top), sync=False)
+        yield os.fsdecode(os.path.join(site.scratch.path, _LAID))
     finally:
-        _sweep(site.scratch)
+        _sweep(site.scratch, _LAID)
 
 
 class _OneFile:
@@ -184,9 +185,9 @@ class _OneFile:
     def __init__(self, site: Site, base: Manifest | None) -> None:
         self._scratch = site.scratch
         found = site.root.stat(site.at)
-        with site.scratch.reading(_COPY) as file:
+        with site.scratch.reading(_LAID) as file:
             size = file.stat().st_size
-        entry = Entry(b".", "file", size=size, sha256=tree_hash(site.scratch, _COPY))
+        entry = Entry(b".", "file", size=size, sha256=tree_hash(site.scratch, _LAID))
         if found is not None and stat_.S_ISREG(found.st_mode):
             entry = dataclasses.replace(dressed(entry, found), mtime_ns=None)
         elif base is not None and base.top is not None:
@@ -200,7 +201,7 @@ class _OneFile:
 
     def read(self, entry: Entry) -> Iterator[bytes]:
         """Its bytes."""
-        with self._scratch.reading(_COPY) as file:
+        with self._scratch.reading(_LAID) as file:
             yield from file.chunks(entry.size)
 
 
@@ -210,9 +211,9 @@ def _same_dress(site: Site, entry: Entry) -> bool:
         entry.mode, entry.uid, entry.gid)  # fmt: skip
 
 
-def _sweep(scratch: Tree) -> None:
+def _sweep(scratch: Tree, base: bytes = _COPY) -> None:
     for name in scratch.names():
-        if name.startswith(_COPY):
+        if name.startswith(base):
             scratch.unlink(name)
 
 
