@@ -26,6 +26,8 @@ def command() -> None:
 @click.option(
     "--allow-partial", is_flag=True, help="Keep it even when something could not be read."
 )
+@click.option("--drain", "drain", multiple=True, metavar="SERVICE",
+              help="No work in this service meanwhile [default: as declared for manual ones].")  # fmt: skip
 @click.option("--reason", default="", help="Why; it stands beside the checkpoint.")
 @pass_desk
 def create(
@@ -34,21 +36,24 @@ def create(
     components: tuple[str, ...],
     seal: bool,
     allow_partial: bool,
+    drain: tuple[str, ...],
     reason: str,
 ) -> int:
-    """Capture all components (or those named), verify every byte that was stored, and list it."""
+    """Capture all components (or those named), verify every byte that was stored, and list it.
+
+    With drained services all components are of one moment; what changes nevertheless makes it
+    PARTIAL.
+    """
+    from rollback.act import cut
     from rollback.act.authorize import one_at_a_time
     from rollback.act.sealing import seal_checkpoint
 
     with desk.site() as site:
         one_at_a_time(site)  # what a run left half-way is nothing to go back to
-        made = site.checkpoints.create(
-            name,
-            kind="manual",
-            components=components or None,
-            reason=reason,
-            allow_partial=allow_partial,
-        )
+        made = cut.create(
+            site, name, components=components or None, reason=reason,
+            allow_partial=allow_partial, drain=drain or cut.declared(site),
+        )  # fmt: skip
         site.tell(
             "checkpoint.created", checkpoint=made.id, name=made.name, state=made.state, seal=seal
         )
@@ -59,6 +64,8 @@ def create(
         def lines() -> list[str]:
             said = [f"checkpoint {paint(made.name or made.id[:12], 'bold')} {made.id[:12]}: "
                     f"{counted(len(made.components), 'component')}, {size(made.size_bytes)}"]  # fmt: skip
+            if made.drained:
+                said.append(f"  of one moment: {', '.join(made.drained)} drained meanwhile")
             if sealed:
                 said.append(f"  sealed: {sealed.said}")
             return said
@@ -67,6 +74,19 @@ def create(
         if made.state != "whole":
             return 8
         return 7 if sealed and not sealed.green else 0
+
+
+@command.command("resume")
+@pass_desk
+def resume(desk: Desk) -> int:
+    """Let services work again that a checkpoint drained and, killed, did not resume."""
+    from rollback.act import cut
+
+    with desk.site(create=False) as site:
+        names = cut.resume(site)
+        said = f"resumed: {', '.join(names)}" if names else "no service is drained"
+        desk.out({"resumed": list(names)}, lambda: [said])
+        return 0
 
 
 @command.command("list")
@@ -117,6 +137,10 @@ def show(desk: Desk, checkpoint: str, component: str | None) -> int:
             f"{found.name or '-'}  {found.id}",
             f"  {found.kind}, {found.at}, {size(found.size_bytes)}, {found.state}",
         ]
+        if not found.one_moment:
+            began, ended = (str(found.cut[word])[11:] for word in ("began", "ended"))
+            head.append(f"  captured one component after the other from {began} to {ended}, "
+                        "with nothing drained")  # fmt: skip
         desk.out(body, lambda: [*head, *table(("component", "manifest"), rows, indent="  ")])
         return 0
 
@@ -244,5 +268,6 @@ def _told(found: Any) -> dict[str, Any]:
     return {
         "id": found.id, "name": found.name, "kind": found.kind, "at": found.at, "state": found.state,
         "components": dict(found.components), "size_bytes": found.size_bytes,
-        "missing": list(found.missing), "heads": dict(found.heads),
+        "missing": list(found.missing), "heads": dict(found.heads), "cut": dict(found.cut),
+        "one_moment": found.one_moment,
     }  # fmt: skip

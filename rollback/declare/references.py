@@ -58,6 +58,7 @@ TABLE: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("procedures.*.follow_ups", "follow_ups.tasks", ()),
     ("procedures.*.reports", "reports", ()),
     ("checkpoints.kinds.*.components", "components", ("all",)),
+    ("checkpoints.kinds.*.drain", "services", ()),
     ("checkpoints.kinds.*.stores", "checkpoints.stores", ()),
     ("decision.assessment", "records", ()),
     ("decision.filters.*.overridden_by", "people.roles", ()),

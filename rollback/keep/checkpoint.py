@@ -22,6 +22,7 @@ from rollback.keep.changes import Change, Changes, told
 from rollback.keep.checkpoint_record import Checkpoint, Part
 from rollback.keep.checkpoint_verify import Reach, check_component
 from rollback.keep.content import Captured, Content, Restore, Site
+from rollback.keep.cut import moved
 from rollback.keep.entry import Entry
 from rollback.keep.head import head
 from rollback.keep.judged import Judged
@@ -73,11 +74,13 @@ class Checkpoints:
         self, name: str | None = None, *, kind: str = "manual",
         components: tuple[str, ...] | None = None, reason: str = "",
         heads: Mapping[str, str] | None = None, allow_partial: bool = False,
+        drained: tuple[str, ...] = (),
     ) -> Checkpoint:  # fmt: skip
         """A checkpoint of these components (None: all) is listed, durable and proved.
 
         Raises: Partial when something could not be read steadily: the record says what, and it is
-        no target; with `allow_partial` it is returned. UsageError when the name is taken.
+        no target; with `allow_partial` it is returned. UsageError when the name is taken. With
+        services `drained`, what changed between the first and the last component counts as that.
         Crash: nothing is listed; what was written is swept or shared by the next one.
         """
         chosen = self._chosen(components)
@@ -86,7 +89,7 @@ class Checkpoints:
             self._name_is_free(name)
             self.store.place.sweep()
             try:
-                made = self._capture(name or "", kind, chosen, reason, heads)
+                made = self._capture(name or "", kind, chosen, reason, heads, drained)
                 self.store.place.create(f"checkpoints/{made.id}.json", [made.body()])
             finally:
                 self.store.drop()
@@ -118,10 +121,12 @@ class Checkpoints:
 
     def _capture(
         self, name: str, kind: str, chosen: tuple[str, ...], reason: str,
-        heads: Mapping[str, str] | None,
+        heads: Mapping[str, str] | None, drained: tuple[str, ...],
     ) -> Checkpoint:  # fmt: skip
+        began = iso(self._host.clock.now())
         parts: dict[str, Part] = {}
         missing: list[str] = []
+        seen: list[tuple[Content, Site, Manifest]] = []
         known = dict(heads or {})
         with self._root() as root, self._scratch() as scratch:
             for each in chosen:
@@ -133,17 +138,24 @@ class Checkpoints:
                 captured = content.capture(self._site(each, root, scratch))
                 parts[each] = self._part(component, captured)
                 missing += captured.missing
+                seen.append((content, self._site(each, root, scratch), captured.manifest))
+            if drained and len(seen) > 1:
+                missing += moved(seen)
             repository = getattr(self._system, "repository", None)
             if repository is not None and "repository" not in known:
                 found = head(root, os.fsencode(repository.path))
                 if found is not None:
                     known["repository"] = found[1]
         self.store.flush()
+        cut: dict[str, Json] = {} if len(chosen) < 2 else {
+            "began": began, "ended": iso(self._host.clock.now()), "drained": list[Json](drained),
+        }  # fmt: skip
         return Checkpoint(
             id="", name=name, kind=kind, at=iso(self._host.clock.now()),
             state="partial" if missing else "whole", parts=parts, missing=tuple(missing),
             reason=reason, system=self._system.system.id, system_digest=self._system.digest,
             host=os.uname().nodename, heads=known, nonce=self._host.token(),
+            cut=cut,
         ).sealed()  # fmt: skip
 
     def _part(self, component: Component, captured: Captured) -> Part:

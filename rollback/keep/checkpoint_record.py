@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from rollback.model.errors import ObjectCorrupt, StoreError
 from rollback.model.event import canonical
+from rollback.model.finding import Json
 
 FORMAT = 1
 PREFIX_MIN = 4
@@ -39,7 +40,8 @@ class Checkpoint:
     """What was captured, when, and why. `id` is the digest of the record's bytes.
 
     Shape: `at` UTC ISO 8601; `missing` one line per path, `component: path: why`; `heads` are
-    commits by name; `problems` is why it cannot be restored now (not part of the record).
+    commits by name; `cut` says from when to when its components were captured and what was drained
+    meanwhile (empty for a single one); `problems` is why it cannot be restored now (not part of the record).
     """
 
     id: str
@@ -55,6 +57,7 @@ class Checkpoint:
     host: str = ""
     heads: Mapping[str, str] = field(default_factory=dict)
     nonce: str = ""
+    cut: Mapping[str, Json] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
 
     @property
@@ -77,6 +80,17 @@ class Checkpoint:
         """What was wrong with components when they were captured."""
         return tuple(f"{name}: {part.damage}" for name, part in self.parts.items() if part.damage)
 
+    @property
+    def drained(self) -> tuple[str, ...]:
+        """The services that did no work while it was taken."""
+        found = self.cut.get("drained")
+        return tuple(map(str, found)) if isinstance(found, list) else ()
+
+    @property
+    def one_moment(self) -> bool:
+        """True when nothing can have happened between its first and its last component."""
+        return not self.cut or bool(self.drained)
+
     def body(self) -> bytes:
         """The bytes of the record."""
         parts = {
@@ -86,8 +100,9 @@ class Checkpoint:
             }
             for name, part in self.parts.items()
         }  # fmt: skip
+        cut = {"cut": dict(self.cut)} if self.cut else {}
         return canonical({
-            "format": FORMAT, "name": self.name, "kind": self.kind, "at": self.at,
+            **cut, "format": FORMAT, "name": self.name, "kind": self.kind, "at": self.at,
             "state": self.state, "components": parts, "missing": list(self.missing),
             "reason": self.reason, "system": self.system, "system_digest": self.system_digest,
             "host": self.host, "heads": dict(self.heads), "nonce": self.nonce,

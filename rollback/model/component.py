@@ -264,7 +264,10 @@ class StartMethod(Declared):
 
 
 class Service(Declared):
-    """A running part of the system, identified by its lock, unit or command, never by name."""
+    """A running part of the system, identified by its lock, unit or command, never by name.
+
+    Asked, `drain` lets no new work begin and is PASS when none is open; `resume` lets work go on.
+    """
 
     title: Text | None = None
     manager: Literal["registry", "systemd", "compose", "supervisor", "command"] = "registry"
@@ -282,6 +285,7 @@ class Service(Declared):
     stop: Stop = Field(default_factory=Stop)
     reload: Reload | None = None
     drain: Check | None = None
+    resume: Check | None = None
     depends_on: tuple[Id, ...] = ()
     components: tuple[Id, ...] = ()
     host: Id | None = None

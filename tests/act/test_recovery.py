@@ -46,7 +46,12 @@ components:
 people: {owner: op, roles: {op: {title: Operator}}, members: [{id: ada, roles: [op]}]}
 verification:
   smoke:
-    - sql: {id: state-whole, database: data/state.db, integrity: true, query: "select count(*) from work", above: 0}
+    - sql:
+        id: state-whole
+        database: data/state.db
+        integrity: true
+        query: select count(*) from work
+        above: 0
 levels:
   only:
     rank: 1
