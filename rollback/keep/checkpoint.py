@@ -293,8 +293,9 @@ class Checkpoints:
 
     def fingerprints(self, component: str) -> dict[str, str]:
         """What stands in the component now, as a digest by path. Raises: OSError, HostError."""
-        with self.opened(component) as (content, site):
-            return content.fingerprints(site)
+        content = self._content(component) or Content()
+        with self._root() as root, self._scratch() as scratch:
+            return content.fingerprints(self._site(component, root, scratch))
 
     @contextmanager
     def opened(self, component: str) -> Iterator[tuple[Content, Site]]:
