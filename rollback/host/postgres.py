@@ -91,14 +91,14 @@ class Server:
         """The rows of a query. Raises: HostError."""
         return _rows(self.call("psql", _QUIET, stdin=f"{_SPELLING}\n{_as_json(sql)}".encode()))
 
-    def dump(self, path: str, *, snapshot: str) -> None:
-        """`path` is a dump, in PostgreSQL's custom format, of the moment of the snapshot."""
-        self.call("pg_dump", ["--format=custom", "--compress=0", f"--snapshot={snapshot}",
+    def dump(self, path: str, *, moment: str) -> None:
+        """`path` is a dump, in PostgreSQL's custom format, of a moment that a session holds."""
+        self.call("pg_dump", ["--format=custom", "--compress=0", f"--snapshot={moment}",
                               "--lock-wait-timeout=10s", f"--file={path}"])  # fmt: skip
 
-    def schema(self, *, snapshot: str = "") -> bytes:
+    def schema(self, *, moment: str = "") -> bytes:
         """The statements that make everything but the rows, without what differs from call to call."""
-        given = ["--schema-only"] + ([f"--snapshot={snapshot}"] if snapshot else [])
+        given = ["--schema-only"] + ([f"--snapshot={moment}"] if moment else [])
         lines = self.call("pg_dump", given).splitlines()
         return b"\n".join(line for line in lines if line and not line.startswith((b"--", b"\\")))
 

@@ -47,7 +47,7 @@ def figures(server: Server, session: Session, moment: str) -> dict[str, Json]:
         full = f"{identifier(row['schema'])}.{identifier(row['name'])}"
         (found,) = session.ask(_SUM.format(name=full))
         tables[name] = {"rows": found["rows"], "sum": found["sum"]}
-    schema = hashlib.sha256(server.schema(snapshot=moment)).hexdigest()
+    schema = hashlib.sha256(server.schema(moment=moment)).hexdigest()
     return {"tables": tables, "schema": schema}
 
 

@@ -56,7 +56,7 @@ class Postgres(Content):
             return Captured(Manifest(site.component, site.content, None, {"refused": True}), (why,))
         with _emptied(site) as path, one_moment(live) as (session, moment):
             meta = {**figures(live, session, moment), "like": _like(found)}
-            live.dump(path, snapshot=moment)
+            live.dump(path, moment=moment)
             with site.scratch.reading(_DUMP) as file:
                 stored = site.store.put_stream(file.chunks(file.stat().st_size))
         entry = Entry(b".", "file", mode=0o600, size=stored.size, sha256=stored.sha256,
