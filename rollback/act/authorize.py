@@ -241,6 +241,8 @@ def may_wake(site: Site, run: Run) -> bool:
         return result.missing != waits.get("what")
     if waits.get("on") == "checklist":
         return starting.waits_for(site, run, plan_of(run)) != waits.get("what")
+    if waits.get("on") == "answer":
+        return starting.answered(site, run, str(waits.get("item")))[0]
     if waits.get("on") == "timer":
         return site.host.clock.now().timestamp() >= float(str(waits.get("until", 0)))
     return False

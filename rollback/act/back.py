@@ -90,15 +90,13 @@ def restore_plan(
                 f"checkpoint {found.name or found.id[:12]} does not hold {name}",
                 hint="it holds: " + ", ".join(found.components),
             )
+    wanted = _in_order(site, wanted)
     services = [
         name
         for name, service in site.system.services.items()
         if set(service.components) & set(wanted)
     ]
-    steps: list[dict[str, Any]] = [
-        {"restore": {"id": f"restore-{name}"[:63], "component": name, "within": "10m"}}
-        for name in wanted
-    ]
+    steps = _by_class(site, wanted)
     if services:
         steps.insert(0, {"service": {"id": "stop", "stop": services}})
         steps.append({"service": {"id": "start", "start": services}})
@@ -132,6 +130,35 @@ def strictest(site: Site, touched: Iterable[str]) -> Level:
 
 def _in_order(site: Site, names: Iterable[str]) -> tuple[str, ...]:
     components = site.system.components
-    return tuple(
-        sorted((n for n in names if n in components), key=lambda n: (components[n].order, n))
-    )
+    classes = site.system.checkpoints.restore_order
+
+    def place(name: str) -> tuple[int, int, str]:
+        one = components[name]
+        rank = classes.index(one.class_) if one.class_ in classes else len(classes)
+        return (rank, one.order, name)
+
+    return tuple(sorted((name for name in names if name in components), key=place))
+
+
+def _by_class(site: Site, names: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Each component put back; after the last one of a class, the checks that show it to be usable.
+
+    Where one of them says no the run stops there, for a person: what came before is whole.
+    """
+    components = site.system.components
+    steps: list[dict[str, Any]] = []
+    for at, name in enumerate(names):
+        steps.append(
+            {"restore": {"id": f"restore-{name}"[:63], "component": name, "within": "10m"}}
+        )
+        class_ = components[name].class_
+        if names[at + 1 :] and components[names[at + 1]].class_ == class_:
+            continue
+        group = [one for one in names[: at + 1] if components[one].class_ == class_]
+        checks = list(dict.fromkeys(c for one in group for c in components[one].usable))
+        if checks:
+            steps.append({"verify": {
+                "id": f"usable-{name}"[:63], "checks": checks, "within": "2m", "on_fail": "person",
+                "title": f"{class_ or name} can be used",
+            }})  # fmt: skip
+    return steps

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from rollback.act import asked, authorize, gating, starting
 from rollback.act.guarding import command_of, elsewhere, kept_as
 from rollback.act.plan import Plan, PlannedStep, plan_of
-from rollback.act.scene import Action, Later, Scene, Undoable
+from rollback.act.scene import Action, Later, Question, Scene, Undoable
 from rollback.act.site import Site
 from rollback.host.below import why
 from rollback.host.clock import parse_iso
@@ -82,6 +82,7 @@ def scene_of(site: Site, run: Run, plan: Plan, step: PlannedStep) -> Scene:
         step=step.index, target=plan.target, stamp=plan.stamp, component=plan.component,
         environment=step.environment, bound=step.bound, safety=_safety_of(site, run, plan, step),
         note=lambda kind, data: _note_once(site, run.id, step.index, kind, data),
+        heard=lambda item: starting.last_word(site, run.id, item),
     )  # fmt: skip
 
 
@@ -237,9 +238,12 @@ def _next(run: Run, plan: Plan) -> PlannedStep | _Failure | None:
             continue
         if status != "failed":
             return step
-        rest = [
-            alternative for alternative in step.alternatives if _status(run, alternative) != "ended"
-        ]
+        if step.ladder and any(_status(run, one) == "ended" for one in step.alternatives):
+            continue
+        passed_by = ("ended", "failed") if step.ladder else ("ended",)
+        rest = [one for one in step.alternatives if _status(run, one) not in passed_by]
+        if step.ladder and not rest:
+            return _Failure(step)
         if not step.alternatives or (rest and _status(run, rest[0]) == "failed"):
             return _Failure(step)
         if rest:
@@ -292,6 +296,9 @@ def _apply(site: Site, run: Run, step: PlannedStep, action: Action, scene: Scene
         return site.note(
             run, "run.waiting", on="timer", what=outcome.what, until=until, step=step.index
         )
+    if isinstance(outcome, Question):
+        return site.note(run, "run.waiting", on="answer", what=outcome.what, item=outcome.item,
+                         step=step.index)  # fmt: skip
     evidence: dict[str, Json] = {**outcome, "took_s": took_s}
     if took_s > step.within_s:
         evidence["late"] = f"it took {spoken(took_s)}, {spoken(step.within_s)} were allowed"

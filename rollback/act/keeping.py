@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from rollback.act import cut
 from rollback.act.authorize import one_at_a_time
 from rollback.act.copying import copy_along
 from rollback.act.plan import plan_of
@@ -138,15 +139,16 @@ def take_due(site: Site) -> Taken:
 def take(
     site: Site, kind: str, *, name: str | None = None, reason: str = "",
     components: tuple[str, ...] | None = None, allow_partial: bool = False,
+    drain: tuple[str, ...] = (),
 ) -> Checkpoint:  # fmt: skip
-    """A checkpoint of a declared kind is listed and journalled.
+    """A checkpoint of a declared kind is listed and journalled; `drain` as declared by default.
 
     Raises: UsageError when there is no such kind; as `Checkpoints.create`.
     """
     began = iso(site.host.clock.now())
-    made = site.checkpoints.create(
-        name, kind=kind, components=components or components_of(site, kind), reason=reason,
-        allow_partial=allow_partial,
+    made = cut.create(
+        site, name, kind=kind, components=components or components_of(site, kind), reason=reason,
+        allow_partial=allow_partial, drain=drain or cut.declared(site, kind),
     )  # fmt: skip
     site.tell(
         "checkpoint.created", checkpoint=made.id, name=made.name, state=made.state, type=kind,

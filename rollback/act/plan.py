@@ -48,6 +48,7 @@ class PlannedStep:
     otherwise: str = "stop"
     opens: tuple[str, ...] = ()
     alternatives: tuple[PlannedStep, ...] = ()
+    ladder: bool = False
 
     def action(self) -> Action:
         """The step's kind with its parameters."""
@@ -235,6 +236,7 @@ def bind(scene: Scene, index: str, kind: str, parameters: dict[str, Any]) -> Pla
         exempt=step.stores_nothing if step.exempt is None else step.exempt,
         touches=step.touches(ready), environment=scene.environment,
         otherwise=step.on_fail.otherwise, opens=step.on_fail.opens, alternatives=alternatives,
+        ladder=step.on_fail.ladder,
     )  # fmt: skip
 
 

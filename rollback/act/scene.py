@@ -42,9 +42,10 @@ class Scene:
 
     `bound` is what the step's `bind` returned when the plan was made. `stamp` holds date, time and
     run, stamped once per run, for names like `rollback-{date}-{run}`. `component` is the one that
-    was chosen where the level works on one. `note` appends an event about this run. `safety` is the
-    checkpoint of the present, made before anything destructive ("" before PROTECTED). `command` is
-    what was typed after `rollback guard --`, in `folder`; only while a plan is made.
+    was chosen where the level works on one. `note` appends an event about this run; `heard` is what
+    a person last said about an item. `safety` is the checkpoint of the present, made before
+    anything destructive ("" before PROTECTED). `command` is what was typed after `rollback guard --`,
+    in `folder`; only while a plan is made.
     """
 
     system: System
@@ -62,6 +63,7 @@ class Scene:
     command: tuple[str, ...] = ()
     folder: str = ""
     note: Note = lambda _kind, _data: None
+    heard: Callable[[str], str] = lambda _item: ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "system", self.system.in_environment(self.environment))
@@ -107,6 +109,14 @@ class Later:
     after_s: float
 
 
+@dataclass(frozen=True)
+class Question:
+    """A step's answer that it goes on when a person has settled `item`; `what` says what to do."""
+
+    what: str
+    item: str
+
+
 @runtime_checkable
 class Action(Protocol):
     """A kind of step. Its fields are its parameters (see model.step.Step).
@@ -128,7 +138,7 @@ class Action(Protocol):
     def touches(self, scene: Scene) -> tuple[str, ...]:
         """The components whose stored content this step changes; they are in the safety checkpoint."""
 
-    def apply(self, scene: Scene) -> dict[str, Json] | Later:
+    def apply(self, scene: Scene) -> dict[str, Json] | Later | Question:
         """It is done, durably; the evidence. Again: no change.
 
         Raises: RollbackError when it could not be done.

@@ -20,7 +20,7 @@ from rollback.host.below import why
 from rollback.host.clock import parse_iso
 from rollback.judge import guardrails as judge
 from rollback.model.errors import Refused, RollbackError
-from rollback.model.finding import Answer, Finding
+from rollback.model.finding import Answer, Finding, Json
 from rollback.model.level import ChecklistItem, Level, Prerequisite, Procedure, settles
 from rollback.model.lifecycle import Run, State
 from rollback.observe.check import ask
@@ -257,12 +257,22 @@ def _settled(site: Site, run: Run, plan: Plan, item: ChecklistItem) -> tuple[boo
 
 def answered(site: Site, run: Run, item: str) -> tuple[bool, str]:
     """Whether the last word that was said about an item settles it, and who said what."""
-    said = [
-        event.data
-        for event in site.journal.events()
-        if event.run == run.id and event.kind == "answer.given" and event.data.get("item") == item
-    ]
+    said = _said_about(site, run.id, item)
     if not said:
         return False, "not said yet"
     text = str(said[-1].get("text"))
     return settles(text), f"said by {said[-1].get('by')}: {text}"
+
+
+def last_word(site: Site, run_id: str, item: str) -> str:
+    """What was last said about an item; "" when nothing was."""
+    said = _said_about(site, run_id, item)
+    return str(said[-1].get("text")) if said else ""
+
+
+def _said_about(site: Site, run_id: str, item: str) -> list[dict[str, Json]]:
+    return [
+        event.data
+        for event in site.journal.events()
+        if event.run == run_id and event.kind == "answer.given" and event.data.get("item") == item
+    ]

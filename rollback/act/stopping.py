@@ -58,6 +58,8 @@ def answer(site: Site, run: Run, *, item: str, text: str, by: str) -> Run:
     """
     from rollback.act.plan import find_level, plan_of
 
+    if run.state is State.WAITING and run.waiting_for.get("item") == item:
+        return site.note(run, "answer.given", item=item, text=text, by=by)
     _, level = find_level(site, plan_of(run).level)
     found = next((one for one in level.checklist if one.id == item), None)
     if found is None:

@@ -157,14 +157,14 @@ def last_good(site: Site) -> Checkpoint | None:
         found = kept.last_good(partial(_is, site, wanted))
         if found:
             return found
-    return kept.last_good(lambda one: _sealed(site, one) != "red")
+    return kept.last_good(lambda one: sealed_as(site, one) != "red")
 
 
 def _is(site: Site, wanted: str, found: Checkpoint) -> bool:
-    return _sealed(site, found) == wanted and not why_not(site, found)
+    return sealed_as(site, found) == wanted and not why_not(site, found)
 
 
-def _sealed(site: Site, found: Checkpoint) -> str:
+def sealed_as(site: Site, found: Checkpoint) -> str:
     """How the newest seal of a checkpoint came out: green, red, or unsealed."""
     from rollback.prove import seal
 

@@ -41,6 +41,8 @@ for _one in (copy, due, export, fetch, history, prune, revoke, verify):
     "--allow-partial", is_flag=True, help="Keep it even when something could not be read."
 )
 @click.option("--kind", default="manual", metavar="KIND", help="A declared kind, like release.")
+@click.option("--drain", "drain", multiple=True, metavar="SERVICE",
+              help="No work in this service meanwhile [default: as declared for manual ones].")  # fmt: skip
 @click.option("--reason", default="", help="Why; it stands beside the checkpoint.")
 @pass_desk
 def create(
@@ -50,9 +52,14 @@ def create(
     seal: bool,
     allow_partial: bool,
     kind: str,
+    drain: tuple[str, ...],
     reason: str,
 ) -> int:
-    """Capture all components (or those named), verify every byte that was stored, and list it."""
+    """Capture all components (or those named), verify every byte that was stored, and list it.
+
+    With drained services all components are of one moment; what changes nevertheless makes it
+    PARTIAL.
+    """
     from rollback.act.authorize import one_at_a_time
     from rollback.act.copying import copy_along
     from rollback.act.keeping import take
@@ -63,7 +70,7 @@ def create(
         one_at_a_time(site)  # what a run left half-way is nothing to go back to
         made = take(
             site, kind, name=name, components=components or None, reason=reason,
-            allow_partial=allow_partial,
+            allow_partial=allow_partial, drain=drain,
         )  # fmt: skip
         sealed = seal_checkpoint(site, made) if seal else None
         standby = make_ready(site)
@@ -77,6 +84,8 @@ def create(
         def lines() -> list[str]:
             said = [f"checkpoint {paint(made.name or made.id[:12], 'bold')} {made.id[:12]}: "
                     f"{counted(len(made.components), 'component')}, {size(made.size_bytes)}"]  # fmt: skip
+            if made.drained:
+                said.append(f"  of one moment: {', '.join(made.drained)} drained meanwhile")
             if sealed:
                 said.append(f"  sealed: {sealed.said}")
             said += [f"  standby of {name}: {'ready' if how is True else how}"
@@ -87,6 +96,19 @@ def create(
         if made.state != "whole":
             return 8
         return 7 if sealed and not sealed.green else 0
+
+
+@command.command("resume")
+@pass_desk
+def resume(desk: Desk) -> int:
+    """Let services work again that a checkpoint drained and, killed, did not resume."""
+    from rollback.act import cut
+
+    with desk.site(create=False) as site:
+        names = cut.resume(site)
+        said = f"resumed: {', '.join(names)}" if names else "no service is drained"
+        desk.out({"resumed": list(names)}, lambda: [said])
+        return 0
 
 
 @command.command("list")
@@ -152,6 +174,10 @@ def show(desk: Desk, checkpoint: str, component: str | None) -> int:
         head += [
             f"  {safe(line)}" for line in (found.reason, found.revoked, *found.problems) if line
         ]
+        if not found.one_moment:
+            began, ended = (str(found.cut[word])[11:] for word in ("began", "ended"))
+            head.append(f"  captured one component after the other from {began} to {ended}, "
+                        "with nothing drained")  # fmt: skip
         desk.out(body, lambda: [*head, *table(("component", "manifest"), rows, indent="  ")])
         return 0
 
@@ -259,4 +285,5 @@ def _told(found: Any) -> dict[str, Any]:
         "components": dict(found.components), "size_bytes": found.size_bytes,
         "missing": list(found.missing), "heads": dict(found.heads), "reason": found.reason,
         "target": found.target, "problems": list(found.problems), "revoked": found.revoked or None,
+        "cut": dict(found.cut), "one_moment": found.one_moment,
     }  # fmt: skip

@@ -87,9 +87,21 @@ class Desk:
         with Site.open(
             self.system, self.host, create=create, secrets=hidden, listen=listen
         ) as site:
+            self._say_drained(site)
             yield site
             if create:
                 self._reading.keep(site.state.tree)
+
+    def _say_drained(self, site: Site) -> None:
+        """What a checkpoint that was killed left drained is said by whoever comes next."""
+        if not any(event.kind == "cut.draining" for event in site.journal.events()):
+            return
+        from rollback.act.cut import RESUME, still_drained
+
+        names = still_drained(site.journal.events())
+        if names:
+            said = f"drained for a checkpoint and not resumed: {', '.join(names)}"
+            click.echo(f"rollback: {said}\n  try: {self.pasted(RESUME)}", err=True)
 
     @contextmanager
     def look(self) -> Iterator[Site]:

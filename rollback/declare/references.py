@@ -58,6 +58,7 @@ TABLE: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("procedures.*.follow_ups", "follow_ups.tasks", ()),
     ("procedures.*.reports", "reports", ()),
     ("checkpoints.kinds.*.components", "components", ("all",)),
+    ("checkpoints.kinds.*.drain", "services", ()),
     ("checkpoints.kinds.*.stores", "checkpoints.stores", ()),
     ("decision.assessment", "records", ()),
     ("decision.filters.*.overridden_by", "people.roles", ()),
@@ -139,6 +140,8 @@ def check(document: Document, data: dict[str, Any]) -> None:
     _checks(document, data)
     _conditions(document, data)
     _evidence(document, data)
+    for path, names in walk.find(data, "components.*.usable"):
+        _known_checks(document, data, path, names)
 
 
 def lookup(

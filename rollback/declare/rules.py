@@ -19,7 +19,7 @@ from rollback.model.errors import Problem
 from rollback.model.registry import kinds, nearest
 from rollback.model.system import HOME
 
-CONTENTS = ("files", "sqlite", "append-only", "git")
+CONTENTS = ("files", "sqlite", "postgres", "append-only", "git")
 _NUMBERED = ("load", "memory", "queue", "metric")
 _LIMITS = ("above", "below", "at_least", "at_most", "equals")
 
@@ -62,7 +62,7 @@ def _folders(document: Document, data: dict[str, Any], found: Places) -> None:
     roots: list[tuple[str, Path, dict[str, Any]]] = []
     components = data.get("components")
     for name, one in components.items() if isinstance(components, dict) else ():
-        if isinstance(one, dict):
+        if isinstance(one, dict) and one.get("content") != "postgres":  # it lies on its server
             roots += [(name, path, one) for path in _paths(one, found.root)]
     for name, path, _ in roots:
         _apart_from_state(document, name, path, found)

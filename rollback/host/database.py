@@ -6,6 +6,8 @@ Never: writes into a database that is not a copy of ours.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
@@ -69,3 +71,120 @@ def tables(path: str, *, timeout_s: float = 30.0) -> dict[str, int]:
         assert isinstance(rows, int)
         counts[str(name)] = rows
     return counts
+
+
+Edit = tuple[str, str, object, bool]  # table, key, columns by name, whether the row is gone
+
+
+def change(path: str, edits: list[Edit], *, column: str, tap: Tap) -> list[tuple[int, str]]:
+    """The rows of a copy of ours are as the edits leave them; which edits are none, and why.
+
+    `column` holds the key. Tables and columns that are not there come into being. Raises: HostError.
+    """
+    refused: list[tuple[int, str]] = []
+
+    def write() -> None:
+        with closing(sqlite3.connect(path)) as db, db:
+            shape: dict[str, set[str]] = {}
+            for at, edit in enumerate(edits):
+                why = _refused(edit) or _edited(db, shape, edit, column)
+                if why:
+                    refused.append((at, why))
+
+    try:
+        tap.change("sqlite-change", path, write)
+    except sqlite3.Error as error:
+        raise HostError(f"the copy cannot be changed: {error}", where=path) from error
+    return refused
+
+
+def _refused(edit: Edit) -> str:
+    table, _, value, gone = edit
+    if not table or table.startswith("sqlite_"):
+        return "it names no table"
+    if not gone and not isinstance(value, dict):
+        return "its value is no row"
+    return ""
+
+
+def _edited(db: sqlite3.Connection, shape: dict[str, set[str]], edit: Edit, column: str) -> str:
+    table, key, value, gone = edit
+    if not shape.get(table):
+        if not gone:
+            db.execute(f"create table if not exists {_name(table)} ({_name(column)} primary key)")
+        found = db.execute(f"pragma table_info({_name(table)})").fetchall()
+        shape[table] = {str(row[1]) for row in found}
+    if column not in shape[table]:
+        return "" if gone and not shape[table] else f"{table} has no column {column}"
+    where = f"{_name(column)} = ? or {_name(column)} = cast(? as integer) and ? = cast(cast(? as integer) as text)"  # noqa: E501
+    keys = (key, key, key, key)
+    if gone:
+        db.execute(f"delete from {_name(table)} where {where}", keys)  # noqa: S608
+        return ""
+    assert isinstance(value, dict)
+    row = {str(name): _stored(one) for name, one in value.items() if name != column}
+    for name in row.keys() - shape[table]:
+        db.execute(f"alter table {_name(table)} add column {_name(name)}")
+        shape[table].add(name)
+    given = value.get(column, int(key) if key.isdecimal() and str(int(key)) == key else key)
+    try:
+        if not db.execute(f"select 1 from {_name(table)} where {where}", keys).fetchone():  # noqa: S608
+            row = {column: given, **row}
+            marks = ", ".join("?" * len(row))
+            db.execute(f"insert into {_name(table)} ({', '.join(map(_name, row))}) values ({marks})",  # noqa: S608
+                       tuple(row.values()))  # fmt: skip
+        elif row:
+            sets = ", ".join(f"{_name(name)} = ?" for name in row)
+            db.execute(f"update {_name(table)} set {sets} where {where}",  # noqa: S608
+                       (*row.values(), *keys))  # fmt: skip
+    except sqlite3.IntegrityError as error:
+        return f"the database refuses it: {error}"
+    return ""
+
+
+def _stored(value: object) -> Value:
+    if isinstance(value, dict | list):
+        return json.dumps(value, sort_keys=True)
+    return value  # type: ignore[return-value]
+
+
+def _name(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def items(path: str, *, timeout_s: float = 30.0) -> dict[str, str]:
+    """The digest of each row by table and primary key; without one, of how often each row is there.
+
+    Raises: HostError.
+    """
+    found: dict[str, str] = {}
+    try:
+        with closing(_read_only(path, timeout_s)) as db:
+            names = db.execute("select name from sqlite_master where type = 'table' "
+                               "and name not like 'sqlite\\_%' escape '\\' order by name")  # fmt: skip
+            for (table,) in names.fetchall():
+                info = db.execute(f"pragma table_info({_name(table)})").fetchall()
+                keys = [at for at, row in enumerate(info) if row[5]]
+                columns = [str(row[1]) for row in info]
+                for row in db.execute(f"select * from {_name(table)}"):  # noqa: S608
+                    held = {
+                        n: _spelled(v) for n, v in zip(columns, row, strict=True) if v is not None
+                    }
+                    digest = hashlib.sha256(json.dumps(held, sort_keys=True).encode()).hexdigest()
+                    if keys:
+                        key = json.dumps([_spelled(row[at]) for at in keys])
+                        found[f"{table}{key}"] = digest
+                    else:
+                        name = f"{table}[{digest[:16]}]"
+                        found[name] = str(int(found.get(name, "0")) + 1)
+    except sqlite3.Error as error:
+        raise HostError(f"the database does not answer: {error}", where=path) from error
+    return found
+
+
+def _spelled(value: Value) -> object:
+    if isinstance(value, bytes):
+        return {"hex": value.hex()}
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value

@@ -22,8 +22,8 @@ from rollback.keep.changes import Change, Changes, told
 from rollback.keep.checkpoint_record import Checkpoint, Part, free, matching
 from rollback.keep.checkpoint_verify import Reach, check_component
 from rollback.keep.content import Captured, Content, Restore, Site
+from rollback.keep.cut import moved
 from rollback.keep.entry import Entry
-from rollback.keep.fingerprint import fingerprints
 from rollback.keep.head import head
 from rollback.keep.judged import Judged
 from rollback.keep.manifest import Manifest, decode
@@ -92,11 +92,13 @@ class Checkpoints:
         self, name: str | None = None, *, kind: str = "manual",
         components: tuple[str, ...] | None = None, reason: str = "",
         heads: Mapping[str, str] | None = None, allow_partial: bool = False,
+        drained: tuple[str, ...] = (),
     ) -> Checkpoint:  # fmt: skip
         """A checkpoint of these components (None: all) is listed, durable and proved.
 
         Raises: Partial when something could not be read steadily: the record says what, and it is
-        no target; with `allow_partial` it is returned. UsageError when the name is taken.
+        no target; with `allow_partial` it is returned. UsageError when the name is taken. With
+        services `drained`, what changed between the first and the last component counts as that.
         Crash: nothing is listed; what was written is swept or shared by the next one.
         """
         chosen = self._chosen(components)
@@ -104,7 +106,7 @@ class Checkpoints:
             free(name, self.records())
             self.store.place.sweep()
             try:
-                made, whole = self._capture(name or "", kind, chosen, reason, heads)
+                made, whole = self._capture(name or "", kind, chosen, reason, heads, drained)
                 self.store.place.create(f"checkpoints/{made.id}.json", [made.body()])
                 self._judge.problems(made, Reach(self.store, whole=whole))
                 self._judge.keep()
@@ -128,12 +130,14 @@ class Checkpoints:
 
     def _capture(
         self, name: str, kind: str, chosen: tuple[str, ...], reason: str,
-        heads: Mapping[str, str] | None,
+        heads: Mapping[str, str] | None, drained: tuple[str, ...],
     ) -> tuple[Checkpoint, set[str]]:  # fmt: skip
         """The record, and the trees that are whole in the store."""
+        began = iso(self._host.clock.now())
         whole: set[str] = set()
         parts: dict[str, Part] = {}
         missing: list[str] = []
+        seen: list[tuple[Content, Site, Manifest]] = []
         known = dict(heads or {})
         with self._root() as root, self._scratch() as scratch:
             for each in chosen:
@@ -146,17 +150,24 @@ class Checkpoints:
                 parts[each] = self._part(component, captured)
                 missing += captured.missing
                 whole |= captured.whole
+                seen.append((content, self._site(each, root, scratch), captured.manifest))
+            if drained and len(seen) > 1:
+                missing += moved(seen)
             repository = getattr(self._system, "repository", None)
             if repository is not None and "repository" not in known:
                 found = head(root, os.fsencode(repository.path))
                 if found is not None:
                     known["repository"] = found[1]
         self.store.flush()
+        cut: dict[str, Json] = {} if len(chosen) < 2 else {
+            "began": began, "ended": iso(self._host.clock.now()), "drained": list[Json](drained),
+        }  # fmt: skip
         made = Checkpoint(
             id="", name=name, kind=kind, at=iso(self._host.clock.now()),
             state="partial" if missing else "whole", parts=parts, missing=tuple(missing),
             reason=reason, system=self._system.system.id, system_digest=self._system.digest,
             host=os.uname().nodename, heads=known, nonce=self._host.token(),
+            cut=cut,
         )  # fmt: skip
         return made.sealed(), whole
 
@@ -287,9 +298,32 @@ class Checkpoints:
 
     def fingerprints(self, component: str) -> dict[str, str]:
         """What stands in the component now, as a digest by path. Raises: OSError, HostError."""
-        path = self._system.components[component].path
+        content = self._content(component) or Content()
         with self._root() as root, self._scratch() as scratch:
-            return dict(fingerprints(root, path, self._site(component, root, scratch).scope))
+            return content.fingerprints(self._site(component, root, scratch))
+
+    @contextmanager
+    def opened(self, component: str) -> Iterator[tuple[Content, Site]]:
+        """The component as its kind works on it, with the store to read from. Raises: PlanError."""
+        self._chosen((component,))
+        content = self._content(component)
+        if content is None:
+            raise PlanError(f"the content of component {component} is not built yet")
+        with (
+            told(self._state, b"store", kind=StoreError), self.store.lock(shared=True),
+            self._root() as root, self._scratch() as scratch,
+        ):  # fmt: skip
+            self.store.refresh()
+            yield content, self._site(component, root, scratch)
+
+    @contextmanager
+    def putting(
+        self, site: Site, step: str, limits: Limits | None, *, differs: bool = False
+    ) -> Iterator[Restore]:
+        """How `step` puts the component back: its quarantine and its intent."""
+        with sub_folder(self._state, b"intents") as intents:
+            yield Restore(lambda: quarantine(self._host, self._state, site.root, site.at, step),
+                          Intent(intents, step), limits or Limits(), differs)  # fmt: skip
 
     def restore(
         self, wanted: str, component: str, *, step: str, dry_run: bool = False,
@@ -319,18 +353,11 @@ class Checkpoints:
                             "put back as what it is declared now")  # fmt: skip
         if part.path != self._system.components[component].path:
             raise PlanError(f"component {component} was captured at {part.path}")
-        with (
-            told(self._state, b"store", kind=StoreError), self.store.lock(shared=True),
-            self._root() as root, self._scratch() as scratch,
-        ):  # fmt: skip
-            self.store.refresh()
+        with self.opened(component) as (_, site):
             manifest = self.load(part.manifest, component)
-            site = self._site(component, root, scratch)
             if dry_run:
                 return content.compare(site, manifest)
-            with sub_folder(self._state, b"intents") as intents:
-                how = Restore(lambda: quarantine(self._host, self._state, root, site.at, step),
-                              Intent(intents, step), limits or Limits(), differs)  # fmt: skip
+            with self.putting(site, step, limits, differs=differs) as how:
                 return content.restore(site, manifest, how)
 
     def refresh_standby(self, wanted: str, *, limits: Limits | None = None) -> dict[str, bool]:
@@ -388,8 +415,10 @@ class Checkpoints:
         )  # fmt: skip
         key = b"\0".join((root.path, b"%d" % root.mount()[0], at, scope.key()))
         cache = StatCache(self._state, name, key)
+        declaration = getattr(self._system, "declaration", None)
+        folder = str(declaration.parent) if declaration is not None else ""
         site = Site(name, str(component.content), at, self._host, root, self.store, scratch, cache,
-                    scope, component.volatile)  # fmt: skip
+                    scope, component.volatile, getattr(component, "database", None), folder)  # fmt: skip
         if component.restore != "standby":
             return site
         ready = Standby(site, self._state, StatCache(self._state, f"{name}@standby", key))

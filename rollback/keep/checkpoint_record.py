@@ -17,6 +17,7 @@ from typing import Any, Literal
 from rollback.keep.place import Place
 from rollback.model.errors import ObjectCorrupt, StoreError, UsageError
 from rollback.model.event import canonical
+from rollback.model.finding import Json
 
 FORMAT = 1
 PREFIX_MIN = 4
@@ -40,8 +41,9 @@ class Checkpoint:
     """What was captured, when, and why. `id` is the digest of the record's bytes.
 
     Shape: `at` UTC ISO 8601; `missing` one line per path, `component: path: why`; `heads` are
-    commits by name; `problems` is why it cannot be restored now, `revoked` why it must not be (not
-    part of the record).
+    commits by name; `cut` says from when to when its components were captured and what was drained
+    meanwhile (empty for a single one); `problems` is why it cannot be restored now, `revoked` why it
+    must not be (not part of the record).
     """
 
     id: str
@@ -57,6 +59,7 @@ class Checkpoint:
     host: str = ""
     heads: Mapping[str, str] = field(default_factory=dict)
     nonce: str = ""
+    cut: Mapping[str, Json] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
     revoked: str = ""
 
@@ -80,6 +83,17 @@ class Checkpoint:
         """What was wrong with components when they were captured."""
         return tuple(f"{name}: {part.damage}" for name, part in self.parts.items() if part.damage)
 
+    @property
+    def drained(self) -> tuple[str, ...]:
+        """The services that did no work while it was taken."""
+        found = self.cut.get("drained")
+        return tuple(map(str, found)) if isinstance(found, list) else ()
+
+    @property
+    def one_moment(self) -> bool:
+        """True when nothing can have happened between its first and its last component."""
+        return not self.cut or bool(self.drained)
+
     def body(self) -> bytes:
         """The bytes of the record."""
         parts = {
@@ -89,8 +103,9 @@ class Checkpoint:
             }
             for name, part in self.parts.items()
         }  # fmt: skip
+        cut = {"cut": dict(self.cut)} if self.cut else {}
         return canonical({
-            "format": FORMAT, "name": self.name, "kind": self.kind, "at": self.at,
+            **cut, "format": FORMAT, "name": self.name, "kind": self.kind, "at": self.at,
             "state": self.state, "components": parts, "missing": list(self.missing),
             "reason": self.reason, "system": self.system, "system_digest": self.system_digest,
             "host": self.host, "heads": dict(self.heads), "nonce": self.nonce,

@@ -6,18 +6,25 @@ Never: knows a kind.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
 from rollback.host import Host, Tree
 from rollback.keep.changes import Changes, StoredSource
+from rollback.keep.entry import Source
+from rollback.keep.fingerprint import fingerprints
 from rollback.keep.manifest import Manifest
 from rollback.keep.scope import Scope
 from rollback.keep.stat_cache import StatCache
 from rollback.keep.store import Store
+from rollback.keep.transaction_log import Change as Logged
+from rollback.keep.transaction_log import LeftOut
 from rollback.keep.writer import Intent, Limits
+from rollback.model.component import Database, TransactionLog
+from rollback.model.errors import HostError
 from rollback.model.registry import Kind
 
 
@@ -37,7 +44,8 @@ class Standing(Protocol):
 class Site:
     """One component where it lives: `at` below the system's `root`, within `scope`.
 
-    `scratch` is a private folder of ours; what is left in it by a dead process is swept.
+    `scratch` is a private folder of ours; what is left in it by a dead process is swept. `declared`
+    says where a database is; `folder` is that of the declaration, for what it refers to.
     """
 
     component: str
@@ -50,6 +58,8 @@ class Site:
     cache: StatCache
     scope: Scope = field(default_factory=Scope)
     volatile: bool = False
+    declared: Database | None = None
+    folder: str = ""
     standby: Standing | None = None
 
     def source(self, manifest: Manifest) -> StoredSource:
@@ -79,6 +89,19 @@ class Restore:
     differs: bool = False  # the caller has seen that something does
 
 
+@dataclass(frozen=True)
+class Rebuilt:
+    """A component made again from a log: where it can be read, its items, and what was not applied.
+
+    `first_out` lies beside the live one and goes with it.
+    """
+
+    source: Source
+    items: Mapping[str, str]
+    left_out: tuple[LeftOut, ...] = ()
+    first_out: tuple[bytes, ...] = ()
+
+
 class Content(Kind):
     """A kind of content. `writes` False: restoring never changes the component."""
 
@@ -98,3 +121,25 @@ class Content(Kind):
     def compare(self, site: Site, manifest: Manifest) -> Changes:
         """What `restore` would change now; changes nothing."""
         raise NotImplementedError
+
+    def items(self, site: Site, manifest: Manifest | None = None) -> dict[str, str]:
+        """What each item (a file, a row) holds, as a digest by name: live, or as it was captured.
+
+        Raises: HostError where the kind has no items, or they cannot be read.
+        """
+        raise HostError(f"a component of content {self.kind} has no items to compare",
+                        where=site.component)  # fmt: skip
+
+    def rebuilt(
+        self, site: Site, base: Manifest | None, changes: tuple[Logged, ...], log: TransactionLog
+    ) -> AbstractContextManager[Rebuilt]:
+        """What `base` (None: nothing) becomes by the changes; valid while the context is open.
+
+        Raises: HostError where the kind cannot be rebuilt from a log.
+        """
+        raise HostError(f"a component of content {self.kind} cannot be rebuilt from a log",
+                        where=site.component)  # fmt: skip
+
+    def fingerprints(self, site: Site) -> dict[str, str]:
+        """What stands there now, as a digest by path. Raises: OSError, HostError."""
+        return dict(fingerprints(site.root, os.fsdecode(site.at), site.scope))

@@ -29,7 +29,11 @@ def fingerprints(root: Tree, path: str, scope: Scope) -> Iterator[tuple[str, str
     with root.sub(path) as tree:
         for below, status in tree.walk(enter=scope.enters):
             if scope.holds(below):
-                yield os.fsdecode(below), _digest(tree, below, status)
+                try:
+                    digest = _digest(tree, below, status)
+                except FileNotFoundError:
+                    continue  # it went while we looked: it does not stand there
+                yield os.fsdecode(below), digest
 
 
 def _digest(tree: Tree, path: bytes, status: os.stat_result) -> str:

@@ -44,6 +44,16 @@ def _port(written: Any) -> Any:
     return written
 
 
+def _text_of_number(written: Any) -> Any:
+    return str(written) if isinstance(written, int) and not isinstance(written, bool) else written
+
+
+def _referenced(written: str | None) -> str | None:
+    if written is not None and not written.startswith(("env:", "file:", "credential:")):
+        raise ValueError("a password is a reference: env:NAME, file:PATH or credential:NAME")
+    return written
+
+
 RelativePath = Annotated[str, AfterValidator(_plain)]
 Port = Annotated[
     int,
@@ -106,17 +116,80 @@ class Repository(Declared):
     baseline: Text | None = None
 
 
+class TransactionFields(Declared):
+    """Which field of a record holds what; those that are None are in no record."""
+
+    kind: Text = "op"
+    key: Text = "key"
+    value: Text = "value"
+    table: Text | None = None
+    transaction: Text | None = None
+    sequence: Text | None = None
+
+
+class TransactionWords(Declared):
+    """What the field `kind` says for each kind of record; other kinds change nothing."""
+
+    set: tuple[Text, ...] = ("set",)
+    delete: tuple[Text, ...] = ("delete",)
+    begin: tuple[Text, ...] = ("begin",)
+    commit: tuple[Text, ...] = ("commit",)
+    abort: tuple[Text, ...] = ("abort",)
+
+
+class TransactionLog(Declared):
+    """The log that is written before each change of a component; a plain path is one of JSON lines.
+
+    A record without a transaction stands for itself. One with a transaction counts when the record
+    that commits it is there: until then, and without the field `transaction` never, it is open.
+    `table` and `column` are for databases: the table where records name none, and its key.
+    """
+
+    path: RelativePath
+    format: Literal["json-lines"] = "json-lines"
+    fields: TransactionFields = Field(default_factory=TransactionFields)
+    words: TransactionWords = Field(default_factory=TransactionWords)
+    table: Text | None = None
+    column: Text = "id"
+
+
+def _log(written: Any) -> Any:
+    return {"path": written} if isinstance(written, str) else written
+
+
 def _content(written: Any) -> Any:
     if isinstance(written, dict):
         return read_item("content", written)
     return written
 
 
+class Database(Declared):
+    """A PostgreSQL database: which one, how it is reached, and what becomes of its clients at a swap.
+
+    Each word may be a reference (`env:`, `file:`, `credential:`); what is left out is as PostgreSQL's
+    programs take it: from their variables and files. `programs` is the folder of psql and pg_dump.
+    `clients: refuse` waits `drain_within` for them to leave and else changes nothing; `terminate`
+    ends them. `within` limits each program, in seconds.
+    """
+
+    name: Text
+    host: Text | None = None
+    port: Annotated[Text | None, BeforeValidator(_text_of_number)] = None
+    user: Text | None = None
+    password: Annotated[Text | None, AfterValidator(_referenced)] = None
+    maintenance: Text = "postgres"
+    programs: Text | None = None
+    clients: Literal["refuse", "terminate"] = "refuse"
+    drain_within: Seconds = 10.0
+    within: Seconds = 600.0
+
+
 class Component(Declared):
     """A named part of the system with a path and a kind of content.
 
     `content` is a kind's name, or a Planned one. `volatile` parts may change between mitigation
-    and the gate. `order` sorts a full restore. `open_items` counts what would be lost.
+    and the gate. `order` sorts a full restore. `open_items` counts what would be lost. `repair` is a
+    program that repairs it, tried first; `usable` are checks that show it can be used by itself.
     """
 
     title: Text | None = None
@@ -136,12 +209,24 @@ class Component(Declared):
     sensitive: bool = False
     phase: Id | None = None
     open_items: Check | None = None
-    transaction_log: RelativePath | None = None
+    transaction_log: Annotated[
+        TransactionLog | None,
+        BeforeValidator(_log, json_schema_input_type=TransactionLog | Text | None),
+    ] = None
+    repair: Argv | None = None
+    usable: tuple[Id, ...] = ()
     irreversible: tuple[Text, ...] = ()
     owner: Id | None = None
     references: tuple[RelativePath, ...] = ()
     initial: Text | None = None
+    database: Database | None = None
     host: Id | None = None
+
+    @model_validator(mode="after")
+    def _reached(self) -> Component:
+        if (self.content == "postgres") != (self.database is not None):
+            raise ValueError("content: postgres and database: {name: …} belong together")
+        return self
 
     @property
     def planned(self) -> Planned | None:
@@ -180,7 +265,10 @@ class StartMethod(Declared):
 
 
 class Service(Declared):
-    """A running part of the system, identified by its lock, unit or command, never by name."""
+    """A running part of the system, identified by its lock, unit or command, never by name.
+
+    Asked, `drain` lets no new work begin and is PASS when none is open; `resume` lets work go on.
+    """
 
     title: Text | None = None
     manager: Literal["registry", "systemd", "compose", "supervisor", "command"] = "registry"
@@ -198,6 +286,7 @@ class Service(Declared):
     stop: Stop = Field(default_factory=Stop)
     reload: Reload | None = None
     drain: Check | None = None
+    resume: Check | None = None
     depends_on: tuple[Id, ...] = ()
     components: tuple[Id, ...] = ()
     host: Id | None = None

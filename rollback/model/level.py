@@ -183,6 +183,7 @@ class Procedure(Declared):
     waives: tuple[Waiver, ...] = ()
     prerequisites: tuple[Prerequisite, ...] = ()
     use_when: tuple[Text, ...] = ()
+    target: Target | None = None
     phases: tuple[Phase, ...] = ()
     variants: dict[Id, Text] = Field(default_factory=dict)
     variant: Id | None = None

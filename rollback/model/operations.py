@@ -20,7 +20,10 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"\A[0-9a-f]{64}\z")]
 
 
 class CheckpointKind(Declared):
-    """When checkpoints of this kind are taken, of what, how often stored, and kept how long."""
+    """When checkpoints of this kind are taken, of what, how often stored, and kept how long.
+
+    `drain` are services that do no work while one is taken, so that its components are of one moment.
+    """
 
     title: Text | None = None
     on: Literal["release", "rollback", "phase", "schedule", "risky", "manual", "idle"]
@@ -30,6 +33,7 @@ class CheckpointKind(Declared):
     stores: tuple[Id, ...] = ()
     retention: Retention
     with_plan: bool = False
+    drain: tuple[Id, ...] = ()
     verify: bool = True
     warn_when_missed: bool = True
 

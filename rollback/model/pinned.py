@@ -45,7 +45,7 @@ def _parts(source: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     yield "repository.protected", _dict(source.get("repository")).get("protected")
     for section, fields in (
         ("environments", ("confirm", "window", "allows")),
-        ("components", ("content", "exclude", "volatile")),
+        ("components", ("content", "exclude", "volatile", "database", "repair", "transaction_log")),
     ):
         for name, one in _dict(source.get(section)).items():
             # that it is there counts too: without an environment nothing of it is asked

@@ -27,10 +27,12 @@ Otherwise = Literal["stop", "continue", "climb", "person"]
 class OnFail(Declared):
     """What follows when a step fails: alternatives beside it first, then what `else` says.
 
-    `opens` are tasks that a person gets; `climb` names the next level.
+    All of `then` is done, in order; as a `ladder` only until the first of them ends well. `opens` are
+    tasks that a person gets; `climb` names the next level.
     """
 
     then: tuple[Action, ...] = ()
+    ladder: bool = False
     otherwise: Otherwise = "stop"
     opens: tuple[Text, ...] = ()
 

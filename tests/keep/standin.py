@@ -16,10 +16,10 @@ from typing import Any
 
 from rollback.host import Host, Tap, Tree
 from rollback.keep.checkpoint import Checkpoints
-from rollback.keep.contents import append_only, files, git, sqlite
+from rollback.keep.contents import append_only, files, git, postgres, sqlite
 from rollback.model.operations import Checkpoints as Declared
 
-KINDS = (append_only, files, git, sqlite)  # imported, so registered
+KINDS = (append_only, files, git, postgres, sqlite)  # imported, so registered
 
 
 def component(path: str, **given: Any) -> SimpleNamespace:

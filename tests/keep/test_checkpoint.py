@@ -407,6 +407,6 @@ def test_a_checkpoint_of_another_system_is_no_target(world: World) -> None:
 
 def test_a_kind_of_content_that_is_not_built_makes_it_partial(world: World) -> None:
     """Honest: what cannot be captured is named."""
-    world.components["pg"] = component("pg", content="postgres")
+    world.components["pg"] = component("pg", content="redis")
     with world.open() as checkpoints, pytest.raises(Partial, match="PARTIAL"):
         checkpoints.create("x")

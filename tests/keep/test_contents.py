@@ -15,6 +15,7 @@ from rollback.host import Tap
 from rollback.keep.content import Content
 from rollback.model.errors import HostError, ObjectCorrupt
 from rollback.model.registry import kinds
+from tests.keep.postgres_lab import Lab
 from tests.keep.standin import World, component, walked
 from tests.killed import KILLED, CountingTap, DyingTap, in_child, shots
 
@@ -39,11 +40,15 @@ def database(path: Path, count: int = 500) -> sqlite3.Connection:
 
 
 @pytest.mark.parametrize("name", sorted(kinds("content")))
-def test_every_kind_of_content_keeps_the_contract(tmp_path: Path, name: str) -> None:
+def test_every_kind_of_content_keeps_the_contract(tmp_path: Path, name: str, lab: Lab) -> None:
     """Captured and compared at once: nothing differs; restored at once: nothing changes."""
     assert issubclass(kinds("content")[name], Content)
     world = world_of(tmp_path, name, "x")
-    if name == "sqlite":
+    world.components["it"].database = None
+    if name == "postgres":
+        lab.server("postgres").do("create database contract")
+        world.components["it"].database = lab.declared("contract")
+    elif name == "sqlite":
         database(world.root / "x").close()
     else:
         (world.root / "x").write_text("text\n")

@@ -6,12 +6,17 @@ Never: captures extended attributes; their names are kept, so that nobody believ
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 from rollback.keep.capture import capture_tree
 from rollback.keep.changes import Changes
-from rollback.keep.content import Captured, Content, Restore, Site
+from rollback.keep.content import Captured, Content, Rebuilt, Restore, Site
 from rollback.keep.manifest import Manifest
 from rollback.keep.plan import changes
+from rollback.keep.rebuilt_files import file_items, rebuilt_files
+from rollback.keep.transaction_log import Change as Logged
 from rollback.keep.writer import put_back
+from rollback.model.component import TransactionLog
 from rollback.model.registry import register
 
 
@@ -38,3 +43,13 @@ class Files(Content):
     def compare(self, site: Site, manifest: Manifest) -> Changes:
         """What `restore` would change now."""
         return changes(site.source(manifest), site.root, at=site.at, scope=site.scope)
+
+    def items(self, site: Site, manifest: Manifest | None = None) -> dict[str, str]:
+        """The digest of each file, by its path."""
+        return file_items(site, manifest)
+
+    def rebuilt(
+        self, site: Site, base: Manifest | None, changes: tuple[Logged, ...], log: TransactionLog
+    ) -> AbstractContextManager[Rebuilt]:
+        """The files that the log leaves; its keys are their paths, its values their text."""
+        return nullcontext(rebuilt_files(site, base, changes))

@@ -9,14 +9,18 @@ Never: writes anything below `.git`; runs git.
 from __future__ import annotations
 
 import dataclasses
+from contextlib import AbstractContextManager, nullcontext
 
 from rollback.keep.capture import capture_tree
 from rollback.keep.changes import Changes
-from rollback.keep.content import Captured, Content, Restore, Site
+from rollback.keep.content import Captured, Content, Rebuilt, Restore, Site
 from rollback.keep.head import head
 from rollback.keep.manifest import Manifest
 from rollback.keep.plan import changes
+from rollback.keep.rebuilt_files import file_items, rebuilt_files
+from rollback.keep.transaction_log import Change as Logged
 from rollback.keep.writer import put_back
+from rollback.model.component import TransactionLog
 from rollback.model.finding import Json
 from rollback.model.registry import register
 
@@ -48,6 +52,16 @@ class GitFiles(Content):
         """What `restore` would change now."""
         ours = _outside_git(site)
         return changes(ours.source(manifest), ours.root, at=ours.at, scope=ours.scope)
+
+    def items(self, site: Site, manifest: Manifest | None = None) -> dict[str, str]:
+        """The digest of each file, by its path."""
+        return file_items(_outside_git(site), manifest)
+
+    def rebuilt(
+        self, site: Site, base: Manifest | None, changes: tuple[Logged, ...], log: TransactionLog
+    ) -> AbstractContextManager[Rebuilt]:
+        """The files that the log leaves; its keys are their paths, its values their text."""
+        return nullcontext(rebuilt_files(_outside_git(site), base, changes))
 
 
 def _outside_git(site: Site) -> Site:

@@ -9,6 +9,7 @@ Never: opens the live database for writing.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import stat as stat_
 from collections.abc import Iterator
@@ -18,18 +19,22 @@ from rollback.host import Tree, database
 from rollback.host.below import show
 from rollback.keep.capture import dressed, read_steadily
 from rollback.keep.changes import Changes
-from rollback.keep.content import Captured, Content, Restore, Site
+from rollback.keep.content import Captured, Content, Rebuilt, Restore, Site
 from rollback.keep.entry import Entry
 from rollback.keep.manifest import Manifest
 from rollback.keep.plan import changes, tree_hash
 from rollback.keep.store import PAGE_BLOCK_BYTES
+from rollback.keep.transaction_log import Change as Logged
+from rollback.keep.transaction_log import LeftOut
 from rollback.keep.writer import finish, put_back
+from rollback.model.component import TransactionLog
 from rollback.model.errors import Confined, HostError, ObjectCorrupt
 from rollback.model.finding import Json
 from rollback.model.registry import register
 
 _BESIDE = (b"-journal", b"-wal", b"-shm")
 _COPY = b"sqlite-copy.db"
+_LAID = b"sqlite-laid.db"
 
 
 @register("content", "sqlite")
@@ -93,6 +98,31 @@ class Sqlite(Content):
         """What `restore` would change now, with the rows that each table would gain or lose."""
         return self._compared(site, manifest)[0]
 
+    def items(self, site: Site, manifest: Manifest | None = None) -> dict[str, str]:
+        """The digest of each row, by table and key."""
+        if manifest is None:
+            with _copied(site) as (path, _, _tables):
+                return database.items(os.fsdecode(os.path.join(site.scratch.path, path)))
+        with _laid_out(site, manifest) as file:
+            return database.items(file)
+
+    @contextmanager
+    def rebuilt(
+        self, site: Site, base: Manifest | None, changes: tuple[Logged, ...], log: TransactionLog
+    ) -> Iterator[Rebuilt]:
+        """The database that the log leaves; its keys are those of rows, its values their columns."""
+        with _laid_out(site, base) as file:
+            refused = database.change(file, [
+                (one.table, one.key, one.value if not one.gone else None, one.gone)
+                for one in changes], column=log.column, tap=site.host.tap)  # fmt: skip
+            verdict = database.integrity(file)
+            if verdict != "ok":
+                raise HostError(f"what the log leaves is no sound database: {verdict}",
+                                where=site.component)  # fmt: skip
+            left = tuple(LeftOut(changes[at].line, why, changes[at].text) for at, why in refused)
+            source = _OneFile(site, base)
+            yield Rebuilt(source, database.items(file), left, _beside(site))
+
     def _compared(self, site: Site, manifest: Manifest) -> tuple[Changes, tuple[bytes, ...]]:
         """The changes, and what lies beside the database and would leave with it.
 
@@ -137,15 +167,53 @@ def _copied(site: Site) -> Iterator[tuple[bytes, str, dict[str, int]]]:
         _sweep(scratch)
 
 
+@contextmanager
+def _laid_out(site: Site, manifest: Manifest | None) -> Iterator[str]:
+    """The path in scratch of the captured database; of an empty one where nothing was captured."""
+    _sweep(site.scratch, _LAID)
+    try:
+        if manifest is not None and manifest.top is not None:
+            site.scratch.create(_LAID, site.source(manifest).read(manifest.top), sync=False)
+        yield os.fsdecode(os.path.join(site.scratch.path, _LAID))
+    finally:
+        _sweep(site.scratch, _LAID)
+
+
+class _OneFile:
+    """The copy in scratch as a source; dressed as the live database, else as the captured one."""
+
+    def __init__(self, site: Site, base: Manifest | None) -> None:
+        self._scratch = site.scratch
+        found = site.root.stat(site.at)
+        with site.scratch.reading(_LAID) as file:
+            size = file.stat().st_size
+        entry = Entry(b".", "file", size=size, sha256=tree_hash(site.scratch, _LAID))
+        if found is not None and stat_.S_ISREG(found.st_mode):
+            entry = dataclasses.replace(dressed(entry, found), mtime_ns=None)
+        elif base is not None and base.top is not None:
+            entry = dataclasses.replace(entry, mode=base.top.mode, uid=base.top.uid,
+                                        gid=base.top.gid)  # fmt: skip
+        self._entry = entry
+
+    def entries(self) -> tuple[Entry, ...]:
+        """The database."""
+        return (self._entry,)
+
+    def read(self, entry: Entry) -> Iterator[bytes]:
+        """Its bytes."""
+        with self._scratch.reading(_LAID) as file:
+            yield from file.chunks(entry.size)
+
+
 def _same_dress(site: Site, entry: Entry) -> bool:
     found = site.root.stat(site.at)
     return found is not None and (stat_.S_IMODE(found.st_mode), found.st_uid, found.st_gid) == (
         entry.mode, entry.uid, entry.gid)  # fmt: skip
 
 
-def _sweep(scratch: Tree) -> None:
+def _sweep(scratch: Tree, base: bytes = _COPY) -> None:
     for name in scratch.names():
-        if name.startswith(_COPY):
+        if name.startswith(base):
             scratch.unlink(name)
 
 

@@ -1,0 +1,165 @@
+"""How a component is made good again, whichever way: what the recovery steps have in common.
+
+Hides: where the salvage of a run lies, and what an attempt has to show before it counts.
+Never: takes a state that neither a checkpoint nor the log vouches for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from rollback.act.moment import mark, marked
+from rollback.host import processes
+from rollback.model.errors import CommandFailed, HostError, NeedsOperator, PlanError
+from rollback.model.event import canonical
+from rollback.model.finding import Answer, Finding, Json, failed, passed
+from rollback.model.quantity import counted, spoken
+from rollback.model.registry import kinds, nearest
+from rollback.observe.check import ask
+
+if TYPE_CHECKING:
+    from rollback.act.scene import Scene
+    from rollback.keep.rebuild import Outcome
+    from rollback.keep.transaction_log import LeftOut
+    from rollback.keep.writer import Limits
+
+By = Literal["program", "checkpoint", "log", "trail"]
+SHOWN_MAX = 50
+_SALVAGE = "salvage-"
+
+
+def component_of(scene: Scene, name: str) -> str:
+    """The declared component, or the chosen one. Raises: PlanError."""
+    found = scene.component if name == "chosen" else name
+    if not found:
+        raise PlanError("no component is chosen", hint="add --component NAME")
+    if found not in scene.system.components:
+        raise PlanError(f"there is no component {found}",
+                        hint=nearest(found, tuple(scene.system.components)))  # fmt: skip
+    return found
+
+
+def base_of(scene: Scene) -> str:
+    """The id of the checkpoint that the run goes back to; "" when it has none."""
+    return scene.target.id if scene.target.source == "checkpoint" else ""
+
+
+def rebuilt(scene: Scene, name: str, base: str, *, dry_run: bool = False) -> Outcome:
+    """The component is what its log leaves of the base; what was left out is with the run."""
+    from rollback.keep.rebuild import from_log  # the store: a flag needs none
+
+    with scene.checkpoints as kept:
+        found = from_log(kept, scene.system, name, base, step=step_name(scene), dry_run=dry_run,
+                         limits=limits_of(scene))  # fmt: skip
+    if not dry_run:
+        keep_salvage(scene, found.left_out)
+    return found
+
+
+def keep_salvage(scene: Scene, left_out: tuple[LeftOut, ...]) -> str:
+    """What is in no rebuilt state lies with the run, a line each; the name of the file, or ""."""
+    if not left_out:
+        return ""
+    name = f"runs/{scene.run}/{_SALVAGE}{scene.step}.jsonl"
+    scene.state.tree.make_folder(f"runs/{scene.run}", parents=True)
+    scene.state.tree.write(name, b"".join(canonical(one.as_json()) + b"\n" for one in left_out))
+    return name
+
+
+def salvage_of(scene: Scene) -> list[str]:
+    """The files of salvage that this run has kept."""
+    folder = f"runs/{scene.run}"
+    if scene.state.tree.stat(folder) is None:
+        return []
+    names = sorted(name.decode() for name in scene.state.tree.names(folder))
+    return [f"{folder}/{name}" for name in names if name.startswith(_SALVAGE)]
+
+
+def repair_by_program(scene: Scene, name: str, within_s: float) -> dict[str, Json]:
+    """The component's own program for it has ended well. Raises: CommandFailed."""
+    argv = scene.system.components[name].repair
+    assert argv is not None, "it was looked for when the plan was made"
+    done = processes.run(
+        argv, cwd=str(scene.system.root_path), timeout_s=within_s, tap=scene.host.tap
+    )
+    said = (done.stdout + done.stderr).decode("utf-8", "replace").strip()[-300:]
+    if done.timed_out or done.status != 0:
+        why = f"did not end within {spoken(within_s)}" if done.timed_out else f"said: {said}"
+        raise CommandFailed(why, argv=done.argv, status=done.status)
+    return {"output": said}
+
+
+def put_back(scene: Scene, name: str, checkpoint: str, step: str) -> int:
+    """The component is as in the checkpoint; how many changes that took."""
+    with scene.checkpoints as kept:
+        return len(kept.restore(checkpoint, name, step=step, limits=limits_of(scene)))
+
+
+def undo(scene: Scene, name: str) -> None:
+    """The component is as in the safety checkpoint of this run."""
+    if not scene.safety:
+        raise NeedsOperator("there is no checkpoint of the present to go back to", where=name)
+    put_back(scene, name, scene.safety, f"{step_name(scene)}-undo")
+
+
+def sound(scene: Scene, name: str) -> Finding:
+    """PASS when every item is vouched for by a source, and the checks for this component say so."""
+    from rollback.keep.rebuild import cross_check
+
+    try:
+        with scene.checkpoints as kept:
+            found = cross_check(kept, scene.system, name, base_of(scene))
+    except HostError as error:
+        return failed(f"{name}: {error}")
+    told: dict[str, Json] = {
+        "both": found.both, "ahead": len(found.ahead), "behind": list(found.behind[:SHOWN_MAX]),
+        "nobody": list(found.nobody[:SHOWN_MAX]), "sources": list(found.sources),
+    }  # fmt: skip
+    if found.nobody:
+        return failed(
+            f"{name}: {counted(len(found.nobody), 'item')} that neither "
+            f"{' nor '.join(found.sources)} vouches for, first {found.nobody[0]}", **told
+        )  # fmt: skip
+    for check in _usable(scene, name):
+        finding = ask(check, scene.view())
+        if finding.answer is not Answer.PASS:
+            return failed(f"{name}: {finding.evidence}", **told)
+    lost = f"; {counted(len(found.behind), 'item')} behind the log" if found.behind else ""
+    return passed(f"{name}: {found.both + len(found.ahead) + len(found.behind)} items, each vouched "
+                  f"for by {' or '.join(found.sources)}{lost}", **told)  # fmt: skip
+
+
+def _usable(scene: Scene, name: str) -> list[Any]:
+    wanted = scene.system.components[name].usable
+    return [check for _, check in scene.system.checks() if getattr(check, "id", "") in wanted]
+
+
+def step_name(scene: Scene) -> str:
+    """The name of the step's intent and quarantine."""
+    return f"{scene.run}-{scene.step}"
+
+
+def limits_of(scene: Scene) -> Limits:
+    """The declared room on the disk."""
+    from rollback.keep.writer import Limits as Made
+
+    disk = getattr(scene.system.guardrails, "disk", None)
+    return Made() if disk is None else Made(factor=disk.factor, reserve_bytes=disk.reserve)
+
+
+def mark_good(scene: Scene) -> None:
+    """That this attempt was shown to be good is known after a crash."""
+    mark(scene)
+
+
+def was_good(scene: Scene) -> bool:
+    """True when this attempt was shown to be good."""
+    return marked(scene)
+
+
+def has_items(scene: Scene, name: str) -> bool:
+    """True when the kind of content can be compared item by item."""
+    from rollback.keep.content import Content
+
+    found = kinds("content").get(str(scene.system.components[name].content))
+    return found is not None and getattr(found, "items", None) is not Content.items
