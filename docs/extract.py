@@ -118,6 +118,8 @@ def dress(entry, path):
     link = entry["kind"] == "symlink"
     if "uid" in entry and os.geteuid() == 0:
         os.chown(path, entry["uid"], entry["gid"], follow_symlinks=False)
+    for name, value in entry.get("attributes", {}).items():
+        os.setxattr(path, name, base64.b64decode(value))
     if "mode" in entry and not link:
         os.chmod(path, entry["mode"])
     if "mtime_ns" in entry:

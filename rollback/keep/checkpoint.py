@@ -373,10 +373,12 @@ class Checkpoints:
             exclude=tuple(component.exclude), only=tuple(getattr(component, "paths", ())),
             reserved=frozenset(reserved(self._system, self._state, root, at)),
         )  # fmt: skip
-        key = b"\0".join((root.path, b"%d" % root.mount()[0], at, scope.key()))
+        xattrs = tuple(getattr(component, "xattrs", ()))
+        key = b"\0".join((root.path, b"%d" % root.mount()[0], at, scope.key(),
+                           *(os.fsencode(glob) for glob in xattrs)))  # fmt: skip
         cache = StatCache(self._state, name, key)
         return Site(name, str(component.content), at, self._host, root, self.store, scratch, cache,
-                    scope, component.volatile)  # fmt: skip
+                    scope, component.volatile, xattrs)  # fmt: skip
 
 
 def _matching(listed: Mapping[str, Checkpoint | StoreError], wanted: str) -> list[str]:

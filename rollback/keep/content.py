@@ -38,6 +38,7 @@ class Site:
     cache: StatCache
     scope: Scope = field(default_factory=Scope)
     volatile: bool = False
+    xattrs: tuple[str, ...] = ()  # globs of the extended attributes that belong to it
 
     def source(self, manifest: Manifest) -> StoredSource:
         """The captured component as something to put back from."""

@@ -1,7 +1,9 @@
 """A folder of files, or one file: names, bytes, modes, owners, times, links, hard links.
 
+Extended attributes belong to it where the component declares them; of others the names are kept.
+
 Hides: nothing beyond what capture and the writer hide.
-Never: captures extended attributes; their names are kept, so that nobody believes they were.
+Never: captures an attribute that is not declared without naming it.
 """
 
 from __future__ import annotations
@@ -29,8 +31,10 @@ class Files(Content):
             return put_back(
                 site.source(manifest), site.root, at=site.at, quarantine=quarantine,
                 intent=how.intent, scope=site.scope, limits=how.limits,
+                xattrs=site.xattrs,
             )  # fmt: skip
 
     def compare(self, site: Site, manifest: Manifest) -> Changes:
         """What `restore` would change now."""
-        return changes(site.source(manifest), site.root, at=site.at, scope=site.scope)
+        return changes(site.source(manifest), site.root, at=site.at, scope=site.scope,
+                       xattrs=site.xattrs)  # fmt: skip

@@ -42,12 +42,14 @@ class GitFiles(Content):
             return put_back(
                 ours.source(manifest), ours.root, at=ours.at, quarantine=quarantine,
                 intent=how.intent, scope=ours.scope, limits=how.limits,
+                xattrs=ours.xattrs,
             )  # fmt: skip
 
     def compare(self, site: Site, manifest: Manifest) -> Changes:
         """What `restore` would change now."""
         ours = _outside_git(site)
-        return changes(ours.source(manifest), ours.root, at=ours.at, scope=ours.scope)
+        return changes(ours.source(manifest), ours.root, at=ours.at, scope=ours.scope,
+                       xattrs=ours.xattrs)  # fmt: skip
 
 
 def _outside_git(site: Site) -> Site:
