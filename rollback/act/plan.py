@@ -157,7 +157,7 @@ def make_plan(
     key, level = find_level(site, name)
     component = _component(site, key, level, component)
     variant = _variant(key, level, variant)
-    target, seen = choose(site, level, to)
+    target, seen = choose(site, level, to, component)
     scene = Scene(
         system=site.system, host=site.host, state=site.state, level=key, run=run, step="",
         target=target, stamp=_stamp(site, run), component=component, environment=environment,

@@ -22,7 +22,7 @@ from rollback.keep.changes import Change, Changes, told
 from rollback.keep.checkpoint_record import Checkpoint, Part
 from rollback.keep.checkpoint_verify import Reach, check_component
 from rollback.keep.content import Captured, Content, Restore, Site
-from rollback.keep.entry import Entry
+from rollback.keep.entry import Entry, Source
 from rollback.keep.fingerprint import fingerprints
 from rollback.keep.head import head
 from rollback.keep.judged import Judged
@@ -38,8 +38,6 @@ from rollback.model.finding import Finding, Json, failed
 from rollback.model.quantity import counted
 from rollback.model.registry import kinds, nearest
 from rollback.model.system import System
-
-PREFIX_MIN = 4
 
 
 class HasTree(Protocol):
@@ -202,7 +200,7 @@ class Checkpoints:
         with told(self._state, b"store", kind=StoreError):
             self.store.refresh()
             listed = dict(self._records())
-        found = _matching(listed, wanted)
+        found = checkpoint_record.matching(listed, wanted)
         if len(found) == 1:
             made = self._judged(found[0], listed[found[0]], Reach(self.store))
             self._judge.keep()
@@ -312,18 +310,40 @@ class Checkpoints:
                             "put back as what it is declared now")  # fmt: skip
         if part.path != self._system.components[component].path:
             raise PlanError(f"component {component} was captured at {part.path}")
+        with self._placing(component) as site:
+            manifest = self._load(part.manifest, component)
+            if dry_run:
+                return content.compare(site, manifest)
+            with self._how(site, step, limits) as how:
+                return content.restore(site, manifest, how)
+
+    def put(
+        self, component: str, source: Source, *, step: str, dry_run: bool = False,
+        limits: Limits | None = None,
+    ) -> Changes:  # fmt: skip
+        """The component is what a source made by others holds; as `restore` otherwise."""
+        content = self._content(component)
+        if content is None:
+            raise PlanError(f"the content of component {component} is not built yet")
+        with self._placing(component) as site:
+            if dry_run:
+                return content.put(site, source, None)
+            with self._how(site, step, limits) as how:
+                return content.put(site, source, how)
+
+    @contextmanager
+    def _placing(self, component: str) -> Iterator[Site]:
         with (
             told(self._state, b"store", kind=StoreError), self.store.lock(shared=True),
             self._root() as root, self._scratch() as scratch,
         ):  # fmt: skip
-            manifest = self._load(part.manifest, component)
-            site = self._site(component, root, scratch)
-            if dry_run:
-                return content.compare(site, manifest)
-            with sub_folder(self._state, b"intents") as intents:
-                how = Restore(lambda: quarantine(self._host, self._state, root, site.at, step),
-                              Intent(intents, step), limits or Limits())  # fmt: skip
-                return content.restore(site, manifest, how)
+            yield self._site(component, root, scratch)
+
+    @contextmanager
+    def _how(self, site: Site, step: str, limits: Limits | None) -> Iterator[Restore]:
+        with sub_folder(self._state, b"intents") as intents:
+            yield Restore(lambda: quarantine(self._host, self._state, site.root, site.at, step),
+                          Intent(intents, step), limits or Limits())  # fmt: skip
 
     # -- deleting --------------------------------------------------------------------------
 
@@ -379,17 +399,6 @@ class Checkpoints:
         cache = StatCache(self._state, name, key)
         return Site(name, str(component.content), at, self._host, root, self.store, scratch, cache,
                     scope, component.volatile, xattrs)  # fmt: skip
-
-
-def _matching(listed: Mapping[str, Checkpoint | StoreError], wanted: str) -> list[str]:
-    """The ids of the checkpoints with this name, id, or beginning of an id."""
-    named = [one for one in listed.values() if isinstance(one, Checkpoint) and wanted
-             and one.name == wanted]  # fmt: skip
-    found = [one.id for one in named if one.state == "whole"] or [one.id for one in named]
-    found = found or [identity for identity in listed if identity == wanted]
-    if not found and len(wanted) >= PREFIX_MIN:
-        found = [identity for identity in listed if identity.startswith(wanted)]
-    return found
 
 
 __all__ = ["Checkpoint", "Checkpoints", "HasTree"]

@@ -14,11 +14,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from rollback.model.errors import ObjectCorrupt
+from rollback.model.errors import ObjectCorrupt, StoreError
 from rollback.model.event import canonical
 
 FORMAT = 1
 Condition = Literal["whole", "partial", "damaged"]
+
+PREFIX_MIN = 4  # of an id
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,4 +115,15 @@ def read(identity: str, data: bytes) -> Checkpoint:
         raise ObjectCorrupt(f"the record cannot be read: {error}", where=where) from error
     if found.body() != data or found.state not in ("whole", "partial"):
         raise ObjectCorrupt("the record is not spelled as this version spells it", where=where)
+    return found
+
+
+def matching(listed: Mapping[str, Checkpoint | StoreError], wanted: str) -> list[str]:
+    """The ids of the checkpoints with this name, id, or beginning of an id."""
+    named = [one for one in listed.values() if isinstance(one, Checkpoint) and wanted
+             and one.name == wanted]  # fmt: skip
+    found = [one.id for one in named if one.state == "whole"] or [one.id for one in named]
+    found = found or [identity for identity in listed if identity == wanted]
+    if not found and len(wanted) >= PREFIX_MIN:
+        found = [identity for identity in listed if identity.startswith(wanted)]
     return found

@@ -13,11 +13,13 @@ from typing import ClassVar
 
 from rollback.host import Host, Tree
 from rollback.keep.changes import Changes, StoredSource
+from rollback.keep.entry import Source
 from rollback.keep.manifest import Manifest
 from rollback.keep.scope import Scope
 from rollback.keep.stat_cache import StatCache
 from rollback.keep.store import Store
 from rollback.keep.writer import Intent, Limits
+from rollback.model.errors import PlanError
 from rollback.model.registry import Kind
 
 
@@ -77,6 +79,15 @@ class Content(Kind):
     def restore(self, site: Site, manifest: Manifest, how: Restore) -> Changes:
         """The component is what the manifest says; what was changed. Again: nothing changes."""
         raise NotImplementedError
+
+    def put(self, site: Site, source: Source, how: Restore | None) -> Changes:
+        """The component is what a source made by others holds; without `how`: what would change.
+
+        Raises: PlanError where only a checkpoint knows enough.
+        """
+        raise PlanError(
+            f"component {site.component} is {site.content} and comes back from checkpoints only"
+        )
 
     def compare(self, site: Site, manifest: Manifest) -> Changes:
         """What `restore` would change now; changes nothing."""

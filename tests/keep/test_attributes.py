@@ -183,9 +183,12 @@ def test_what_cannot_be_set_is_refused_before_the_first_write(world: World, entr
     source = Made(entry)
     (world.base / "q").mkdir()
     (world.base / "i").mkdir()
-    with tree_of(world.root) as tree, tree_of(world.base / "q") as quarantine, tree_of(
-        world.base / "i"
-    ) as intents, pytest.raises(Refused):
+    with (
+        tree_of(world.root) as tree,
+        tree_of(world.base / "q") as quarantine,
+        tree_of(world.base / "i") as intents,
+        pytest.raises(Refused),
+    ):
         put_back(source, tree, at=b"app", quarantine=quarantine, intent=Intent(intents, "r"))
     assert (walked(world.root), attributes(world.root)) == before
     assert not list((world.base / "q").iterdir())

@@ -11,6 +11,7 @@ from __future__ import annotations
 from rollback.keep.capture import capture_tree
 from rollback.keep.changes import Changes
 from rollback.keep.content import Captured, Content, Restore, Site
+from rollback.keep.entry import Source
 from rollback.keep.manifest import Manifest
 from rollback.keep.plan import changes
 from rollback.keep.writer import put_back
@@ -27,14 +28,18 @@ class Files(Content):
 
     def restore(self, site: Site, manifest: Manifest, how: Restore) -> Changes:
         """The folder or file is what was captured; extra files are in quarantine."""
-        with how.quarantine() as quarantine:
-            return put_back(
-                site.source(manifest), site.root, at=site.at, quarantine=quarantine,
-                intent=how.intent, scope=site.scope, limits=how.limits,
-                xattrs=site.xattrs,
-            )  # fmt: skip
+        return self.put(site, site.source(manifest), how)
 
     def compare(self, site: Site, manifest: Manifest) -> Changes:
         """What `restore` would change now."""
-        return changes(site.source(manifest), site.root, at=site.at, scope=site.scope,
-                       xattrs=site.xattrs)  # fmt: skip
+        return self.put(site, site.source(manifest), None)
+
+    def put(self, site: Site, source: Source, how: Restore | None) -> Changes:
+        """The same from any source of files."""
+        if how is None:
+            return changes(source, site.root, at=site.at, scope=site.scope, xattrs=site.xattrs)
+        with how.quarantine() as quarantine:
+            return put_back(
+                source, site.root, at=site.at, quarantine=quarantine, intent=how.intent,
+                scope=site.scope, limits=how.limits, xattrs=site.xattrs,
+            )  # fmt: skip
