@@ -227,13 +227,23 @@ def bind(scene: Scene, index: str, kind: str, parameters: dict[str, Any]) -> Pla
         bind(scene, f"{index}.{number}", *_one(item))
         for number, item in enumerate(written.get("then", ()), start=1)
     )
+    touches = step.touches(ready)
+    _not_frozen(ready, touches)
     return PlannedStep(
         index=index, id=step.id or f"{kind}-{index}", kind=kind, parameters=parameters, bound=bound,
         says=step.describe(ready), within_s=step.within,
         exempt=step.stores_nothing if step.exempt is None else step.exempt,
-        touches=step.touches(ready), environment=scene.environment,
+        touches=touches, environment=scene.environment,
         otherwise=step.on_fail.otherwise, opens=step.on_fail.opens, alternatives=alternatives,
     )  # fmt: skip
+
+
+def _not_frozen(scene: Scene, components: tuple[str, ...]) -> None:
+    """No other run has frozen what this step changes. Raises: Refused."""
+    if components and scene.state.tree.stat("frozen") is not None:
+        from rollback.keep import frozen  # only where something is
+
+        frozen.refuse(scene.state.tree, components, scene.run)
 
 
 def _one(item: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -299,7 +309,10 @@ def _variant(key: str, level: Level | Procedure, given: str) -> str:
 
 def _stamp(site: Site, run: str) -> dict[str, str]:
     now = site.host.clock.now()
-    return {"date": f"{now:%Y%m%d}", "time": f"{now:%H%M%S}", "run": run}
+    return {
+        "date": f"{now:%Y%m%d}", "time": f"{now:%H%M%S}", "run": run,
+        "epoch": str(int(now.timestamp())),
+    }  # fmt: skip
 
 
 def _impact(

@@ -41,7 +41,7 @@ class Tree(Looking):
 
     def __init__(self, fd: int, path: bytes, tap: Tap) -> None:
         super().__init__(fd, path)
-        self._tap = tap
+        self._tap = self.tap = tap
 
     @classmethod
     def open(cls, path: str | bytes, *, tap: Tap | None = None) -> Tree:
