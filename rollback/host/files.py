@@ -263,13 +263,18 @@ class Tree(Looking):
     def dress(
         self, path: bytes | str, *, mode: int | None = None, owner: tuple[int, int] | None = None,
         mtime_ns: int | None = None, attributes: Attributes = (),
+        only: tuple[int, int] | None = None,
     ) -> None:  # fmt: skip
         """The file or folder has this owner, mode, time and these extended attributes.
 
         Owner first: it may clear mode bits. An attribute whose value is None is taken away.
+        `only` is device and inode. Raises: HostError when another file stands there by now.
         """
         fd = self.open_fd(path, os.O_RDONLY | os.O_NONBLOCK)
         try:
+            found = os.fstat(fd)
+            if only is not None and only != (found.st_dev, found.st_ino):
+                raise HostError("another file stands there by now", where=self.place(path))
             self._dress(fd, checked(path), mode=mode, owner=owner, mtime_ns=mtime_ns,
                         attributes=attributes)  # fmt: skip
         finally:

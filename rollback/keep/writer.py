@@ -305,6 +305,7 @@ class _Work:
                 self.tree.dress(
                     plan.full(path), mode=entry.mode, owner=entry.owner, mtime_ns=entry.mtime_ns,
                     attributes=plan.attributes.get(path, ()),
+                    only=(plan.live[path].st_dev, plan.live[path].st_ino),
                 )  # fmt: skip
         for path in sorted(folders, key=lambda path: (-path.count(b"/"), path == b".", path)):
             entry = plan.wanted[path]
