@@ -146,7 +146,7 @@ def problem(entry: Entry) -> str:
     if checked(entry.path) != entry.path:
         return "the path is not plain"
     if entry.kind not in KINDS:
-        return f"{entry.kind!r} is no kind of entry"
+        return f"{str(entry.kind)[:40]!r} is no kind of entry"
     if not _within(entry.mode, 0, 0o10000):
         return "the mode is not possible"
     if not (_within(entry.uid, 0, _OWNER_MAX) and _within(entry.gid, 0, _OWNER_MAX)):

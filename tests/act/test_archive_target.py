@@ -51,7 +51,7 @@ def spoil(shop: Shop) -> None:
     (shop.tree / "config/added.yaml").write_text("by: the bad change\n")
 
 
-@pytest.mark.requirement("AW-20", "AW-32", "AW-37")
+@pytest.mark.requirement("AW-32")
 def test_the_newest_whole_archive_is_put_back_after_a_safety_checkpoint(shop: Shop) -> None:
     """Whatever its name; nothing of the bad version is left; undo brings that back."""
     good = (shop.tree / "config/app.yaml").read_bytes()

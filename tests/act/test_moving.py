@@ -38,7 +38,6 @@ def done(world: World, kind: str, parameters: dict[str, Any], **more: Any) -> tu
     return step, scene
 
 
-@pytest.mark.requirement("PM-47", "PM-59")
 def test_only_what_is_named_is_removed_and_nothing_is_lost(world: World) -> None:
     """A star stops at a slash; names that look like options are names; the bytes are kept."""
     fill(world)
@@ -166,7 +165,6 @@ def test_a_place_behind_a_link_is_refused(world: World, tmp_path: Path) -> None:
     assert (real / "tmp-1").read_text() == "alive"
 
 
-@pytest.mark.requirement("MB-30")
 def test_a_component_is_as_it_was_declared_to_begin(world: World) -> None:
     """Empty, the folder itself still there, all of it in quarantine; others are refused."""
     fill(world)
@@ -181,7 +179,6 @@ def test_a_component_is_as_it_was_declared_to_begin(world: World) -> None:
         world.bound("clear", {"component": "config"})
 
 
-@pytest.mark.requirement("MB-42")
 def test_what_is_quarantined_is_known_by_its_digests_and_nobody_else_reads_it(
     world: World,
 ) -> None:
@@ -198,7 +195,6 @@ def test_what_is_quarantined_is_known_by_its_digests_and_nobody_else_reads_it(
     assert (world.root / "done/one").exists()
 
 
-@pytest.mark.requirement("MB-21")
 def test_what_is_frozen_is_refused_to_others_until_it_is_thawed(world: World) -> None:
     """By mode, and by the planner of every other run."""
     fill(world)
@@ -220,7 +216,7 @@ def test_what_is_frozen_is_refused_to_others_until_it_is_thawed(world: World) ->
     bind(other, "1", "remove", {"paths": ["items/one"]})
 
 
-@pytest.mark.requirement("MB-29", "PM-56", "AW-19")
+@pytest.mark.requirement("AW-19")
 def test_an_archive_opens_and_is_what_it_says(world: World) -> None:
     """Members, bytes and digests by other programs; nothing excluded; a second name when taken."""
     fill(world)
@@ -248,7 +244,6 @@ def test_an_archive_opens_and_is_what_it_says(world: World) -> None:
         assert kept.last_good() is None  # what was packed is no state to go back to unasked
 
 
-@pytest.mark.requirement("PM-63")
 def test_a_package_holds_a_bounded_history(world: World) -> None:
     """The commits of the time asked for, and none before."""
     now = world.host.clock.now().timestamp()
