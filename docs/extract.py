@@ -17,6 +17,7 @@ import os
 import struct
 import subprocess
 import sys
+import threading
 
 INDEX = struct.Struct("<32sQQQB3xI")  # id, offset, length, stored length, codec, 0
 TAIL = struct.Struct("<QQ32s8s")  # offset of the index, records, SHA-256, magic
@@ -118,6 +119,8 @@ def dress(entry, path):
     link = entry["kind"] == "symlink"
     if "uid" in entry and os.geteuid() == 0:
         os.chown(path, entry["uid"], entry["gid"], follow_symlinks=False)
+    for name, value in entry.get("attributes", {}).items():
+        os.setxattr(path, name, base64.b64decode(value))
     if "mode" in entry and not link:
         os.chmod(path, entry["mode"])
     if "mtime_ns" in entry:
@@ -167,5 +170,20 @@ def main(folder, wanted=None, what="verify", component=None, to=None):
 if __name__ == "__main__":
     if not 2 <= len(sys.argv) <= 6 or len(sys.argv) == 5 or sys.argv[1] in ("-h", "--help"):
         sys.exit(__doc__)
+    status = []
+
+    def run():
+        try:
+            main(*sys.argv[1:])
+            status.append(0)
+        except SystemExit as stop:
+            status.append(stop.code)
+        except Exception as error:  # noqa: BLE001 - a lie in the store, whatever it is
+            status.append(f"{type(error).__name__}: {error}")
+
     sys.setrecursionlimit(100_000)
-    main(*sys.argv[1:])
+    threading.stack_size(2**29)  # folders may lie as deep as that
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    sys.exit(status[0])

@@ -159,7 +159,7 @@ def make_plan(
     key, level = find_level(site, name)
     component = _component(site, key, level, component)
     variant = _variant(key, level, variant)
-    target, seen = choose(site, level, to, alone=bool(component))
+    target, seen = choose(site, level, to, component)
     scene = Scene(
         system=site.system, host=site.host, state=site.state, level=key, run=run, step="",
         target=target, stamp=_stamp(site, run), component=component, environment=environment,
@@ -230,14 +230,24 @@ def bind(scene: Scene, index: str, kind: str, parameters: dict[str, Any]) -> Pla
         bind(scene, f"{index}.{number}", *_one(item))
         for number, item in enumerate(written.get("then", ()), start=1)
     )
+    touches = step.touches(ready)
+    _not_frozen(ready, touches)
     return PlannedStep(
         index=index, id=step.id or f"{kind}-{index}", kind=kind, parameters=parameters, bound=bound,
         says=step.describe(ready), within_s=step.within,
         exempt=step.stores_nothing if step.exempt is None else step.exempt,
-        touches=step.touches(ready), environment=scene.environment,
+        touches=touches, environment=scene.environment,
         otherwise=step.on_fail.otherwise, opens=step.on_fail.opens, alternatives=alternatives,
         ladder=step.on_fail.ladder,
     )  # fmt: skip
+
+
+def _not_frozen(scene: Scene, components: tuple[str, ...]) -> None:
+    """No other run has frozen what this step changes. Raises: Refused."""
+    if components and scene.state.tree.stat("frozen") is not None:
+        from rollback.keep import frozen  # only where something is
+
+        frozen.refuse(scene.state.tree, components, scene.run)
 
 
 def _one(item: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -303,7 +313,10 @@ def _variant(key: str, level: Level | Procedure, given: str) -> str:
 
 def _stamp(site: Site, run: str) -> dict[str, str]:
     now = site.host.clock.now()
-    return {"date": f"{now:%Y%m%d}", "time": f"{now:%H%M%S}", "run": run}
+    return {
+        "date": f"{now:%Y%m%d}", "time": f"{now:%H%M%S}", "run": run,
+        "epoch": str(int(now.timestamp())),
+    }  # fmt: skip
 
 
 def _impact(

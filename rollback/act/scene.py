@@ -25,9 +25,10 @@ Note = Callable[[str, dict[str, Json]], None]
 
 @dataclass(frozen=True)
 class Target:
-    """Where a run goes back to, absolutely: a checkpoint id or a commit id, never a name.
+    """Where a run goes back to, absolutely: a checkpoint, a commit, an archive; never a name.
 
-    `source` is `checkpoint`, `git` or "" (a level that needs no target). `label` is for people.
+    `source` is `checkpoint`, `git`, `archive` or "" (a level that needs no target). `id` of an
+    archive is `DIGEST:PATH`. `label` is for people.
     """
 
     source: str = ""

@@ -6,7 +6,9 @@ Never: takes a target that is not valid, or silently one of several that a perso
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,7 +16,7 @@ from rollback.act.acceptable import commit_why_not, why_not
 from rollback.act.scene import Target
 from rollback.act.site import Site
 from rollback.host.clock import iso
-from rollback.model.errors import ObjectCorrupt, PlanError
+from rollback.model.errors import HostError, ObjectCorrupt, PlanError
 from rollback.model.level import Level, Procedure
 
 if TYPE_CHECKING:
@@ -42,43 +44,47 @@ class Candidate:
 
 
 def candidates(
-    site: Site, source: str, wanted: str, *, alone: bool = False
+    site: Site, source: str, wanted: str, *, alone: bool = False, needed: tuple[str, ...] = ()
 ) -> tuple[Candidate, ...]:
     """Everything of one source that `wanted` may mean, newest first, valid or not.
 
-    `source` is checkpoint, git or phase; `wanted` a word, a name, an id or a pattern; `alone` that
-    one component goes back on purpose.
+    `source` is checkpoint, git, phase or archive; `wanted` a word, a name, an id or a pattern;
+    `alone` that one component goes back on purpose; `needed` are the components that an archive has
+    to hold.
     """
     if source == "git":
         return _commits(site, wanted)
     if source in ("checkpoint", "phase"):
         return _checkpoints(site, source, wanted, alone=alone)
+    if source == "archive":
+        return _archives(site, wanted, needed)
     raise PlanError(
         f"targets of source {source} are not built yet", hint="use --to checkpoint:ID or git:REF"
     )
 
 
 def choose(
-    site: Site, level: Level | Procedure, to: str, *, alone: bool = False
+    site: Site, level: Level | Procedure, to: str, component: str = ""
 ) -> tuple[Target, tuple[Candidate, ...]]:
-    """The target, and every candidate that was looked at; `alone` as in `candidates`.
+    """The target, and every candidate that was looked at; `component` goes back alone.
 
     With `to` a person named it: several that fit are an error that lists them. Without, the
     level's sources are tried in order and the newest valid candidate of the first that has one is
     taken. Raises: PlanError.
     """
     declared = getattr(level, "target", None)
+    needed = _needed(site, level, component)
     if to:
-        return _named(site, to, alone=alone)
+        return _named(site, to, alone=bool(component), needed=needed)
     if declared is None:
         return Target(), ()
     seen: list[Candidate] = []
     for source in declared.sources:
         for name in ("checkpoint", "git", "phase", "archive"):
             wanted = getattr(source, name)
-            if wanted is None or name == "archive":
+            if wanted is None:
                 continue
-            found = candidates(site, name, wanted, alone=alone)
+            found = candidates(site, name, wanted, alone=bool(component), needed=needed)
             seen += found
             for candidate in found:
                 if candidate.valid:
@@ -90,16 +96,19 @@ def choose(
     )
 
 
-def _named(site: Site, to: str, *, alone: bool) -> tuple[Target, tuple[Candidate, ...]]:
+def _named(
+    site: Site, to: str, *, alone: bool, needed: tuple[str, ...]
+) -> tuple[Target, tuple[Candidate, ...]]:
     source, colon, wanted = to.partition(":")
     if not colon:
         source, wanted = ("checkpoint", to) if to in WORDS else ("", to)
-    if source not in ("checkpoint", "git", "phase"):
+    if source not in ("checkpoint", "git", "phase", "archive"):
         raise PlanError(
             f"{to!r} is not a target",
-            hint="write --to checkpoint:ID, git:REF, phase:NAME, last-good, newest or initial",
+            hint="write --to checkpoint:ID, git:REF, phase:NAME, archive:PATH, last-good, newest "
+            "or initial",
         )
-    found = candidates(site, source, wanted, alone=alone)
+    found = candidates(site, source, wanted, alone=alone, needed=needed)
     valid = [candidate for candidate in found if candidate.valid]
     if len(valid) > 1 and wanted not in WORDS:
         listed = ", ".join(f"{c.label} ({c.at[:10]})" for c in valid[:5])
@@ -176,6 +185,39 @@ def sealed_as(site: Site, found: Checkpoint) -> str:
         return "unsealed"
     green = bool(sealed.findings) and all(x.answer == "pass" for x in sealed.findings.values())
     return "green" if green else "red"
+
+
+def _needed(site: Site, level: Level | Procedure, chosen: str) -> tuple[str, ...]:
+    """The components that the level takes from its target; what is only added to is none."""
+    names = [chosen if (name := str(getattr(step, "component", ""))) == "chosen" else name
+             for step in level.steps if getattr(step, "from_", "") == "target"]  # fmt: skip
+    known = site.system.components
+    return tuple(name for name in names if name in known
+                 and known[name].content != "append-only")  # fmt: skip
+
+
+def _archives(site: Site, wanted: str, needed: tuple[str, ...]) -> tuple[Candidate, ...]:
+    """Newest first; those older than the first whole one are not read."""
+    from rollback.act import archives  # tar and gzip: a flag needs none
+
+    found: list[Candidate] = []
+    try:
+        listed = archives.matching(site.system, site.host, wanted)
+    except (PlanError, HostError) as error:
+        return (Candidate("archive", wanted, wanted, "", False, str(error)),)
+    for path, at_s, size in listed:
+        told = os.path.basename(path)
+        at = iso(datetime.fromtimestamp(at_s, UTC))
+        if any(one.valid for one in found):
+            newer = next(one.label for one in found if one.valid)
+            why = f"{newer} is newer and whole"
+            found.append(Candidate("archive", path, told, at, False, why, size))
+            continue
+        read = archives.seen(site.system, site.host, path)
+        why = read if isinstance(read, str) else archives.why_not(site.system, read, needed)
+        digest = "" if isinstance(read, str) else read.digest
+        found.append(Candidate("archive", f"{digest}:{path}", told, at, not why, why, size))
+    return tuple(found)
 
 
 def _candidate(site: Site, found: Checkpoint, *, alone: bool) -> Candidate:

@@ -10,7 +10,8 @@ from rollback.cli.desk import Desk, pass_desk
 @click.command("plan", short_help="What would be done, in order, and its impact; changes nothing.")
 @click.argument("level")
 @click.option("--to", "to", default="", metavar="TARGET",
-              help="checkpoint:ID, git:REF, phase:NAME, last-good, newest or initial.")  # fmt: skip
+              help="checkpoint:ID, git:REF, phase:NAME, archive:PATH, last-good, newest, "
+                   "initial.")  # fmt: skip
 @click.option("--component", default="", metavar="C", help="The one component to put back.")
 @click.option("--variant", default="", help="Which variant of the level.")
 @click.option("--environment", default="production", show_default=True)

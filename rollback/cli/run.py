@@ -10,7 +10,8 @@ from rollback.cli.desk import Desk, pass_desk
 @click.command("run", short_help="Go back: plan, authorise, protect, execute, prove.")
 @click.argument("level")
 @click.option("--to", "to", default="", metavar="TARGET",
-              help="checkpoint:ID, git:REF, phase:NAME, last-good, newest or initial.")  # fmt: skip
+              help="checkpoint:ID, git:REF, phase:NAME, archive:PATH, last-good, newest, "
+                   "initial.")  # fmt: skip
 @click.option("--component", default="", metavar="C", help="The one component to put back.")
 @click.option("--variant", default="", help="Which variant of the level.")
 @click.option("--reason", default="", help="Why; it stands in the report.")

@@ -193,6 +193,9 @@ def _actions(document: Document, data: Any) -> None:
             if key in step.parameters and not (key == "message" and step.kind != "notify"):
                 value = step.parameters[key]
                 lookup(document, data, (*step.path, key), value, section, words)
+        if step.kind == "requeue":
+            for key in ("from", "to"):
+                lookup(document, data, (*step.path, key), step.parameters.get(key), "components")
         if step.kind == "service":
             for verb in SERVICE_VERBS:
                 value = step.parameters.get(verb)

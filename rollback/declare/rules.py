@@ -73,9 +73,53 @@ def _folders(document: Document, data: dict[str, Any], found: Places) -> None:
             if place is not None and (place == path or path in place.parents):
                 _wrong(document, spot, f"lies inside component {name!r}",
                        "write a path that is no part of the system")  # fmt: skip
+    _places(document, data, found, roots)
     for index, (name, path, one) in enumerate(roots):
         for other, theirs, shape in roots[:index]:
             _apart(document, (name, path, one), (other, theirs, shape))
+
+
+def _places(
+    document: Document, data: dict[str, Any], found: Places, roots: list[tuple[str, Path, Any]]
+) -> None:
+    """What is done in a place is done to nothing that is kept or put back."""
+    declared = data.get("places")
+    for name, one in declared.items() if isinstance(declared, dict) else ():
+        written = walk.at(one, ("path",))
+        spot = ("places", name, "path")
+        if not isinstance(written, str):
+            continue
+        if "\0" in written or not written.isprintable() or ".." in written.split("/"):
+            _wrong(document, spot, f"{written!r} is not a plain path",
+                   "write it absolute, or below the root, without '..'")  # fmt: skip
+            continue
+        path = Path(os.path.normpath(found.root / written))
+        root = Path(os.path.normpath(found.root))
+        may = {text for _, text in walk.texts((), one.get("may"))}
+        # a shared folder like /tmp: clearing passes over whatever holds the root or the state
+        above = path in root.parents and may and may <= {"read", "clear"}
+        if path == root or (path in root.parents and not above):
+            _wrong(document, spot, "holds the root of the system",
+                   "name the one folder that is meant")  # fmt: skip
+        elif _overlap(path, found.state) and not above:
+            _wrong(document, spot, f"overlaps the tool's own state ({found.state.name})",
+                   "choose a folder outside of state.dir")  # fmt: skip
+        for component, theirs, shape in roots:
+            rest = path.relative_to(theirs) if theirs in path.parents else None
+            out = rest is not None and _excludes(shape, rest)
+            if path not in root.parents and path != root and _overlap(path, theirs) and not out:
+                _wrong(document, spot, f"overlaps component {component!r}",
+                       "choose a folder that no restore puts back")  # fmt: skip
+
+
+def _overlap(one: Path, other: Path) -> bool:
+    return one == other or one in other.parents or other in one.parents
+
+
+def _excludes(shape: dict[str, Any], rest: Path) -> bool:
+    patterns = [p for _, p in walk.texts((), shape.get("exclude"))]
+    return any(fnmatch.fnmatch(str(rest), p) or str(rest).startswith(p.rstrip("/*") + "/")
+               or str(rest) == p.rstrip("/*") for p in patterns)  # fmt: skip
 
 
 def _paths(one: dict[str, Any], root: Path) -> list[Path]:
@@ -112,9 +156,7 @@ def _apart(document: Document, one: tuple[str, Path, Any], other: tuple[str, Pat
         outer, inner, exclude, rest = name, theirs, shape, their_path.relative_to(path)
     else:
         return
-    patterns = [p for _, p in walk.texts((), exclude.get("exclude"))]
-    if any(fnmatch.fnmatch(str(rest), p) or str(rest).startswith(p.rstrip("/*") + "/")
-           or str(rest) == p.rstrip("/*") for p in patterns):  # fmt: skip
+    if _excludes(exclude, rest):
         return
     _wrong(document, ("components", inner, "path"), f"lies inside component {outer!r}",
            f"exclude it there: components: {{{outer}: {{exclude: [{rest}]}}}}")  # fmt: skip
@@ -235,12 +277,32 @@ def _contents(document: Document, data: dict[str, Any]) -> None:
     for path, value in walk.find(data, "components.*.content"):
         if isinstance(value, str) and value not in known:
             _wrong(document, path, f"there is no content {value!r}", nearest(value, known))
+        if value in ("sqlite", "append-only"):
+            spot = (*path[:-1], "xattrs")
+            if walk.at(data, spot):
+                _wrong(document, spot, f"is {value}, of which no extended attributes are kept",
+                       "leave xattrs out")  # fmt: skip
         if value == "git" and not isinstance(data.get("repository"), dict):
             _wrong(document, path, "is git, but no repository is declared",
                    "add repository: {path: .}")  # fmt: skip
 
 
-_CHANGES = ("restore", "git", "edit", "flag", "service", "set", "take-back")
+_CHANGES = (
+    "restore",
+    "remove",
+    "move",
+    "requeue",
+    "quarantine",
+    "clear",
+    "freeze",
+    "thaw",
+    "git",
+    "edit",
+    "flag",
+    "service",
+    "set",
+    "take-back",
+)
 
 
 def _environments(document: Document, data: dict[str, Any]) -> None:

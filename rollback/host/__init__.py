@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from rollback.host.below import open_plain
 from rollback.host.clock import Clock
 from rollback.host.files import Tree
 from rollback.host.tap import Tap
@@ -31,6 +32,11 @@ class Host:
     def tree(self, path: str | bytes) -> Tree:
         """The folder at `path`, opened; close it or use it in `with`."""
         return Tree.open(path, tap=self.tap)
+
+    def plain_tree(self, path: str | bytes) -> Tree:
+        """The folder at an absolute path, no part of which is a link. Raises: Confined."""
+        raw = os.fsencode(path)
+        return Tree(open_plain(raw), raw, self.tap)
 
     def free_bytes(self, path: str) -> int:
         """What an ordinary user may still write on the file system of `path`."""

@@ -16,7 +16,7 @@ import re
 import stat as stat_
 from collections.abc import Callable, Iterator
 
-from rollback.model.errors import Confined
+from rollback.model.errors import Confined, HostError
 
 PATH_BYTES_MAX = 4000  # the kernel takes 4095 at once
 OPEN_FOLDERS_MAX = 64
@@ -65,6 +65,28 @@ def why(error: Exception, where: str = "") -> str:
     named = error.filename
     about = show(named) if isinstance(named, bytes | str) else ""
     return error.strerror + (f": {about}" if about not in ("", where) else "")
+
+
+def open_plain(path: bytes) -> int:
+    """A descriptor of the folder at an absolute path, no part of which is a link.
+
+    Raises: Confined where one is, or something that is no folder; HostError.
+    """
+    parts = [part for part in path.split(b"/") if part]
+    fd = os.open(b"/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for number, part in enumerate(parts, start=1):
+            kind = os.O_RDONLY if number == len(parts) else os.O_PATH
+            below = os.open(part, kind | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
+            os.close(fd)
+            fd = below
+    except OSError as error:
+        os.close(fd)
+        if error.errno in (errno.ENOTDIR, errno.ELOOP):
+            raise Confined("a link or something that is no folder is in the way",
+                           where=show(path)) from None  # fmt: skip
+        raise HostError(error.strerror or "cannot be opened", where=show(path)) from error
+    return fd
 
 
 def open_below(root: int, path: bytes, flags: int, mode: int, place: Callable[[], str]) -> int:

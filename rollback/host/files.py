@@ -28,6 +28,7 @@ from rollback.host.tap import Tap
 from rollback.model.errors import Confined, HostError, RunLocked
 
 T = TypeVar("T")
+Attributes = Iterable[tuple[bytes, bytes | None]]
 TEMPORARY = b".rollback-tmp-"
 _RENAME_NOREPLACE = 1
 _RENAME_EXCHANGE = 2
@@ -41,7 +42,7 @@ class Tree(Looking):
 
     def __init__(self, fd: int, path: bytes, tap: Tap) -> None:
         super().__init__(fd, path)
-        self._tap = tap
+        self._tap = self.tap = tap
 
     @classmethod
     def open(cls, path: str | bytes, *, tap: Tap | None = None) -> Tree:
@@ -140,6 +141,7 @@ class Tree(Looking):
         self, path: bytes | str, data: bytes | Iterable[bytes], *, mode: int = 0o600,
         owner: tuple[int, int] | None = None, mtime_ns: int | None = None, sync: bool = True,
         holes: bool = False, proved: bool = False, near: tuple[Tree, bytes] | None = None,
+        attributes: Attributes = (),
     ) -> str:  # fmt: skip
         """A new file at `path` is exactly `data`; with `holes`, zeros take no space.
 
@@ -158,14 +160,14 @@ class Tree(Looking):
         try:
             given = hashlib.sha256() if proved else None
             self._fill(fd, raw, data, holes=holes, given=given)
-            self._dress(fd, raw, mode=mode, owner=owner, mtime_ns=mtime_ns)
+            self._dress(fd, raw, mode=mode, owner=owner, mtime_ns=mtime_ns, attributes=attributes)
             if given is not None:
                 self._read_back(fd, raw, given.hexdigest())
             if sync:
                 self._tap.change("fsync", raw, lambda: os.fsync(fd))
             if not named and not self._give_name(fd, raw):
                 self.create(raw, _all(fd), mode=mode, owner=owner, mtime_ns=mtime_ns, sync=sync,
-                            holes=holes)  # fmt: skip
+                            holes=holes, attributes=attributes)  # fmt: skip
             return given.hexdigest() if given is not None else ""
         except BaseException:
             if named:
@@ -327,12 +329,21 @@ class Tree(Looking):
 
     def dress(
         self, path: bytes | str, *, mode: int | None = None, owner: tuple[int, int] | None = None,
-        mtime_ns: int | None = None,
+        mtime_ns: int | None = None, attributes: Attributes = (),
+        only: tuple[int, int] | None = None,
     ) -> None:  # fmt: skip
-        """The file or folder has this owner, mode and time (owner first: it may clear mode bits)."""
+        """The file or folder has this owner, mode, time and these extended attributes.
+
+        Owner first: it may clear mode bits. An attribute whose value is None is taken away.
+        `only` is device and inode. Raises: HostError when another file stands there by now.
+        """
         fd = self.open_fd(path, os.O_RDONLY | os.O_NONBLOCK)
         try:
-            self._dress(fd, checked(path), mode=mode, owner=owner, mtime_ns=mtime_ns)
+            found = os.fstat(fd)
+            if only is not None and only != (found.st_dev, found.st_ino):
+                raise HostError("another file stands there by now", where=self.place(path))
+            self._dress(fd, checked(path), mode=mode, owner=owner, mtime_ns=mtime_ns,
+                        attributes=attributes)  # fmt: skip
         finally:
             os.close(fd)
 
@@ -420,14 +431,34 @@ class Tree(Looking):
         mode: int | None,
         owner: tuple[int, int] | None,
         mtime_ns: int | None,
+        attributes: Attributes = (),
     ) -> None:
         found = os.fstat(fd)
         if owner is not None and owner != (found.st_uid, found.st_gid):
             self._tap.change("fchown", where, lambda: os.fchown(fd, *owner))
+        if attributes:
+            if mode is None:
+                mode = stat_.S_IMODE(found.st_mode)
+            self._attributes(fd, where, attributes)
         if mode is not None and stat_.S_IMODE(os.fstat(fd).st_mode) != mode:
             self._tap.change("fchmod", where, lambda: os.fchmod(fd, mode))
         if mtime_ns is not None:
             self._tap.change("utime", where, lambda: os.utime(fd, ns=(mtime_ns, mtime_ns)))
+
+    def _attributes(self, fd: int, where: bytes, attributes: Attributes) -> None:
+        mode = stat_.S_IMODE(os.fstat(fd).st_mode)
+        if not mode & stat_.S_IWUSR and os.geteuid() != 0:
+            # who owns a file may not set an attribute of it while it is read-only
+            self._tap.change("fchmod", where, lambda: os.fchmod(fd, mode | stat_.S_IWUSR))
+        for name, value in attributes:
+            if value is not None:
+                self._tap.change("fsetxattr", where, lambda n=name, v=value: os.setxattr(fd, n, v))  # type: ignore[misc]
+                continue
+            try:
+                self._tap.change("fremovexattr", where, lambda n=name: os.removexattr(fd, n))  # type: ignore[misc]
+            except OSError as error:
+                if error.errno != errno.ENODATA:
+                    raise
 
     def _at(self, call: str, path: bytes | str, do: Callable[[int, bytes], T]) -> T:
         raw = checked(path)

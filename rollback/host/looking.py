@@ -157,6 +157,15 @@ class Looking:
         finally:
             os.close(fd)
 
+    def attributes(self, path: bytes | str) -> dict[bytes, bytes]:
+        """The extended attributes of a file or folder, with their values."""
+        fd = self.open_fd(path, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            reading = Reading(fd)
+            return {name: reading.attribute(name) for name in reading.xattrs()}
+        finally:
+            os.close(fd)
+
     def fixed(self, path: bytes | str) -> bool:
         """True when the file or folder is immutable or append-only, whoever asks."""
         fd = self.open_fd(path, os.O_RDONLY | os.O_NONBLOCK)
@@ -252,6 +261,10 @@ class Reading:
             if error.errno in (errno.ENOTSUP, errno.ENOSYS):
                 return ()
             raise
+
+    def attribute(self, name: bytes) -> bytes:
+        """The value of one extended attribute. Raises: OSError when it is not there."""
+        return os.getxattr(self._fd, name)
 
     def forget(self) -> None:
         """The next read comes from the disk, as far as the kernel lets go of clean pages."""

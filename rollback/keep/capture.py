@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rollback.host.below import show
+from rollback.keep.attributes import declared
 from rollback.keep.content import Captured, Site
 from rollback.keep.entry import Entry, path_json
 from rollback.keep.manifest import Manifest, tree_bytes, tree_entries
@@ -29,6 +30,7 @@ from rollback.model.finding import Json
 
 TRIES = 3
 _PAGE_BYTES = 4096
+Attributes = tuple[tuple[bytes, bytes], ...]
 _EMPTY_TREE = hashlib.sha256(tree_bytes(())).hexdigest()
 
 
@@ -188,11 +190,15 @@ class _Pass:
         if not held:
             return Entry(path, "folder", tree=tree)
         try:
-            xattrs = self.site.root.xattrs(self._full(path))
+            if self.site.xattrs:
+                attributes, rest = parted(self.site.root.attributes(self._full(path)), self.site)
+            else:
+                attributes, rest = (), self.site.root.xattrs(self._full(path))
         except OSError as error:
             self._lost(path, error)
-            xattrs = ()
-        return dressed(Entry(path, "folder", xattrs=xattrs, tree=tree), seen)
+            attributes, rest = (), ()
+        entry = Entry(path, "folder", xattrs=rest, tree=tree, attributes=attributes)
+        return dressed(entry, seen)
 
     def _taken(self, path: bytes, seen: os.stat_result) -> Entry | None:
         full = self._full(path)
@@ -220,13 +226,13 @@ class _Pass:
         else:
             self.missing.append((path, "changed while it was read"))
             return None
-        stored, seen, xattrs = read
+        stored, seen, attributes, rest = read
         if seen.st_nlink > 1:
             self._first[(seen.st_dev, seen.st_ino)] = path
             self._names[path] = [1, seen.st_nlink]
         return dressed(Entry(
             path, "file", size=stored.size, sha256=stored.sha256, blocks=stored.blocks,
-            xattrs=xattrs, allocated=_allocated(seen)), seen)  # fmt: skip
+            xattrs=rest, allocated=_allocated(seen), attributes=attributes), seen)  # fmt: skip
 
     def _look_again(self) -> None:
         """A name that came or went behind the walk's back shows in the times of its folder."""
@@ -268,8 +274,11 @@ def block_bytes(size: int) -> int:
 
 def read_steadily(
     site: Site, full: bytes
-) -> tuple[Stored, os.stat_result, tuple[bytes, ...]] | None:
-    """The file, if it was the same before and after it was read; else None."""
+) -> tuple[Stored, os.stat_result, Attributes, tuple[bytes, ...]] | None:
+    """The file, if it was the same before and after it was read; else None.
+
+    Its declared extended attributes come with it, and the names of the others.
+    """
     with site.root.reading(full) as file:
         before = file.stat()
         chunks = file.chunks(before.st_size)
@@ -277,9 +286,19 @@ def read_steadily(
             stored = site.store.put_whole(b"".join(chunks))
         else:
             stored = site.store.put_stream(chunks, block_bytes=block_bytes(before.st_size))
+        names = file.xattrs()
+        held = {name: file.attribute(name) for name in names if declared(name, site.xattrs)}
         after = file.stat()
-        same = stored.size == before.st_size and _identity(before) == _identity(after)
-        return (stored, after, file.xattrs()) if same else None
+        if stored.size != before.st_size or _identity(before) != _identity(after):
+            return None
+        rest = tuple(name for name in names if name not in held)
+        return stored, after, tuple(sorted(held.items())), rest
+
+
+def parted(found: dict[bytes, bytes], site: Site) -> tuple[Attributes, tuple[bytes, ...]]:
+    """The declared extended attributes with their values, and the names of the others."""
+    ours = {name: value for name, value in found.items() if declared(name, site.xattrs)}
+    return tuple(sorted(ours.items())), tuple(sorted(found.keys() - ours.keys()))
 
 
 def dressed(entry: Entry, found: os.stat_result) -> Entry:

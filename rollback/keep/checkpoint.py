@@ -23,7 +23,7 @@ from rollback.keep.checkpoint_record import Checkpoint, Part, free, matching
 from rollback.keep.checkpoint_verify import Reach, check_component
 from rollback.keep.content import Captured, Content, Restore, Site
 from rollback.keep.cut import moved
-from rollback.keep.entry import Entry
+from rollback.keep.entry import Entry, Source
 from rollback.keep.head import head
 from rollback.keep.judged import Judged
 from rollback.keep.manifest import Manifest, decode
@@ -360,6 +360,17 @@ class Checkpoints:
             with self.putting(site, step, limits, differs=differs) as how:
                 return content.restore(site, manifest, how)
 
+    def put(
+        self, component: str, source: Source, *, step: str, dry_run: bool = False,
+        limits: Limits | None = None,
+    ) -> Changes:  # fmt: skip
+        """The component is what a source made by others holds; as `restore` otherwise."""
+        with self.opened(component) as (content, site):
+            if dry_run:
+                return content.put(site, source, None)
+            with self.putting(site, step, limits) as how:
+                return content.put(site, source, how)
+
     def refresh_standby(self, wanted: str, *, limits: Limits | None = None) -> dict[str, bool]:
         """The standby of each component that is declared to have one holds this checkpoint.
 
@@ -413,12 +424,16 @@ class Checkpoints:
             exclude=tuple(component.exclude), only=tuple(getattr(component, "paths", ())),
             reserved=frozenset(reserved(self._system, self._state, root, at)),
         )  # fmt: skip
-        key = b"\0".join((root.path, b"%d" % root.mount()[0], at, scope.key()))
+        xattrs = tuple(getattr(component, "xattrs", ()))
+        key = b"\0".join((root.path, b"%d" % root.mount()[0], at, scope.key(),
+                           *(os.fsencode(glob) for glob in xattrs)))  # fmt: skip
         cache = StatCache(self._state, name, key)
         declaration = getattr(self._system, "declaration", None)
         folder = str(declaration.parent) if declaration is not None else ""
+        xattrs = tuple(getattr(component, "xattrs", ()))
         site = Site(name, str(component.content), at, self._host, root, self.store, scratch, cache,
-                    scope, component.volatile, getattr(component, "database", None), folder)  # fmt: skip
+                    scope, component.volatile, getattr(component, "database", None), folder,
+                    xattrs=xattrs)  # fmt: skip
         if component.restore != "standby":
             return site
         ready = Standby(site, self._state, StatCache(self._state, f"{name}@standby", key))

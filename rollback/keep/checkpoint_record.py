@@ -23,6 +23,8 @@ FORMAT = 1
 PREFIX_MIN = 4
 Condition = Literal["whole", "partial", "damaged"]
 
+PREFIX_MIN = 4  # of an id
+
 
 @dataclass(frozen=True, slots=True)
 class Part:

@@ -24,7 +24,7 @@ from rollback.keep.transaction_log import Change as Logged
 from rollback.keep.transaction_log import LeftOut
 from rollback.keep.writer import Intent, Limits
 from rollback.model.component import Database, TransactionLog
-from rollback.model.errors import HostError
+from rollback.model.errors import HostError, PlanError
 from rollback.model.registry import Kind
 
 
@@ -61,6 +61,7 @@ class Site:
     declared: Database | None = None
     folder: str = ""
     standby: Standing | None = None
+    xattrs: tuple[str, ...] = ()  # globs of the extended attributes that belong to it
 
     def source(self, manifest: Manifest) -> StoredSource:
         """The captured component as something to put back from."""
@@ -117,6 +118,15 @@ class Content(Kind):
     def restore(self, site: Site, manifest: Manifest, how: Restore) -> Changes:
         """The component is what the manifest says; what was changed. Again: nothing changes."""
         raise NotImplementedError
+
+    def put(self, site: Site, source: Source, how: Restore | None) -> Changes:
+        """The component is what a source made by others holds; without `how`: what would change.
+
+        Raises: PlanError where only a checkpoint knows enough.
+        """
+        raise PlanError(
+            f"component {site.component} is {site.content} and comes back from checkpoints only"
+        )
 
     def compare(self, site: Site, manifest: Manifest) -> Changes:
         """What `restore` would change now; changes nothing."""

@@ -25,6 +25,8 @@ EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 SIZE_BYTES_MAX = 2**60
 _TIME_NS_MAX = 2**63
 _LINK_BYTES_MAX = 4096
+_NAME_BYTES_MAX = 255  # XATTR_NAME_MAX
+_VALUE_BYTES_MAX = 65536  # XATTR_SIZE_MAX
 _OWNER_MAX = 2**32 - 1
 _ID = re.compile("[0-9a-f]{64}")
 
@@ -38,7 +40,8 @@ class Entry:
     Units: `size` in bytes, `mtime_ns` since 1970. Shape: `sha256` is over the whole file (empty:
     whoever needs it reads the file); `blocks` is the id of the list of its blocks (empty: the file
     is one object, or none when it is empty); `tree` is the id of what is in a folder (empty: not
-    known); `xattrs` are names only; `allocated` are the bytes on disk of a file with holes.
+    known); `attributes` are extended attributes with their values, sorted; `xattrs` are the names of
+    those that were not captured; `allocated` are the bytes on disk of a file with holes.
     """
 
     path: bytes
@@ -54,6 +57,7 @@ class Entry:
     xattrs: tuple[bytes, ...] = ()
     allocated: int | None = None
     tree: str = ""
+    attributes: tuple[tuple[bytes, bytes], ...] = ()
 
     @property
     def sparse(self) -> bool:
@@ -142,7 +146,7 @@ def problem(entry: Entry) -> str:
     if checked(entry.path) != entry.path:
         return "the path is not plain"
     if entry.kind not in KINDS:
-        return f"{entry.kind!r} is no kind of entry"
+        return f"{str(entry.kind)[:40]!r} is no kind of entry"
     if not _within(entry.mode, 0, 0o10000):
         return "the mode is not possible"
     if not (_within(entry.uid, 0, _OWNER_MAX) and _within(entry.gid, 0, _OWNER_MAX)):
@@ -161,6 +165,19 @@ def problem(entry: Entry) -> str:
         return "the target of the link is not possible"
     if b"\0" in entry.target:
         return "the target holds a NUL byte"
+    return _attributes_problem(entry) if entry.attributes else ""
+
+
+def _attributes_problem(entry: Entry) -> str:
+    before = b""
+    for name, value in entry.attributes:
+        if entry.kind not in ("file", "folder"):
+            return "only files and folders have extended attributes"
+        if name <= before or b"\0" in name or b"." not in name or len(name) > _NAME_BYTES_MAX:
+            return "an extended attribute has no possible name"
+        if len(value) > _VALUE_BYTES_MAX:
+            return "an extended attribute is longer than any file system holds"
+        before = name
     return ""
 
 

@@ -9,6 +9,7 @@ Never: reads a file; accepts a tree that could not be one.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -161,6 +162,9 @@ def _entry_json(entry: Entry) -> dict[str, Any]:
         value["tree"] = entry.tree
     else:
         value["target"] = path_json(entry.target)
+    if entry.attributes:
+        value["attributes"] = {name.decode(): base64.b64encode(held).decode("ascii")
+                               for name, held in entry.attributes}  # fmt: skip
     if entry.xattrs:
         value["xattrs"] = [path_json(name) for name in entry.xattrs]
     if entry.allocated is not None:
@@ -179,7 +183,13 @@ def _entry(item: dict[str, Any], prefix: bytes) -> Entry:
         b"" if target is None else path_bytes(target),
         () if xattrs is None else tuple(path_bytes(name) for name in xattrs),
         item.get("allocated"), item.get("tree", ""),
+        _attributes(item["attributes"]) if "attributes" in item else (),
     )  # fmt: skip
+
+
+def _attributes(written: dict[str, str]) -> tuple[tuple[bytes, bytes], ...]:
+    return tuple(sorted((name.encode("utf-8"), base64.b64decode(held, validate=True))
+                        for name, held in written.items()))  # fmt: skip
 
 
 def _no_constant(name: str) -> None:

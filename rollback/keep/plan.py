@@ -1,7 +1,7 @@
 """The plan of a restore: how the live tree differs from the entries of a source.
 
-A file is the same when its bytes, mode, owner, time and hard-link group are; a folder when its
-mode, owner and time are.
+A file is the same when its bytes, mode, owner, time, hard-link group and declared extended
+attributes are; a folder when its mode, owner, time and declared attributes are.
 
 Hides: how a difference is found.
 Never: changes anything.
@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 
 from rollback.host import Clock, Tree
 from rollback.host.below import show
+from rollback.keep.attributes import Wanted, concerned, missing
+from rollback.keep.attributes import told as attributes_told
 from rollback.keep.changes import Change, Changes, StoredSource, What, told
 from rollback.keep.entry import Entry, Source, check, in_order, order
 from rollback.keep.scope import Scope
@@ -43,6 +45,8 @@ class Plan:
     first_out: list[bytes] = field(default_factory=list)  # beside the component: full paths
     names: dict[tuple[int, int], set[bytes]] = field(default_factory=dict)  # by inode, if several
     digests: Mapping[bytes, str] = field(default_factory=dict)  # of live files, as last read
+    xattrs: tuple[str, ...] = ()  # globs of the extended attributes that are ours
+    attributes: dict[bytes, Wanted] = field(default_factory=dict)  # of live paths in `dress`
 
     def full(self, path: bytes) -> bytes:
         """The path from the root of the system."""
@@ -79,6 +83,7 @@ class Plan:
 def changes(
     source: Source, tree: Tree, *, at: bytes, scope: Scope | None = None,
     removes: frozenset[bytes] | None = None, deep: bool = True, first_out: Iterable[bytes] = (),
+    xattrs: tuple[str, ...] = (),
 ) -> Changes:  # fmt: skip
     """What `put_back` with the same arguments would change; nothing is changed.
 
@@ -90,17 +95,18 @@ def changes(
     """
     with told(tree, at):
         plan = make_plan(source, tree, at=at, scope=scope, removes=removes, deep=deep,
-                         first_out=first_out)  # fmt: skip
+                         first_out=first_out, xattrs=xattrs)  # fmt: skip
         return plan.public()
 
 
 def make_plan(
     source: Source, tree: Tree, *, at: bytes, scope: Scope | None = None,
     removes: frozenset[bytes] | None = None, deep: bool = True, first_out: Iterable[bytes] = (),
+    xattrs: tuple[str, ...] = (),
 ) -> Plan:  # fmt: skip
     """The plan behind `changes`."""
     survey = Survey(tree, at, scope or Scope(), Clock())
-    plan = Plan(at)
+    plan = Plan(at, xattrs=xattrs)
     plan.first_out = [path for path in first_out if tree.stat(path) is not None]
     narrowed = source.against(survey) if isinstance(source, StoredSource) else None
     if narrowed is None:
@@ -196,7 +202,7 @@ def _compare(plan: Plan, tree: Tree, source: Source, deep: bool) -> None:
     for path, entry in plan.wanted.items():
         live = plan.live.get(path)
         if entry.kind == "folder":
-            _compare_folder(plan, path, entry, live)
+            _compare_folder(plan, tree, path, entry, live)
         elif live is not None and stat_.S_ISDIR(live.st_mode):
             if path in plan.kept_open:
                 raise Confined("a folder with excluded files in it stands where a file has to be",
@@ -212,13 +218,15 @@ def _compare(plan: Plan, tree: Tree, source: Source, deep: bool) -> None:
             _compare_hardlink(plan, path, entry)
 
 
-def _compare_folder(plan: Plan, path: bytes, entry: Entry, live: os.stat_result | None) -> None:
+def _compare_folder(
+    plan: Plan, tree: Tree, path: bytes, entry: Entry, live: os.stat_result | None
+) -> None:
     if live is None:
         plan.make.append(path)
     elif not stat_.S_ISDIR(live.st_mode):
         plan.make.append(path)
         plan.retype.add(path)
-    elif why := _worn(entry, live):
+    elif why := _dressed(plan, tree, path, entry, live):
         plan.dress[path] = why
 
 
@@ -256,7 +264,7 @@ def _compare_file(
         plan.write[path] = f"{_type(live)} -> file"
         plan.retype.add(path)
         return
-    worn = _worn(entry, live)
+    worn = _dressed(plan, tree, path, entry, live)
     if live.st_size != entry.size and entry.sha256:
         plan.write[path] = "bytes"
     elif (deep or worn or not entry.sha256) and _live_digest(plan, tree, path) != _digest(
@@ -315,6 +323,18 @@ def _extras(plan: Plan, removes: frozenset[bytes] | None) -> None:
             continue
         plan.away.append(path)
         gone.add(path)
+
+
+def _dressed(plan: Plan, tree: Tree, path: bytes, entry: Entry, live: os.stat_result) -> str:
+    """What `_worn` says, and which declared extended attributes differ."""
+    worn = _worn(entry, live)
+    if not concerned(entry, plan.xattrs):
+        return worn
+    wanted = missing(entry, tree.attributes(plan.full(path)), plan.xattrs)
+    if wanted:
+        plan.attributes[path] = wanted
+        worn = ", ".join(filter(None, (worn, attributes_told(wanted))))
+    return worn
 
 
 def _worn(entry: Entry, live: os.stat_result, *, mode: bool = True) -> str:

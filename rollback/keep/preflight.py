@@ -6,17 +6,23 @@ Never: changes anything.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat as stat_
+from contextlib import suppress
 from dataclasses import dataclass
 
 from rollback.host import Tree
 from rollback.host.below import show
+from rollback.keep.attributes import gives_rights
 from rollback.keep.plan import Plan
 from rollback.keep.store import BLOCK_BYTES
 from rollback.model.errors import Refused
 
 NAMED_MAX = 5
+_TRIAL = b"attributes"
+_CANNOT = (errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EINVAL, errno.ENOSPC, errno.E2BIG,
+           errno.ERANGE)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +44,7 @@ def preflight(plan: Plan, tree: Tree, quarantine: Tree, limits: Limits) -> None:
     if not limits.setuid:
         _no_setuid(plan)
     _owners(plan)
+    _attributes(plan, quarantine)
     _not_fixed(plan, tree)
 
 
@@ -72,7 +79,8 @@ def _no_setuid(plan: Plan) -> None:
     for path in (*plan.write, *plan.dress, *plan.make):
         entry = plan.wanted[path]
         risky = 0o4000 if entry.kind == "folder" else 0o6000
-        if entry.mode is not None and entry.mode & risky and entry.kind != "symlink":
+        setuid = entry.mode is not None and entry.mode & risky and entry.kind != "symlink"
+        if setuid or gives_rights(entry):
             found.append(path)
     _refuse("setuid", "files that run as their owner are not put back", plan, found,
             "allow it where the component is declared")  # fmt: skip
@@ -90,6 +98,37 @@ def _owners(plan: Plan) -> None:
             found.append(path)
     _refuse("owner", "they belong to others and only root can give them away", plan, found,
             "run the restore as root")  # fmt: skip
+
+
+def _attributes(plan: Plan, quarantine: Tree) -> None:
+    """Each extended attribute that has to be set can be, which is tried on a file of our own."""
+    wanted: dict[tuple[str, bytes, bytes], bytes] = {}
+    for path in (*plan.write, *plan.dress, *plan.make):
+        entry = plan.wanted[path]
+        for name, value in entry.attributes:
+            wanted.setdefault((entry.kind, name, value), path)
+    found = [path for (kind, name, value), path in wanted.items()
+             if not _takes(quarantine, kind, name, value)]  # fmt: skip
+    _refuse("attributes", "their extended attributes cannot be set on this file system, or by us",
+            plan, found, "run the restore as root, or leave these out of xattrs")  # fmt: skip
+
+
+def _takes(quarantine: Tree, kind: str, name: bytes, value: bytes) -> bool:
+    with suppress(FileNotFoundError):
+        quarantine.remove(_TRIAL)
+    if kind == "folder":
+        quarantine.make_folder(_TRIAL)
+    else:
+        quarantine.create(_TRIAL, b"", sync=False)
+    try:
+        quarantine.dress(_TRIAL, attributes=((name, value),))
+    except OSError as error:
+        if error.errno not in _CANNOT:
+            raise
+        return False
+    finally:
+        quarantine.remove(_TRIAL)
+    return True
 
 
 def _not_fixed(plan: Plan, tree: Tree) -> None:

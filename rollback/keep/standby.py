@@ -83,7 +83,8 @@ class Standby:
             return False  # something in the live folder is not ours to swap away
         if self._base.stat(self._tree) is None:
             return False
-        return not changes(self._source(manifest), self._base, at=self._tree, scope=scope)
+        return not changes(self._source(manifest), self._base, at=self._tree, scope=scope,
+                           xattrs=self.site.xattrs)  # fmt: skip
 
     def _source(self, manifest: Manifest) -> StoredSource:
         return StoredSource(manifest, self.site.store, self.cache)
@@ -104,7 +105,7 @@ class Standby:
         with base.sub(self._folder + b"/" + _ASIDE) as aside:
             put_back(
                 self._source(manifest), base, at=self._tree, quarantine=aside, intent=intent,
-                scope=scope, limits=limits,
+                scope=scope, limits=limits, xattrs=self.site.xattrs,
             )  # fmt: skip
         base.remove(self._folder + b"/" + _ASIDE)
         ready = replace(self.site, root=base, at=self._tree, cache=self.cache)

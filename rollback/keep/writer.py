@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 
 from rollback.host import Tree
 from rollback.host.below import show
+from rollback.keep.attributes import Wanted, concerned, missing
 from rollback.keep.changes import Changes, told
 from rollback.keep.entry import Entry, Source
 from rollback.keep.plan import Plan, changes, make_plan
@@ -62,6 +63,7 @@ def put_back(
     source: Source, tree: Tree, *, at: bytes, quarantine: Tree, intent: Intent,
     scope: Scope | None = None, removes: frozenset[bytes] | None = None, deep: bool = True,
     limits: Limits | None = None, proof: Proof | None = None, first_out: Iterable[bytes] = (),
+    xattrs: tuple[str, ...] = (),
 ) -> Changes:  # fmt: skip
     """The component `at` below `tree` is what `source` says; what was changed.
 
@@ -77,7 +79,7 @@ def put_back(
     work = _Work(tree, at, quarantine, intent)
     with told(tree, at, hint="nothing was changed"):
         plan = make_plan(source, tree, at=at, scope=scope, removes=removes, deep=deep,
-                         first_out=first_out)  # fmt: skip
+                         first_out=first_out, xattrs=xattrs)  # fmt: skip
         found = plan.public()
         if not found:
             work.tidy()
@@ -175,7 +177,7 @@ class _Work:
         digest = self.ready.create(
             name, source.read(entry), mode=mode, owner=_owner(plan, entry),
             mtime_ns=entry.mtime_ns, sync=sync, holes=entry.sparse, proved=True,
-            near=(self.tree, folder),
+            near=(self.tree, folder), attributes=entry.attributes,
         )  # fmt: skip
         if entry.sha256 and digest != entry.sha256:
             raise ObjectCorrupt("the source gives other bytes than it promised",
@@ -300,14 +302,24 @@ class _Work:
                 self.tree.dress_link(plan.full(path), owner=entry.owner, mtime_ns=entry.mtime_ns)
                 self._touch(plan.full(path))
             elif entry.kind != "folder":
-                self.tree.dress(plan.full(path), mode=entry.mode, owner=entry.owner,
-                                mtime_ns=entry.mtime_ns)  # fmt: skip
+                self.tree.dress(
+                    plan.full(path), mode=entry.mode, owner=entry.owner, mtime_ns=entry.mtime_ns,
+                    attributes=plan.attributes.get(path, ()),
+                    only=(plan.live[path].st_dev, plan.live[path].st_ino),
+                )  # fmt: skip
         for path in sorted(folders, key=lambda path: (-path.count(b"/"), path == b".", path)):
             entry = plan.wanted[path]
             mode = 0o755 if entry.mode is None and path in made else entry.mode
             self.tree.dress(plan.full(path), mode=mode, owner=_owner(plan, entry),
-                            mtime_ns=entry.mtime_ns)  # fmt: skip
+                            mtime_ns=entry.mtime_ns, attributes=self._lacks(plan, path))  # fmt: skip
             self.touched.add(plan.full(path))
+
+    def _lacks(self, plan: Plan, path: bytes) -> Wanted:
+        """Asked again: a folder that was made has what the folder above it hands down."""
+        entry = plan.wanted[path]
+        if not concerned(entry, plan.xattrs):
+            return ()
+        return missing(entry, self.tree.attributes(plan.full(path)), plan.xattrs)
 
     def _sync(self, plan: Plan) -> None:
         worn = any(plan.wanted[path].kind != "folder" for path in plan.dress)

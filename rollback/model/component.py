@@ -55,6 +55,9 @@ def _referenced(written: str | None) -> str | None:
 
 
 RelativePath = Annotated[str, AfterValidator(_plain)]
+XattrGlob = Annotated[
+    str, StringConstraints(pattern=r"\A(user|system|trusted|security)\.[!-~]{1,250}\z")
+]
 Port = Annotated[
     int,
     BeforeValidator(_port),
@@ -188,14 +191,17 @@ class Component(Declared):
     """A named part of the system with a path and a kind of content.
 
     `content` is a kind's name, or a Planned one. `volatile` parts may change between mitigation
-    and the gate. `order` sorts a full restore. `open_items` counts what would be lost. `repair` is a
-    program that repairs it, tried first; `usable` are checks that show it can be used by itself.
+    and the gate. `xattrs` are the extended attributes that are part of it, like user.* or
+    system.posix_acl_access. `order` sorts a full restore. `open_items` counts what would be lost.
+    `repair` is a program that repairs it, tried first; `usable` are checks that show it can be used
+    by itself.
     """
 
     title: Text | None = None
     path: RelativePath = "."
     paths: tuple[RelativePath, ...] = ()
     exclude: tuple[Text, ...] = ()
+    xattrs: tuple[XattrGlob, ...] = ()
     content: Annotated[
         str | Planned,
         BeforeValidator(_content),

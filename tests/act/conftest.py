@@ -65,7 +65,12 @@ system: {id: small, title: Small, version: 1.0.0, date: 2026-11-20, next_review:
 root: tree
 state: {dir: .rollback}
 repository: {path: ., branch: main, protected: [main]}
+places:
+  archives: {path: FOLDER/archives, may: [read, write, archive], limit: 1MiB}
+  scratch: {path: FOLDER/scratch, may: [read, clear]}
 components:
+  items: {path: items, content: files, initial: empty}
+  done: {path: done, content: files}
   config: {path: config, content: files}
   app: {path: app, content: git}
   audit: {path: logs/audit.jsonl, content: append-only}
@@ -238,7 +243,7 @@ def free_ports(count: int) -> list[int]:
 def build(folder: Path) -> World:
     """The files, the repository with three commits, and the opened declaration."""
     one, two, three = free_ports(3)
-    text = DECLARATION.replace("PYTHON", sys.executable)
+    text = DECLARATION.replace("PYTHON", sys.executable).replace("FOLDER", str(folder))
     for word, port in (("PORT1", one), ("PORT2", two), ("PORT3", three)):
         text = text.replace(word, str(port))
     root = folder / "tree"

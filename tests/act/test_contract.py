@@ -72,6 +72,28 @@ def _changed_file(world: World) -> dict[str, Any]:
     return {}
 
 
+def _items(world: World) -> dict[str, Any]:
+    """Two items, one of whose names is taken where it goes; a scratch folder; a safety copy."""
+    for name, text in (("items/one", "1"), ("items/two/deep", "2"), ("done/one", "old")):
+        path = world.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    scratch = world.folder / "scratch"
+    scratch.mkdir()
+    for name in ("tmp-1", "tmp-2", "other"):
+        (scratch / name).write_text(name)
+    with world.scene().checkpoints as kept:
+        safety = kept.create("safety", kind="safety", components=("items", "done"))
+    return {"safety": safety.id}
+
+
+def _frozen(world: World) -> dict[str, Any]:
+    _items(world)
+    step, scene = world.bound("freeze", {"components": ["items"]})
+    step.apply(scene)
+    return {}
+
+
 @dataclass(frozen=True)
 class Case:
     """One way to use a kind: `before` and `after` are what `probe` says then."""
@@ -122,6 +144,17 @@ CASES = (
                             "for": "300ms", "every": "100ms"}),
     Case("verify", "verify", {"checks": ["config-valid"]}, before=PASS),
     Case("capture", "capture", {"sources": ["memory", "disk", {"log": "logs/**"}, "version"]}),
+    Case("remove", "remove", {"paths": ["items/one", "items/t*", "items/not-there"]}, _items),
+    Case("move", "move", {"paths": ["items/*"], "to": "done"}, _items),
+    Case("requeue", "requeue", {"from": ["items"], "to": "done", "at_most": 2}, _items),
+    Case("quarantine", "quarantine", {"component": "items", "items": ["o*"]}, _items),
+    Case("clear", "clear", {"component": "items"}, _items),
+    Case("clear-place", "clear", {"place": "scratch", "pattern": "tmp-*"}, _items),
+    Case("freeze", "freeze", {"components": ["items", "done"]}, _items),
+    Case("thaw", "thaw", {"components": ["items"]}, _frozen),
+    Case("archive", "archive", {"components": ["items", "config"], "place": "archives",
+                                "name": "kept-{date}", "exclude": ["*.md"]}, _items),
+    Case("checkpoint", "checkpoint", {"components": ["items"]}, _items),
     Case("notify", "notify", {"message": "hello"}, undone=False),
     Case("task", "task", {"says": "Look at it", "wait": False}, undone=False),
 )  # fmt: skip
@@ -145,6 +178,14 @@ def state_of(world: World) -> dict[str, Any]:
     return {
         "files": world.files(), "running": world.running(), "branch": head[0],
         "tree": str(tree), "names": sorted(names),
+        "places": {
+            str(path.relative_to(world.folder)): path.read_bytes()
+            for name in ("scratch", "archives") for path in (world.folder / name).rglob("*")
+            if path.is_file() and "tar.gz" not in path.name
+            and ".rollback-" not in str(path)
+        },
+        "modes": {str(path): path.stat().st_mode for name in ("items", "done")
+                  for path in (world.root / name).rglob("*")},
         "messages": sum(1 for e in events if e.kind == "message.queued"),
     }  # fmt: skip
 
@@ -198,7 +239,7 @@ def test_undo_brings_the_bytes_back(world, case):
     action.undo(scene)
     action.undo(scene)
     after = state_of(world)
-    for part in ("files", "running", "branch", "tree"):
+    for part in ("files", "running", "branch", "tree", "places", "modes"):
         assert after[part] == before[part], part
 
 
@@ -224,6 +265,7 @@ def test_killed_anywhere_probe_is_truthful_and_again_converges(world, case, tmp_
     keep = tmp_path / "kept"
     shutil.copytree(world.root, keep / "tree", symlinks=True)
     shutil.copytree(world.state.path, keep / "state", symlinks=True)
+    _places(world, keep / "places", save=True)
     were = world.running()
     counting = CountingTap()
     _applied(world, scene, action, counting)
@@ -232,6 +274,7 @@ def test_killed_anywhere_probe_is_truthful_and_again_converges(world, case, tmp_
     stride = 3 if case.kind == "git" else 1  # every point of git is shown in tests/keep
     for shot in shots(counting.points)[::stride]:
         _back(world, keep, were)
+        _places(world, keep / "places", save=False)
         died = in_child(lambda s=shot: _applied(world, scene, action, DyingTap(*s)))  # type: ignore[misc]
         assert died == KILLED, shot
         finding = action.probe(scene)
@@ -244,6 +287,17 @@ def test_killed_anywhere_probe_is_truthful_and_again_converges(world, case, tmp_
         assert action.probe(scene).answer is case.after
         assert _same(state_of(world), wanted), shot
         assert not [n for n in world.files() if ".rollback-tmp-" in n], shot
+
+
+def _places(world: World, keep: Any, *, save: bool) -> None:
+    """The folders outside the root are kept, or are as they were kept."""
+    for name in ("scratch", "archives"):
+        source, target = world.folder / name, keep / name
+        if not save:
+            source, target = target, source
+            shutil.rmtree(target, ignore_errors=True)
+        if source.exists():
+            shutil.copytree(source, target)
 
 
 def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:

@@ -13,6 +13,55 @@ Problems = Callable[..., tuple[Problem, ...]]
 
 # what is replaced, by what, what the message says, and what the hint says
 RULES: dict[str, tuple[str, str, str, str]] = {
+    # places and attributes
+    "place that holds the root": (
+        "services:\n  web:\n",
+        "places:\n  kept: {path: ., may: [archive]}\nservices:\n  web:\n",
+        "holds the root of the system",
+        "one folder",
+    ),
+    "place in a component": (
+        "services:\n  web:\n",
+        "places:\n  kept: {path: app/kept, may: [write]}\nservices:\n  web:\n",
+        "overlaps component 'code'",
+        "no restore puts back",
+    ),
+    "place around a component": (
+        "services:\n  web:\n",
+        "places:\n  kept: {path: data, may: [read]}\nservices:\n  web:\n",
+        "overlaps component 'data'",
+        "no restore puts back",
+    ),
+    "place in the state": (
+        "services:\n  web:\n",
+        "places:\n  kept: {path: ../.rollback/x, may: [write]}\nservices:\n  web:\n",
+        "is not a plain path",
+        "without",
+    ),
+    "place that leaves by dots": (
+        "services:\n  web:\n",
+        "places:\n  kept: {path: /srv/../etc, may: [clear]}\nservices:\n  web:\n",
+        "is not a plain path",
+        "without",
+    ),
+    "place with an unknown use": (
+        "services:\n  web:\n",
+        "places:\n  kept: {path: /srv/x, may: [delete]}\nservices:\n  web:\n",
+        "",
+        "",
+    ),
+    "attributes of a database": (
+        "content: sqlite,",
+        'content: sqlite, xattrs: ["user.*"],',
+        "of which no extended attributes are kept",
+        "leave xattrs out",
+    ),
+    "attributes without a namespace": (
+        "content: git}",
+        "content: git, xattrs: [origin]}",
+        "components.code.xattrs",
+        "",
+    ),
     # shape
     "unknown section": (
         "drills:\n",

@@ -194,6 +194,8 @@ class Broken:
             checkpoints.create("then")
         self.then = walked(found.root / "app")
         self.again()
+        self.restore()  # what only the first one makes is there: folders, what was judged
+        self.again()
         self.now = walked(found.root / "app")
 
     def again(self) -> None:

@@ -1,6 +1,6 @@
-"""Step `restore`: one component is what the target says, from a checkpoint or from a commit.
+"""Step `restore`: one component is what the target says, from a checkpoint, a commit or an archive.
 
-Hides: that the two sources are written by two roads.
+Hides: that the sources are written by two roads.
 Never: takes back what is only ever added to; changes a path outside of the component.
 """
 
@@ -28,7 +28,10 @@ SHOWN_MAX = 200
 
 @register("action", "restore")
 class RestoreStep(Step):
-    """`component` by name, or `chosen`; `from` is `target`, a checkpoint, or `git:REF`."""
+    """`component` by name, or `chosen`; `from` is `target`, a checkpoint, or `git:REF`.
+
+    What is in an archive comes without owners: who owns things here stays.
+    """
 
     stores_nothing: ClassVar[bool] = False
     component: Id
@@ -49,11 +52,15 @@ class RestoreStep(Step):
                 "bytes": 0, "lines": [f"~ {file}" for file in plan.files()[:SHOWN_MAX]],
                 "notes": [f"local change, saved aside: {path}" for path in plan.dirty[:SHOWN_MAX]],
             }  # fmt: skip
-        with scene.checkpoints as kept:
-            found = kept.get(wanted)
-            changes = kept.restore(found.id, name, step=_step(scene), dry_run=True)
+        if source == "archive":
+            changes = _from_archive(scene, wanted, name, _step(scene), dry_run=True)
+            found_id = wanted
+        else:
+            with scene.checkpoints as kept:
+                found_id = kept.get(wanted).id
+                changes = kept.restore(found_id, name, step=_step(scene), dry_run=True)
         return {
-            **bound, "id": found.id, "changes": len(changes), "bytes": changes.need_bytes,
+            **bound, "id": found_id, "changes": len(changes), "bytes": changes.need_bytes,
             "adds": len(changes.adds), "modifies": len(changes.modifies),
             "removes": len(changes.removes), "attributes": len(changes.chmods),
             "lines": [str(change) for change in changes.changes[:SHOWN_MAX]],
@@ -89,7 +96,7 @@ class RestoreStep(Step):
             with scene.repository() as repository:
                 plan = _git_plan(scene, repository)
                 return {"component": name, **repository.apply(plan, run=scene.run, step=scene.step)}
-        changes = self._put_back(scene, str(bound["id"]), _step(scene))
+        changes = self._put_back(scene, str(bound["id"]), _step(scene), bound["source"])
         return {
             "component": name, "changed": len(changes), "added": len(changes.adds),
             "modified": len(changes.modifies), "removed": len(changes.removes),
@@ -107,15 +114,18 @@ class RestoreStep(Step):
                 return repository.probe(
                     _git_plan(scene, repository), run=scene.run, step=scene.step
                 )
-        with scene.checkpoints as kept:
-            left = kept.restore(str(bound["id"]), name, step=_step(scene), dry_run=True)
+        if bound["source"] == "archive":
+            left = _from_archive(scene, str(bound["id"]), name, _step(scene), dry_run=True)
+        else:
+            with scene.checkpoints as kept:
+                left = kept.restore(str(bound["id"]), name, step=_step(scene), dry_run=True)
         if left:
             return failed(
                 f"{counted(len(left), 'path')} of {name} not as wanted, first {left.changes[0]}"
             )
         if scene.state.tree.stat(f"intents/{_step(scene)}.json") is not None:
             return failed(f"{name} is as wanted, but putting it back did not come to its end")
-        return passed(f"{name} is as in checkpoint {str(bound['id'])[:12]}")
+        return passed(f"{name} is as in {bound['source']} {str(bound['id'])[:12]}")
 
     def undo(self, scene: Scene) -> None:
         """The component is as in the safety checkpoint of this run."""
@@ -124,19 +134,17 @@ class RestoreStep(Step):
         if not scene.safety:
             raise NeedsOperator("there is no checkpoint of the present to go back to",
                                 where=str(scene.bound["component"]))  # fmt: skip
-        self._put_back(scene, scene.safety, f"{_step(scene)}-undo")
+        self._put_back(scene, scene.safety, f"{_step(scene)}-undo", "checkpoint")
 
     # -- inside ----------------------------------------------------------------------------
 
-    def _put_back(self, scene: Scene, checkpoint: str, step: str) -> Changes:
+    def _put_back(self, scene: Scene, identity: str, step: str, source: Json) -> Changes:
+        name, limits = str(scene.bound["component"]), _limits(scene)
+        if source == "archive":
+            return _from_archive(scene, identity, name, step, limits=limits)
         with scene.checkpoints as kept:
-            return kept.restore(
-                checkpoint,
-                str(scene.bound["component"]),
-                step=step,
-                limits=_limits(scene),
-                differs=bool(scene.bound.get("changes")),
-            )
+            return kept.restore(identity, name, step=step, limits=limits,
+                                differs=bool(scene.bound.get("changes")))  # fmt: skip
 
     def _component(self, scene: Scene) -> str:
         name = scene.component if self.component == "chosen" else self.component
@@ -152,9 +160,9 @@ class RestoreStep(Step):
             return "git", self.from_.removeprefix("git:")
         if self.from_ != "target":
             return "checkpoint", self.from_.removeprefix("checkpoint:")
-        if scene.target.source not in ("checkpoint", "git"):
+        if scene.target.source not in ("checkpoint", "git", "archive"):
             raise PlanError("this run has no target to restore from",
-                            hint="name one with --to checkpoint:ID or --to git:REF")  # fmt: skip
+                            hint="name one with --to checkpoint:ID, git:REF or archive:PATH")  # fmt: skip
         return scene.target.source, scene.target.id
 
     def _paths(self, scene: Scene, name: str) -> tuple[str, ...]:
@@ -176,6 +184,15 @@ class RestoreStep(Step):
 def _writes(scene: Scene, name: str) -> bool:
     kind = kinds("content").get(str(scene.system.components[name].content))
     return bool(getattr(kind, "writes", True))
+
+
+def _from_archive(
+    scene: Scene, identity: str, name: str, step: str, *, dry_run: bool = False,
+    limits: Limits | None = None,
+) -> Changes:  # fmt: skip
+    from rollback.act import archives  # tar and gzip: a flag needs none
+
+    return archives.put_back(scene, identity, name, step=step, dry_run=dry_run, limits=limits)
 
 
 def _git_plan(scene: Scene, repository: Repository) -> GitPlan:

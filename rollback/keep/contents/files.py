@@ -1,7 +1,9 @@
 """A folder of files, or one file: names, bytes, modes, owners, times, links, hard links.
 
+Extended attributes belong to it where the component declares them; of others the names are kept.
+
 Hides: nothing beyond what capture and the writer hide.
-Never: captures extended attributes; their names are kept, so that nobody believes they were.
+Never: captures an attribute that is not declared without naming it.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from contextlib import AbstractContextManager, nullcontext
 from rollback.keep.capture import capture_tree
 from rollback.keep.changes import Changes
 from rollback.keep.content import Captured, Content, Rebuilt, Restore, Site
+from rollback.keep.entry import Source
 from rollback.keep.manifest import Manifest
 from rollback.keep.plan import changes
 from rollback.keep.rebuilt_files import file_items, rebuilt_files
@@ -34,15 +37,21 @@ class Files(Content):
             swapped = site.standby.swap(manifest, how)
             if swapped is not None:
                 return swapped
-        with how.quarantine() as quarantine:
-            return put_back(
-                site.source(manifest), site.root, at=site.at, quarantine=quarantine,
-                intent=how.intent, scope=site.scope, limits=how.limits,
-            )  # fmt: skip
+        return self.put(site, site.source(manifest), how)
 
     def compare(self, site: Site, manifest: Manifest) -> Changes:
         """What `restore` would change now."""
-        return changes(site.source(manifest), site.root, at=site.at, scope=site.scope)
+        return self.put(site, site.source(manifest), None)
+
+    def put(self, site: Site, source: Source, how: Restore | None) -> Changes:
+        """The same from any source of files."""
+        if how is None:
+            return changes(source, site.root, at=site.at, scope=site.scope, xattrs=site.xattrs)
+        with how.quarantine() as quarantine:
+            return put_back(
+                source, site.root, at=site.at, quarantine=quarantine, intent=how.intent,
+                scope=site.scope, limits=how.limits, xattrs=site.xattrs,
+            )  # fmt: skip
 
     def items(self, site: Site, manifest: Manifest | None = None) -> dict[str, str]:
         """The digest of each file, by its path."""

@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, nullcontext
 from rollback.keep.capture import capture_tree
 from rollback.keep.changes import Changes
 from rollback.keep.content import Captured, Content, Rebuilt, Restore, Site
+from rollback.keep.entry import Source
 from rollback.keep.head import head
 from rollback.keep.manifest import Manifest
 from rollback.keep.plan import changes
@@ -41,17 +42,22 @@ class GitFiles(Content):
 
     def restore(self, site: Site, manifest: Manifest, how: Restore) -> Changes:
         """The files are what was captured; `.git` is as it was."""
-        ours = _outside_git(site)
-        with how.quarantine() as quarantine:
-            return put_back(
-                ours.source(manifest), ours.root, at=ours.at, quarantine=quarantine,
-                intent=how.intent, scope=ours.scope, limits=how.limits,
-            )  # fmt: skip
+        return self.put(site, _outside_git(site).source(manifest), how)
 
     def compare(self, site: Site, manifest: Manifest) -> Changes:
         """What `restore` would change now."""
+        return self.put(site, _outside_git(site).source(manifest), None)
+
+    def put(self, site: Site, source: Source, how: Restore | None) -> Changes:
+        """The same from any source of files."""
         ours = _outside_git(site)
-        return changes(ours.source(manifest), ours.root, at=ours.at, scope=ours.scope)
+        if how is None:
+            return changes(source, ours.root, at=ours.at, scope=ours.scope, xattrs=ours.xattrs)
+        with how.quarantine() as quarantine:
+            return put_back(
+                source, ours.root, at=ours.at, quarantine=quarantine, intent=how.intent,
+                scope=ours.scope, limits=how.limits, xattrs=ours.xattrs,
+            )  # fmt: skip
 
     def items(self, site: Site, manifest: Manifest | None = None) -> dict[str, str]:
         """The digest of each file, by its path."""

@@ -1,0 +1,145 @@
+"""Components that nobody may write until they are thawed: modes without write bits, and our own no.
+
+What it cannot stop: root, a process that opened a file to write before, and a process that gives
+itself the bits back because the file is its own. Against these there is the immutable flag, where
+the file system has it and we may set it.
+
+Hides: the file of what was changed, which is written before anything is.
+Never: gives back a mode that somebody has changed since.
+"""
+
+from __future__ import annotations
+
+import json
+import stat as stat_
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rollback.host import Tree
+from rollback.host.fixing import fix
+from rollback.keep.changes import told
+from rollback.keep.entry import path_bytes, path_json
+from rollback.keep.scope import Scope
+from rollback.model.errors import ObjectCorrupt, Refused
+from rollback.model.event import canonical
+from rollback.model.finding import Json
+
+_FOLDER = "frozen"
+_WRITE = 0o222
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """One component frozen by `run`; `modes` are those before, by path from the root."""
+
+    run: str
+    immutable: bool
+    modes: dict[bytes, int]
+
+
+def read(state: Tree, component: str) -> Frozen | None:
+    """How a component is frozen; None when it is not. Raises: ObjectCorrupt."""
+    name = _name(component)
+    if state.stat(name) is None:
+        return None
+    try:
+        found = json.loads(state.read(name))
+        modes = {path_bytes(path): int(mode) for path, mode in found["modes"]}
+        return Frozen(str(found["run"]), bool(found["immutable"]), modes)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ObjectCorrupt(
+            "what was frozen cannot be read", where=state.place(name),
+            hint="give the files their modes back by hand, then remove it",
+        ) from error  # fmt: skip
+
+
+def refuse(state: Tree, components: tuple[str, ...], run: str) -> None:
+    """None of the components is frozen by another run. Raises: Refused."""
+    for component in components:
+        found = read(state, component)
+        if found is not None and found.run != run:
+            raise Refused("frozen", f"component {component} is frozen by run {found.run}",
+                          hint="thaw it first: a step thaw, or undo that run")  # fmt: skip
+
+
+def freeze(
+    state: Tree, root: Tree, component: str, at: bytes, scope: Scope, run: str, *, immutable: bool
+) -> int:
+    """Nothing in the component has a write bit; how many paths were changed. Again: new ones too.
+
+    Crash: what was to be changed is written down, and thawing gives it back. Raises: Refused.
+    """
+    refuse(state, (component,), run)
+    with told(root, at):
+        known = read(state, component)
+        modes = dict(known.modes) if known else {}
+        paths = list(_ours(root, at, scope))
+        due = [(path, mode) for path, mode in paths if mode & _WRITE]
+        for path, mode in due:
+            modes.setdefault(path, mode)
+        if state.stat(_FOLDER) is None:
+            state.make_folder(_FOLDER)
+        body: list[Json] = [[path_json(path), mode] for path, mode in sorted(modes.items())]
+        state.write(_name(component), canonical({
+            "run": run, "immutable": immutable, "modes": body}))  # fmt: skip
+        for path, mode in due:
+            root.dress(path, mode=mode & ~_WRITE)
+        if immutable:
+            for path, _ in paths:
+                fix(root, path, on=True)
+        root.sync_all()
+    return len(due)
+
+
+def loose(root: Tree, at: bytes, scope: Scope) -> list[bytes]:
+    """What in a component has a write bit."""
+    return [path for path, mode in _ours(root, at, scope) if mode & _WRITE]
+
+
+def thaw(state: Tree, root: Tree, component: str, at: bytes, scope: Scope) -> int:
+    """What was frozen has its mode again; how many paths. Again: no change.
+
+    A mode that was changed since stays as it is.
+    """
+    found = read(state, component)
+    if found is None:
+        return 0
+    with told(root, at):
+        if found.immutable:
+            for path, _ in _ours(root, at, scope):
+                fix(root, path, on=False)
+        changed = 0
+        for path, mode in found.modes.items():
+            seen = root.stat(path)
+            if seen is None or stat_.S_IMODE(seen.st_mode) != mode & ~_WRITE:
+                continue
+            if stat_.S_ISREG(seen.st_mode) or stat_.S_ISDIR(seen.st_mode):
+                root.dress(path, mode=mode)
+                changed += 1
+        root.sync_all()
+        state.unlink(_name(component))
+        state.sync_folder(_FOLDER)
+    return changed
+
+
+def _ours(root: Tree, at: bytes, scope: Scope) -> Iterator[tuple[bytes, int]]:
+    """Every file and folder of the component with its mode, what is below before what is above."""
+    top = root.stat(at)
+    if top is None:
+        return
+    if stat_.S_ISREG(top.st_mode):
+        yield at, stat_.S_IMODE(top.st_mode)
+        return
+    prefix = b"" if at == b"." else at + b"/"
+    found = [
+        (path, stat_.S_IMODE(seen.st_mode))
+        for path, seen in root.walk(at, enter=lambda one: scope.enters(one[len(prefix) :]))
+        if scope.holds(path[len(prefix) :])
+        and (stat_.S_ISREG(seen.st_mode) or stat_.S_ISDIR(seen.st_mode))
+    ]
+    yield from reversed(found)
+    yield at, stat_.S_IMODE(top.st_mode)
+
+
+def _name(component: str) -> str:
+    return f"{_FOLDER}/{component}.json"
