@@ -306,7 +306,7 @@ def dressed(entry: Entry, found: os.stat_result) -> Entry:
     return Entry(
         entry.path, entry.kind, stat_.S_IMODE(found.st_mode), found.st_uid, found.st_gid,
         found.st_mtime_ns, entry.size, entry.sha256, entry.blocks, entry.target, entry.xattrs,
-        entry.allocated, entry.tree,
+        entry.allocated, entry.tree, entry.attributes,
     )  # fmt: skip
 
 

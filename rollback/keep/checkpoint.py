@@ -430,7 +430,6 @@ class Checkpoints:
         cache = StatCache(self._state, name, key)
         declaration = getattr(self._system, "declaration", None)
         folder = str(declaration.parent) if declaration is not None else ""
-        xattrs = tuple(getattr(component, "xattrs", ()))
         site = Site(name, str(component.content), at, self._host, root, self.store, scratch, cache,
                     scope, component.volatile, getattr(component, "database", None), folder,
                     xattrs=xattrs)  # fmt: skip

@@ -170,7 +170,7 @@ def test_two_state_directories_may_share_a_folder(world: World) -> None:
     mine.rename(world.base / "theirs")
     (world.base / "mine").rename(mine)
     with world.open() as kept:
-        kept.delete("one")
+        Life(kept).delete("one")
         (done,) = copies(world, kept).make_good()
         assert done.problem == ""
     assert [path.stem for path in world.base.glob("second/checkpoints/*")] == [made.id]

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from rollback.keep.entry import Entry
+from rollback.keep.life import Life
 from rollback.keep.manifest import Manifest, decode, tree_bytes, tree_entries
 from rollback.model.errors import ObjectCorrupt, RollbackError
 from rollback.model.event import canonical
@@ -143,7 +144,7 @@ def test_a_hostile_tree_does_nothing_outside(
         assert not os.path.lexists("/tmp/escape")
         assert not (tmp_path / "escape").exists()
         assert done.returncode in (0, 1)
-        checkpoints.delete(made.id)
+        Life(checkpoints).delete(made.id)
         assert walked(outside) == before[0]
 
 
