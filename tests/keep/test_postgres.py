@@ -167,7 +167,7 @@ def test_a_database_in_use_is_left_alone_unless_its_clients_may_be_ended(
             assert figure(used, ROWS) == 200
             assert client.stdin is not None
             client.stdin.write(b"select 1;\n")
-            client.stdin.close()
+            client.stdin.flush()
             assert client.wait(10) != 0  # its connection was ended
 
 
