@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import selectors
 import subprocess
 import time
@@ -24,6 +25,9 @@ from rollback.host.tap import Tap
 from rollback.model.errors import CommandFailed, HostError
 
 Row = dict[str, Any]
+_REACHED = re.compile(
+    r'connection to server (?:at|on socket) "[^"]*"(?: \([^)]*\))?(?:, port \d+)? '
+)
 _QUIET = ("-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1")
 # What a row looks like as text depends on these; fixed, two servers spell the same row alike.
 _SPELLING = (
@@ -80,7 +84,7 @@ class Server:
         if done.timed_out:
             raise HostError(f"{name} did not end within {self.timeout_s:.0f} s", where=self.where)
         if done.status != 0:
-            raise HostError(f"{name}: {_said(done.stderr, self.password)}", where=self.where)
+            raise HostError(f"{name}: {_said(done.stderr, self)}", where=self.where)
         return done.stdout
 
     def do(self, sql: str) -> None:
@@ -154,7 +158,7 @@ class Session:
 
     def _lost(self) -> None:
         _, said = self._process.communicate()
-        raise HostError(f"psql: {_said(said, self._server.password)}", where=self._server.where)
+        raise HostError(f"psql: {_said(said, self._server)}", where=self._server.where)
 
     def close(self) -> None:
         """The session has ended."""
@@ -202,7 +206,10 @@ def _rows(printed: bytes) -> list[Row]:
     return [json.loads(line) for line in printed.split(b"\n") if line]
 
 
-def _said(stderr: bytes, password: str) -> str:
+def _said(stderr: bytes, server: Server) -> str:
+    """What a program said, without where the server is and who we are there."""
     lines = [line for line in stderr.decode("utf-8", "replace").splitlines() if line.strip()]
-    said = "; ".join(lines[:3]) or "it failed and said nothing"
-    return said.replace(password, "***") if password else said
+    said = _REACHED.sub("connection ", "; ".join(lines[:3])) or "it failed and said nothing"
+    if server.user:
+        said = said.replace(f'"{server.user}"', '"***"')
+    return said.replace(server.password, "***") if server.password else said

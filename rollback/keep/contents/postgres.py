@@ -46,14 +46,23 @@ class Postgres(Content):
     """`content: postgres`, with `database:` saying which one and how it is reached."""
 
     def capture(self, site: Site) -> Captured:
-        """One consistent moment of the database is in the store, with rows and checksums."""
+        """One consistent moment of the database is in the store, with rows and checksums.
+
+        A database that cannot be reached or read is missing in the checkpoint, and says why.
+        """
+        try:
+            return self._captured(site)
+        except HostError as error:
+            lost = Manifest(site.component, site.content, None, {"refused": error.message})
+            return Captured(lost, (f"{site.component}: .: {error}",))
+
+    def _captured(self, site: Site) -> Captured:
         live = _server(site)
         found = described(_maintenance(site, live), live.database)
         if found is None:
             return Captured(Manifest(site.component, site.content, None, {"absent": True}))
         if not found["open"]:
-            why = f"{site.component}: {live.where} refuses connections"
-            return Captured(Manifest(site.component, site.content, None, {"refused": True}), (why,))
+            raise HostError("it refuses connections", where=live.where)
         with _emptied(site) as path, one_moment(live) as (session, moment):
             meta = {**figures(live, session, moment), "like": _like(found)}
             live.dump(path, moment=moment)
@@ -77,6 +86,8 @@ class Postgres(Content):
         """What `restore` would change now, with the rows that each table would gain or lose."""
         live = _server(site)
         at = os.fsencode(f"postgres:{live.database}")
+        if "refused" in manifest.meta:
+            return Changes(at, notes=(f"it was not captured: {manifest.meta['refused']}",))
         found = described(_maintenance(site, live), live.database)
         if manifest.top is None:
             gone = Change(at, "remove", "database", "it was not there")
