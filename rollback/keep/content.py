@@ -14,6 +14,7 @@ from typing import ClassVar, Protocol
 from rollback.host import Host, Tree
 from rollback.keep.changes import Changes, StoredSource
 from rollback.keep.manifest import Manifest
+from rollback.keep.progress import SILENT, Progress
 from rollback.keep.scope import Scope
 from rollback.keep.stat_cache import StatCache
 from rollback.keep.store import Store
@@ -50,11 +51,12 @@ class Site:
     cache: StatCache
     scope: Scope = field(default_factory=Scope)
     volatile: bool = False
+    progress: Progress = SILENT
     standby: Standing | None = None
 
     def source(self, manifest: Manifest) -> StoredSource:
         """The captured component as something to put back from."""
-        return StoredSource(manifest, self.store, self.cache)
+        return StoredSource(manifest, self.store, self.cache, self.progress)
 
 
 @dataclass(frozen=True)
