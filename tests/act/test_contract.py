@@ -124,7 +124,7 @@ CASES = (
     Case("capture", "capture", {"sources": ["memory", "disk", {"log": "logs/**"}, "version"]}),
     Case("notify", "notify", {"message": "hello"}, undone=False),
 )  # fmt: skip
-ELSEWHERE = {"take-back"}  # takes back the steps of another run: shown with the engine
+ELSEWHERE = {"guarded", "take-back"}  # shown with the command line, and with the engine
 by_name = pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 
 

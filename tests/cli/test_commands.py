@@ -22,10 +22,10 @@ from tests.systems import Shop, build, environment, make_key, walk
 
 COMMANDS = {
     "abort", "answer", "approval", "approve", "audit", "checkpoint", "decide", "demo", "deny",
-    "doctor", "history", "init", "plan", "report", "resume", "run", "status", "trust", "undo",
+    "doctor", "guard", "history", "init", "plan", "report", "resume", "run", "status", "trust", "undo",
     "validate", "verify", "watch",
 }  # fmt: skip
-LATER = {"guard", "event", "what-if", "ack", "monitor", "ready", "failure", "redeploy", "recover",
+LATER = {"event", "what-if", "ack", "monitor", "ready", "failure", "redeploy", "recover",
          "notify", "drill"}  # fmt: skip
 
 
