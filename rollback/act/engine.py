@@ -81,6 +81,7 @@ def scene_of(site: Site, run: Run, plan: Plan, step: PlannedStep) -> Scene:
         system=site.system, host=site.host, state=site.state, level=plan.level, run=run.id,
         step=step.index, target=plan.target, stamp=plan.stamp, component=plan.component,
         environment=step.environment, bound=step.bound, safety=_safety_of(site, run, plan, step),
+        progress=site.progress,
         note=lambda kind, data: _note_once(site, run.id, step.index, kind, data),
         heard=lambda item: starting.last_word(site, run.id, item),
     )  # fmt: skip
@@ -128,10 +129,7 @@ def _protect(site: Site, run: Run, plan: Plan) -> Run:
 
 
 def _safety(site: Site, run: Run, touched: tuple[str, ...], *, where: str = "") -> Checkpoint:
-    """The checkpoint of the present; the one that an earlier driver of this run made, if it did.
-
-    `where` is the environment, if it is not the run's own: each has a checkpoint of its own.
-    """
+    """The checkpoint of the present, made once; `where` is the environment, if not the run's own."""
     kind, _, reason = kept_as(plan_of(run))
     reason += f", of {where}" if where else ""
     return _made(site, run, where) or site.checkpoints.create(
@@ -401,8 +399,8 @@ def _note_once(site: Site, run_id: str, step: str, kind: str, data: dict[str, Js
 
 def _blame(error: Exception) -> dict[str, Json]:
     if isinstance(error, RollbackError):
-        status = {"status": error.status} if isinstance(error, CommandFailed) else {}
-        return {"error": str(error), "hint": error.hint, "kind": type(error).__name__, **status}
+        more = {"status": error.status} if isinstance(error, CommandFailed) else {}
+        return {"error": str(error), "hint": error.hint, "kind": type(error).__name__, **more}
     if isinstance(error, OSError):
         hint = "correct the permissions there, or make room"
         return {"error": why(error), "hint": hint, "kind": type(error).__name__}

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from rollback.host import Host
+from rollback.keep.progress import SILENT, Progress
 from rollback.keep.state import StateDir
 from rollback.model.finding import Finding, Json
 from rollback.model.system import System
@@ -63,6 +64,7 @@ class Scene:
     safety: str = ""
     command: tuple[str, ...] = ()
     folder: str = ""
+    progress: Progress = SILENT
     note: Note = lambda _kind, _data: None
     heard: Callable[[str], str] = lambda _item: ""
 
@@ -74,7 +76,7 @@ class Scene:
         """The checkpoints of this system."""
         from rollback.keep.checkpoint import Checkpoints  # the store: a flag needs none
 
-        return Checkpoints(self.system, self.host, self.state)
+        return Checkpoints(self.system, self.host, self.state, self.progress)
 
     def repository(self) -> Repository:
         """The managed repository, opened; PlanError when none is declared."""

@@ -25,6 +25,7 @@ from rollback.host.files import TEMPORARY
 from rollback.keep import trust
 from rollback.keep.fallback import TwoPlaces
 from rollback.keep.journal import Journal
+from rollback.keep.progress import SILENT, Progress
 from rollback.keep.redact import Redactor
 from rollback.keep.state import StateDir
 from rollback.model import pinned
@@ -50,20 +51,21 @@ Listener = Callable[[Event], None]
 
 @dataclass(frozen=True)
 class Site:
-    """An opened system. `listen` hears every event that this process appends."""
+    """An opened system. `listen` hears every event that this process appends, `progress` long work."""
 
     system: System
     host: Host
     state: StateDir
     journal: Journal
     listen: Listener = lambda _event: None
+    progress: Progress = SILENT
     present: System | None = None  # the declaration in force, where `system` is an older one
     _folded: list[tuple[int, str, dict[str, Run]]] = field(default_factory=list)
 
     @classmethod
     def open(
         cls, system: System, host: Host, *, create: bool = True, secrets: tuple[str, ...] = (),
-        listen: Listener | None = None,
+        listen: Listener | None = None, progress: Progress = SILENT,
     ) -> Site:  # fmt: skip
         """The system with its state directory; use it in `with`. `secrets` are masked everywhere."""
         state = StateDir.open(system, host, create=create)
@@ -76,7 +78,7 @@ class Site:
             if second
             else Journal(tree, host, redact=hide, anchor=anchor)
         )
-        site = cls(system, host, state, journal)
+        site = cls(system, host, state, journal, progress=progress)
         return replace(site, listen=listen) if listen else site
 
     @classmethod
@@ -106,7 +108,7 @@ class Site:
         """The checkpoints of this system."""
         from rollback.keep.checkpoint import Checkpoints  # the store: a flag needs none
 
-        return Checkpoints(self.system, self.host, self.state)
+        return Checkpoints(self.system, self.host, self.state, self.progress)
 
     def runs(self) -> dict[str, Run]:
         """Every run, by id, oldest first."""

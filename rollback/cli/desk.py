@@ -26,6 +26,7 @@ from rollback.model.system import System
 
 if TYPE_CHECKING:
     from rollback.act.site import Site
+    from rollback.cli.bar import Bar
     from rollback.cli.timeline import Live
     from rollback.declare import Reading
 
@@ -54,6 +55,13 @@ class Desk:
         from rollback.cli.timeline import Live
 
         return Live(quiet=self.as_json, pasted=self.pasted)
+
+    @cached_property
+    def bar(self) -> Bar:
+        """Where long work shows how far it is."""
+        from rollback.cli.bar import Bar
+
+        return Bar(quiet=self.as_json)
 
     @property
     def declaration(self) -> Path:
@@ -84,11 +92,21 @@ class Desk:
         from rollback.declare import secret_values
 
         hidden = secret_values(self.system)
+
+        def heard(event: Event) -> None:
+            self.bar.clear()
+            if listen:
+                listen(event)
+
         with Site.open(
-            self.system, self.host, create=create, secrets=hidden, listen=listen
-        ) as site:
+            self.system, self.host, create=create, secrets=hidden, listen=heard,
+            progress=self.bar,
+        ) as site:  # fmt: skip
             self._say_drained(site)
-            yield site
+            try:
+                yield site
+            finally:
+                self.bar.clear()
             if create:
                 self._reading.keep(site.state.tree)
 
@@ -164,6 +182,7 @@ class Desk:
 
         A reader that has left stops nothing: the exit status still tells the outcome.
         """
+        self.bar.clear()
         said = [plain_json(body)] if self.as_json else [self.pasted(line) for line in lines()]
         try:
             for line in said:

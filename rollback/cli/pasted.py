@@ -15,7 +15,7 @@ import shlex
 from functools import cache
 from pathlib import Path
 
-NOT_COMMANDS = ("checkpoints", "desk", "driving", "group", "pasted", "show", "timeline")
+NOT_COMMANDS = ("bar", "checkpoints", "desk", "driving", "group", "pasted", "show", "timeline")
 
 
 def commands() -> list[str]:

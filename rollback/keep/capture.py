@@ -22,6 +22,7 @@ from rollback.keep.attributes import declared
 from rollback.keep.content import Captured, Site
 from rollback.keep.entry import Entry, path_json
 from rollback.keep.manifest import Manifest, tree_bytes, tree_entries
+from rollback.keep.progress import counted
 from rollback.keep.stat_cache import RACY_NS, Frame, Frames, Fresh, looks, packed
 from rollback.keep.store import BLOCK_BYTES, PAGE_BLOCK_BYTES, WHOLE_BYTES_MAX, Stored
 from rollback.keep.survey import Folder, Survey, below, special
@@ -81,7 +82,10 @@ class _Pass:
             fresh.commit()
 
     def _walk(self, found: os.stat_result, known: Frames, fresh: Fresh) -> None:
-        for folder in self._survey.folders(b".", found):
+        what, expected = f"capturing {self.site.component}", len(self.site.cache)
+        for number, folder in enumerate(self._survey.folders(b".", found), start=1):
+            total = max(number, expected) if expected else None  # as many as the last time
+            self.site.progress(what, number, total, "folders")
             self._times[folder.path] = _times(folder.seen)
             self.not_captured += folder.others
             self.not_captured += [(below(folder.path, name), special(seen.st_mode))
@@ -285,6 +289,8 @@ def read_steadily(
         if before.st_size <= WHOLE_BYTES_MAX:
             stored = site.store.put_whole(b"".join(chunks))
         else:
+            what = f"capturing {site.component}, {show(os.path.basename(full))}"
+            chunks = counted(chunks, site.progress, what, before.st_size)
             stored = site.store.put_stream(chunks, block_bytes=block_bytes(before.st_size))
         names = file.xattrs()
         held = {name: file.attribute(name) for name in names if declared(name, site.xattrs)}

@@ -21,6 +21,7 @@ from rollback.host.below import show
 from rollback.keep.difference import Difference, comparable, difference
 from rollback.keep.entry import Entry
 from rollback.keep.manifest import Manifest
+from rollback.keep.progress import SILENT, Progress
 from rollback.keep.stat_cache import StatCache
 from rollback.keep.store import Store
 from rollback.keep.survey import Survey
@@ -99,9 +100,15 @@ class Changes:
 
 
 class StoredSource:
-    """A captured component as a source; `cache` says what its live folders looked like."""
+    """A captured component as a source; `cache` says what its live folders looked like.
 
-    def __init__(self, manifest: Manifest, store: Store, cache: StatCache) -> None:
+    `progress` hears how much of what is put back has been read.
+    """
+
+    def __init__(
+        self, manifest: Manifest, store: Store, cache: StatCache, progress: Progress = SILENT
+    ) -> None:
+        self.progress = progress
         self._manifest = manifest
         self._store = store
         self._cache = cache

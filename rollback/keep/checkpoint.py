@@ -283,7 +283,8 @@ class Checkpoints:
         with told(self._state, b"store", kind=StoreError), self.store.lock(shared=True):
             self.store.refresh()
             self._manifests.clear()
-            return tuple(check_component(self.store, name, part.manifest, deep=deep)
+            return tuple(check_component(self.store, name, part.manifest, deep=deep,
+                                         progress=self.progress, size_bytes=part.size_bytes)
                          for name, part in sorted(checkpoint.parts.items()))  # fmt: skip
 
     def diff(self, wanted: str, component: str | None = None) -> tuple[Change, ...]:
@@ -432,7 +433,7 @@ class Checkpoints:
         folder = str(declaration.parent) if declaration is not None else ""
         site = Site(name, str(component.content), at, self._host, root, self.store, scratch, cache,
                     scope, component.volatile, getattr(component, "database", None), folder,
-                    xattrs=xattrs)  # fmt: skip
+                    xattrs=xattrs, progress=self.progress)  # fmt: skip
         if component.restore != "standby":
             return site
         ready = Standby(site, self._state, StatCache(self._state, f"{name}@standby", key))

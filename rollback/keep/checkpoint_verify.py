@@ -7,12 +7,13 @@ Never: changes or repairs anything.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass, field
 
 from rollback.host.below import show
 from rollback.keep.entry import Entry
 from rollback.keep.manifest import Manifest, decode, tree_entries
+from rollback.keep.progress import SILENT, Progress
 from rollback.keep.store import Store
 from rollback.model.errors import StoreError
 from rollback.model.finding import Finding, Json, failed, passed
@@ -113,6 +114,7 @@ class _Reading:
     size_bytes: int = 0
     bad: dict[str, str] = field(default_factory=dict)
     paths: list[str] = field(default_factory=list)
+    told: Callable[[int], None] = lambda _done: None
 
     def read(self, identity: str) -> bytes | None:
         """The object, counted once; None when it is damaged or missing, which is noted."""
@@ -126,6 +128,7 @@ class _Reading:
         if identity not in self.objects:
             self.objects.add(identity)
             self.size_bytes += len(data)
+            self.told(self.size_bytes)
         return data
 
     def walk(self, top: Entry) -> None:
@@ -168,12 +171,18 @@ class _Reading:
             self.bad[entry.sha256] = "the blocks do not make the file"
 
 
-def check_component(store: Store, name: str, digest: str, *, deep: bool) -> Finding:
+def check_component(
+    store: Store, name: str, digest: str, *, deep: bool, progress: Progress = SILENT,
+    size_bytes: int | None = None,
+) -> Finding:  # fmt: skip
     """PASS when every object of the component was read and hashed just now, else FAIL by name.
+
+    `size_bytes` are those of its files, as far as they are known.
 
     `deep` also hashes every file as a whole, and the packs it lies in.
     """
-    reading = _Reading(store, deep)
+    reading = _Reading(store, deep, told=lambda done: progress(
+        f"verifying {name}", done, max(done, size_bytes) if size_bytes else None, "bytes"))  # fmt: skip
     try:
         manifest = decode(store.get(digest))
     except StoreError as error:

@@ -17,6 +17,7 @@ from rollback.keep.changes import Changes, StoredSource
 from rollback.keep.entry import Source
 from rollback.keep.fingerprint import fingerprints
 from rollback.keep.manifest import Manifest
+from rollback.keep.progress import SILENT, Progress
 from rollback.keep.scope import Scope
 from rollback.keep.stat_cache import StatCache
 from rollback.keep.store import Store
@@ -60,12 +61,13 @@ class Site:
     volatile: bool = False
     declared: Database | None = None
     folder: str = ""
+    progress: Progress = SILENT
     standby: Standing | None = None
     xattrs: tuple[str, ...] = ()  # globs of the extended attributes that belong to it
 
     def source(self, manifest: Manifest) -> StoredSource:
         """The captured component as something to put back from."""
-        return StoredSource(manifest, self.store, self.cache)
+        return StoredSource(manifest, self.store, self.cache, self.progress)
 
 
 @dataclass(frozen=True)

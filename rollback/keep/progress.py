@@ -6,7 +6,7 @@ Never: knows who listens, or what is done with it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 # what is done, how much of it so far, how much in all (None: not known), and in which unit
 Progress = Callable[[str, int, int | None, str], None]
@@ -14,3 +14,14 @@ Progress = Callable[[str, int, int | None, str], None]
 
 def SILENT(_what: str, _done: int, _total: int | None, _unit: str) -> None:  # noqa: N802
     """Nobody listens."""
+
+
+def counted(
+    chunks: Iterable[bytes], progress: Progress, what: str, total: int | None
+) -> Iterator[bytes]:
+    """The same chunks, told as they go by."""
+    done = 0
+    for chunk in chunks:
+        done += len(chunk)
+        progress(what, done, total, "bytes")
+        yield chunk

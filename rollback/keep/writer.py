@@ -24,6 +24,7 @@ from rollback.keep.changes import Changes, told
 from rollback.keep.entry import Entry, Source
 from rollback.keep.plan import Plan, changes, make_plan
 from rollback.keep.preflight import Limits, preflight
+from rollback.keep.progress import SILENT
 from rollback.keep.scope import Scope
 from rollback.model.errors import ObjectCorrupt, RollbackError
 from rollback.model.event import canonical
@@ -136,10 +137,14 @@ class _Work:
         self._ready = self.quarantine.sub(_STAGE)
         each = len(plan.write) <= SYNC_EACH_MAX
         links = []
+        progress = getattr(source, "progress", SILENT)
+        done, total = 0, sum(plan.wanted[path].size for path in plan.write)
         for path in plan.write:
             entry = plan.wanted[path]
             if entry.kind == "file":
                 self._stage_file(plan, entry, source, sync=each)
+                done += entry.size
+                progress(f"putting back {show(self.at)}", done, total, "bytes")
                 if proof is not None:
                     proof(entry, os.fsdecode(os.path.join(self.ready.path, self.staged[path])))
             elif entry.kind == "symlink":

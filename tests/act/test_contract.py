@@ -159,7 +159,7 @@ CASES = (
     Case("task", "task", {"says": "Look at it", "wait": False}, undone=False),
 )  # fmt: skip
 ELSEWHERE = {
-    "take-back",  # takes back the steps of another run: shown with the engine
+    *("guarded", "take-back"),  # shown with the command line, and with the engine
     *("compare", "repair", "replay", "vouched"),  # need a transaction log: shown in test_recovery
 }
 by_name = pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])

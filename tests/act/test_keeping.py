@@ -45,7 +45,7 @@ def shop(tmp_path: Path) -> Shop:
 
 def kinds(shop: Shop) -> list[str]:
     with shop.site() as site:
-        return [one.kind for one in take_due(site)]
+        return [one.kind for one in take_due(site).made]
 
 
 @pytest.mark.requirement("MB-34")

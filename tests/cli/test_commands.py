@@ -22,10 +22,10 @@ from tests.systems import Shop, build, environment, make_key, walk
 
 COMMANDS = {
     "abort", "answer", "approval", "approve", "audit", "checkpoint", "decide", "demo", "deny",
-    "doctor", "history", "init", "plan", "report", "resume", "run", "status", "trust", "undo",
+    "doctor", "guard", "history", "init", "plan", "report", "resume", "run", "status", "trust", "undo",
     "validate", "verify", "watch",
 }  # fmt: skip
-LATER = {"guard", "event", "what-if", "ack", "monitor", "ready", "failure", "redeploy", "recover",
+LATER = {"event", "what-if", "ack", "monitor", "ready", "failure", "redeploy", "recover",
          "notify", "drill"}  # fmt: skip
 
 
@@ -88,6 +88,9 @@ WRONG: list[tuple[int, str]] = [
     (2, "approve r0001 r0002"), (3, "approve r9999 --as bo"), (4, "approve r0001 --as nobody"),
     (4, "approve r0001 --as dee"), (4, "approve r0001 --as bo --key /no/such/key"),
     (3, "deny r9999 --as bo"), (4, "deny r0001 --as dee"), (4, "deny r0001 --as x"),
+    (2, "guard"), (2, "guard --as ada"), (4, "guard --as x -- true"), (2, "checkpoint history"),
+    (3, "checkpoint history no/where"), (2, "checkpoint revoke before-release"), (2, "checkpoint due x"),
+    (3, "checkpoint revoke r0 --reason x --as ada"), (2, "checkpoint create a --kind nothing"),
     (3, "resume r9999"), (3, "abort r9999 --as ada"), (4, "abort r0001 --as nobody"),
     (3, "undo r9999 --as ada"), (3, "undo r0001 --as ada"), (2, "answer r0001"), (2, "answer"),
     (3, "answer r9999 x y --as ada"), (3, "answer r0001 nothing yes --as ada"),
