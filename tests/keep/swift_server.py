@@ -6,8 +6,6 @@ Usage: swift_server.py FOLDER rings KIND=PORT… | FOLDER KIND PORT
 import importlib
 import sys
 
-import eventlet
-
 
 def rings(folder: str, words: list[str]) -> None:
     ring = importlib.import_module("swift.common.ring")
@@ -29,6 +27,7 @@ def rings(folder: str, words: list[str]) -> None:
 
 
 def serve(folder: str, kind: str, port: int) -> None:
+    eventlet = importlib.import_module("eventlet")  # here: once imported it warns at every fork
     eventlet.monkey_patch()  # before anything of Swift is imported
     utils = importlib.import_module("swift.common.utils")
     policies = importlib.import_module("swift.common.storage_policy")

@@ -187,8 +187,8 @@ def test_a_dump_that_restores_to_something_else_is_refused(
             tables = {**found.meta["tables"], "public.t": {"rows": 201, "sum": "1/1"}}  # type: ignore[dict-item]
             return dataclasses.replace(found, meta={**found.meta, "tables": tables})
 
-        load = Checkpoints._load
-        monkeypatch.setattr(Checkpoints, "_load", lying)
+        load = Checkpoints.load
+        monkeypatch.setattr(Checkpoints, "load", lying)
         with pytest.raises(ObjectCorrupt, match="200 rows restored, 201 captured"):
             checkpoints.restore("then", "it", step="s")
         assert honest is Checkpoints.manifest

@@ -16,6 +16,7 @@ from rollback.host import Host
 from rollback.host.bucket import PART_BYTES, Bucket
 from rollback.keep.ciphered import Ciphered
 from rollback.keep.copies import Copied, told
+from rollback.keep.life import Life
 from rollback.keep.stores.folder import FolderStore
 from rollback.keep.stores.s3 import S3Store
 from rollback.model.errors import Refused, RunLocked, UsageError
@@ -106,7 +107,7 @@ def test_a_checkpoint_goes_to_object_storage_and_comes_back(
         for name in world.components:
             kept.restore(made, name, step=name)
         now = walked(world.root)
-        kept.delete(made)
+        Life(kept).delete(made)
         copies(world, kept).make_good()
     assert {path: now[path] for path in now if path != b"."} == {
         path: then[path] for path in then if path != b"."}  # fmt: skip
