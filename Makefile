@@ -26,7 +26,7 @@ DOCTESTS = --doctest-modules --doctest-glob='*.md' --ignore=rollback/observe/loa
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} \
 		/^##@ / {printf "\n%s\n", substr($$0, 5)} \
-		/^[a-z-]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' Makefile
+		/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
 
 ##@ Use
 
@@ -69,6 +69,10 @@ drill: setup ## Every drill and the complete kill sweeps (long)
 .PHONY: bench
 bench: setup ## Measure: ratios within one run
 	@$(BIN)/python -m benchmarks
+
+.PHONY: bench-store
+bench-store: setup ## Measure the checkpoint store beside restic, borg, git, rsync, cp and tar (long)
+	@$(BIN)/python -m benchmarks store
 
 .PHONY: trace
 trace: setup ## Which requirement is proved by which test
