@@ -19,6 +19,7 @@ from typing import Any
 
 from rollback.host import Host, Tree
 from rollback.host.clock import iso
+from rollback.keep import revoked
 from rollback.keep.checkpoint import Checkpoints
 from rollback.keep.checkpoint_record import Checkpoint, read
 from rollback.keep.checkpoint_verify import Reach
@@ -203,6 +204,7 @@ class Copies:
                         if place.lacks(one.id):
                             self._copy(one, place, tally)
                             made.append(one.id)
+                        revoked.copy(self._kept.store.place, place.place, one.id)
                         self._note(name, one.id)
                     except StoreError as error:  # this one cannot be copied; another may
                         bad.append(error)

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 
 from rollback.host import Host
 from rollback.host.bucket import PART_BYTES
-from rollback.keep import reference
+from rollback.keep import reference, revoked
 from rollback.keep.ciphered import Ciphered
 from rollback.keep.format import FORMAT
 from rollback.keep.place import Place, StoreKind
@@ -118,8 +118,10 @@ class CopyPlace:
         self._lists.clear()
         self.packs = {name.removesuffix(".pack"): size
                       for name, size in self.place.sizes("packs").items()}  # fmt: skip
-        self.records = frozenset(name.removesuffix(".json")
-                                 for name in self.place.names("checkpoints"))  # fmt: skip
+        self.records = frozenset(
+            name.removesuffix(".json")
+            for name in self.place.names("checkpoints") if name.endswith(".json")
+        )  # fmt: skip
 
     # -- what is there ---------------------------------------------------------------------
 
@@ -209,6 +211,7 @@ class CopyPlace:
                 pass  # what it needed is not known: that stays
             self.place.remove(f"checkpoints/{identity}.json")
             self.place.remove(f"{LISTS}/{identity}.json")
+            revoked.forget(self.place, identity)
             self.records -= {identity}
             self._lists.pop(identity, None)
         try:

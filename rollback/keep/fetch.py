@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rollback.keep import revoked
 from rollback.keep.checkpoint import Checkpoints
 from rollback.keep.checkpoint_record import Checkpoint, matching, read
 from rollback.keep.copies import Copies, told
@@ -87,5 +88,6 @@ def _bring(local: Store, identity: str, place: CopyPlace) -> None:
         if local.pack_digest(name) != name:
             local.place.set_aside(path)
             raise ObjectCorrupt("what came is not what was sent", where=path)
+    revoked.copy(place.place, local.place, identity)
     path = f"checkpoints/{identity}.json"
     local.place.create(path, [b"".join(place.parts(path))])

@@ -44,6 +44,19 @@ def revoke(place: Place, identity: str, *, reason: str, by: str, at: str) -> Non
     place.create(_name(identity), [canonical(said)])
 
 
+def copy(source: Place, target: Place, identity: str) -> None:
+    """A revocation that stands in `source` stands in `target` too; one that is there stays."""
+    name = _name(identity)
+    try:
+        target.size(name)
+    except FileNotFoundError:
+        try:
+            data = source.read(name, 0, source.size(name))
+        except FileNotFoundError:
+            return
+        target.create(name, [data])
+
+
 def forget(place: Place, identity: str) -> None:
     """The record of a checkpoint that is gone is gone too."""
     place.remove(_name(identity))

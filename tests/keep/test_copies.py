@@ -157,6 +157,28 @@ def test_looking_makes_nothing(world: World) -> None:
     assert not (world.base / "second").exists()
 
 
+def test_a_revocation_goes_along_and_comes_back(world: World) -> None:
+    """Made before the copy or after it: what may not be gone back to is not so when fetched."""
+    early, _ = make(world, "early")
+    with world.open() as kept:
+        Life(kept).revoke("early", reason="leaks keys", by="op")
+        late = kept.create("late")
+        copies(world, kept).make_good()
+        Life(kept).revoke("late", reason="leaks more", by="op")
+        (done,) = copies(world, kept).make_good()
+        assert (done.problem, done.checkpoints) == ("", ())
+    shutil.rmtree(world.state)
+    world.state.mkdir(mode=0o700)
+    assert set(brought(world).checkpoints) == {early.id, late.id}
+    with world.open() as kept:
+        assert "leaks keys" in kept.get("early").revoked
+        assert "leaks more" in kept.get("late").revoked
+        Life(kept).delete("late")
+        copies(world, kept).make_good()
+    names = [path.name for path in world.base.glob("second/checkpoints/*")]
+    assert sorted(names) == sorted([f"{early.id}.json", f"{early.id}.revoked"])
+
+
 def test_two_state_directories_may_share_a_folder(world: World) -> None:
     """What one deletes stays for the other: packs go when no list there names them."""
     make(world, "one")
