@@ -89,6 +89,8 @@ def _level(where: str, level: Level | Procedure) -> Iterator[tuple[str, str]]:
         yield f"{where}.budgets.recovery", "the time until everybody works again is not measured"
     if level.on_fail and level.on_fail.escalate is not None:
         yield f"{where}.on_fail.escalate", "a closed gate is journalled, and nobody is called"
+    if level.gate is not None and level.gate.settle:
+        yield f"{where}.gate.settle", "the suites are asked once, as soon as the steps have ended"
     if level.authority is not None:
         yield from _authority(f"{where}.authority", level.authority)
 

@@ -57,6 +57,13 @@ def test_what_is_read_is_not_named(shop: Shop, written: str) -> None:
     assert named(shop) == []
 
 
+def test_a_settling_time_that_nothing_waits_for_is_named(shop: Shop) -> None:
+    """The gate opens as soon as its suites are open."""
+    shop.edit("    gate: {suites: [smoke]}\n  config:",
+              "    gate: {suites: [smoke], settle: 30s}\n  config:")  # fmt: skip
+    assert named(shop) == ["levels.flag.gate.settle"]
+
+
 def test_the_window_of_an_environment_is_named(shop: Shop) -> None:
     """It keeps nobody out."""
     shop.edit("components:\n", "environments: {production: {window: {days: [mon]}}}\ncomponents:\n")
