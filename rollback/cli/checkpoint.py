@@ -40,6 +40,7 @@ for _one in (copy, due, export, fetch, history, prune, revoke, verify):
 @click.option(
     "--allow-partial", is_flag=True, help="Keep it even when something could not be read."
 )
+@click.option("--deep", is_flag=True, help="Read every file; believe none for its times and size.")
 @click.option("--kind", default="manual", metavar="KIND", help="A declared kind, like release.")
 @click.option("--drain", "drain", multiple=True, metavar="SERVICE",
               help="No work in this service meanwhile [default: as declared for manual ones].")  # fmt: skip
@@ -51,6 +52,7 @@ def create(
     components: tuple[str, ...],
     seal: bool,
     allow_partial: bool,
+    deep: bool,
     kind: str,
     drain: tuple[str, ...],
     reason: str,
@@ -68,6 +70,7 @@ def create(
 
     with desk.site() as site:
         one_at_a_time(site)  # what a run left half-way is nothing to go back to
+        site.checkpoints.deep = deep
         made = take(
             site, kind, name=name, components=components or None, reason=reason,
             allow_partial=allow_partial, drain=drain,
@@ -189,10 +192,12 @@ _SINCE = {"add": ("-", "removed"), "remove": ("+", "added"), "modify": ("~", "ch
 @command.command("diff")
 @click.argument("checkpoint")
 @click.option("--component", default=None, metavar="C", help="Only this component.")
+@click.option("--deep", is_flag=True, help="Read every file; believe none for its times and size.")
 @pass_desk
-def diff(desk: Desk, checkpoint: str, component: str | None) -> int:
+def diff(desk: Desk, checkpoint: str, component: str | None, deep: bool) -> int:
     """What has changed since CHECKPOINT: from it to the present, which a restore would take back."""
     with desk.look() as site:
+        site.checkpoints.deep = deep
         found = site.checkpoints.get(checkpoint)
         wanted = (component,) if component else tuple(found.components)
         changes = [

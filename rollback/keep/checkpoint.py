@@ -58,6 +58,7 @@ class Checkpoints:
         self.host = self._host = host
         self.state = self._state = state if isinstance(state, Tree) else state.tree
         self.progress = progress
+        self.deep = False  # True: nothing is believed for its looks, every file is read
         with told(self._state, b"store", kind=StoreError):
             self.store = Store.open(self._state, host)
         self._manifests: dict[str, Manifest] = {}
@@ -429,6 +430,8 @@ class Checkpoints:
         key = b"\0".join((root.path, b"%d" % root.mount()[0], at, scope.key(),
                            *(os.fsencode(glob) for glob in xattrs)))  # fmt: skip
         cache = StatCache(self._state, name, key)
+        if self.deep:
+            cache.doubt()
         declaration = getattr(self._system, "declaration", None)
         folder = str(declaration.parent) if declaration is not None else ""
         site = Site(name, str(component.content), at, self._host, root, self.store, scratch, cache,

@@ -92,6 +92,10 @@ class StatCache:
     def __len__(self) -> int:
         return len(self._places)
 
+    def doubt(self) -> None:
+        """What was known is not believed; what is found now is kept as ever."""
+        self._places.clear()
+
     def frames(self) -> Frames:
         """The frames, read in any order through one descriptor."""
         return Frames(self._state, self._name, self._places)

@@ -79,6 +79,22 @@ def test_what_looks_as_it_did_is_not_read_again(world: World, opened: list[bytes
         assert {c.path for c in checkpoints.diff("two")} == {b"app/d1/e1/f1"}
 
 
+def test_asked_to_look_deep_it_believes_nothing(world: World, opened: list[bytes]) -> None:
+    """Everything is read again, and what was found is the next cache."""
+    filled(world)
+    with world.open() as checkpoints:
+        checkpoints.create("one")
+        opened.clear()
+        checkpoints.deep = True
+        checkpoints.diff("one")
+        assert len(opened) == 30
+        checkpoints.create("two")
+        assert len(opened) == 60
+        checkpoints.deep = False
+        checkpoints.create("three")
+        assert len(opened) == 60
+
+
 def test_a_restore_reads_only_what_differs(world: World, opened: list[bytes]) -> None:
     """And the tree is right, as another walker sees it."""
     app = filled(world)
