@@ -128,6 +128,8 @@ class _Pass:
                 self.size_bytes += frame.size_bytes
                 fresh.add(folder.path, frame)
                 self._drop(folder)
+                if self.site.steady:
+                    self.whole.add(tree)
                 return tree
         lost = len(self.missing) + len(self.vanished)
         entries = self._entries(folder, dict(looks(stats)), self._before(folder.path, frame))

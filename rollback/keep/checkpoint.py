@@ -140,6 +140,7 @@ class Checkpoints:
         missing: list[str] = []
         seen: list[tuple[Content, Site, Manifest]] = []
         known = dict(heads or {})
+        steady = self._judge.steady(self._newest())
         with self._root() as root, self._scratch() as scratch:
             for each in chosen:
                 component = self._system.components[each]
@@ -147,7 +148,10 @@ class Checkpoints:
                 if content is None:
                     missing.append(f"{each}: .: its kind of content is not built yet")
                     continue
-                captured = content.capture(self._site(each, root, scratch))
+                site = replace(self._site(each, root, scratch), steady=steady)
+                if not steady:  # something of what it names may be gone: all is read, and put again
+                    site.cache.doubt()
+                captured = content.capture(site)
                 parts[each] = self._part(component, captured)
                 missing += captured.missing
                 whole |= captured.whole
@@ -171,6 +175,11 @@ class Checkpoints:
             cut=cut,
         )  # fmt: skip
         return made.sealed(), whole
+
+    def _newest(self) -> str:
+        """The id of the checkpoint that was made last, whatever it is; empty for none."""
+        made = [one for _, one in self.records() if isinstance(one, Checkpoint)]
+        return max(made, key=lambda one: (one.at, one.id)).id if made else ""
 
     def _part(self, component: Component, captured: Captured) -> Part:
         manifest = captured.manifest

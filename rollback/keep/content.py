@@ -63,6 +63,7 @@ class Site:
     folder: str = ""
     progress: Progress = SILENT
     standby: Standing | None = None
+    steady: bool = False  # what the cache names was whole in the store, and its packs are there
     xattrs: tuple[str, ...] = ()  # globs of the extended attributes that belong to it
 
     def source(self, manifest: Manifest) -> StoredSource:

@@ -57,6 +57,15 @@ class Judged:
             self._new = True
         return found
 
+    def steady(self, newest: str) -> bool:
+        """True when the newest checkpoint was found whole, and no pack has gone since.
+
+        Then whatever a cache of looks names is whole too: it was filled by that capture or an
+        earlier one, and what freeing takes away is taken from it as well.
+        """
+        usable = self._store.usable
+        return newest in self._known and all(packs <= usable for packs in self._known.values())
+
     def keep(self) -> None:
         """What was found is remembered, where the state directory can be written."""
         if not self._new:

@@ -202,6 +202,29 @@ def test_a_cache_whose_objects_are_gone_is_not_built_upon(world: World) -> None:
         assert found == {Answer.PASS}
 
 
+def test_what_is_lost_from_the_store_is_put_again_though_nothing_changed(world: World) -> None:
+    """The tree is there, in a later pack, and a file of it is not: looks are not believed."""
+    app = world.root / "app"
+    app.mkdir()
+    (app / "a").write_bytes(os.urandom(900))
+    (app / "b").write_bytes(b"then")
+    settle(world)
+    with world.open() as checkpoints:
+        one = checkpoints.create("one")
+        (pack,) = (world.state / "store/packs").iterdir()
+        (app / "b").write_bytes(b"now!")
+        settle(world)
+        checkpoints.create("two")
+    pack.unlink()
+    with world.open() as checkpoints:
+        assert not checkpoints.get("two").target
+        assert checkpoints.create("three").target
+        found = {finding.answer for finding in checkpoints.verify("three", deep=True)}
+        assert found == {Answer.PASS}
+        assert checkpoints.get("two").target, "the bytes of the file are there again"
+        assert not checkpoints.get(one.id).target
+
+
 names = st.sampled_from(["a", "b", "a/b", "a/c", "b/a/c", "c"])
 deeds = st.lists(
     st.tuples(st.sampled_from(["write", "folder", "remove", "link", "hard", "mode", "time"]), names),
