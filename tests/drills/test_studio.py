@@ -293,6 +293,7 @@ class TestSurvival:
     def test_work_that_is_found_again_after_a_crash_is_not_done_twice(self, up: Studio) -> None:
         """An agent died after recording its round and before removing it from its queue."""
         session = finished(up, open_session(up, "party", "once"))
+        until(lambda: audit(up, session["id"])[-1]["event"] == "SESSION_END")
         before = (audit(up, session["id"]), session)
         for number, agent in enumerate(["planner", "builder", "reviewer"]):
             again = up.root / "data" / "queue" / agent / "0-again.json"

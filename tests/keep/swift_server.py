@@ -39,7 +39,8 @@ def serve(folder: str, kind: str, port: int) -> None:
     server.server(eventlet.listen(("127.0.0.1", port)), app, log_output=False)
 
 
-if sys.argv[2] == "rings":
-    rings(sys.argv[1], sys.argv[3:])
-else:
-    serve(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+if __name__ == "__main__":
+    if sys.argv[2] == "rings":
+        rings(sys.argv[1], sys.argv[3:])
+    else:
+        serve(sys.argv[1], sys.argv[2], int(sys.argv[3]))
