@@ -23,7 +23,23 @@ from rollback.model.level import Level
 from rollback.model.lifecycle import ENDED, Run, State
 from rollback.model.registry import nearest
 
+_DONE = ("ended", "failed", "doubted")
 _UNDOABLE = ("flag", "edit", "set", "restore", "git", "service", "command", "take-back", "guarded")
+
+
+def last_done(site: Site) -> Run:
+    """The last run that changed something and was not taken back. Raises: PlanError."""
+    runs = site.runs()
+    undone = {str(run.plan.get("undoes", "")) for run in runs.values()
+              if run.state in (State.MITIGATED, State.COMPLETE)}  # fmt: skip
+    for run in reversed(runs.values()):
+        steps = {step.index: step.kind for step in plan_of(run).every_step()}
+        did = any(record.status in _DONE and steps.get(index) in _UNDOABLE
+                  for index, record in run.steps.items())  # fmt: skip
+        back = run.plan.get("undoes") or run.state is State.UNDONE
+        if did and not back and run.id not in undone:
+            return run
+    raise PlanError("no run changed anything that was not taken back", hint="rollback history")
 
 
 def undo_plan(site: Site, old: Run, *, run: str, requester: str, reason: str) -> Plan:
@@ -39,7 +55,7 @@ def undo_plan(site: Site, old: Run, *, run: str, requester: str, reason: str) ->
     plan = plan_of(old)
     taken = [
         step for step in plan.every_step()
-        if (record := old.steps.get(step.index)) and record.status in ("ended", "failed", "doubted")
+        if (record := old.steps.get(step.index)) and record.status in _DONE
         and step.kind in _UNDOABLE
     ]  # fmt: skip
     if not taken:

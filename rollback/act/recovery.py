@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from rollback.act import service
 from rollback.act.back import strictest
+from rollback.act.guarding import risky
 from rollback.act.plan import Plan, ad_hoc
 from rollback.act.repairing import By
 from rollback.act.scene import Target
@@ -156,14 +157,21 @@ def _component(site: Site, given: str) -> str:
 
 
 def _target(site: Site, name: str, to: str) -> Target:
-    """The newest good checkpoint that holds the component, or the one that was named."""
+    """The checkpoint that was named, else the newest of the component that the suites proved.
+
+    Where none is proved, the newest that was neither proved bad nor made before a risky command.
+    """
     wanted = to.removeprefix("checkpoint:") or "newest"
+    fit = []
     for candidate in candidates(site, "checkpoint", wanted):
         found = site.checkpoints.get(candidate.id)
         part = found.parts.get(name)
-        proved_bad = not to and sealed_as(site, found) == "red"
-        if candidate.valid and part is not None and not part.damage and not proved_bad:
-            return candidate.target()
+        if candidate.valid and part is not None and not part.damage:
+            fit.append((candidate, found))
+    for seal in ("",) if to else ("green", "unsealed"):
+        for candidate, found in fit:
+            if to or (sealed_as(site, found) == seal and found.kind != risky(site.system)):
+                return candidate.target()
     if to:
         raise PlanError(f"{to} is no good checkpoint of {name}", hint="rollback checkpoint list")
     return Target()

@@ -6,14 +6,18 @@ Never: takes an effect back by itself: the engine does.
 
 from __future__ import annotations
 
+from rollback.act.guarding import command_of
+from rollback.act.plan import plan_of
 from rollback.act.site import Site
 from rollback.keep.lease import Lease
 from rollback.model.errors import PlanError
 from rollback.model.lifecycle import FINAL, TRANSITIONS, Run, State
 
 
-def abort(site: Site, run: Run, *, by: str, reason: str) -> Run:
+def abort(site: Site, run: Run, *, by: str, reason: str, as_it_is: bool = False) -> Run:
     """The run is ABANDONED when it has done nothing, else UNDOING; drive it then.
+
+    `as_it_is`: a run that stopped for a person is ABANDONED, and nothing is taken back.
 
     Raises: PlanError when it has ended; RunLocked while somebody drives it.
     """
@@ -28,13 +32,19 @@ def abort(site: Site, run: Run, *, by: str, reason: str) -> Run:
             for record in run.steps.values()
         )
         said = f"{reason} (by {by})"
+        if as_it_is and run.state is not State.NEEDS_OPERATOR:
+            raise PlanError(f"run {run.id} is {run.state}: it did not stop for a person",
+                            hint=f"rollback abort {run.id}")  # fmt: skip
+        if as_it_is:
+            return site.note(run, "run.abandoned", reason=f"left as it is: {said}")
         if not did and (run.state, "run.abandoned") in TRANSITIONS:
             return site.note(run, "run.abandoned", reason=said)
         stands = run.waiting_in if run.state is State.WAITING else run.state
         if (stands, "run.undoing") not in TRANSITIONS:
             raise PlanError(
                 f"run {run.id} is {run.state}: there is nothing to stop any more",
-                hint=f"take back what it did with: rollback undo {run.id}",
+                hint=f"take back what it did with: rollback undo {run.id}; or leave everything as it "
+                f"is with: rollback abort {run.id} --as-it-is",
             )
         return site.note(run, "run.undoing", reason=said)
 
@@ -48,6 +58,14 @@ def retry(site: Site, run: Run, *, by: str) -> Run:
         run = site.run(run.id)
         if run.state is not State.NEEDS_OPERATOR:
             return run  # somebody else did it meanwhile
+        step = command_of(plan_of(run))
+        record = run.steps.get(step.index) if step is not None else None
+        if record is not None and record.status == "failed":
+            raise PlanError(
+                f"the command of run {run.id} failed, and is never run again by itself",
+                hint=f"go back with rollback undo {run.id}; leave it as it is with "
+                f"rollback abort {run.id} --as-it-is; or type the guard again",
+            )  # fmt: skip
         return site.note(run, "run.retried", by=by)
 
 

@@ -11,8 +11,11 @@ from rollback.cli.desk import Desk, pass_desk
 @click.argument("run", default="last")
 @click.option("--reason", default="given up", help="Why; it stands in the report.")
 @click.option("--as", "person", default=None, metavar="PERSON", help="Who is typing.")
+@click.option(
+    "--as-it-is", is_flag=True, help="Of a run that stopped for a person: take nothing back."
+)
 @pass_desk
-def command(desk: Desk, run: str, reason: str, person: str | None) -> int:
+def command(desk: Desk, run: str, reason: str, person: str | None, as_it_is: bool) -> int:
     """Give RUN up (default: the last one).
 
     Before its first effect it is ABANDONED; later its steps are taken back and it ends UNDONE.
@@ -24,7 +27,7 @@ def command(desk: Desk, run: str, reason: str, person: str | None) -> int:
 
     with desk.site(create=False, listen=desk.live()) as site:
         who = desk.person(person)
-        ended = abort(site, site.run(run), by=who, reason=reason)
+        ended = abort(site, site.run(run), by=who, reason=reason, as_it_is=as_it_is)
         if ended.state is State.UNDOING:
             ended = drive(site, ended, wait=False)
         desk.out(result(site, ended), lambda: result_lines(site, ended))

@@ -120,10 +120,12 @@ def list_(desk: Desk) -> int:
     """All checkpoints, newest first, with whether they can be gone back to."""
     from rollback.act.copying import copies_of
     from rollback.act.keeping import missed
+    from rollback.act.target import sealed_as
 
     with desk.look() as site:
         found = site.checkpoints.list()
         standing, problems = copies_of(site).standing(found)
+        seals = {c.id: sealed_as(site, c).replace("unsealed", "-") for c in found}
         rows = [
             (
                 c.id[:12],
@@ -133,11 +135,12 @@ def list_(desk: Desk) -> int:
                 len(c.components),
                 size(c.size_bytes),
                 f"{standing[c.id].there}/{standing[c.id].needed}",
+                seals[c.id],
                 "revoked" if c.revoked else "not a target" if c.problems else c.state,
             )
             for c in found
         ]
-        head = ("id", "name", "kind", "at", "components", "size", "copies", "state")
+        head = ("id", "name", "kind", "at", "components", "size", "copies", "seal", "state")
         empty = ["no checkpoint yet; try: rollback checkpoint create NAME --seal"]
         warned = [f"warning: {safe(name)} cannot be looked at: {safe(why)}"
                   for name, why in problems.items()]  # fmt: skip
@@ -146,7 +149,8 @@ def list_(desk: Desk) -> int:
                           "to be; try: rollback checkpoint copy")  # fmt: skip
         late = missed(site)
         warned += warnings(late)
-        body = {"checkpoints": [{**_told(c), "copies": standing[c.id].as_json()} for c in found],
+        body = {"checkpoints": [{**_told(c), "copies": standing[c.id].as_json(), "seal": seals[c.id]}
+                                for c in found],
                 "warnings": warned, "missed": [one.as_json() for one in late]}  # fmt: skip
         desk.out(body, lambda: [*(table(head, rows) if rows else empty), *warned])
         return 0

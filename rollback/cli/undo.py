@@ -14,17 +14,24 @@ from rollback.cli.desk import Desk, pass_desk
 @click.option("--yes", is_flag=True, help="Confirm now, without being asked.")
 @pass_desk
 def command(desk: Desk, run: str, reason: str, person: str | None, yes: bool) -> int:
-    """Take back what RUN (default: the last one) did, step by step, to its safety checkpoint.
+    """Take back what RUN did, step by step, to its safety checkpoint.
+
+    Without RUN: the last one that changed something and was not taken back.
 
     It is a run of its own, under the same authority; without a gate it ends MITIGATED.
     """
     from rollback.act.authorize import create, next_run_id
-    from rollback.act.back import undo_plan
+    from rollback.act.back import last_done, undo_plan
+    from rollback.act.stopping import abort
     from rollback.cli.driving import carry, decline_idle
+    from rollback.model.lifecycle import State
 
     with desk.site(create=False, listen=desk.live()) as site:
         who = desk.person(person)
-        plan = undo_plan(site, site.run(run), run=next_run_id(site), requester=who, reason=reason)
+        old = last_done(site) if run == "last" else site.run(run)
+        plan = undo_plan(site, old, run=next_run_id(site), requester=who, reason=reason)
         if plan.idle:
+            if old.state is State.NEEDS_OPERATOR:
+                abort(site, old, by=who, reason="all is as it was before it", as_it_is=True)
             return decline_idle(desk, site, plan)
         return carry(desk, site, create(site, plan), person=who, yes=yes, wait=False)

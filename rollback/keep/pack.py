@@ -30,6 +30,7 @@ OBJECT_BYTES_MAX = 2**30
 WINDOW_BYTES_MAX = 2**27
 LEVEL = 1
 GAIN_MIN = 0.97
+_PART_BYTES = 2**20
 
 Read = Callable[[int, int], bytes]
 
@@ -61,7 +62,7 @@ def opened(stored: bytes, location: Location, identity: str) -> bytes:
     try:
         if location.codec == ZSTD:
             # never by the size that the frame states of itself: it may be a lie
-            data = _decompressor.stream_reader(stored).read(location.length + 1)
+            data = _unpacked(stored, location.length)
     except zstandard.ZstdError as error:
         raise _corrupt(identity, location, f"it cannot be decompressed: {error}") from error
     if len(stored) != location.stored or len(data) != location.length:
@@ -69,6 +70,17 @@ def opened(stored: bytes, location: Location, identity: str) -> bytes:
     if hashlib.sha256(data).hexdigest() != identity:
         raise _corrupt(identity, location, "its bytes have changed")
     return data
+
+
+def _unpacked(stored: bytes, length: int) -> bytes:
+    """At most one byte more than `length`; a length that is a lie costs no memory."""
+    reader = _decompressor.stream_reader(stored)
+    parts: list[bytes] = []
+    left = min(length, OBJECT_BYTES_MAX) + 1
+    while left and (part := reader.read(min(left, _PART_BYTES))):
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
 
 
 def record_header(identity: str, location: Location) -> bytes:

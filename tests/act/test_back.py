@@ -10,7 +10,7 @@ import pytest
 from rollback.act import authorize
 from rollback.act.afterwards import settle
 from rollback.act.authorize import next_run_id
-from rollback.act.back import restore_plan, strictest, undo_plan
+from rollback.act.back import last_done, restore_plan, strictest, undo_plan
 from rollback.act.engine import resting, roll_back
 from rollback.act.site import Site
 from rollback.act.stopping import abort
@@ -98,6 +98,19 @@ def test_what_changed_nothing_or_still_goes_on_cannot_be_undone(shop: Shop, site
     gone = abort(site, run, by="dee", reason="x")
     with pytest.raises(PlanError, match="did nothing"):
         undo_plan(site, gone, run="r0002", requester="ada", reason="")
+
+
+def test_the_last_run_is_the_last_that_changed_something(shop: Shop, site: Site) -> None:
+    """Not one that waits, was denied, or took another back; what was taken back is not it either."""
+    with pytest.raises(PlanError, match="no run changed anything"):
+        last_done(site)
+    first = ended(site, go(site, shop.plan(site, "flag")))
+    second = ended(site, go(site, shop.plan(site, "config")))
+    authorize.create(site, shop.plan(site, "full", requester="dee"))
+    assert last_done(site).id == second.id
+    plan = undo_plan(site, second, run=next_run_id(site), requester="ada", reason="")
+    settle(site, go(site, plan))
+    assert last_done(site).id == first.id
 
 
 def test_undo_needs_the_authority_of_what_it_undoes(shop: Shop, site: Site) -> None:

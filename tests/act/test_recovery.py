@@ -247,6 +247,24 @@ def test_corrupted_state_is_repaired_rung_by_rung(tmp_path: Path) -> None:
         assert "more digests" in str(prevent)
 
 
+def test_what_was_kept_before_a_risky_command_or_never_proved_is_not_preferred(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The newest that the suites proved comes first, however much came after it."""
+    box = Box(tmp_path)
+    box.since()
+    box.lose()
+    with box.site() as site:
+        good = site.checkpoints.get("good").id
+        site.checkpoints.create("before-r0007", kind="risky")
+        assert repaired(site).target.id == good
+        later = site.checkpoints.create("later")
+        assert repaired(site).target.id == later.id
+        monkeypatch.setattr(recovery, "sealed_as", lambda _site, one: (
+            "green" if one.id == good else "unsealed"))  # fmt: skip
+        assert repaired(site).target.id == good
+
+
 @pytest.mark.requirement("MB-44", "MB-50")
 def test_when_no_rung_holds_a_person_is_asked_and_the_run_waits(tmp_path: Path) -> None:
     """No program, the checkpoint's packs are gone, the log was rewritten; then it is done by hand."""

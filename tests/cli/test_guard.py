@@ -19,6 +19,7 @@ from rollback.act.plan import make_plan
 from rollback.host import Host, Tap
 from rollback.keep.lease import Lease
 from rollback.model.errors import PlanError
+from rollback.model.lifecycle import State
 from tests.cli.program import rollback
 from tests.killed import KILLED, CountingTap, DyingTap, in_child, shots
 from tests.systems import Shop, build, environment
@@ -142,6 +143,35 @@ def test_a_command_that_breaks_the_system_does_not_end_well(shop: Shop) -> None:
     assert status == 9
     assert said["command_status"] == 0
     assert said["state"] == "NEEDS_OPERATOR"
+
+
+def test_a_command_that_failed_is_never_run_again_by_resume(shop: Shop) -> None:
+    """It has a way out all the same: undo, or the word that it stays as it is."""
+    page = shop.tree / "pages/index.html"
+    before, times = page.read_text(), page.stat()
+    assert guard(shop, BAD)[0] == 7
+    page.write_text("repaired by hand")
+    done = rollback(shop.folder, "resume", "r0001", "--as", "ada")
+    assert done.status == 3, done
+    assert "never run again" in done.err
+    assert page.read_text() == "repaired by hand"
+    page.write_text(before)
+    os.utime(page, ns=(times.st_atime_ns, times.st_mtime_ns))
+    done = rollback(shop.folder, "--json", "undo", "--as", "ada", "--yes")
+    assert (done.status, done.json["changed"]) == (0, False)
+    with shop.site() as site:
+        assert site.run("r0001").state is State.ABANDONED
+        assert page.read_text() == before
+    assert guard(shop, BAD)[0] == 7
+    page.write_text("another way")
+    done = rollback(shop.folder, "abort", "r0002", "--as", "ada")
+    assert done.status == 3
+    assert "--as-it-is" in done.err
+    done = rollback(shop.folder, "--json", "abort", "r0002", "--as-it-is", "--as", "ada")
+    assert (done.status, done.json["state"]) == (0, "ABANDONED"), done
+    assert page.read_text() == "another way"
+    done = rollback(shop.folder, "abort", "r0002", "--as-it-is", "--as", "ada")
+    assert done.status == 3, "it has ended"
 
 
 def test_one_at_a_time(shop: Shop) -> None:

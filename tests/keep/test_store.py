@@ -13,6 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rollback.host import Host
+from rollback.keep.pack import Location, squeezed
+from rollback.keep.pack import opened as opened_bytes
 from rollback.keep.store import BLOCK_BYTES, PAGE_BLOCK_BYTES, WHOLE_BYTES_MAX, Store
 from rollback.model.errors import ObjectCorrupt, ObjectMissing, RunLocked, StoreError
 
@@ -190,3 +192,13 @@ def test_one_writer_at_a_time(tmp_path: Path) -> None:
             pass
         with pytest.raises(RunLocked), folder.lock("lock", clock=host.clock, within_s=0.0):
             pass
+
+
+@pytest.mark.parametrize("length", [3 * 2**30, 2**62, 2**64 - 1])
+def test_a_length_that_is_a_lie_is_found_without_making_room_for_it(length: int) -> None:
+    """One flipped bit in a header may say three gigabytes."""
+    data = b"z" * 5000
+    codec, stored = squeezed(data)
+    wrong = Location("p" * 64, 64, length, len(stored), codec)
+    with pytest.raises(ObjectCorrupt, match="another length"):
+        opened_bytes(stored, wrong, hashlib.sha256(data).hexdigest())

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from rollback.model.finding import Finding
 
 
+_REPAIR = "rollback checkpoint verify --repair"
+_AGAIN = "rollback checkpoint create NAME --seal, since what was found nowhere stays lost"
+
+
 @click.command("verify")
 @click.argument("checkpoint", required=False)
 @click.option("--deep", is_flag=True, help="Read and hash every stored object again.")
@@ -38,7 +42,8 @@ def verify(desk: Desk, checkpoint: str | None, deep: bool, copies: bool, repair:
         head = ("id", "name", "evidence", "answer")
         empty = ["no checkpoint yet"]
         body = {"whole": not bad, "findings": told, **({"repaired": said} if repair else {})}
-        desk.out(body, lambda: [*map(safe, said), *(table(head, rows) if rows else empty)])
+        after = [] if not bad else [f"  try: {desk.pasted(_AGAIN if repair else _REPAIR)}"]
+        desk.out(body, lambda: [*map(safe, said), *(table(head, rows) if rows else empty), *after])
         return 8 if bad else 0
 
 

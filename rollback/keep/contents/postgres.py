@@ -257,7 +257,13 @@ class _Swap:
         self.how.intent.folder.write(self.file, canonical(intent) + b"\n")
 
     def _old_name(self) -> str:
-        return f"{_short(self.name)}_old_{self.site.host.clock.now():%Y%m%d_%H%M%S}"
+        """A dated name that no database of the server has."""
+        dated = f"{_short(self.name)}_old_{self.site.host.clock.now():%Y%m%d_%H%M%S}"
+        number, name = 1, dated
+        while described(self.server, name) is not None:
+            number += 1
+            name = f"{dated}_{number}"
+        return name
 
 
 def _server(site: Site) -> Server:
