@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("flag", "gate", "code", "store")
-LONG = ("store",)  # only when named
+NAMES = ("flag", "gate", "code", "store", "table")
+LONG = ("store", "table")  # only when named
 
 
 def main() -> int:
