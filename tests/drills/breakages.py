@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
@@ -206,7 +207,7 @@ def events_process(world: Broken) -> Iterator[None]:
 
     The remedy is the studio's own: a router that starts puts what is open into the queue again.
     """
-    lost = "10570c0ffee0"
+    lost = uuid.uuid4().hex[:12]  # the same breakage comes twice, quickly and in its complete form
     began = datetime.now(UTC) - LOST_FOR
     with closing(sqlite3.connect(world.root / "data" / "state.db")) as db, db:
         db.execute(
