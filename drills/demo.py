@@ -35,6 +35,7 @@ from rollback.host import Host
 from rollback.judge.decision import Decision
 from rollback.model.errors import NeedsOperator, RollbackError, UsageError
 from rollback.model.lifecycle import Run, State
+from rollback.model.quantity import read_as
 from rollback.observe.view import View
 
 LOAD_PER_S = 20.0
@@ -47,7 +48,6 @@ FAULT_OF = {
     "full-restore": "corrupt-state",
     "component": "damaged-knowledge",
 }
-NOT_NOTICED = ("memory-leak",)  # no declared metric sees it; the gate's performance suite does
 
 
 @dataclass
@@ -120,7 +120,7 @@ def _choice(level: str, fault: str, levels: list[str], ranks: dict[int, str]) ->
         level = ranks[int(level)]
     if level and level not in levels:
         raise UsageError(f"the studio has no level {level}", hint=f"levels: {', '.join(levels)}")
-    known = [name for name in (*Studio.FAULTS, RESTORED_BROKEN) if name not in NOT_NOTICED]
+    known = [*Studio.FAULTS, RESTORED_BROKEN]
     if fault and fault not in known:
         raise UsageError(f"the demo has no fault {fault}", hint=f"faults: {', '.join(known)}")
     return level, fault or FAULT_OF.get(level, "errors-5xx")
@@ -194,10 +194,10 @@ def _notice(site: Site, stage: Stage, *, since_s: float) -> Decision:
         noticed = site.host.clock.poll(bad, within_s=NOTICE_S_MAX, every_s=1.0)
     decision = last[0]
     rows = [
-        (s.metric, "UNKNOWN" if s.value is None else f"{s.value:.4g}", s.unit, s.count, s.note)
+        (s.metric, "UNKNOWN" if s.value is None else read_as(s.value, s.unit), s.count, s.note)
         for s in decision.samples
     ]
-    stage.say(table(("metric", "value", "unit", "readings", ""), rows, indent="  "))
+    stage.say(table(("metric", "value", "readings", ""), rows, indent="  "))
     if not noticed:
         raise NeedsOperator("no trigger fired within a minute", hint="; ".join(decision.reasoning))
     took = site.host.clock.boot_s() - since_s

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rollback.model.errors import RollbackError, SpecError
-from rollback.model.quantity import spoken
+from rollback.model.quantity import sized, spoken
 
 _CODES = {"red": "31", "green": "32", "yellow": "33", "blue": "34", "dim": "2", "bold": "1"}
 _STATE_COLOURS = {
@@ -46,20 +46,9 @@ def safe(text: object) -> str:
     return "".join(c if c.isprintable() or c == " " else repr(c)[1:-1] for c in str(text))
 
 
-# The name by which the demo asks for it.
+# The names by which the demo and the commands ask for them.
 seconds = spoken
-
-
-def size(value: int | None) -> str:
-    """A size for people."""
-    if value is None:
-        return "-"
-    amount = float(value)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if amount < 1024 or unit == "GiB":
-            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
-        amount /= 1024
-    raise AssertionError
+size = sized
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]], *, indent: str = "") -> list[str]:

@@ -16,6 +16,7 @@ from typing import Literal
 from rollback.model.errors import PlanError
 from rollback.model.finding import Answer, Json, Sample
 from rollback.model.policy import Condition, Trigger
+from rollback.model.quantity import counted, read_as, sized
 from rollback.model.system import System
 
 BUILT = ("most-severe", "first")
@@ -136,7 +137,8 @@ def _metric(condition: Condition, known: Known) -> tuple[Answer, str]:
         return Answer.UNKNOWN, f"{name}: lasting conditions need the agent, which is not built yet"
     held = limits(condition, sample.value)
     said = (
-        f"{name} is {sample.value:.4g} {sample.unit} ({sample.count} readings), {_words(condition)}"
+        f"{name} is {read_as(sample.value, sample.unit)} ({counted(sample.count, 'reading')}), "
+        f"{_words(condition, sample.unit)}"
     )
     if held is None:
         return Answer.UNKNOWN, f"{name} has no normal value to compare with"
@@ -199,10 +201,14 @@ def _conclude(
     return Decision("hold", "", "", ("no trigger holds",), samples)
 
 
-def _words(condition: Condition) -> str:
+def _words(condition: Condition, unit: str) -> str:
     words = {"above": condition.above, "below": condition.below, "at least": condition.at_least,
              "at most": condition.at_most, "equal to": condition.equals}  # fmt: skip
-    said = [f"{word} {limit:g}" for word, limit in words.items() if limit is not None]
+    said = [
+        f"{word} {sized(limit) if unit == 'bytes' else f'{limit:g}'}"
+        for word, limit in words.items()
+        if limit is not None
+    ]
     if condition.times_normal is not None:
         said.append(f"more than {condition.times_normal:g} times normal")
     return "fires " + " and ".join(said)
