@@ -15,7 +15,9 @@ import shlex
 from functools import cache
 from pathlib import Path
 
-NOT_COMMANDS = ("bar", "checkpoints", "desk", "driving", "group", "pasted", "show", "timeline")
+NOT_COMMANDS = (
+    "bar", "checkpoints", "desk", "driving", "failing", "group", "pasted", "show", "timeline"
+)  # fmt: skip
 
 
 def commands() -> list[str]:

@@ -174,6 +174,17 @@ def test_every_command_explains_itself(name: str, folder: Path) -> None:
     assert re.search(rf"^  {name}\s+\S", typed(folder, "--help").out, re.MULTILINE)
 
 
+@pytest.mark.parametrize("name", ["approval", "audit", "checkpoint", "recover"])
+def test_a_group_without_a_command_names_those_it_has(name: str, folder: Path) -> None:
+    """One line and where to read more; the program's own name alone is its help."""
+    done = typed(folder, name)
+    first, second = done.err.splitlines()
+    assert done.status == 2
+    assert first.startswith(f"rollback: rollback {name} needs a command: ")
+    assert ", ".join(cli.get_command(None, name).commands) in first
+    assert second == f"  try: rollback {name} --help"
+
+
 def test_json_may_stand_anywhere_but_behind_two_dashes(folder: Path) -> None:
     """`rollback status --json` is what fingers type."""
     first, last = typed(folder, "--json", "status"), typed(folder, "status", "--json")
