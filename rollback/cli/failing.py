@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import click
 
-from rollback.cli.show import error_json, error_lines, plain_json, safe, silence
+from rollback.cli.show import clipped, error_json, error_lines, plain_json, safe, silence
 from rollback.model.errors import RollbackError
 
 INTERRUPTED = "rollback status shows where it stands; rollback resume goes on"
@@ -77,6 +77,7 @@ def _typed_wrong(wrong: click.ClickException, as_json: bool, program: str) -> in
 
 
 def _fail(as_json: bool, kind: str, message: str, where: str, status: int, hint: str) -> int:
+    message, where = clipped(message), clipped(where)
     if as_json:
         body = {
             "kind": kind,

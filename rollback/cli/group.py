@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from rollback.cli import given
 from rollback.cli.desk import Desk
 from rollback.cli.failing import status_of
 from rollback.cli.pasted import commands
@@ -45,11 +46,12 @@ class _Commands(click.Group):
         """The exit status of one call."""
         as_json, words = _hoisted(argv)
         desk = Desk()
-        return status_of(
-            lambda: self.main(args=words, prog_name="rollback", standalone_mode=False, obj=desk),
-            as_json=as_json,
-            pasted=desk.pasted,
-        )
+
+        def called() -> Any:
+            given.no_nul(words)
+            return self.main(args=words, prog_name="rollback", standalone_mode=False, obj=desk)
+
+        return status_of(called, as_json=as_json, pasted=desk.pasted)
 
 
 def _hoisted(argv: Sequence[str]) -> tuple[bool, list[str]]:
@@ -70,6 +72,7 @@ def _hoisted(argv: Sequence[str]) -> tuple[bool, list[str]]:
 @click.pass_context
 def _cli(ctx: click.Context, declaration: str | None, state: str | None, as_json: bool) -> None:
     """Take verified checkpoints, go back when a release goes wrong, and prove that it worked."""
+    given.check(ctx)
     ctx.ensure_object(Desk).take(declaration=declaration, state=state, as_json=as_json)
 
 
