@@ -182,7 +182,8 @@ def test_every_word_of_every_command_is_refused_when_it_is_nonsense(
     taken = {(case.command, case.taken) for case in found}
     with capsys.disabled():
         print(f"\n{len(found)} senseless words in {len(taken)} places of "
-              f"{len({c for c, _ in taken})} commands: {dict(sorted(statuses.items()))}; slowest {slowest * 1000:.0f} ms ({where})")  # fmt: skip
+              f"{len({command for command, _ in taken})} commands: {dict(sorted(statuses.items()))}; "
+              f"slowest {slowest * 1000:.0f} ms ({where})")  # fmt: skip
     assert wrong == [], "\n".join(wrong)
     assert len(found) >= 300
 
