@@ -25,7 +25,7 @@ from rollback.model.finding import Json
 from rollback.model.level import Level, Procedure
 from rollback.model.lifecycle import Run
 from rollback.model.registry import Kind, Planned, nearest, read_item
-from rollback.model.step import Step
+from rollback.model.step import NOT_EXEMPT, NOT_EXEMPT_HINT, Step
 from rollback.observe.check import ask
 
 FORMAT = 1
@@ -55,6 +55,12 @@ class PlannedStep:
         made = read_item("action", {self.kind: self.parameters})
         assert isinstance(made, Action), f"{self.kind} is no action"
         return made
+
+    @property
+    def first(self) -> bool:
+        """True when it may be taken before PROTECTED; whatever an older plan says of itself."""
+        action = self.action()
+        return self.exempt and isinstance(action, Step) and action.harmless
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +225,8 @@ def bind(scene: Scene, index: str, kind: str, parameters: dict[str, Any]) -> Pla
         )
     assert isinstance(step, Step)
     assert isinstance(step, Action), f"{kind} does not keep the contract of an action"
+    if step.exempt and not step.harmless:
+        raise PlanError(f"step {index} {kind} {NOT_EXEMPT}", hint=NOT_EXEMPT_HINT)
     scene = scene.at(step="", bound={}, environment=step.environment or scene.environment)
     where = scene.at(step=index, bound={})
     bound = step.bind(where)

@@ -80,6 +80,11 @@ class CommandStep(Step):
     probe_: Check | None = Field(default=None, alias="probe")
     undo_: UndoCommand | None = Field(default=None, alias="undo")
 
+    @property
+    def harmless(self) -> bool:
+        """True for a program that is declared to have no effects."""
+        return self.effects == "none" and not self.changes
+
     def bind(self, scene: Scene) -> dict[str, Json]:
         """The words, and which names in them were filled in."""
         for name in self.changes:

@@ -29,6 +29,12 @@ class TakeBack(Step):
     component: str = ""
     whole: bool = True
 
+    @property
+    def harmless(self) -> bool:
+        """As the step that it takes back."""
+        found = self._action()
+        return isinstance(found, Step) and found.harmless
+
     def bind(self, scene: Scene) -> dict[str, Json]:
         """Whether there is anything to take back."""
         action = self._action()
