@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from rollback.act import asked, authorize, gating, protecting, starting
+from rollback.act import asked, authorize, climbing, gating, protecting, starting
 from rollback.act.guarding import command_of, elsewhere
 from rollback.act.plan import Plan, PlannedStep, plan_of
 from rollback.act.scene import Action, Later, Question, Scene, Undoable
@@ -292,20 +292,10 @@ def _probe(action: Action, scene: Scene) -> Finding:
 
 def _stop(site: Site, run: Run, reason: str, *, climb: bool = False) -> Run:
     """The run waits for a person, and says what for."""
-    offer = _higher(site, plan_of(run)) if climb else ""
-    if offer:
-        reason = f"{reason}; the next level is {offer}"
-    return site.note(run, "run.needs-operator", reason=reason, offer=offer)
-
-
-def _higher(site: Site, plan: Plan) -> str:
-    above = sorted(
-        (level.rank, key) for key, level in site.system.levels.items() if level.rank > plan.rank
-    )
-    declared = site.system.levels.get(plan.level)
-    if declared and declared.on_fail:
-        return declared.on_fail.climb
-    return above[0][1] if above else ""
+    onwards = climbing.not_enough(site, run, plan_of(run)) if climb else climbing.Next()
+    if onwards.level:
+        reason = f"{reason}; the next level is {onwards.level}"
+    return site.note(run, "run.needs-operator", reason=reason, **onwards.data())
 
 
 def _moved(site: Site, run: Run, plan: Plan) -> str:

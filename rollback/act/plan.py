@@ -180,11 +180,16 @@ def make_plan(
 def ad_hoc(
     site: Site, title: str, written: list[dict[str, Any]], *, run: str, requester: str, reason: str,
     target: Target, strict: Level, undoes: str = "", component: str = "",
+    environment: str = "production",
 ) -> Plan:  # fmt: skip
-    """A plan of these steps under the authority of `strict`, without a gate: it never ends COMPLETE."""
+    """A plan of these steps under the authority of `strict`, without a gate: it never ends COMPLETE.
+
+    `strict` is a level of the system as it is in `environment`.
+    """
+    site = site.there(environment)
     scene = Scene(
         system=site.system, host=site.host, state=site.state, level="", run=run, step="",
-        target=target, stamp=_stamp(site, run), component=component,
+        target=target, stamp=_stamp(site, run), component=component, environment=environment,
     )  # fmt: skip
     steps = tuple(
         bind(scene, str(number), *_one(item)) for number, item in enumerate(written, start=1)

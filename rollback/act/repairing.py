@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rollback.act.moment import mark, marked
 from rollback.host import processes
-from rollback.model.errors import CommandFailed, HostError, NeedsOperator, PlanError
+from rollback.model.errors import CommandFailed, HostError, PlanError
 from rollback.model.event import canonical
 from rollback.model.finding import Answer, Finding, Json, failed, passed
 from rollback.model.quantity import counted, spoken
@@ -93,13 +93,6 @@ def put_back(scene: Scene, name: str, checkpoint: str, step: str) -> int:
     """The component is as in the checkpoint; how many changes that took."""
     with scene.checkpoints as kept:
         return len(kept.restore(checkpoint, name, step=step, limits=limits_of(scene)))
-
-
-def undo(scene: Scene, name: str) -> None:
-    """The component is as in the safety checkpoint of this run."""
-    if not scene.safety:
-        raise NeedsOperator("there is no checkpoint of the present to go back to", where=name)
-    put_back(scene, name, scene.safety, f"{step_name(scene)}-undo")
 
 
 def sound(scene: Scene, name: str) -> Finding:

@@ -61,6 +61,10 @@ class Live:
             )
             took_s = data["duration_s"]
             return f"  {sign} suite {data['suite']:<14} {spoken(float(str(took_s))):>9}  {counts}"
+        if event.kind == "run.noted":
+            return f"  ! {safe(data.get('note', ''))}"
+        if event.kind == "task.opened":
+            return f"  ! a task: {safe(data.get('title', ''))}"
         if event.kind in _WORDS:
             word = state(_WORDS[event.kind], stream=sys.stderr)
             said = str(data.get("reason") or data.get("what") or "")
@@ -229,8 +233,9 @@ def _reasons(run: Run) -> list[str]:
 def next_lines(run: Run) -> list[str]:
     """What a person can type about a run that stopped or waits."""
     if run.state is State.NEEDS_OPERATOR:
-        offer = run.verdict.get("offer")
-        wider = [f"  the smallest level that covers what fails: {offer}"] if offer else []
+        offer, way = run.verdict.get("offer"), "the smallest level that covers what fails"
+        way = "the next level, as declared" if run.verdict.get("climb") else way
+        wider = [f"  {way}: {offer}"] if offer else []
         return [*wider, *(f"  try: {hint}" for hint in _on(run))]
     if run.state is not State.WAITING:
         return []
