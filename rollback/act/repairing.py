@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
+from rollback.act import proving
 from rollback.act.moment import mark, marked
 from rollback.host import processes
 from rollback.model.errors import CommandFailed, HostError, PlanError
@@ -120,6 +121,11 @@ def sound(scene: Scene, name: str) -> Finding:
     lost = f"; {counted(len(found.behind), 'item')} behind the log" if found.behind else ""
     return passed(f"{name}: {found.both + len(found.ahead) + len(found.behind)} items, each vouched "
                   f"for by {' or '.join(found.sources)}{lost}", **told)  # fmt: skip
+
+
+def may_be_shown(scene: Scene, name: str) -> None:
+    """The checks that show the component to be good may be asked here. Raises: Refused."""
+    proving.refuse_unwelcome(scene, _usable(scene, name))
 
 
 def _usable(scene: Scene, name: str) -> list[Any]:

@@ -39,6 +39,7 @@ class RepairStep(Step):
         """The component, and the checkpoint it is compared with."""
         name = repairing.component_of(scene, self.component)
         one, base = scene.system.components[name], repairing.base_of(scene)
+        repairing.may_be_shown(scene, name)
         if self.by == "program" and one.repair is None:
             raise PlanError(f"component {name} declares no program that repairs it",
                             hint="declare repair: [program, argument]")  # fmt: skip
