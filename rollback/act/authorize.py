@@ -109,7 +109,7 @@ def guard(site: Site, plan: Plan) -> tuple[str, ...]:
     began = [
         parse_iso(run.moments["run.planned"][2])
         for run in site.runs().values()
-        if run.state not in (State.ABANDONED, State.EXPIRED)
+        if (run.steps or run.state not in (State.ABANDONED, State.EXPIRED))
         and not _no_rollback(site, plan_of(run))
     ]
     seen = Circumstances(

@@ -22,7 +22,7 @@ from rollback.model.errors import PlanError, RollbackError
 from rollback.model.event import Event
 from rollback.model.finding import Json
 from rollback.model.level import ClimbTo
-from rollback.model.lifecycle import ENDED, Run, State
+from rollback.model.lifecycle import ENDED, FINAL, Run, State
 from rollback.model.system import HOME, System
 
 Tried = frozenset[tuple[str, str]]  # a level, and the component where it works on a single one
@@ -52,7 +52,10 @@ class Next:
     def data(self) -> dict[str, Json]:
         """For the event that the run stopped."""
         when = ("auto" if self.auto else "ask") if self.declared else ""
-        return {"climb": self.level if self.declared else "", "when": when, "offer": self.offer}
+        return {
+            "climb": self.level if self.declared else "", "when": when, "offer": self.offer,
+            "offers": self.level,
+        }  # fmt: skip
 
 
 def not_enough(site: Site, run: Run, plan: Plan, failing: Iterable[str] | None = None) -> Next:
@@ -81,6 +84,22 @@ def onwards(site: Site, plan: Plan, incident: str) -> Next:
     if found.level or not higher:
         return found
     return Next(higher[0][1], _command(site.system, higher[0][1], plan.component))
+
+
+def offered(site: Site, run: Run) -> Next:
+    """Where a stopped run leads, as long as nobody has gone there: it offers nothing that was tried."""
+    last = next((e for e in reversed(list(_events(site, run))) if e.kind in _STOPS), None)
+    if run.state is not State.NEEDS_OPERATOR or last is None or not last.data.get("offers"):
+        return Next()
+    level, plan = str(last.data["offers"]), plan_of(run)
+    since = list(site.runs().values())
+    since = since[[one.id for one in since].index(run.id) + 1 :]
+    wanted = _key(site.system, level, plan.component)
+    gone = (_at(site, one) == wanted for one in since
+            if one.incident == run.incident and (one.steps or one.state not in FINAL))  # fmt: skip
+    if wanted in tried(site, run.incident) or any(gone):
+        return Next()
+    return Next(level, str(last.data["offer"]), bool(last.data.get("climb")))
 
 
 def tried(site: Site, incident: str) -> Tried:
@@ -163,10 +182,15 @@ def _open_at(site: Site, run: Run, level: str, component: str) -> Run | None:
     wanted = _key(site.system, level, component)
     for other in site.runs().values():
         if other.incident == run.incident and other.state not in ENDED:
-            plan = plan_of(other)
-            if not plan.undoes and _key(site.system, plan.level, plan.component) == wanted:
+            if _at(site, other) == wanted:
                 return other
     return None
+
+
+def _at(site: Site, run: Run) -> tuple[str, str] | None:
+    """Where a run of a level is; None for one that takes another back."""
+    plan = plan_of(run)
+    return None if plan.undoes else _key(site.system, plan.level, plan.component)
 
 
 def _up(system: System, first: ClimbTo | None, failed: Tried) -> Up | None:

@@ -50,14 +50,14 @@ def carry(desk: Desk, site: Site, run: Run, *, person: str, yes: bool, wait: boo
     there = site.under(run)
     if run.state is State.PLANNED:
         run = confirm(desk, there, run, person=person, yes=yes)
-    runs = _up(site, drive(there, run, wait=wait), wait=wait)
+    runs = upwards(site, drive(there, run, wait=wait), wait=wait)
     told = [result(site.under(one), one) for one in runs]
     body = {**told[-1], "climbed_from": told[:-1]}
     desk.out(body, lambda: [line for one in runs for line in result_lines(site.under(one), one)])
     return NEEDS_OPERATOR if runs[1:] and exit_status(runs[-1]) else exit_status(runs[-1])
 
 
-def _up(site: Site, run: Run, *, wait: bool) -> list[Run]:
+def upwards(site: Site, run: Run, *, wait: bool) -> list[Run]:
     """The run, and those at the levels above that it led to by itself, each as far as it can go."""
     runs = [run]
     while (above := climbing.climb(site, runs[-1])) is not None:

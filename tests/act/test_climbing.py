@@ -86,6 +86,11 @@ def test_a_closed_gate_leads_to_the_declared_level_by_itself(shop: Shop) -> None
     assert [(one["title"], one["owner"]) for one in tasks(shop)] == [
         ("Look why it was not enough", "lead"), ("Tell the users", "op"),
     ]  # fmt: skip
+    with shop.site() as site:
+        closed = site.run("r0001")
+        assert closed.state is State.ABANDONED
+        assert closed.reason == "r0002 at full proved what this run could not"
+    assert rollback(shop.folder, "--json", "status").json["runs_open"] == []
     (made,) = [
         e["data"] for e in shop.lines() if e["kind"] == "run.planned" and e["run"] == "r0002"
     ]
@@ -98,6 +103,7 @@ def test_people_are_told_of_both_runs(shop: Shop) -> None:
     leads(shop, "{climb: full, when: auto}")
     ended = typed(shop, "run", "config", "--yes")
     assert ended.status == 0
+    assert "rollback run full" not in ended.out
     first, second = ended.out.index("r0001  NEEDS_OPERATOR"), ended.out.index("r0002  COMPLETE")
     assert first < second
     assert "climbs to full: run r0002" in ended.err
@@ -216,6 +222,7 @@ def test_no_level_is_tried_twice_in_one_incident(shop: Shop) -> None:
             assert typed(shop, "--json", "resume", name).status == 9
     assert planned(shop) == ["config", "full"]
     assert "rollback run full" not in typed(shop, "resume", "r0001").out
+    assert "rollback run full" not in rollback(shop.folder, "status").out
 
 
 def test_past_a_level_that_failed_its_own_way_up_is_followed(shop: Shop) -> None:
@@ -322,3 +329,27 @@ def test_what_only_borrows_a_levels_authority_does_not_lead_on(shop: Shop) -> No
     )
     assert ended.json["state"] == "MITIGATED", ended.out
     assert tasks(shop) == []
+
+
+def test_a_guarded_command_whose_suites_say_no_leads_on_too(shop: Shop) -> None:
+    """A declared procedure named guard; its own status stays, and the run above is told."""
+    shop.edit(
+        "levels:\n",
+        f"""procedures:
+  guard:
+    title: Guard
+    authority: {ALONE}
+    steps: [{{guarded: {{id: command}}}}]
+    gate: {{suites: [smoke]}}
+    on_fail: {{climb: full, when: auto}}
+levels:
+""",
+    )
+    with shop.site() as site:
+        for name in ("config", "pages"):
+            site.checkpoints.restore("before-release", name, step=f"by-hand-{name}")
+    words = ("/bin/cp", "/dev/null", "tree/pages/index.html")
+    ended = rollback(shop.folder, "--json", "guard", "--yes", "--as", "ada", "--", *words)
+    assert ended.status == 9, ended.out
+    assert ended.json["state"] == "NEEDS_OPERATOR"
+    assert [(one["level"], one["state"]) for one in ended.json["climbs"]] == [("full", "COMPLETE")]
