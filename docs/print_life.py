@@ -45,6 +45,28 @@ inside them, and listed apart.
 Each step writes `step.began` before its effect and `step.ended` after it. A run that is found with a
 step begun and not ended is *in doubt*: `rollback resume` asks the step's probe. PASS records it, FAIL
 applies it again, UNKNOWN stops for a person. Resuming is itself resumable.
+
+## What comes before PROTECTED
+
+Only steps of which it is known that they store nothing away: the kinds that never do (a service, a
+flag, looking, waiting), and a command with `effects: none` that says `exempt: true`. For every other
+step `exempt: true` is refused, by `rollback validate` and when a plan is made.
+
+## A level that was not enough
+
+A closed gate, or a step that failed with `on_fail: climb`, stops the run for a person. What its level
+declares (`on_fail: {climb: LEVEL, when: ask or auto, tasks: [...]}`) follows: the tasks are opened, once;
+with `ask` the level is offered, with `auto` a new run of the same incident begins there. That run needs
+the same as any: guardrails may refuse it, and where its level does not let one person act without being
+asked, it waits. A level that failed in an incident is neither offered nor climbed to in it; past it, its
+own way up is followed. Both runs stand in the answer of `rollback run`.
+
+## Taking a run back
+
+A run that gives up takes its steps back from last to first; `rollback undo` does the same with a run that
+has ended, as a run of its own. What is left to take back is told by comparing the present with what the
+run kept before it changed anything, never with what it went back to. What stands there by then is kept
+first. A step that had found everything as it wanted has nothing to take back.
 """
 
 

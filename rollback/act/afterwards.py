@@ -32,6 +32,7 @@ def settle(site: Site, run: Run) -> Run:
     _copy(site, run)
     run = site.run(run.id)
     _close_undone(site, run)
+    _close_below(site, run)
     if run.state is State.COMPLETE:
         make_ready(site)
     write_report(site, run)
@@ -84,6 +85,21 @@ def _close_undone(site: Site, run: Run) -> None:
         return
     with Lease(site.state.tree, site.host, purpose=f"close {old.id}"):
         site.note(site.run(old.id), "run.abandoned", reason=f"taken back by {run.id}")
+
+
+def _close_below(site: Site, run: Run) -> None:
+    """The runs that led on to this one by themselves wait for nobody, once it is proved."""
+    below = run
+    while run.state is State.COMPLETE:
+        begun = next(event for event in _mine(site, below) if event.kind == "run.planned")
+        found = site.runs().get(str(begun.data.get("follows", "")))
+        if found is None:
+            return
+        below = found
+        if below.state is State.NEEDS_OPERATOR:
+            with Lease(site.state.tree, site.host, purpose=f"close {below.id}"):
+                said = f"{run.id} at {run.plan['level']} proved what this run could not"
+                write_report(site, site.note(site.run(below.id), "run.abandoned", reason=said))
 
 
 def _queue(site: Site, run: Run) -> None:

@@ -24,8 +24,10 @@ from rollback.model.lifecycle import ENDED, Run, State
 from rollback.model.people import Authority
 
 
-def create(site: Site, plan: Plan) -> Run:
+def create(site: Site, plan: Plan, *, follows: Run | None = None) -> Run:
     """The run is in the journal, PLANNED, and the declaration it was planned under is kept.
+
+    `follows` is the run of the same incident that was not enough.
 
     Raises: Refused by a guardrail; nothing but the refusal is written then. RunLocked when
     somebody else has begun a run since the plan was made.
@@ -46,7 +48,8 @@ def create(site: Site, plan: Plan) -> Run:
         _keep(site, plan, run_id)
         site.tell(
             "run.planned", run=run_id, plan=plan.as_json(), plan_digest=plan.digest(),
-            incident=_incident(site), reason=plan.reason,
+            incident=follows.incident if follows else open_incident(site) or _new_incident(site),
+            reason=plan.reason, **({"follows": follows.id} if follows else {}),
         )  # fmt: skip
         for warning in warnings:
             site.tell("run.noted", run=run_id, note=f"guardrails.conditions: {warning}")
@@ -106,7 +109,7 @@ def guard(site: Site, plan: Plan) -> tuple[str, ...]:
     began = [
         parse_iso(run.moments["run.planned"][2])
         for run in site.runs().values()
-        if run.state not in (State.ABANDONED, State.EXPIRED)
+        if (run.steps or run.state not in (State.ABANDONED, State.EXPIRED))
         and not _no_rollback(site, plan_of(run))
     ]
     seen = Circumstances(
@@ -292,11 +295,22 @@ def _confirm(site: Site, plan: Plan) -> bool:
     return (row.confirm if row else True) or any(asked)
 
 
-def _incident(site: Site) -> str:
-    """The incident this run belongs to: an open one of today, else a new number."""
-    day = f"{site.host.clock.now():%Y%m%d}"
+def open_incident(site: Site) -> str:
+    """The newest incident, while one of its runs waits for a person and none has proved it over.
+
+    Climbing is a new run of the same incident, also past one that was given up or taken back.
+    """
     runs = list(site.runs().values())
-    if runs and runs[-1].state is State.NEEDS_OPERATOR and runs[-1].incident:
-        return runs[-1].incident  # climbing is a new run of the same incident
-    numbers = {run.incident for run in runs if run.incident.startswith(f"INC-{day}-")}
+    if not runs:
+        return ""
+    mine = [run for run in runs if runs[-1].incident and run.incident == runs[-1].incident]
+    last = max((n for n, run in enumerate(mine) if run.state is State.COMPLETE), default=-1)
+    still = any(run.state is State.NEEDS_OPERATOR for run in mine[last + 1 :])
+    return mine[0].incident if still else ""
+
+
+def _new_incident(site: Site) -> str:
+    day = f"{site.host.clock.now():%Y%m%d}"
+    numbers = {run.incident for run in site.runs().values()
+               if run.incident.startswith(f"INC-{day}-")}  # fmt: skip
     return f"INC-{day}-{len(numbers) + 1:03d}"

@@ -9,14 +9,15 @@ Never: skips an approval that a level would ask for.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
 from typing import Any
 
 from rollback.act.acceptable import why_not
 from rollback.act.guarding import command_of
-from rollback.act.plan import Plan, ad_hoc, plan_of
-from rollback.act.scene import Target
+from rollback.act.plan import Plan, PlannedStep, ad_hoc, plan_of
+from rollback.act.protecting import safety_of
+from rollback.act.scene import Target, Traced
 from rollback.act.site import Site
 from rollback.model.errors import PlanError, UsageError
 from rollback.model.level import Level
@@ -24,7 +25,6 @@ from rollback.model.lifecycle import ENDED, Run, State
 from rollback.model.registry import nearest
 
 _DONE = ("ended", "failed", "doubted")
-_UNDOABLE = ("flag", "edit", "set", "restore", "git", "service", "command", "take-back", "guarded")
 
 
 def last_done(site: Site) -> Run:
@@ -33,13 +33,34 @@ def last_done(site: Site) -> Run:
     undone = {str(run.plan.get("undoes", "")) for run in runs.values()
               if run.state in (State.MITIGATED, State.COMPLETE)}  # fmt: skip
     for run in reversed(runs.values()):
-        steps = {step.index: step.kind for step in plan_of(run).every_step()}
-        did = any(record.status in _DONE and steps.get(index) in _UNDOABLE
-                  for index, record in run.steps.items())  # fmt: skip
         back = run.plan.get("undoes") or run.state is State.UNDONE
-        if did and not back and run.id not in undone:
+        if not back and run.id not in undone and any(_taken(site, run, plan_of(run))):
             return run
     raise PlanError("no run changed anything that was not taken back", hint="rollback history")
+
+
+def _taken(site: Site, run: Run, plan: Plan) -> Iterator[PlannedStep]:
+    """The steps of a run that left something behind, in their order.
+
+    Not those that found everything as they would have left it: what came later is not theirs.
+    """
+    for step in plan.every_step():
+        record = run.steps.get(step.index)
+        if record is None or record.status not in _DONE:
+            continue
+        if isinstance(step.action(), Traced) and not _changed_nothing(site, run, step):
+            yield step
+
+
+def _changed_nothing(site: Site, run: Run, step: PlannedStep) -> bool:
+    """True when it was taken once, came to its end, and said so."""
+    record = run.steps[step.index]
+    changed = record.evidence.get("changed")
+    if record.status != "ended" or changed is None or changed:
+        return False
+    began = [e for e in site.journal.events() if e.run == run.id and e.kind == "step.began"
+             and e.data.get("index") == step.index]  # fmt: skip
+    return len(began) == 1
 
 
 def undo_plan(site: Site, old: Run, *, run: str, requester: str, reason: str) -> Plan:
@@ -53,11 +74,8 @@ def undo_plan(site: Site, old: Run, *, run: str, requester: str, reason: str) ->
             hint=f"give it up first; that takes back what it did: rollback abort {old.id}",
         )
     plan = plan_of(old)
-    taken = [
-        step for step in plan.every_step()
-        if (record := old.steps.get(step.index)) and record.status in _DONE
-        and step.kind in _UNDOABLE
-    ]  # fmt: skip
+    site = site.there(plan.environment)
+    taken = list(_taken(site, old, plan))
     if not taken:
         raise PlanError(
             f"run {old.id} did nothing that could be taken back", hint="rollback history"
@@ -72,8 +90,9 @@ def undo_plan(site: Site, old: Run, *, run: str, requester: str, reason: str) ->
         body["alternatives"] = []
         written.append({"take-back": {
             "id": f"back-{step.index}".replace("_", "-"), "run": old.id, "step": body,
-            "target": asdict(plan.target), "stamp": dict(plan.stamp), "safety": old.safety,
-            "component": plan.component, "exempt": step.exempt,
+            "target": asdict(plan.target), "stamp": dict(plan.stamp),
+            "safety": safety_of(site, old, plan, step), "component": plan.component,
+            "environment": step.environment, "exempt": step.first,
             "whole": old.steps[step.index].status == "ended",
         }})  # fmt: skip
     found = site.system.level(plan.level)
@@ -82,7 +101,7 @@ def undo_plan(site: Site, old: Run, *, run: str, requester: str, reason: str) ->
     return ad_hoc(
         site, f"Back to before run {old.id}", written, run=run, requester=requester,
         reason=reason or f"undo of {old.id}", target=target, strict=strict, undoes=old.id,
-        component=plan.component,
+        component=plan.component, environment=plan.environment,
     )  # fmt: skip
 
 

@@ -57,13 +57,13 @@ def create(
     ordered = tuple(reversed(service.ordered(site.system, drain)))
     for each in ordered:
         for word in ("drain", "resume"):
-            _check(site, each, word)
+            _check(view, each, word)
     with Lease(site.state.tree, site.host, purpose="checkpoint with drained services"):
         try:
             for each in ordered:
                 site.tell("cut.draining", service=each)
                 if service.running(view, each):
-                    _asked(site, view, each, "drain")
+                    _asked(view, each, "drain")
             return site.checkpoints.create(name, kind=kind, components=components, reason=reason,
                                            allow_partial=allow_partial, drained=ordered)  # fmt: skip
         finally:
@@ -96,7 +96,7 @@ def _resumed(site: Site, view: View) -> tuple[str, ...]:
     for name in names:
         try:
             if name in site.system.services and service.running(view, name):
-                _asked(site, view, name, "resume")
+                work_on(view, name)
         except RollbackError as error:
             left.append(f"{name}: {why(error)}")
             continue
@@ -106,8 +106,13 @@ def _resumed(site: Site, view: View) -> tuple[str, ...]:
     return names
 
 
-def _asked(site: Site, view: View, name: str, word: str) -> Finding:
-    check = _check(site, name, word)
+def work_on(view: View, name: str) -> None:
+    """The running service takes work again, as it declares. Raises: HostError, PlanError."""
+    _asked(view, name, "resume")
+
+
+def _asked(view: View, name: str, word: str) -> Finding:
+    check = _check(view, name, word)
     finding = wait_for(check, view, within_s=WITHIN_S if word == "drain" else 10.0)
     if finding.answer is not Answer.PASS:
         said = "still has open work" if word == "drain" else "does not work again"
@@ -116,8 +121,8 @@ def _asked(site: Site, view: View, name: str, word: str) -> Finding:
     return finding
 
 
-def _check(site: Site, name: str, word: str) -> Kind:
-    check = getattr(service.declared(site.system, name), word)
+def _check(view: View, name: str, word: str) -> Kind:
+    check = getattr(service.declared(view.system, name), word)
     if not isinstance(check, Kind) or isinstance(check, Planned):
         raise PlanError(f"service {name} declares no {word} check",
                         hint=f"declare services: {{{name}: {{{word}: {{http: …}}}}}}")  # fmt: skip

@@ -11,15 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from rollback.act import asked, authorize, gating, starting
-from rollback.act.guarding import command_of, elsewhere, kept_as
+from rollback.act import asked, authorize, climbing, gating, protecting, starting
+from rollback.act.guarding import command_of, elsewhere
 from rollback.act.plan import Plan, PlannedStep, plan_of
 from rollback.act.scene import Action, Later, Question, Scene, Undoable
 from rollback.act.site import Site
 from rollback.host.below import why
-from rollback.host.clock import parse_iso
 from rollback.keep.lease import Lease
 from rollback.model.errors import CommandFailed, Partial, RollbackError, StoreError
 from rollback.model.event import Event
@@ -27,12 +25,8 @@ from rollback.model.finding import Answer, Finding, Json
 from rollback.model.lifecycle import ENDED, TRANSITIONS_MAX, WAITS_MAX, Run, State
 from rollback.model.quantity import spoken
 
-if TYPE_CHECKING:
-    from rollback.keep.checkpoint import Checkpoint
-
 S = State
 _WITHOUT_END = ("failed", "retried")
-FORGOTTEN_S = 60.0  # a driver that died is followed within seconds by whoever watches it
 
 
 def roll_back(site: Site, run_id: str) -> Run:
@@ -50,8 +44,8 @@ def roll_back(site: Site, run_id: str) -> Run:
             site.emergency()
         if "lease.taken" in run.moments and run.state is not S.WAITING:
             site.sweep(run.id)  # the driver before us died at work
-            if _forgotten(site, run):
-                _keep_left(site, run, plan_of(run), f"left-{run.id}-{lease.epoch}")
+            if protecting.forgotten(site, run):
+                protecting.keep_left(site, run, plan_of(run), f"left-{run.id}-{lease.epoch}")
         run = site.note(run, "lease.taken", epoch=lease.epoch)
         while not resting(site, run):
             lease.check()
@@ -80,7 +74,7 @@ def scene_of(site: Site, run: Run, plan: Plan, step: PlannedStep) -> Scene:
     return Scene(
         system=site.system, host=site.host, state=site.state, level=plan.level, run=run.id,
         step=step.index, target=plan.target, stamp=plan.stamp, component=plan.component,
-        environment=step.environment, bound=step.bound, safety=_safety_of(site, run, plan, step),
+        environment=step.environment, bound=step.bound, safety=protecting.safety_of(site, run, plan, step),
         progress=site.progress,
         note=lambda kind, data: _note_once(site, run.id, step.index, kind, data),
         heard=lambda item: starting.last_word(site, run.id, item),
@@ -103,7 +97,7 @@ def _protect(site: Site, run: Run, plan: Plan) -> Run:
     found = _next(run, plan)
     if isinstance(found, _Failure):
         return _consequence(site, run, found)
-    if found is not None and found.exempt:
+    if found is not None and found.first:
         return _take(site, run, plan, found)
     if not plan.touched and not plan.elsewhere:
         return site.note(run, "run.protected", checkpoint="", because="nothing stored is changed")
@@ -112,11 +106,11 @@ def _protect(site: Site, run: Run, plan: Plan) -> Run:
         return site.note(run, "run.undoing", reason=f"the system moved since the plan: {moved}")
     try:
         for name in plan.elsewhere:
-            _safety(site.there(name), run, plan.touched_in(name), where=name)
+            protecting.present(site.there(name), run, plan.touched_in(name), where=name)
         if not plan.touched:
             because = f"nothing stored is changed in {plan.environment}"
             return site.note(run, "run.protected", checkpoint="", because=because)
-        made = _safety(site, run, plan.touched)
+        made = protecting.present(site, run, plan.touched)
         told, few = elsewhere(site, made) if command_of(plan) else ({}, "")
     except (StoreError, OSError) as error:
         missing: list[Json] = [*error.paths] if isinstance(error, Partial) else []
@@ -126,50 +120,6 @@ def _protect(site: Site, run: Run, plan: Plan) -> Run:
     if few:
         return site.note(run, "run.undoing", reason=few)
     return site.note(run, "run.protected", checkpoint=made.id, size_bytes=made.size_bytes, **told)
-
-
-def _safety(site: Site, run: Run, touched: tuple[str, ...], *, where: str = "") -> Checkpoint:
-    """The checkpoint of the present, made once; `where` is the environment, if not the run's own."""
-    kind, _, reason = kept_as(plan_of(run))
-    reason += f", of {where}" if where else ""
-    return _made(site, run, where) or site.checkpoints.create(
-        _safety_name(run, where), kind=kind, components=touched, reason=reason
-    )
-
-
-def _forgotten(site: Site, run: Run) -> bool:
-    """True when nobody drove the run for so long that people may have worked on the system since."""
-    if run.state not in (S.PROTECTED, S.RUNNING, S.UNDOING) or not run.steps:
-        return False
-    last = list(_tail(site, run.id))[-1]
-    idle_s = (site.host.clock.now() - parse_iso(last.at)).total_seconds()
-    return idle_s > FORGOTTEN_S or idle_s < 0
-
-
-def _keep_left(site: Site, run: Run, plan: Plan, name: str) -> None:
-    """What stands in the components of the run is a checkpoint of this name; once."""
-    if plan.touched and not any(one.name == name for one in site.checkpoints.list()):
-        site.checkpoints.create(
-            name, kind="safety", components=plan.touched, reason=f"as run {run.id} was found"
-        )
-
-
-def _safety_name(run: Run, where: str) -> str:
-    return f"{kept_as(plan_of(run))[1]}-{run.id}" + (f"-{where}" if where else "")
-
-
-def _made(site: Site, run: Run, where: str) -> Checkpoint | None:
-    name = _safety_name(run, where)
-    whole = (one for one in site.checkpoints.list() if one.name == name and one.state == "whole")
-    return next(whole, None)
-
-
-def _safety_of(site: Site, run: Run, plan: Plan, step: PlannedStep) -> str:
-    """The checkpoint of the present of the environment that the step works in."""
-    if step.environment == plan.environment or not step.touches:
-        return run.safety
-    found = _made(site, run, step.environment)
-    return found.id if found else ""
 
 
 def _step(site: Site, run: Run, plan: Plan) -> Run:
@@ -194,7 +144,7 @@ def _undo(site: Site, run: Run, plan: Plan) -> Run:
     touching = {step.index for step in plan.every_step() if step.touches} & set(run.steps)
     if touching and not any(one.status == "undone" for one in run.steps.values()):
         try:
-            _keep_left(site, run, plan, f"left-{run.id}")
+            protecting.keep_left(site, run, plan, f"left-{run.id}")
         except (StoreError, OSError) as error:
             return _stop(
                 site, run, f"nothing is taken back, since the present cannot be kept: {why(error)}"
@@ -342,20 +292,10 @@ def _probe(action: Action, scene: Scene) -> Finding:
 
 def _stop(site: Site, run: Run, reason: str, *, climb: bool = False) -> Run:
     """The run waits for a person, and says what for."""
-    offer = _higher(site, plan_of(run)) if climb else ""
-    if offer:
-        reason = f"{reason}; the next level is {offer}"
-    return site.note(run, "run.needs-operator", reason=reason, offer=offer)
-
-
-def _higher(site: Site, plan: Plan) -> str:
-    above = sorted(
-        (level.rank, key) for key, level in site.system.levels.items() if level.rank > plan.rank
-    )
-    declared = site.system.levels.get(plan.level)
-    if declared and declared.on_fail:
-        return declared.on_fail.climb
-    return above[0][1] if above else ""
+    onwards = climbing.not_enough(site, run, plan_of(run)) if climb else climbing.Next()
+    if onwards.level:
+        reason = f"{reason}; the next level is {onwards.level}"
+    return site.note(run, "run.needs-operator", reason=reason, **onwards.data())
 
 
 def _moved(site: Site, run: Run, plan: Plan) -> str:

@@ -14,13 +14,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rollback.act import starting
+from rollback.act import climbing, proving, starting
 from rollback.act.guarding import command_of
 from rollback.act.plan import Plan, find_level
 from rollback.act.site import Site
 from rollback.host.below import why
 from rollback.host.clock import parse_iso
-from rollback.judge.scope import smallest
 from rollback.model.errors import RollbackError
 from rollback.model.event import canonical
 from rollback.model.finding import Json
@@ -33,7 +32,6 @@ if TYPE_CHECKING:  # the gate costs 30 ms to import, and mitigation needs none o
     from rollback.prove.seal import Seal
     from rollback.prove.suite import SuiteResult
 
-SUITE_S_MAX = {"smoke": 60.0, "functional": 300.0, "integration": 300.0, "performance": 600.0}
 _MARK = "mitigated.json"
 
 
@@ -72,11 +70,10 @@ def stage(site: Site, run: Run, plan: Plan) -> Run:
             run = site.note(run, "checklist.item", **item)
         reasons += still_open
     if reasons:
-        offer = smallest(site.system, _failing(run))
+        onwards = climbing.not_enough(site, run, plan, _failing(run))
         return site.note(
             run, "gate.closed", reason=reasons[0], reasons=list(reasons), notes=list(notes),
-            offer=offer.command if offer else "",
-            climb=level.on_fail.climb if level.on_fail else "",
+            **onwards.data(),
         )  # fmt: skip
     red = [key for key, one in wanted.checks.items() if one.wanted == "known-red"]
     return site.note(run, "gate.opened", notes=list(notes), known_red=list(red), reason="")
@@ -104,26 +101,11 @@ def wanted_of(site: Site, plan: Plan) -> tuple[Expectations, Seal | None]:
     """The required list of the plan's gate, and the seal of its target if there is one."""
     from rollback.prove.expect import expectations
 
-    sealed = seal_of(site, plan)
+    sealed = proving.seal_of(site.state.tree, site.checkpoints, plan.target)
     _, level = find_level(site, plan.level)
     if not isinstance(level, Level):
         return expectations(site.system, level, sealed, today=site.host.clock.now()), sealed
     return expectations(site.system, plan.level, sealed, today=site.host.clock.now()), sealed
-
-
-def seal_of(site: Site, plan: Plan) -> Seal | None:
-    """The newest seal of the version that the plan goes back to; None: no baseline."""
-    from rollback.prove import seal
-
-    tree = site.state.tree
-    if plan.target.source == "checkpoint":
-        return seal.newest(tree, {"checkpoint": plan.target.id})
-    if plan.target.source == "git":
-        found = seal.newest(tree, {"commit": plan.target.id})
-        if found:
-            return found
-    good = site.checkpoints.last_good()
-    return seal.newest(tree, {"checkpoint": good.id}) if good else None
 
 
 def checklist(
@@ -186,15 +168,9 @@ def _ask(
     return run_suite(
         suite, system=site.system, host=site.host, expectations=wanted, environment=plan.environment,
         since=parse_iso(since), work=work, allure=folder / "allure-results",
-        deadline_s=deadline_s(site, suite), run_id=run.id, level=plan.level,
+        deadline_s=proving.deadline_s(site.system, suite), run_id=run.id, level=plan.level,
         baseline=_baseline(site, sealed), held=site.checkpoints.held(),
     )  # fmt: skip
-
-
-def deadline_s(site: Site, suite: Suite) -> float:
-    """How long a suite may take: what its checks may take together, and room to start."""
-    checks = getattr(site.system.verification, suite)
-    return min(SUITE_S_MAX[suite], 20.0 + sum(getattr(check, "within", 5.0) for check in checks))
 
 
 def _baseline(site: Site, sealed: Seal | None) -> Path | None:

@@ -16,6 +16,7 @@ from rollback.model.finding import Json
 if TYPE_CHECKING:
     from rollback.act.scene import Scene
 
+DONE = "done"
 SHORT_S = 2.0  # a wait up to this long is not worth handing the run over
 
 
@@ -50,22 +51,25 @@ def _name(scene: Scene) -> str:
     return f"runs/{scene.run}/timer-{scene.step}.json"
 
 
-def marked(scene: Scene) -> bool:
-    """True when this step was marked as done."""
-    return scene.state.tree.stat(_mark(scene)) is not None
+def marked(scene: Scene, word: str = DONE) -> bool:
+    """True when this step was marked with the word."""
+    return scene.state.tree.stat(_mark(scene, word)) is not None
 
 
-def mark(scene: Scene) -> None:
-    """The step is marked as done, after its effect: for effects that leave no other trace."""
+def mark(scene: Scene, word: str = DONE) -> None:
+    """The step is marked as done, after its effect: for effects that leave no other trace.
+
+    Or with another word for what has to be known of it.
+    """
     scene.state.tree.make_folder(f"runs/{scene.run}", parents=True)
-    scene.state.tree.write(_mark(scene), b"done\n")
+    scene.state.tree.write(_mark(scene, word), f"{word}\n".encode())
 
 
-def unmark(scene: Scene) -> None:
-    """The step is not marked."""
-    if marked(scene):
-        scene.state.tree.unlink(_mark(scene))
+def unmark(scene: Scene, word: str = DONE) -> None:
+    """The step is not marked with the word."""
+    if marked(scene, word):
+        scene.state.tree.unlink(_mark(scene, word))
 
 
-def _mark(scene: Scene) -> str:
-    return f"runs/{scene.run}/done-{scene.step}"
+def _mark(scene: Scene, word: str) -> str:
+    return f"runs/{scene.run}/{word}-{scene.step}"

@@ -25,7 +25,7 @@ from rollback.model.finding import Json
 from rollback.model.level import Level, Procedure
 from rollback.model.lifecycle import Run
 from rollback.model.registry import Kind, Planned, nearest, read_item
-from rollback.model.step import Step
+from rollback.model.step import NOT_EXEMPT, NOT_EXEMPT_HINT, Step
 from rollback.observe.check import ask
 
 FORMAT = 1
@@ -55,6 +55,12 @@ class PlannedStep:
         made = read_item("action", {self.kind: self.parameters})
         assert isinstance(made, Action), f"{self.kind} is no action"
         return made
+
+    @property
+    def first(self) -> bool:
+        """True when it may be taken before PROTECTED; whatever an older plan says of itself."""
+        action = self.action()
+        return self.exempt and isinstance(action, Step) and action.harmless
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,11 +180,16 @@ def make_plan(
 def ad_hoc(
     site: Site, title: str, written: list[dict[str, Any]], *, run: str, requester: str, reason: str,
     target: Target, strict: Level, undoes: str = "", component: str = "",
+    environment: str = "production",
 ) -> Plan:  # fmt: skip
-    """A plan of these steps under the authority of `strict`, without a gate: it never ends COMPLETE."""
+    """A plan of these steps under the authority of `strict`, without a gate: it never ends COMPLETE.
+
+    `strict` is a level of the system as it is in `environment`.
+    """
+    site = site.there(environment)
     scene = Scene(
         system=site.system, host=site.host, state=site.state, level="", run=run, step="",
-        target=target, stamp=_stamp(site, run), component=component,
+        target=target, stamp=_stamp(site, run), component=component, environment=environment,
     )  # fmt: skip
     steps = tuple(
         bind(scene, str(number), *_one(item)) for number, item in enumerate(written, start=1)
@@ -219,6 +230,8 @@ def bind(scene: Scene, index: str, kind: str, parameters: dict[str, Any]) -> Pla
         )
     assert isinstance(step, Step)
     assert isinstance(step, Action), f"{kind} does not keep the contract of an action"
+    if step.exempt and not step.harmless:
+        raise PlanError(f"step {index} {kind} {NOT_EXEMPT}", hint=NOT_EXEMPT_HINT)
     scene = scene.at(step="", bound={}, environment=step.environment or scene.environment)
     where = scene.at(step=index, bound={})
     bound = step.bind(where)

@@ -138,7 +138,9 @@ def _afterwards(site: Site, users: tuple[str, ...]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     if users:
         found.append({"service": {"id": "start", "start": list(users), "within": "2m"}})
-    if any(suite == "smoke" for suite, _ in site.system.checks()):
+    declared = site.system.verification
+    of_any_level = any(not getattr(check, "levels", ()) for check in declared.smoke)
+    if of_any_level or any("smoke" in one.path.split("/")[:-1] for one in declared.suites):
         found.append({"verify": {"id": "answers", "suite": "smoke", "within": "5m",
                                  "on_fail": "person"}})  # fmt: skip
     return found

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
+from rollback.act import proving
 from rollback.act.moment import mark, marked
 from rollback.host import processes
-from rollback.model.errors import CommandFailed, HostError, NeedsOperator, PlanError
+from rollback.model.errors import CommandFailed, HostError, PlanError
 from rollback.model.event import canonical
 from rollback.model.finding import Answer, Finding, Json, failed, passed
 from rollback.model.quantity import counted, spoken
@@ -95,13 +96,6 @@ def put_back(scene: Scene, name: str, checkpoint: str, step: str) -> int:
         return len(kept.restore(checkpoint, name, step=step, limits=limits_of(scene)))
 
 
-def undo(scene: Scene, name: str) -> None:
-    """The component is as in the safety checkpoint of this run."""
-    if not scene.safety:
-        raise NeedsOperator("there is no checkpoint of the present to go back to", where=name)
-    put_back(scene, name, scene.safety, f"{step_name(scene)}-undo")
-
-
 def sound(scene: Scene, name: str) -> Finding:
     """PASS when every item is vouched for by a source, and the checks for this component say so."""
     from rollback.keep.rebuild import cross_check
@@ -127,6 +121,11 @@ def sound(scene: Scene, name: str) -> Finding:
     lost = f"; {counted(len(found.behind), 'item')} behind the log" if found.behind else ""
     return passed(f"{name}: {found.both + len(found.ahead) + len(found.behind)} items, each vouched "
                   f"for by {' or '.join(found.sources)}{lost}", **told)  # fmt: skip
+
+
+def may_be_shown(scene: Scene, name: str) -> None:
+    """The checks that show the component to be good may be asked here. Raises: Refused."""
+    proving.refuse_unwelcome(scene, _usable(scene, name))
 
 
 def _usable(scene: Scene, name: str) -> list[Any]:

@@ -157,3 +157,14 @@ class Undoable(Protocol):
 
     def undo(self, scene: Scene) -> None:
         """What `apply` changed is as it was before. Again: no change."""
+
+
+@runtime_checkable
+class Traced(Undoable, Protocol):
+    """A kind of step that leaves something behind which `undo` takes back."""
+
+    def undone(self, scene: Scene) -> Finding:
+        """Is what the step changed as it was before its run? Of the present, and of what it recorded.
+
+        PASS: nothing is left to take back. FAIL: something is, or may be. UNKNOWN: ask a person.
+        """

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from rollback.act.gating import deadline_s
+from rollback.act.proving import deadline_s
 from rollback.act.site import Site
 from rollback.host.clock import iso, parse_iso
 from rollback.keep.checkpoint import Checkpoint
@@ -60,7 +60,7 @@ def ask_suites(
         with site.host.scratch() as work:
             results.append(run_suite(
                 suite, system=site.system, host=site.host, expectations=wanted, environment=environment,
-                since=since, work=Path(work), allure=None, deadline_s=deadline_s(site, suite),
+                since=since, work=Path(work), allure=None, deadline_s=deadline_s(site.system, suite),
                 level=level or None, held=site.checkpoints.held(),
             ))  # fmt: skip
     return results

@@ -19,6 +19,7 @@ from rollback.act.site import Site
 from rollback.host.below import why
 from rollback.host.clock import parse_iso
 from rollback.judge import guardrails as judge
+from rollback.judge.welcome import unwelcome
 from rollback.model.errors import Refused, RollbackError
 from rollback.model.finding import Answer, Finding, Json
 from rollback.model.level import ChecklistItem, Level, Prerequisite, Procedure, settles
@@ -114,12 +115,9 @@ def ask_now(site: Site, plan: Plan, check: str) -> Finding:
     )
     if declared is None:
         return Finding(Answer.UNKNOWN, f"no check {check} is declared")
-    place = here.system.environments.get(plan.environment)
-    effects = getattr(declared, "effects", "none")
-    if effects != "none" and effects not in (place.allows if place else ()):
-        return Finding(
-            Answer.UNKNOWN, f"it was not asked: {plan.environment} does not allow its {effects}"
-        )
+    reason = unwelcome(here.system, plan.environment, declared)
+    if reason:
+        return Finding(Answer.UNKNOWN, f"it was not asked: {reason}")
     held = here.checkpoints.held()
     return ask(declared, View(here.system, here.host, environment=plan.environment, held=held))
 

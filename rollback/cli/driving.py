@@ -10,7 +10,7 @@ from functools import partial
 
 import click
 
-from rollback.act import asked, authorize
+from rollback.act import asked, authorize, climbing
 from rollback.act.engine import resting, roll_back
 from rollback.act.plan import Plan, plan_of
 from rollback.act.site import Site
@@ -22,12 +22,13 @@ from rollback.model.lifecycle import ENDED, Run, State
 
 WAIT_TURNS_MAX = 100_000
 POLL_S = 1.0
+NEEDS_OPERATOR = 9
 
 
 def decline_idle(desk: Desk, site: Site, plan: Plan) -> int:
     """The target equals the present: said so, and the next level offered; nothing is changed."""
-    above = sorted((lv.rank, key) for key, lv in site.system.levels.items() if lv.rank > plan.rank)
-    offer = above[0][1] if above else ""
+    incident = authorize.open_incident(site)
+    offer = "" if plan.undoes else climbing.onwards(site, plan, incident).level
     body = {"changed": False, "level": plan.level, "state": None, "offer": offer or None}
 
     def lines() -> list[str]:
@@ -41,13 +42,28 @@ def decline_idle(desk: Desk, site: Site, plan: Plan) -> int:
 
 
 def carry(desk: Desk, site: Site, run: Run, *, person: str, yes: bool, wait: bool) -> int:
-    """The run goes as far as it can; messages are delivered, the report written, the end told."""
-    site = site.under(run)
+    """The run goes as far as it can, and up where that is declared; the end is told.
+
+    The status is that of the last run; while that has not proved the system well, a person is needed
+    for the first one too.
+    """
+    there = site.under(run)
     if run.state is State.PLANNED:
-        run = confirm(desk, site, run, person=person, yes=yes)
-    run = drive(site, run, wait=wait)
-    desk.out(result(site, run), lambda: result_lines(site, run))
-    return exit_status(run)
+        run = confirm(desk, there, run, person=person, yes=yes)
+    runs = upwards(site, drive(there, run, wait=wait), wait=wait)
+    told = [result(site.under(one), one) for one in runs]
+    body = {**told[-1], "climbed_from": told[:-1]}
+    desk.out(body, lambda: [line for one in runs for line in result_lines(site.under(one), one)])
+    return NEEDS_OPERATOR if runs[1:] and exit_status(runs[-1]) else exit_status(runs[-1])
+
+
+def upwards(site: Site, run: Run, *, wait: bool) -> list[Run]:
+    """The run, and those at the levels above that it led to by itself, each as far as it can go."""
+    runs = [run]
+    while (above := climbing.climb(site, runs[-1])) is not None:
+        going = above.state is State.PLANNED or wait
+        runs.append(drive(site, above, wait=wait) if going else above)
+    return runs
 
 
 def lapsed(desk: Desk, site: Site, run: Run) -> int | None:

@@ -35,7 +35,7 @@ def command(
     from rollback.act.built_in import GUARD
     from rollback.act.guarding import command_of, status_of
     from rollback.act.plan import make_plan, plan_of
-    from rollback.cli.driving import confirm, drive
+    from rollback.cli.driving import confirm, drive, upwards
     from rollback.cli.show import paint, safe
     from rollback.cli.timeline import exit_status, plan_lines, result, result_lines
     from rollback.host.attended import said_aside
@@ -55,10 +55,11 @@ def command(
             desk.out({**plan.as_json(), "digest": plan.digest()}, lambda: plan_lines(plan))
             return 0
         run = create(site, plan)
-        site = site.under(run)
+        home, site = site, site.under(run)
         run = confirm(desk, site, run, person=who, yes=yes, question="run it now?")
         with said_aside() if desk.as_json else nullcontext():
             run = drive(site, run, wait=False)
+            above = upwards(home, run, wait=False)[1:]
         failed = status_of(run, plan_of(run))
         kept = site.checkpoints.get(run.safety) if run.safety else None
         items = [e.data for e in site.journal.events()
@@ -67,7 +68,7 @@ def command(
             **result(site, run), "command_status": failed if failed is not None else
             (0 if run.steps.get(step.index) and run.steps[step.index].status == "ended" else None),
             "checkpoint": kept.id if kept else None, "way_back": step.bound["way_back"],
-            "checklist": items,
+            "checklist": items, "climbs": [result(home.under(one), one) for one in above],
         }  # fmt: skip
 
         def lines() -> list[str]:
@@ -83,6 +84,8 @@ def command(
                 back = step.bound["way_back"]
                 assert isinstance(back, list)
                 said += [f"    or: {safe(line)}" for line in back[1:]]
+            for one in above:
+                said += result_lines(home.under(one), one)
             return said
 
         desk.out(body, lines)

@@ -67,7 +67,7 @@ def command(desk: Desk) -> int:
             "missed": [one.as_json() for one in missed(site)] if journal["whole"] else [],
             "journal": journal, "trusted": trusted,
         }  # fmt: skip
-        advice = {run.id: next_lines(run) for run in still}
+        advice = {run.id: next_lines(site, run) for run in still}
         desk.out(body, lambda: _lines(body, advice))
         return 0 if journal["whole"] else 8
 

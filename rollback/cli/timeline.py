@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from rollback.act.climbing import offered
 from rollback.act.plan import Plan, plan_of
 from rollback.act.site import Site
 from rollback.cli.show import paint, safe, state
@@ -61,6 +62,10 @@ class Live:
             )
             took_s = data["duration_s"]
             return f"  {sign} suite {data['suite']:<14} {spoken(float(str(took_s))):>9}  {counts}"
+        if event.kind == "run.noted":
+            return f"  ! {safe(data.get('note', ''))}"
+        if event.kind == "task.opened":
+            return f"  ! a task: {safe(data.get('title', ''))}"
         if event.kind in _WORDS:
             word = state(_WORDS[event.kind], stream=sys.stderr)
             said = str(data.get("reason") or data.get("what") or "")
@@ -210,7 +215,7 @@ def result_lines(site: Site, run: Run) -> list[str]:
         lines.append(f"  waiting    {spoken(told['waited_s']):>10}  (included above)")
     for reason in _reasons(run):
         lines.append(f"  {safe(reason)}")
-    lines += next_lines(run)
+    lines += next_lines(site, run)
     report = site.state.path / "runs" / run.id / "report.md"
     if report.is_file():
         lines.append(f"  report: {report}")
@@ -226,11 +231,14 @@ def _reasons(run: Run) -> list[str]:
     return [run.reason] if run.reason and run.state not in (State.COMPLETE, State.MITIGATED) else []
 
 
-def next_lines(run: Run) -> list[str]:
+def next_lines(site: Site, run: Run) -> list[str]:
     """What a person can type about a run that stopped or waits."""
     if run.state is State.NEEDS_OPERATOR:
-        offer = run.verdict.get("offer")
-        wider = [f"  the smallest level that covers what fails: {offer}"] if offer else []
+        onwards = offered(site, run)
+        way = "the smallest level that covers what fails"
+        if onwards.declared or not run.verdict:
+            way = "the next level" + (", as declared" if onwards.declared else "")
+        wider = [f"  {way}: {onwards.offer}"] if onwards.offer else []
         return [*wider, *(f"  try: {hint}" for hint in _on(run))]
     if run.state is not State.WAITING:
         return []

@@ -32,6 +32,12 @@ def command(desk: Desk, run: str, reason: str, person: str | None, yes: bool) ->
         plan = undo_plan(site, old, run=next_run_id(site), requester=who, reason=reason)
         if plan.idle:
             if old.state is State.NEEDS_OPERATOR:
-                abort(site, old, by=who, reason="all is as it was before it", as_it_is=True)
+                abort(
+                    site,
+                    old,
+                    by=who,
+                    reason="nothing that it did is left to take back",
+                    as_it_is=True,
+                )
             return decline_idle(desk, site, plan)
         return carry(desk, site, create(site, plan), person=who, yes=yes, wait=False)

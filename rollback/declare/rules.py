@@ -11,12 +11,15 @@ import os
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import PydanticCustomError
+
 from rollback.declare import authority, copies, literals, references, walk
 from rollback.declare.places import Places
 from rollback.declare.text import Document
 from rollback.declare.text import Path as Spot
 from rollback.model.errors import Problem
-from rollback.model.registry import kinds, nearest
+from rollback.model.registry import kinds, nearest, read_item
+from rollback.model.step import NOT_EXEMPT, NOT_EXEMPT_HINT, Step
 from rollback.model.system import HOME
 
 CONTENTS = ("files", "sqlite", "postgres", "append-only", "git")
@@ -36,6 +39,7 @@ def check(document: Document, data: dict[str, Any], found: Places) -> None:
     _checks(document, data)
     _contents(document, data)
     _environments(document, data)
+    _exempt(document, data)
     copies.check(document, data, found)
 
 
@@ -355,3 +359,19 @@ def _staging_first(document: Document, data: dict[str, Any]) -> None:
             _wrong(document, (*step.path, "environment"),
                    f"reaches {environment} before anything was proved on {first}",
                    f"put a verify step with environment: {first} before it")  # fmt: skip
+
+
+# -- before PROTECTED -----------------------------------------------------------------------------
+
+
+def _exempt(document: Document, data: dict[str, Any]) -> None:
+    """Only what stores nothing away comes before the checkpoint of the present."""
+    for _, step in walk.steps(data):
+        if step.planned or not step.parameters.get("exempt"):
+            continue
+        try:
+            made = read_item("action", {step.kind: step.parameters})
+        except PydanticCustomError:
+            continue  # what is wrong with it is said by the shape
+        if isinstance(made, Step) and not made.harmless:
+            _wrong(document, (*step.path, "exempt"), f"{step.kind} {NOT_EXEMPT}", NOT_EXEMPT_HINT)

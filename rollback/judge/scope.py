@@ -6,7 +6,7 @@ Never: starts anything; it is an offer.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,10 +30,13 @@ class Offer:
         )
 
 
-def smallest(system: System, failing: Iterable[str]) -> Offer | None:
+def smallest(
+    system: System, failing: Iterable[str], *, besides: Container[tuple[str, str]] = ()
+) -> Offer | None:
     """The lowest level that puts back every component that the failing checks look at.
 
-    None when the checks name nothing that any level puts back.
+    None when the checks name nothing that any level puts back. `besides` are levels (and the
+    component, where one works on a single one) that are no offer: they were tried.
     """
     wanted = sorted({name for check in failing for name in looked_at(system, check)})
     somewhere = {name for key in system.levels for name in puts_back(system, key)}
@@ -42,10 +45,10 @@ def smallest(system: System, failing: Iterable[str]) -> Offer | None:
         return None
     for key, level in sorted(system.levels.items(), key=lambda item: item[1].rank):
         if level.component == "required":
-            if len(kept) == 1:
+            if len(kept) == 1 and (key, kept[0]) not in besides:
                 return Offer(key, kept[0], (kept[0],))
             continue
-        if set(kept) <= puts_back(system, key):
+        if (key, "") not in besides and set(kept) <= puts_back(system, key):
             return Offer(key, "", tuple(kept))
     return None
 

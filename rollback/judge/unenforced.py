@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from rollback.model.level import Level, Procedure
 from rollback.model.people import Authority
+from rollback.model.step import OnFail, Step
 from rollback.model.system import System
 
 ALWAYS_REFUSED = "cannot be given before a run yet: every run is refused"
@@ -89,10 +90,24 @@ def _level(where: str, level: Level | Procedure) -> Iterator[tuple[str, str]]:
         yield f"{where}.budgets.recovery", "the time until everybody works again is not measured"
     if level.on_fail and level.on_fail.escalate is not None:
         yield f"{where}.on_fail.escalate", "a closed gate is journalled, and nobody is called"
+    steps = [step for step in level.steps if isinstance(step, Step)]
+    climbs = any(step.on_fail.otherwise == "climb" for step in steps)
+    if level.on_fail and level.gate is None and not climbs:
+        yield f"{where}.on_fail", "nothing leads there: it has no gate, and no step that climbs"
+    for number, step in enumerate(level.steps):
+        if isinstance(step, Step):
+            yield from _alternatives(f"{where}.steps.{number}.{step.kind}", step)
     if level.gate is not None and level.gate.settle:
         yield f"{where}.gate.settle", "the suites are asked once, as soon as the steps have ended"
     if level.authority is not None:
         yield from _authority(f"{where}.authority", level.authority)
+
+
+def _alternatives(where: str, step: Step) -> Iterator[tuple[str, str]]:
+    for number, other in enumerate(step.on_fail.then):
+        if isinstance(other, Step) and other.on_fail != OnFail():
+            yield (f"{where}.on_fail.then.{number}.{other.kind}.on_fail",
+                   "what follows is what the step says that it stands in for")  # fmt: skip
 
 
 def _authority(where: str, authority: Authority) -> Iterator[tuple[str, str]]:

@@ -14,9 +14,11 @@ from collections.abc import Iterable, Sequence
 from rollback.host import Host, Tree
 from rollback.host.below import checked, show
 from rollback.keep.changes import told
-from rollback.keep.quarantine import quarantine
+from rollback.keep.quarantine import quarantine, set_aside
 from rollback.keep.scope import OURS
 from rollback.model.errors import HostError, Refused
+from rollback.model.finding import Finding, failed, passed
+from rollback.model.quantity import counted
 
 _KEPT = b"kept"
 _MARKS = "*?["
@@ -114,6 +116,19 @@ def take_back(host: Host, state: Tree, tree: Tree, paths: Sequence[bytes], step:
                 moved += 1
             _prune(aside)
     return moved
+
+
+def back(host: Host, state: Tree, tree: Tree, paths: Sequence[bytes], step: str) -> Finding:
+    """PASS when all that `put_aside` was given stands where it stood, and none of it lies aside."""
+    if not paths:
+        return passed("nothing was moved aside")
+    away = [path for path in paths if tree.stat(path) is None]
+    with set_aside(host, state, tree, paths[0], step) as aside:
+        left = [path for path in paths if aside and aside.stat(_KEPT + b"/" + path) is not None]
+    if away or left:
+        return failed(f"{counted(len(left or away), 'path')} not where it was, "
+                      f"first {show((left or away)[0])}")  # fmt: skip
+    return passed(f"{counted(len(paths), 'path')} where it was")
 
 
 def _free(aside: Tree, path: bytes) -> bytes:

@@ -177,7 +177,8 @@ def probe(opened: Opened, plan: GitPlan, *, run: str, step: str) -> Finding:
     look = opened.files.look(writable(opened, plan.changes), plan.eol)
     files = not (look.ready or look.dirty or look.blocked)
     facts: dict[str, Json] = {"head": head, "saved": saved, "files": files,
-                              "left": len(look.ready)}  # fmt: skip
+                              "left": len(look.ready),
+                              "theirs": len(look.dirty) + len(look.blocked)}  # fmt: skip
     if head not in (plan.old, plan.new):
         return unknown(f"the head is {head[:12]}, neither before nor after", **facts)
     if files and head == plan.new and (saved or not moves):

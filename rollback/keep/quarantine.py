@@ -42,6 +42,32 @@ def quarantine(host: Host, state: Tree, root: Tree, at: bytes, step: str) -> Ite
 
 
 @contextmanager
+def set_aside(
+    host: Host, state: Tree, root: Tree, at: bytes, step: str
+) -> Iterator[Tree | None]:  # fmt: skip
+    """What `step` put aside at `at`, to be looked at; None when there is nothing. Makes nothing."""
+    if state.stat(b"quarantine/" + os.fsencode(step)) is not None:
+        with state.sub(b"quarantine/" + os.fsencode(step)) as folder:
+            yield folder
+        return
+    name = OURS + b"quarantine-" + os.fsencode(step)
+    if at == b".":
+        with host.tree(os.path.dirname(root.path)) as above:
+            yield from _looked(above, name)
+        return
+    beside = os.path.dirname(at)
+    yield from _looked(root, beside + b"/" + name if beside else name)
+
+
+def _looked(tree: Tree, name: bytes) -> Iterator[Tree | None]:
+    if tree.stat(name) is None:
+        yield None
+        return
+    with tree.sub(name) as folder:
+        yield folder
+
+
+@contextmanager
 def _parent(host: Host, state: Tree, root: Tree, at: bytes) -> Iterator[tuple[Tree, bytes]]:
     with sub_folder(state, b"quarantine") as folder:
         if folder.mount() == root.mount():

@@ -6,7 +6,7 @@ Never: how a kind does its work: that is in the folder of its family.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints
 
@@ -48,6 +48,8 @@ class Step(Kind):
     answer. `variant` limits the step to one variant of its level, `phase` files it under a phase.
     """
 
+    stores_nothing: ClassVar[bool] = False
+
     id: Id | None = None
     title: Text | None = None
     within: Seconds = 60.0
@@ -59,6 +61,15 @@ class Step(Kind):
     exempt: bool | None = None
     variant: Id | None = None
     phase: Id | None = None
+
+    @property
+    def harmless(self) -> bool:
+        """True when it is known to store nothing away: only such a step may be `exempt`."""
+        return self.stores_nothing
+
+
+NOT_EXEMPT = "changes what is stored, or may: it cannot be exempt from PROTECTED"
+NOT_EXEMPT_HINT = "leave exempt out: the present is kept first, and then the step is taken"
 
 
 class Check(Kind):

@@ -65,9 +65,11 @@ def declared(system: System) -> Iterator[tuple[Suite, str, Kind]]:
 
 def expectations(
     system: System, level: str | Level | Procedure | None = None, seal: Seal | None = None,
-    *, today: datetime | None = None,
+    *, today: datetime | None = None, suites: tuple[Suite, ...] | None = None,
 ) -> Expectations:  # fmt: skip
     """What the gate of this level wants; without a level, every check that is not limited to one.
+
+    `suites` are asked instead of those of the gate, and are expected to be as it says.
 
     A check whose `levels` name other levels is neither wanted nor run. A check that was red in
     the seal and is declared `known_red` and not expired may stay red in the same way, where the
@@ -75,6 +77,8 @@ def expectations(
     """
     name, found = _level(system, level)
     gate = found.gate if found is not None else Gate(suites=SUITES)
+    if suites is not None:
+        gate = (gate or Gate()).model_copy(update={"suites": suites, "checks": ()})
     if gate is None:
         return Expectations((), {}, name)
     retired = {one.id for one in system.verification.retired}

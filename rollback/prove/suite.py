@@ -22,6 +22,7 @@ from pathlib import Path, PurePosixPath
 from rollback.host import Host, Tree
 from rollback.host.clock import iso
 from rollback.host.processes import Completed, base_environment, run
+from rollback.judge.welcome import unwelcome
 from rollback.model.errors import RollbackError
 from rollback.model.finding import Json
 from rollback.model.step import SUITES, Suite
@@ -39,7 +40,6 @@ HERE = Path(__file__).parent
 INI = HERE / "gate.ini"
 PINS = HERE / "suites.json"  # what our own suites are in this version
 OUTPUT_BYTES_MAX = 2**20
-EFFECTS = ("test-data", "load")
 
 
 @dataclass(frozen=True)
@@ -143,17 +143,12 @@ def _misplaced(system: System) -> Iterator[str]:
 
 def _not_welcome(order: _Order) -> Iterator[str]:
     """Checks that would do to this environment what it does not allow."""
-    place = order.system.environments.get(order.environment)
-    allows = place.allows if place else ()
-    if not allows and order.environment != "production":
-        return  # what is not production is there to be tried on
     wanted = order.wanted.of(order.suite)
     for check in getattr(order.system.verification, order.suite):
-        effects = getattr(check, "effects", "none")
         one = wanted.get(str(getattr(check, "id", "")))
-        if one and one.wanted != "absent" and effects in EFFECTS and effects not in allows:
-            yield (f"check {one.id} has effects {effects}, which {order.environment} does not "
-                   f"allow: run this suite in another environment")  # fmt: skip
+        why = unwelcome(order.system, order.environment, check)
+        if one and one.wanted != "absent" and why:
+            yield f"{why}: run this suite in another environment"
 
 
 def _parts(order: _Order) -> Iterator[_Part]:

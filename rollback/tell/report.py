@@ -338,7 +338,7 @@ def _message(event: Event) -> dict[str, Json]:
 
 def _said(event: Event) -> str:
     data = event.data
-    for key in ("reason", "what", "because", "id", "suite", "name", "person"):
+    for key in ("reason", "what", "because", "note", "id", "suite", "name", "person"):
         if data.get(key):
             return str(data[key])
     return ""

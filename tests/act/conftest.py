@@ -27,7 +27,7 @@ from rollback.model.system import System
 APP = """
 import http.server, json, os, signal, sys, threading, time
 port, root = int(sys.argv[1]), os.getcwd()
-seen = {"hups": 0, "open": int(os.environ.get("OPEN_WORK", "0"))}
+seen = {"hups": 0, "open": int(os.environ.get("OPEN_WORK", "0")), "draining": False}
 def hup(*_):
     seen["hups"] += 1
 signal.signal(signal.SIGHUP, hup)
@@ -47,6 +47,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         if self.path == "/drain" and seen["open"]:
             seen["open"] -= 1
+        if self.path in ("/drain", "/resume"):
+            seen["draining"] = self.path == "/drain"
         body = {"ready": True, "value": party(), **seen}
         data = json.dumps(body).encode()
         self.send_response(200)

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from rollback.act import service
-from rollback.act.scene import Later, Scene, Target, Undoable
+from rollback.act.scene import Later, Scene, Target, Traced, Undoable
 from rollback.host import Host, Tap
 from rollback.keep.journal import Journal
 from rollback.keep.state import StateDir
@@ -64,6 +64,14 @@ def _to_first(world: World) -> dict[str, Any]:
     with world.scene().repository() as repository:
         first = list(repository.log("app"))[-1].commit.id
     return {"target": Target("git", first)}
+
+
+def _to_first_kept(world: World) -> dict[str, Any]:
+    """As before, with a checkpoint of the present."""
+    more = _to_first(world)
+    with world.scene().checkpoints as kept:
+        safety = kept.create("safety", kind="safety", components=("app",))
+    return {**more, "safety": safety.id}
 
 
 def _changed_file(world: World) -> dict[str, Any]:
@@ -120,7 +128,7 @@ CASES = (
     Case("set", "set", {"file": "config/config.yaml", "key": "party.maxAgents", "value": 1,
                         "read_back": READ_BACK, "within": "3s"}),
     Case("restore", "restore", {"component": "config"}, _checkpoint),
-    Case("restore-git", "restore", {"component": "app"}, _to_first, undone=False),
+    Case("restore-git", "restore", {"component": "app"}, _to_first_kept),
     Case("git-revert", "git", {"revert": {"matching": "^release 2"}}, _branch),
     Case("git-reset", "git", {"reset": "target"}, _to_first),
     Case("git-branch", "git", {"branch": "rollback-{date}-{run}"}),
@@ -162,6 +170,7 @@ ELSEWHERE = {
     *("guarded", "take-back"),  # shown with the command line, and with the engine
     *("compare", "repair", "replay", "vouched"),  # need a transaction log: shown in test_recovery
 }
+NO_WAY_BACK = {"restart", "reload", "touch"}  # the same as before, or a trace that stays
 by_name = pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 
 
@@ -241,6 +250,25 @@ def test_undo_brings_the_bytes_back(world, case):
     after = state_of(world)
     for part in ("files", "running", "branch", "tree", "places", "modes"):
         assert after[part] == before[part], part
+
+
+@by_name
+def test_what_is_left_to_take_back_is_told_from_the_present(world, case):
+    """Nothing before it, something after it where anything changed, and nothing once it is undone."""
+    action, scene = at(world, case)
+    if not isinstance(action, Traced):
+        return
+    unknown_to_all = case.after is UNKNOWN  # without a check nobody can tell, until it was undone
+    before = state_of(world)
+    assert action.undone(scene).answer is (UNKNOWN if unknown_to_all else PASS)
+    assert state_of(world) == before
+    action.apply(scene)
+    changed = {part for part, found in state_of(world).items() if found != before[part]}
+    if changed - {"names"} and case.name not in NO_WAY_BACK:
+        assert action.undone(scene).answer is (UNKNOWN if unknown_to_all else FAIL), changed
+    if case.undone:
+        action.undo(scene)
+        assert action.undone(scene).answer is PASS
 
 
 # -- killed at every change ----------------------------------------------------------------

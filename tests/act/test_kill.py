@@ -37,10 +37,10 @@ def test_killed_anywhere_a_rollback_converges(case: Case, tmp_path: Path) -> Non
 EXISTING = {
     "flag": 74,
     "configuration": 564,
-    "code-revert": 688,
-    "code-reset": 682,
-    "full-restore": 800,
-    "component": 660,
+    "code-revert": 710,
+    "code-reset": 704,
+    "full-restore": 822,
+    "component": 682,
     "gate": 186,
 }
 

@@ -372,3 +372,34 @@ def test_the_commands_plan_and_carry_it(tmp_path: Path) -> None:
     wrong = rollback(tmp_path, "recover", "lost-work", "--component", "stat")
     assert wrong.status == 2
     assert "there is no component stat" in wrong.err
+
+
+def test_a_recovery_asks_no_check_that_production_does_not_allow(tmp_path: Path) -> None:
+    """What shows the component to be good would change it: refused with the reason, nothing done."""
+    made = Box(tmp_path)
+    made.since()
+    file = made.folder / "rollback.yaml"
+    file.write_text(
+        file.read_text().replace("id: state-whole", "id: state-whole\n        effects: load")
+    )
+    ended = rollback(made.folder, "--json", "recover", "corrupted", "--as", "ada", "--yes")
+    assert ended.status == 4, ended.out
+    assert "state-whole has effects load, which production does not allow" in ended.out
+    assert made.rows() == NOW
+
+
+def test_a_recovery_can_be_taken_back(tmp_path: Path) -> None:
+    """What was rebuilt is as it was found, although somebody worked on it since."""
+    made = Box(tmp_path)
+    made.since()
+    made.lose()
+    spoilt = made.rows()
+    ended = rollback(
+        made.folder, "--json", "recover", "lost-work", "--priority", "time", "--as", "ada", "--yes"
+    )
+    assert ended.json["state"] == "MITIGATED", ended.out
+    assert made.rows() != spoilt
+    made.do(7, "set", 20, {"state": "later"})
+    ended = rollback(made.folder, "--json", "undo", "--as", "ada", "--yes")
+    assert (ended.status, ended.json["state"]) == (0, "MITIGATED"), ended.out
+    assert made.rows() == spoilt

@@ -17,7 +17,7 @@ from rollback.host import Host, net, processes
 from rollback.model.component import Service
 from rollback.model.errors import HostError, PlanError
 from rollback.model.finding import Answer
-from rollback.model.registry import kinds
+from rollback.model.registry import kinds, read_item
 from tests.killed import KILLED, DyingAt, in_child
 
 
@@ -182,6 +182,70 @@ def test_a_drain_that_does_not_end_fails_in_time(world):
     drain, scene = world.bound("service", {"drain": ["web"], "within": "1s"})
     with pytest.raises(HostError, match="open work"):
         drain.apply(scene)
+
+
+def _resumes(world):
+    """`web` declares how it works on after a drain."""
+    url = f"http://127.0.0.1:{world.ports[0]}/resume"
+    _web(world, resume=read_item("check", {"http": {"url": url, "pointer": {"/draining": False}}}))
+
+
+def test_what_was_drained_works_on_when_the_drain_is_taken_back(world):
+    """Asked of the service itself; twice is once, and what does not run is left alone."""
+    _resumes(world)
+    service.start(world.scene().view(), "web", within_s=10)
+    drain, scene = world.bound("service", {"drain": ["web"], "within": "5s"})
+    assert not any("resume" in line for line in drain.describe(scene))
+    assert drain.undone(scene).answer is Answer.PASS
+    drain.apply(scene)
+    assert _asked(world, "/")["draining"]
+    assert drain.undone(scene).answer is Answer.FAIL
+    drain.undo(scene)
+    assert not _asked(world, "/")["draining"]
+    assert drain.undone(scene).answer is Answer.PASS
+    drain.apply(scene)
+    service.stop(scene.view(), "web", within_s=10)
+    drain.undo(scene)
+    assert not world.running()["web"]
+
+
+def test_a_drain_that_failed_half_way_is_taken_back_too(world):
+    """It lets no new work in from its first moment on."""
+    _resumes(world)
+    _web(world, environment={"MODE": "test", "OPEN_WORK": "100000"})
+    service.start(world.scene().view(), "web", within_s=10)
+    drain, scene = world.bound("service", {"drain": ["web"], "within": "1s"})
+    with pytest.raises(HostError, match="open work"):
+        drain.apply(scene)
+    assert drain.undone(scene).answer is Answer.FAIL
+    drain.undo(scene)
+    assert not _asked(world, "/")["draining"]
+
+
+def test_a_service_that_does_not_work_on_is_said(world):
+    """It answered, and not what it declares."""
+    url = f"http://127.0.0.1:{world.ports[0]}/drain"
+    _web(world, resume=read_item("check", {"http": {"url": url, "pointer": {"/draining": False}}}))
+    service.start(world.scene().view(), "web", within_s=10)
+    drain, scene = world.bound("service", {"drain": ["web"], "within": "5s"})
+    drain.apply(scene)
+    with pytest.raises(HostError, match="does not work again"):
+        drain.undo(scene)
+    assert drain.undone(scene).answer is Answer.FAIL
+
+
+def test_a_service_without_a_way_to_resume_stays_drained_and_that_is_said(world):
+    """In the plan before, and in the journal when it is taken back; the rest is taken back."""
+    service.start(world.scene().view(), "web", within_s=10)
+    drain, scene = world.bound("service", {"drain": ["web"], "within": "5s"})
+    assert any("declares no resume" in line for line in drain.describe(scene))
+    drain.apply(scene)
+    drain.undo(scene)
+    assert _asked(world, "/")["draining"]
+    ((kind, said),) = world.notes
+    assert kind == "run.noted"
+    assert "web declares no resume" in str(said["note"])
+    assert drain.undone(scene).answer is Answer.FAIL
 
 
 def test_restart_makes_another_process(world):

@@ -336,7 +336,7 @@ def test_a_watch_ends_at_the_first_bad_sample_and_unknown_is_bad(world):
 def test_verify_fails_with_the_check_and_its_evidence(world):
     """And without names asks only what belongs to this level."""
     action, scene = world.bound("verify", {"checks": ["config-wrong"]})
-    with pytest.raises(HostError, match="config-wrong is fail"):
+    with pytest.raises(HostError, match="check config-wrong answered FAIL, wanted pass"):
         action.apply(scene)
     _, whole = world.bound("verify", {"suite": "smoke"})
     assert whole.bound["checks"] == ["config-valid"]

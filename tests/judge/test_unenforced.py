@@ -49,12 +49,34 @@ def test_a_guardrail_that_nothing_reads_is_named(shop: Shop, written: str) -> No
 
 
 @pytest.mark.parametrize(
-    "written", ["phases: [{id: first, within: 2m}]", "on_fail: {climb: full, when: ask}"]
-)
+    "written",
+    ["phases: [{id: first, within: 2m}]", "on_fail: {climb: full, when: ask}",
+     "on_fail: {climb: full, when: auto, tasks: [look]}"],
+)  # fmt: skip
 def test_what_is_read_is_not_named(shop: Shop, written: str) -> None:
-    """The budget of a phase, which stands in the report; a climb, which is offered."""
+    """The budget of a phase, which stands in the report; a climb, which is offered or begun."""
+    shop.edit("levels:\n  flag:", "follow_ups: {tasks: {look: {title: Look}}}\nlevels:\n  flag:")
     shop.edit(BEFORE, f"    {written}\n{BEFORE}")
     assert named(shop) == []
+
+
+def test_a_way_up_that_nothing_leads_to_is_named(shop: Shop) -> None:
+    """Without a gate there is no closed one; a step that climbs is enough."""
+    restore = "steps: [{restore: {component: config}}]\n    gate: {suites: [smoke]}\n"
+    shop.edit(
+        restore, restore.replace("    gate: {suites: [smoke]}\n", "    on_fail: {climb: full}\n")
+    )
+    assert named(shop) == ["levels.config.on_fail"]
+    shop.edit("{restore: {component: config}}]", "{restore: {component: config, on_fail: climb}}]")
+    assert named(shop) == []
+
+
+def test_what_an_alternative_says_about_its_own_failure_is_named(shop: Shop) -> None:
+    """What follows is said by the step that it stands in for."""
+    other = "{command: {argv: [x], on_fail: continue}}"
+    shop.edit("steps: [{restore: {component: config}}]",
+              f"steps: [{{restore: {{component: config, on_fail: {{then: [{other}]}}}}}}]")  # fmt: skip
+    assert named(shop) == ["levels.config.steps.0.restore.on_fail.then.0.command.on_fail"]
 
 
 def test_a_settling_time_that_nothing_waits_for_is_named(shop: Shop) -> None:

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import model_validator
 
-from rollback.act import named
+from rollback.act import before, named
 from rollback.host.below import show
 from rollback.keep import aside
 from rollback.keep.entry import Entry
 from rollback.keep.outside import place, present
 from rollback.model.component import RelativePath
-from rollback.model.errors import NeedsOperator, PlanError
+from rollback.model.errors import PlanError
 from rollback.model.finding import Finding, Json, failed, passed
 from rollback.model.quantity import counted
 from rollback.model.registry import nearest, register
@@ -128,16 +128,22 @@ class ClearStep(Step):
         """Everything is there again."""
         mine = named.step_name(scene)
         if self.component is not None:
-            if not scene.safety:
-                raise NeedsOperator("there is no checkpoint of the present to go back to",
-                                    where=self.component)  # fmt: skip
-            with scene.checkpoints as kept:
-                kept.restore(scene.safety, self.component, step=f"{mine}-undo")
+            before.put_back(scene, self.component)
             return
         found = named.read(scene.bound["paths"])
         if found and self.place is not None:
             with place(scene.system, scene.host, self.place, "clear") as tree:
                 aside.take_back(scene.host, scene.state.tree, tree, found, mine)
+
+    def undone(self, scene: Scene) -> Finding:
+        """Is everything where it was?"""
+        if self.component is not None:
+            return before.stands(scene, (self.component,))
+        found = named.read(scene.bound["paths"])
+        if not found or self.place is None or not present(scene.system, self.place, "clear"):
+            return passed("nothing was cleared")
+        with place(scene.system, scene.host, self.place, "clear") as tree:
+            return aside.back(scene.host, scene.state.tree, tree, found, named.step_name(scene))
 
     def _initial(self, scene: Scene) -> None:
         assert self.component is not None

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
+from rollback.act import before
+from rollback.act.moment import mark, marked, unmark
 from rollback.host import processes
 from rollback.model.component import Argv, Name, RelativePath
 from rollback.model.errors import CommandFailed, HostError, PlanError
-from rollback.model.finding import Finding, Json, failed, unknown
+from rollback.model.finding import Answer, Finding, Json, failed, passed, unknown
 from rollback.model.quantity import spoken
 from rollback.model.registry import Check, Declared, Kind, nearest, register
 from rollback.model.step import Id, Step, Text
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from rollback.act.scene import Scene
 
 _TAIL_CHARS = 2000
+_UNDONE = "undone"
 
 
 def _compiles(written: str) -> str:
@@ -80,6 +83,11 @@ class CommandStep(Step):
     probe_: Check | None = Field(default=None, alias="probe")
     undo_: UndoCommand | None = Field(default=None, alias="undo")
 
+    @property
+    def harmless(self) -> bool:
+        """True for a program that is declared to have no effects."""
+        return self.effects == "none" and not self.changes
+
     def bind(self, scene: Scene) -> dict[str, Json]:
         """The words, and which names in them were filled in."""
         for name in self.changes:
@@ -107,6 +115,7 @@ class CommandStep(Step):
 
     def apply(self, scene: Scene) -> dict[str, Json]:
         """The program ended as declared."""
+        unmark(scene, _UNDONE)
         done = self._run(scene, _words(scene))
         said = (done.stdout + b"\n" + done.stderr).decode("utf-8", "replace")
         wrong = [f"it did not say {part!r}" for part in self.contains if part not in said]
@@ -141,9 +150,26 @@ class CommandStep(Step):
             if done.status != 0:
                 raise CommandFailed(f"the undo ended with status {done.status}", argv=done.argv,
                                     status=done.status)  # fmt: skip
+            mark(scene, _UNDONE)
         elif self.effects != "none":
             raise HostError(f"{self.argv[0]} declares no undo", where=self.argv[0],
                             hint="take back by hand what it did, then resume")  # fmt: skip
+
+    def undone(self, scene: Scene) -> Finding:
+        """Did the undo run, or does its check say that nothing happened and nothing differs?"""
+        if self.effects == "none" and not self.changes:
+            return passed(f"{self.argv[0]} changes nothing")
+        if marked(scene, _UNDONE):
+            return passed(f"the undo of {self.argv[0]} ended well")
+        if isinstance(self.probe_, Kind):
+            finding = ask(self.probe_, scene.view())
+            if finding.answer is Answer.PASS:
+                return failed(f"it happened: {finding.evidence}")
+            if finding.answer is Answer.FAIL and self.changes:
+                return before.stands(scene, self.changes)
+            if finding.answer is Answer.FAIL:
+                return passed(f"it did not happen: {finding.evidence}")
+        return unknown(f"whether what {self.argv[0]} did is taken back, nobody knows")
 
     def _run(self, scene: Scene, argv: list[str]) -> processes.Completed:
         with scene.host.tree(str(scene.system.root_path)) as tree:

@@ -101,6 +101,17 @@ class EditStep(Step):
         with tree_of(scene.system, scene.host) as tree:
             take_back(tree, patch, self._reverse(patch.old, patch.new))
 
+    def undone(self, scene: Scene) -> Finding:
+        """Are these the bytes of before?"""
+        patch = patch_from(_dict(scene.bound["patch"]))
+        with tree_of(scene.system, scene.host) as tree:
+            now = digest(read(tree, self.file))
+        if patch.before == patch.after:
+            return passed(f"{self.file} was so already")
+        if now == patch.before:
+            return passed(f"{self.file} is as before the run")
+        return failed(f"{self.file} is not as before the run")
+
     def _change(self) -> Change:
         if self.drop_lines is not None:
             pattern = self.drop_lines

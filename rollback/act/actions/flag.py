@@ -109,6 +109,17 @@ class FlagStep(Step):
         with tree_of(scene.system, scene.host) as tree:
             take_back(tree, patch, reverse.change)
 
+    def undone(self, scene: Scene) -> Finding:
+        """Does the key hold what it held? What the product reads is not asked: others may rule it."""
+        slot, was = _slot(scene), scene.bound["written"]
+        with tree_of(scene.system, scene.host) as tree:
+            data = read(tree, slot.path)
+        found = slot.written(data) if data is not None else None
+        said = f"{slot.path} holds {slot.key}={found}"
+        if (found is None) == (was is None) and same(found, was):
+            return passed(said)
+        return failed(f"{said}, {was} before the run")
+
     def _confirmed(self, scene: Scene, *, within_s: float) -> Finding:
         flag, kind = declared(scene.system, self.flag)
         slot = _slot(scene)

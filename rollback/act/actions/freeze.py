@@ -85,3 +85,14 @@ class FreezeStep(Step):
                 if found is not None and found.run == scene.run:
                     at, scope = named.whole(scene, name)
                     frozen.thaw(scene.state.tree, root, name, at, scope)
+
+    def undone(self, scene: Scene) -> Finding:
+        """Is none of them frozen by this run any more?"""
+        held = []
+        for name in self.components:
+            found = frozen.read(scene.state.tree, name)
+            if found is not None and found.run == scene.run:
+                held.append(name)
+        if held:
+            return failed(f"{', '.join(held)} still frozen by run {scene.run}")
+        return passed(f"{', '.join(self.components)} not frozen by run {scene.run}")

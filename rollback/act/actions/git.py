@@ -13,7 +13,7 @@ from pydantic import model_validator
 
 from rollback.act.moment import mark, marked
 from rollback.act.patch import holding
-from rollback.model.errors import PlanError, Refused
+from rollback.model.errors import NeedsOperator, PlanError, Refused
 from rollback.model.event import canonical
 from rollback.model.finding import Answer, Finding, Json, failed, passed
 from rollback.model.quantity import counted
@@ -154,6 +154,20 @@ class GitStep(Step):
             elif self.commit is not None:
                 _uncommit(scene, repository)
 
+    def undone(self, scene: Scene) -> Finding:
+        """Are head and files as before? What was only named or pushed stays as a trace."""
+        with scene.repository() as repository:
+            if self.verb in ("revert", "reset"):
+                return _as_before(scene, repository)
+            if self.commit is not None:
+                return _uncommitted(scene, repository)
+            came_from, name = str(scene.bound.get("from", "")), str(scene.bound["name"])
+            if self.branch is not None and self.switch and came_from:
+                here = repository.head()[0]
+                if here == name != came_from:
+                    return failed(f"the branch is {here}, {came_from} before the run")
+        return passed(f"{self.verb} {name} stays as a trace")
+
     # -- inside ----------------------------------------------------------------------------
 
     def _bind_move(self, scene: Scene, repository: Repository) -> dict[str, Json]:
@@ -186,7 +200,12 @@ class GitStep(Step):
         if self.commit is not None:
             _remember(scene, repository.head()[1])
             message = scene.named(self.commit.message)
-            return repository.commit(self.commit.paths, message, run=run, step=step)
+            done = repository.commit(self.commit.paths, message, run=run, step=step)
+            if done["changed"]:
+                scene.state.tree.write(
+                    _file(scene), canonical({**_kept(scene), "made": done["head"]})
+                )
+            return done
         name = str(scene.bound["name"])
         if self.branch is not None:
             return {"changed": repository.branch(name, switch=self.switch), "branch": name}
@@ -225,17 +244,42 @@ def _plan(scene: Scene, repository: Repository) -> GitPlan:
 def _take_back(scene: Scene, repository: Repository) -> None:
     """Forward first, where it stands half way: from a whole state the way back is known."""
     plan = _plan(scene, repository)
-    if plan.empty:
+    if _as_before(scene, repository).answer is Answer.PASS:
         return
     finding = repository.probe(plan, run=scene.run, step=scene.step)
-    untouched = finding.answer is Answer.FAIL and finding.details.get("left") == len(plan.changes)
-    if untouched:
-        return
     if finding.answer is Answer.FAIL:
         repository.apply(plan, run=scene.run, step=scene.step)
-    if repository.head()[1] == plan.new and plan.new != plan.old:
+    head = repository.head()[1]
+    if head == plan.new and plan.new != plan.old:
         back = repository.plan_reset(plan.old)
         repository.apply(back, run=scene.run, step=f"{scene.step}-undo")
+    elif head != plan.old:
+        raise _moved_on(head, plan.old)
+
+
+def _moved_on(head: str, old: str) -> NeedsOperator:
+    return NeedsOperator(
+        f"the head moved on to {head[:12]}: it is neither what this step left nor what was before",
+        hint=f"what was before is commit {old[:12]}: go there with git, keeping what came since",
+    )
+
+
+def _as_before(scene: Scene, repository: Repository) -> Finding:
+    """PASS when the head is where it was and no file is as the step leaves it."""
+    plan = _plan(scene, repository)
+    if plan.empty:
+        return passed("head and files were there already")
+    facts = repository.probe(plan, run=scene.run, step=scene.step).details
+    mine = len(plan.changes) - len(plan.kept)
+    untouched = _count(facts["left"]) + _count(facts["theirs"]) == mine
+    if facts["head"] == plan.old and untouched:
+        return passed(f"the head is {plan.old[:12]}, as before the run")
+    return failed(f"the head is {str(facts['head'])[:12]}, {plan.old[:12]} before the run")
+
+
+def _count(found: Json) -> int:
+    assert isinstance(found, int)
+    return found
 
 
 def _is(repository: Repository, space: str, name: str) -> bool:
@@ -251,7 +295,10 @@ def _uncommit(scene: Scene, repository: Repository) -> None:
     kept = _kept(scene)
     if not kept:
         return
-    if repository.head()[1] != kept["head"]:
+    head = repository.head()[1]
+    if head != kept["head"]:
+        if head != kept.get("made", head):
+            raise _moved_on(head, str(kept["head"]))
         back = repository.plan_reset(str(kept["head"]))
         kept = {"head": back.new, "made": back.old, "files": list(back.files())}
         scene.state.tree.write(_file(scene), canonical(kept))
@@ -259,6 +306,19 @@ def _uncommit(scene: Scene, repository: Repository) -> None:
     if kept.get("files"):
         again = repository.plan_paths(kept["made"], kept["files"], force=True)
         repository.apply(again, run=scene.run, step=f"{scene.step}-undo-files")
+
+
+def _uncommitted(scene: Scene, repository: Repository) -> Finding:
+    """PASS when the head is what it was before the commit, and the files what they were after it."""
+    kept = _kept(scene)
+    back = not kept or repository.head()[1] == kept["head"]
+    if back and kept.get("files"):
+        again = repository.plan_paths(kept["made"], kept["files"], force=True)
+        step = f"{scene.step}-undo-files"
+        back = repository.probe(again, run=scene.run, step=step).answer is Answer.PASS
+    if back:
+        return passed("nothing is committed that was not before the run")
+    return failed("the commit of the run stands")
 
 
 def _remember(scene: Scene, head: str) -> None:

@@ -10,6 +10,7 @@ import os
 import shlex
 from typing import TYPE_CHECKING, ClassVar
 
+from rollback.act import before
 from rollback.host import processes
 from rollback.host.attended import attended
 from rollback.model.errors import CommandFailed, HostError, PlanError
@@ -90,6 +91,10 @@ class Guarded(Step):
         raise HostError(
             f"{_words(scene)[0]} has no undo of its own", hint=f"rollback undo {scene.run}"
         )
+
+    def undone(self, scene: Scene) -> Finding:
+        """Is everything that was kept as it was?"""
+        return before.stands(scene, self.touches(scene))
 
 
 def _words(scene: Scene) -> list[str]:

@@ -82,6 +82,17 @@ class MoveStep(Step):
         with named.root(scene) as root:
             aside.move_all(root, [(target, source) for source, target in _pairs(scene)])
 
+    def undone(self, scene: Scene) -> Finding:
+        """Does everything stand where it stood?"""
+        pairs = _pairs(scene)
+        with named.root(scene) as root:
+            away = [source for source, _ in pairs if root.stat(source) is None]
+            left = [target for _, target in pairs if root.stat(target) is not None]
+        if away or left:
+            return failed(f"{counted(len(away or left), 'path')} not as before the run, "
+                          f"first {show((away or left)[0])}")  # fmt: skip
+        return passed(f"{counted(len(pairs), 'path')} as before the run")
+
 
 def _pairs(scene: Scene) -> list[tuple[bytes, bytes]]:
     return list(zip(named.read(scene.bound["from"]), named.read(scene.bound["to"]), strict=True))

@@ -105,6 +105,12 @@ class QuarantineStep(Step):
         with named.root(scene) as root:
             aside.take_back(scene.host, scene.state.tree, root, found, named.step_name(scene))
 
+    def undone(self, scene: Scene) -> Finding:
+        """Does everything stand where it stood?"""
+        found = named.read(scene.bound["paths"])
+        with named.root(scene) as root:
+            return aside.back(scene.host, scene.state.tree, root, found, named.step_name(scene))
+
     def _component(self, scene: Scene) -> str:
         name = scene.component if self.component == "chosen" else self.component
         known = scene.system.components

@@ -75,3 +75,9 @@ class RemoveStep(Step):
         found = named.read(scene.bound["paths"])
         with named.root(scene) as root:
             aside.take_back(scene.host, scene.state.tree, root, found, named.step_name(scene))
+
+    def undone(self, scene: Scene) -> Finding:
+        """Does everything stand where it stood?"""
+        found = named.read(scene.bound["paths"])
+        with named.root(scene) as root:
+            return aside.back(scene.host, scene.state.tree, root, found, named.step_name(scene))

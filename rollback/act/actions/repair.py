@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from rollback.act import repairing
+from rollback.act import before, repairing
 from rollback.model.errors import HostError, PlanError
 from rollback.model.finding import Answer, Finding, Json, failed
 from rollback.model.registry import register
@@ -39,6 +39,7 @@ class RepairStep(Step):
         """The component, and the checkpoint it is compared with."""
         name = repairing.component_of(scene, self.component)
         one, base = scene.system.components[name], repairing.base_of(scene)
+        repairing.may_be_shown(scene, name)
         if self.by == "program" and one.repair is None:
             raise PlanError(f"component {name} declares no program that repairs it",
                             hint="declare repair: [program, argument]")  # fmt: skip
@@ -86,4 +87,8 @@ class RepairStep(Step):
 
     def undo(self, scene: Scene) -> None:
         """The component is as in the safety checkpoint of this run."""
-        repairing.undo(scene, str(scene.bound["component"]))
+        before.put_back(scene, str(scene.bound["component"]))
+
+    def undone(self, scene: Scene) -> Finding:
+        """Is the component as before the run?"""
+        return before.stands(scene, (str(scene.bound["component"]),))

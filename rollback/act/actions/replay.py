@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from rollback.act import repairing
+from rollback.act import before, repairing
 from rollback.host.below import why
 from rollback.model.errors import HostError, PlanError, StoreError
 from rollback.model.finding import Finding, Json, failed, passed
@@ -95,4 +95,8 @@ class ReplayStep(Step):
 
     def undo(self, scene: Scene) -> None:
         """The component is as in the safety checkpoint of this run."""
-        repairing.undo(scene, str(scene.bound["component"]))
+        before.put_back(scene, str(scene.bound["component"]))
+
+    def undone(self, scene: Scene) -> Finding:
+        """Is the component as before the run?"""
+        return before.stands(scene, (str(scene.bound["component"]),))

@@ -108,6 +108,17 @@ class RequeueStep(Step):
         with named.root(scene) as root:
             aside.move_all(root, [(target, source) for source, target in _pairs(scene)])
 
+    def undone(self, scene: Scene) -> Finding:
+        """Does everything stand where it stood?"""
+        pairs = _pairs(scene)
+        with named.root(scene) as root:
+            away = [source for source, _ in pairs if root.stat(source) is None]
+            left = [target for _, target in pairs if root.stat(target) is not None]
+        if away or left:
+            return failed(f"{counted(len(away or left), 'path')} not as before the run, "
+                          f"first {show((away or left)[0])}")  # fmt: skip
+        return passed(f"{counted(len(pairs), 'path')} as before the run")
+
 
 def _path(scene: Scene, name: str) -> str:
     component = scene.system.components.get(name)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from rollback.model.errors import NeedsOperator, PlanError
+from rollback.act import before
+from rollback.model.errors import PlanError
 from rollback.model.finding import Finding, Json, failed, passed
 from rollback.model.quantity import counted
 from rollback.model.registry import kinds, nearest, register
@@ -129,12 +130,16 @@ class RestoreStep(Step):
 
     def undo(self, scene: Scene) -> None:
         """The component is as in the safety checkpoint of this run."""
+        if not scene.bound.get("append_only"):
+            before.put_back(scene, str(scene.bound["component"]))
+
+    def undone(self, scene: Scene) -> Finding:
+        """Is the component as before the run? What was gone back to says nothing about that."""
         if scene.bound.get("append_only"):
-            return
-        if not scene.safety:
-            raise NeedsOperator("there is no checkpoint of the present to go back to",
-                                where=str(scene.bound["component"]))  # fmt: skip
-        self._put_back(scene, scene.safety, f"{_step(scene)}-undo", "checkpoint")
+            return passed(
+                f"{scene.bound['component']} is only ever added to: nothing was taken back"
+            )
+        return before.stands(scene, (str(scene.bound["component"]),))
 
     # -- inside ----------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ Never: signals a process whose identity was not established.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -16,6 +17,7 @@ from rollback.act.moment import mark, marked, unmark
 from rollback.act.patch import tree_of
 from rollback.model.component import RelativePath
 from rollback.model.errors import HostError, PlanError
+from rollback.model.event import canonical
 from rollback.model.finding import Answer, Finding, Json, failed, passed, unknown
 from rollback.model.quantity import spoken
 from rollback.model.registry import Kind, Planned, register
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from rollback.act.scene import Scene
     from rollback.observe.view import View
 
+_DRAINED = "drained"
 Names = tuple[Id, ...] | Literal["dependents"]
 VERBS = ("start", "stop", "restart", "reload", "drain")
 
@@ -80,7 +83,11 @@ class ServiceStep(Step):
     def describe(self, scene: Scene) -> tuple[str, ...]:
         """The services in order."""
         names = ", ".join(_names(scene)) or "nothing: no service uses the component"
-        return (f"{self.verb} {names}",)
+        lines = [f"{self.verb} {names}"]
+        if self.verb == "drain":
+            lines += [f"! {_stays_drained(name)}" for name in _names(scene)
+                      if not _resumes(scene.view(), name)]  # fmt: skip
+        return tuple(lines)
 
     def touches(self, scene: Scene) -> tuple[str, ...]:
         """Nothing that is stored."""
@@ -89,6 +96,7 @@ class ServiceStep(Step):
     def apply(self, scene: Scene) -> dict[str, Json]:
         """Every service is as the verb says, and was asked."""
         unmark(scene)
+        self._remember(scene)
         clock = scene.host.clock
         end = clock.boot_s() + self.within
         told: dict[str, Json] = {}
@@ -118,19 +126,36 @@ class ServiceStep(Step):
         return passed("; ".join(f.evidence for f in findings) or "there is no service to ask")
 
     def undo(self, scene: Scene) -> None:
-        """Started services are stopped and stopped ones started; nothing else leaves a trace."""
+        """What was started is stopped, what was stopped started, and what was drained works on.
+
+        A service that declares no way to resume stays drained, and that is noted.
+        """
         view = scene.view()
-        names = _names(scene)
-        identities = scene.bound.get("identities")
-        before = identities if isinstance(identities, dict) else {}
-        if self.verb == "start":
-            for name in reversed(names):
-                if not before.get(name):
-                    services.stop(view, name, within_s=self.within)
-        elif self.verb == "stop":
-            for name in reversed(names):
-                if before.get(name):
-                    services.start(view, name, within_s=self.within)
+        ran = self._ran(scene)
+        for name in reversed(_names(scene)):
+            if self.verb == "start" and not ran.get(name):
+                services.stop(view, name, within_s=self.within)
+            elif self.verb == "stop" and ran.get(name):
+                services.start(view, name, within_s=self.within)
+        if self.verb == "drain" and marked(scene, _DRAINED):
+            self._resume(scene)
+
+    def undone(self, scene: Scene) -> Finding:
+        """Does everything run that ran when the plan was made, and work that was drained?"""
+        if self.verb == "drain" and marked(scene, _DRAINED):
+            return failed(f"{', '.join(_names(scene))} drained, and not resumed since")
+        if self.verb not in ("start", "stop"):
+            return passed(f"{self.verb} leaves nothing to take back")
+        ran = _answers(scene.bound.get("identities"))
+        changed = [name for name in _names(scene) if ran.get(name) == (self.verb == "stop")]
+        try:
+            unlike = [one for one in changed if services.running(scene.view(), one) != ran[one]]
+        except HostError as error:
+            return unknown(str(error))
+        if unlike:
+            return failed(f"{', '.join(unlike)} {'not ' if ran[unlike[0]] else ''}running, "
+                          "unlike before the run")  # fmt: skip
+        return passed(f"{', '.join(_names(scene)) or 'nothing'} as before the run")
 
     # -- inside ----------------------------------------------------------------------------
 
@@ -144,6 +169,39 @@ class ServiceStep(Step):
             return [*stops, *[(name, _start) for name in names]]
         does = {"start": _start, "stop": _stop, "reload": _reload, "drain": _drain}[self.verb]
         return [(name, does) for name in names]
+
+    def _remember(self, scene: Scene) -> None:
+        """What is true just before the step is known to its undo: written once, before any effect."""
+        if self.verb == "drain":
+            mark(scene, _DRAINED)
+        if self.verb not in ("start", "stop") or scene.state.tree.stat(_file(scene)) is not None:
+            return
+        scene.state.tree.make_folder(f"runs/{scene.run}", parents=True)
+        found = self._identities(scene, tuple(_names(scene)))
+        scene.state.tree.write(_file(scene), canonical(found))
+
+    def _ran(self, scene: Scene) -> dict[str, bool]:
+        """Which of them ran just before the step; when it was planned, where that was not written."""
+        if scene.state.tree.stat(_file(scene)) is None:
+            return _answers(scene.bound.get("identities"))
+        return _answers(json.loads(scene.state.tree.read(_file(scene))))
+
+    def _resume(self, scene: Scene) -> None:
+        """What was drained works on. Raises: HostError when it does not."""
+        from rollback.act import cut  # few runs take a drain back
+
+        view, left = scene.view(), []
+        for name in _names(scene):
+            if not services.running(view, name):
+                continue
+            if _resumes(view, name):
+                cut.work_on(view, name)
+            else:
+                left.append(name)
+                said = _stays_drained(name)
+                scene.note("run.noted", {"name": f"drained-{name}", "note": said})
+        if not left:
+            unmark(scene, _DRAINED)
 
     def _touched(self, scene: Scene, path: str) -> str:
         now = scene.host.clock.now()
@@ -189,6 +247,24 @@ class ServiceStep(Step):
             except HostError:
                 found[name] = True
         return found
+
+
+def _file(scene: Scene) -> str:
+    return f"runs/{scene.run}/ran-{scene.step}.json"
+
+
+def _answers(found: object) -> dict[str, bool]:
+    return {str(name): bool(ran) for name, ran in found.items()} if isinstance(found, dict) else {}
+
+
+def _resumes(view: View, name: str) -> bool:
+    """True when the service declares how it works on after a drain."""
+    check = services.declared(view.system, name).resume
+    return isinstance(check, Kind) and not isinstance(check, Planned)
+
+
+def _stays_drained(name: str) -> str:
+    return f"{name} declares no resume: taken back, it stays drained until it is started again"
 
 
 def _names(scene: Scene) -> list[str]:

@@ -23,7 +23,7 @@ from rollback.act.patch import (
 )
 from rollback.model.component import RelativePath
 from rollback.model.errors import HostError
-from rollback.model.finding import Answer, Finding, Json, failed
+from rollback.model.finding import Answer, Finding, Json, failed, passed
 from rollback.model.quantity import spoken
 from rollback.model.registry import Check, register
 from rollback.model.step import Step, Text
@@ -93,6 +93,14 @@ class SetStep(Step):
         old = was if isinstance(was, (bool, int, float, str)) else None
         with tree_of(scene.system, scene.host) as tree:
             take_back(tree, patch, setting(format_of(self.file, self.format_), self.key, old))
+
+    def undone(self, scene: Scene) -> Finding:
+        """Does the key hold what it held?"""
+        was = scene.bound["was"]
+        with tree_of(scene.system, scene.host) as tree:
+            found = value_in(tree, self.file, format_of(self.file, self.format_), self.key)
+        said = f"{self.file} holds {self.key}={found}"
+        return passed(said) if found == was else failed(f"{said}, {was} before the run")
 
 
 def _dict(found: Json) -> dict[str, Json]:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from rollback.act.scene import Action, Scene, Target, Undoable
+from rollback.act import before
+from rollback.act.moment import mark, marked, unmark
+from rollback.act.scene import Action, Scene, Target, Traced, Undoable
 from rollback.model.errors import PlanError
 from rollback.model.finding import Answer, Finding, Json, failed, passed
 from rollback.model.registry import read_item, register
@@ -29,20 +31,28 @@ class TakeBack(Step):
     component: str = ""
     whole: bool = True
 
+    @property
+    def harmless(self) -> bool:
+        """As the step that it takes back."""
+        found = self._action()
+        return isinstance(found, Step) and found.harmless
+
     def bind(self, scene: Scene) -> dict[str, Json]:
-        """Whether there is anything to take back."""
+        """Whether anything is left to take back: asked of the present, not of what it went back to."""
         action = self._action()
-        if not isinstance(action, Undoable):
+        if not isinstance(action, Traced):
             raise PlanError(
                 f"step {self.step['index']} {self.step['id']} of run {self.run} has no way back"
             )
-        done = action.probe(self._then(scene)).answer
-        # a step that did not end may have done half of it, which its probe calls not done
-        return {"changes": 0 if done is Answer.FAIL and self.whole else 1}
+        finding = action.undone(self._then(scene))
+        # a step that did not end may have done half of it, which may be no whole thing to see
+        done = finding.answer is Answer.PASS and (self.whole or self.harmless)
+        return {"changes": int(not done), "found": finding.evidence}
 
     def describe(self, scene: Scene) -> tuple[str, ...]:
-        """What would be taken back."""
-        return (f"take back step {self.step['index']} {self.step['id']} of run {self.run}",)
+        """What would be taken back, and what is known of it."""
+        what = f"take back step {self.step['index']} {self.step['id']} of run {self.run}"
+        return (what, str(scene.bound["found"])) if scene.bound.get("found") else (what,)
 
     def touches(self, scene: Scene) -> tuple[str, ...]:
         """The components that the step had changed."""
@@ -52,20 +62,50 @@ class TakeBack(Step):
         """What the step did is as it was before that run."""
         action = self._action()
         assert isinstance(action, Undoable)
+        unmark(scene)
         action.undo(self._then(scene))
+        mark(scene)
         return {"taken_back": f"{self.run}/{self.step['index']}"}
 
     def probe(self, scene: Scene) -> Finding:
-        """PASS when the step's own probe says that it did not happen."""
-        finding = self._action().probe(self._then(scene))
+        """PASS when it came to its end. Else again, unless nobody can tell what that would do."""
+        if marked(scene):
+            return passed("it was taken back, whole")
+        finding = self._asked(scene)
+        if finding.answer is Answer.UNKNOWN:
+            return finding
+        return failed(f"taking it back did not come to its end: {finding.evidence}")
+
+    def undo(self, scene: Scene) -> None:
+        """What stood before it was taken back stands again: from the checkpoint, or by doing it again."""
+        for name in self._by_checkpoint():
+            before.put_back(scene, name)
+        if not self._by_checkpoint() and self.undone(scene).answer is not Answer.PASS:
+            self._action().apply(self._then(scene))
+
+    def undone(self, scene: Scene) -> Finding:
+        """Is everything as it was before it was taken back?"""
+        if self._by_checkpoint():
+            return before.stands(scene, self._by_checkpoint())
+        finding = self._asked(scene)
         if finding.answer is Answer.UNKNOWN:
             return finding
         turned = passed if finding.answer is Answer.FAIL else failed
         return turned(f"of the step itself: {finding.evidence}")
 
-    def undo(self, scene: Scene) -> None:
-        """The step is done again."""
-        self._action().apply(self._then(scene))
+    def _by_checkpoint(self) -> tuple[str, ...]:
+        """The components that the checkpoint of just before holds as they were.
+
+        Of git, head and index have to move too; what is exempt comes before there is a checkpoint.
+        """
+        if self.harmless or self.step["kind"] == "git":
+            return ()
+        return tuple(self.step["touches"])
+
+    def _asked(self, scene: Scene) -> Finding:
+        action = self._action()
+        assert isinstance(action, Traced)
+        return action.undone(self._then(scene))
 
     def _action(self) -> Action:
         made = read_item("action", {self.step["kind"]: self.step["parameters"]})

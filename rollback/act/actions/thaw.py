@@ -75,3 +75,14 @@ class ThawStep(Step):
                 at, scope = named.whole(scene, name)
                 frozen.freeze(scene.state.tree, root, name, at, scope, str(how["run"]),
                               immutable=bool(how["immutable"]))  # fmt: skip
+
+    def undone(self, scene: Scene) -> Finding:
+        """Is what was frozen frozen again?"""
+        held = scene.bound["frozen"]
+        assert isinstance(held, dict)
+        with named.root(scene) as root:
+            for name in held:
+                at, scope = named.whole(scene, name)
+                if frozen.read(scene.state.tree, name) is None or frozen.loose(root, at, scope):
+                    return failed(f"{name} can be written")
+        return passed(f"{', '.join(held) or 'nothing'} frozen as before the run")

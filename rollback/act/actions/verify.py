@@ -1,7 +1,7 @@
-"""Step `verify`: declared checks are asked in the middle of a run; one that is not PASS fails it.
+"""Step `verify`: a suite or single checks in the middle of a run; what is not as wanted fails it.
 
 Hides: nothing.
-Never: opens a gate; that needs the suites.
+Never: opens a gate: this is asked before all steps are done.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, model_validator
 
+from rollback.act import proving
 from rollback.act.watching import hold
-from rollback.model.errors import HostError, PlanError
-from rollback.model.finding import Answer, Finding, Json, failed, passed
+from rollback.model.errors import HostError
+from rollback.model.finding import Finding, Json, failed, passed
 from rollback.model.quantity import Seconds, counted, spoken
-from rollback.model.registry import Kind, nearest, register
+from rollback.model.registry import register
 from rollback.model.step import Id, Step, Suite
-from rollback.observe.check import ask
 
 if TYPE_CHECKING:
     from rollback.act.scene import Later, Scene
@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 
 @register("action", "verify")
 class VerifyStep(Step):
-    """`checks` by id, of `suite` or of any; without `checks` the whole suite as this level needs it.
+    """`checks` by id, of `suite` or of any; without `checks` the whole suite, as the gate runs it.
 
-    `for` is how long they must stay good.
+    What is wanted of a check is what the gate of this level expects of it. `for` is how long all
+    must stay good.
     """
 
     stores_nothing: ClassVar[bool] = True
@@ -42,28 +43,27 @@ class VerifyStep(Step):
         return self
 
     def bind(self, scene: Scene) -> dict[str, Json]:
-        """The ids of the checks, in the order of the declaration."""
-        known = [(suite, check) for suite, check in scene.system.checks()
-                 if self.suite in (None, suite)]  # fmt: skip
-        ids = [_id(check) for _, check in known]
-        for name in self.checks:
-            if name not in ids:
-                raise PlanError(f"there is no check {name}", hint=nearest(name, tuple(ids)))
-        if self.checks:
-            return {"checks": list(self.checks)}
-        return {"checks": [_id(c) for _, c in known if _wanted(c, scene.level)]}
+        """The checks by id, of a whole suite the team's tests too. Raises: PlanError, Refused."""
+        if self.suite is not None and not self.checks:
+            ids, files = proving.asked_in(scene, self.suite)
+            return {"suite": self.suite, "checks": [*ids], "files": [*files], "level": scene.level}
+        proving.may_ask(scene, self.checks, self.suite)
+        return {"checks": list(self.checks), "level": scene.level}
 
     def describe(self, scene: Scene) -> tuple[str, ...]:
-        """Which checks."""
+        """Which checks and tests."""
         held = f", all good for {spoken(self.for_)}" if self.for_ else ""
-        return (f"ask {', '.join(_names(scene))}{held}",)
+        if "suite" not in scene.bound:
+            return (f"ask {', '.join(_names(scene))}{held}",)
+        names = ", ".join([*_names(scene), *_names(scene, "files")])
+        return (f"run suite {scene.bound['suite']} as the gate does: {names}{held}",)
 
     def touches(self, _scene: Scene) -> tuple[str, ...]:
         """Nothing."""
         return ()
 
     def apply(self, scene: Scene) -> dict[str, Json] | Later:
-        """Every check answered PASS. Raises: HostError naming those that did not."""
+        """Everything is as it is wanted. Raises: HostError naming what is not."""
         if not self.for_:
             return self._asked(scene)
         return hold(
@@ -71,9 +71,9 @@ class VerifyStep(Step):
         )
 
     def probe(self, scene: Scene) -> Finding:
-        """The checks, asked again."""
+        """The same, asked again."""
         try:
-            return passed(f"{counted(len(self._asked(scene)), 'check')} answered pass")
+            return passed(f"{counted(len(self._asked(scene)), 'answer')} as wanted")
         except HostError as error:
             return failed(str(error))
 
@@ -81,27 +81,19 @@ class VerifyStep(Step):
         """Asking left no trace."""
 
     def _asked(self, scene: Scene) -> dict[str, Json]:
-        view, names = scene.view(), _names(scene)
-        found = {_id(c): ask(c, view) for _, c in scene.system.checks()
-                 if _id(c) in names and isinstance(c, Kind)}  # fmt: skip
-        bad = [f"{name} is {f.answer}: {f.evidence}" for name, f in found.items()
-               if f.answer is not Answer.PASS]  # fmt: skip
+        level = str(scene.bound.get("level", scene.level))
+        if "suite" in scene.bound:
+            assert self.suite is not None
+            return proving.ask_suite(scene, self.suite, level)
+        names = _names(scene)
+        found, bad = proving.ask_each(scene, names, level)
         if bad:
             raise HostError("; ".join(bad), where=", ".join(names)[:80],
                             hint="nothing later in the plan was done")  # fmt: skip
         return {name: finding.evidence for name, finding in found.items()}
 
 
-def _id(check: Kind) -> str:
-    return str(getattr(check, "id", None) or check.kind)
-
-
-def _wanted(check: Kind, level: str) -> bool:
-    levels = getattr(check, "levels", ())
-    return not levels or level in levels
-
-
-def _names(scene: Scene) -> list[str]:
-    names = scene.bound["checks"]
+def _names(scene: Scene, of: str = "checks") -> list[str]:
+    names = scene.bound[of]
     assert isinstance(names, list)
     return [str(name) for name in names]

@@ -27,7 +27,9 @@ class VouchedStep(Step):
 
     def bind(self, scene: Scene) -> dict[str, Json]:
         """Which component."""
-        return {"component": repairing.component_of(scene, self.component)}
+        name = repairing.component_of(scene, self.component)
+        repairing.may_be_shown(scene, name)
+        return {"component": name}
 
     def describe(self, scene: Scene) -> tuple[str, ...]:
         """What has to hold."""

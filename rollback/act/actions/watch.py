@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, model_validator
 
+from rollback.act import proving
 from rollback.act.moment import elapsed_s
 from rollback.act.watching import hold
 from rollback.host.clock import iso
 from rollback.model.errors import HostError, PlanError
-from rollback.model.finding import Answer, Finding, Json, Sample, failed, passed
+from rollback.model.finding import Finding, Json, Sample, failed, passed
 from rollback.model.policy import Condition
 from rollback.model.quantity import Seconds, spoken
 from rollback.model.registry import nearest, register
 from rollback.model.step import Id, Step
-from rollback.observe.check import ask
 from rollback.observe.metric import read
 
 if TYPE_CHECKING:
@@ -51,18 +51,13 @@ class WatchStep(Step):
         return self
 
     def bind(self, scene: Scene) -> dict[str, Json]:
-        """Every name is declared."""
-        known = {check.id: check for _, check in scene.system.checks() if hasattr(check, "id")}
-        for name in self.checks:
-            if name not in known:
-                raise PlanError(
-                    f"there is no check {name}", hint=nearest(name, tuple(filter(None, known)))
-                )
+        """Every name is declared, and may be asked there. Raises: PlanError, Refused."""
+        proving.may_ask(scene, self.checks)
         for condition in self.expect:
             if condition.metric not in scene.system.metrics:
                 hint = nearest(str(condition.metric), tuple(scene.system.metrics))
                 raise PlanError(f"there is no metric {condition.metric}", hint=hint)
-        return {}
+        return {"level": scene.level}
 
     def describe(self, _scene: Scene) -> tuple[str, ...]:
         """What is watched, how long."""
@@ -90,16 +85,13 @@ class WatchStep(Step):
         view = scene.view()
         seen: dict[str, Json] = {}
         bad: list[HostError] = []
-        for _, check in scene.system.checks():
-            name = str(getattr(check, "id", ""))
-            if name in self.checks:
-                finding = ask(check, view)
-                seen[name] = {
-                    "value": finding.answer.value,
-                    "said": finding.evidence[:SAID_CHARS_MAX],
-                }
-                if finding.answer is not Answer.PASS:
-                    bad.append(HostError(f"{name}: {finding.evidence}", where="watch"))
+        if self.checks:
+            level = str(scene.bound.get("level", scene.level))
+            found, wrong_ones = proving.ask_each(scene, self.checks, level)
+            for name, finding in found.items():
+                said = finding.evidence[:SAID_CHARS_MAX]
+                seen[name] = {"value": finding.answer.value, "said": said}
+            bad += [HostError(one, where="watch") for one in wrong_ones]
         for condition in self.expect:
             sample = read(str(condition.metric), view)
             value = UNKNOWN if sample.value is None else sample.value
