@@ -363,10 +363,11 @@ def _find_argv(where: tuple[str, ...], value: Any) -> Iterator[tuple[str, list[s
 def _ports(desk: Desk, system: Any) -> Iterator[Row]:
     for name, service in system.services.items():
         for port in service.ports:
-            yield _asked(f"port {port}", partial(_port, desk, system, name, port))
+            first = port == service.ports[0]
+            yield _asked(f"port {port}", partial(_port, desk, system, name, port, first=first))
 
 
-def _port(desk: Desk, system: Any, name: str, port: int) -> Row:
+def _port(desk: Desk, system: Any, name: str, port: int, *, first: bool) -> Row:
     """Free while the service does not run, taken while it does; anything else is somebody else."""
     from rollback.act import service
     from rollback.host import net
@@ -375,12 +376,17 @@ def _port(desk: Desk, system: Any, name: str, port: int) -> Row:
 
     what = f"port {port}"
     taken = net.listening(service.LOOPBACK, port)
+    view = View(system, desk.host)
     try:
-        runs = service.running(View(system, desk.host), name)
+        instead = service.port(view, name) if first else 0
+        runs = service.running(view, name)
     except HostError:
         if not taken:
             raise
-        runs = False  # nobody holds the lock of the service, and somebody has its port
+        runs, instead = False, 0  # nobody holds the lock of the service, and somebody has its port
+    if runs and instead:
+        return Row(what, PASS, f"{'taken by somebody else' if taken else 'free'}; {name} runs on its "
+                   f"fallback port {instead}")  # fmt: skip
     if taken and not runs:
         return Row(what, FAIL, f"taken, and {name} does not run",
                    hint=f"find out who holds it: ss -ltnp 'sport = :{port}'")  # fmt: skip

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic_core import PydanticCustomError
 
-from rollback.declare import authority, copies, literals, references, walk
+from rollback.declare import authority, copies, literals, references, services, walk
 from rollback.declare.places import Places
 from rollback.declare.text import Document
 from rollback.declare.text import Path as Spot
@@ -41,6 +41,7 @@ def check(document: Document, data: dict[str, Any], found: Places) -> None:
     _environments(document, data)
     _exempt(document, data)
     copies.check(document, data, found)
+    services.check(document, data)
 
 
 def _wrong(document: Document, path: Spot, message: str, hint: str) -> None:
@@ -188,7 +189,7 @@ def _unique(document: Document, data: dict[str, Any]) -> None:
     for pattern in ("triggers", "people.members", "drills", "decision.tree", "decision.scores",
                     "decision.tiers", "decision.breakers", "guardrails.conditions", "prevention",
                     "redeploy.stages", "levels.*.checklist", "procedures.*.checklist",
-                    "levels.*.phases", "procedures.*.phases",
+                    "levels.*.phases", "procedures.*.phases", "services.*.start",
                     "decision.points.*.options"):  # fmt: skip
         for path, items in walk.find(data, pattern):
             seen: dict[str, Spot] = {}

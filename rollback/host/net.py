@@ -7,6 +7,7 @@ Never: follows a redirect, uses a proxy, or reads without end.
 from __future__ import annotations
 
 import http.client
+import ipaddress
 import socket
 import threading
 import time
@@ -18,6 +19,7 @@ from dataclasses import dataclass, field
 from rollback.model.errors import HostUnreachable
 
 BODY_BYTES_MAX = 8 * 2**20
+_LISTENING = "0A"  # TCP_LISTEN, as /proc/net/tcp writes it
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,3 +115,29 @@ def listening(host: str, port: int) -> bool:
         except OSError:
             return True
         return False
+
+
+def listeners(port: int) -> frozenset[str]:
+    """The sockets that listen on the port, by the kernel's number of each; the same until it closes.
+
+    Empty when there is none, or the kernel does not say.
+    """
+    found = set()
+    for name in ("tcp", "tcp6"):
+        with suppress(OSError), open(f"/proc/net/{name}", encoding="ascii") as file:
+            for fields in map(str.split, file):
+                if len(fields) > 9 and fields[3] == _LISTENING:
+                    if int(fields[1].rpartition(":")[2], 16) == port:
+                        found.add(fields[9])
+    return frozenset(found)
+
+
+def on_this_machine(host: str) -> bool:
+    """True for a name or number that is this machine by definition, wherever it is asked."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        address = ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_unspecified

@@ -54,6 +54,11 @@ def base_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     return {**inherited, **(extra or {})}
 
 
+def inherited(names: Sequence[str]) -> dict[str, str]:
+    """Those of these variables that are set where we run."""
+    return {name: os.environ[name] for name in names if name in os.environ}
+
+
 def run(
     argv: Sequence[str], *, cwd: str, timeout_s: float, environment: Mapping[str, str] | None = None,
     stdin: bytes = b"", limit_bytes: int = OUTPUT_BYTES_MAX, tap: Tap | None = None,

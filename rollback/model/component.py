@@ -260,24 +260,42 @@ class Reload(Declared):
         return self
 
 
+Manager = Literal["registry", "systemd", "compose", "supervisor", "command"]
+
+
 class StartMethod(Declared):
-    """One way to start a service, tried in the declared order. `missing` marks one not built."""
+    """One way to start a service: a program, a unit, or a service of the compose project in `cwd`.
+
+    They are tried in the declared order, each until the service is ready and for at most `within`
+    (without it, for an equal share of the time that is left). `when` is for people.
+    """
 
     id: Id
     argv: Argv | None = None
     unit: Text | None = None
     compose: Text | None = None
     when: Text | None = None
+    within: Seconds | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> StartMethod:
+        if [self.argv, self.unit, self.compose].count(None) != 2:
+            raise ValueError("a way to start takes one of: argv, unit, compose")
+        return self
 
 
 class Service(Declared):
     """A running part of the system, identified by its lock, unit or command, never by name.
 
-    Asked, `drain` lets no new work begin and is PASS when none is open; `resume` lets work go on.
+    `environment`, and what is set of `required_environment` where we run, is what its program gets.
+    When the first of `ports` is taken by somebody else, the program is given the first free one of
+    `fallback_ports` instead, wherever its words or its environment name it. `start` are the ways to
+    start it, in place of `argv` or `unit`. Asked, `drain` lets no new work begin and is PASS when
+    none is open; `resume` lets work go on.
     """
 
     title: Text | None = None
-    manager: Literal["registry", "systemd", "compose", "supervisor", "command"] = "registry"
+    manager: Manager = "registry"
     argv: Argv | None = None
     cwd: RelativePath = "."
     lock: RelativePath | None = None
@@ -299,13 +317,38 @@ class Service(Declared):
 
     @model_validator(mode="after")
     def _startable(self) -> Service:
-        if self.manager in ("registry", "command") and not (self.argv or self.start):
+        if self.start and (self.argv or self.unit):
+            raise ValueError(
+                "start: holds every way to start it: write argv or unit as one of them"
+            )
+        for way in self.ways():
+            way.why_not_startable()
+        return self
+
+    def ways(self) -> tuple[Service, ...]:
+        """The service as each way starts it, in order; itself where there is one way only."""
+        return tuple(self._by(method) for method in self.start) or (self,)
+
+    def _by(self, method: StartMethod) -> Service:
+        manager: Manager = self.manager
+        if method.compose:
+            manager = "compose"
+        elif method.unit:
+            manager = "supervisor" if manager == "supervisor" else "systemd"
+        elif manager not in ("registry", "command"):
+            manager = "registry"
+        return self.model_copy(update={
+            "manager": manager, "argv": method.argv, "unit": method.unit or method.compose,
+            "start": ()})  # fmt: skip
+
+    def why_not_startable(self) -> None:
+        """Nothing is missing for its manager to start it. Raises: ValueError."""
+        if self.manager in ("registry", "command") and not self.argv:
             raise ValueError(f"manager {self.manager} starts a program: write argv: [program, …]")
         if self.manager in ("systemd", "supervisor", "compose") and not self.unit:
             raise ValueError(f"manager {self.manager} needs the name it knows: write unit: name")
         if self.manager == "registry" and not self.lock:
             raise ValueError("manager registry finds its process by a lock: write lock: run/x.lock")
-        return self
 
 
 class FileKey(Declared):

@@ -10,6 +10,7 @@
     ├── HostError          the owner of the managed system
     │   ├── HostUnreachable
     │   ├── CommandFailed
+    │   ├── Unmanaged      the manager of a service is not here, or does not know it
     │   └── Confined       a path would leave its root, or follow a link
     ├── StepFailed         the operator: read the report; says whether the undo succeeded
     ├── GateClosed         the operator: the system is not well; has the findings
@@ -131,6 +132,10 @@ class CommandFailed(HostError):
         self.argv = argv
         self.status = status
         self.tail = tail
+
+
+class Unmanaged(HostError):
+    """The manager of a service is not on this machine, or does not know the service."""
 
 
 class Confined(HostError):

@@ -13,6 +13,7 @@ from rollback.model.finding import Answer, Finding, unknown
 from rollback.model.registry import Kind, Planned
 from rollback.observe.deadline import alone
 from rollback.observe.expect import figure, shown
+from rollback.observe.service import followed
 from rollback.observe.view import View
 
 GRACE_S = 0.5  # so that a kind which keeps its own deadline can say what it saw
@@ -39,7 +40,9 @@ def ask(check: Kind, view: View) -> Finding:
     if not isinstance(check, Asks):
         return unknown(f"{check.kind} is no check")
     limit_s = deadline_s(check)
-    outcome = alone(lambda: check.ask(view), within_s=limit_s + GRACE_S, clock=view.host.clock)
+    outcome = alone(
+        lambda: followed(check, view).ask(view), within_s=limit_s + GRACE_S, clock=view.host.clock
+    )
     if not outcome.finished:
         return unknown(f"no answer within {figure(limit_s)} s")
     if outcome.error is not None:

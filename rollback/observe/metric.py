@@ -17,6 +17,7 @@ from rollback.model.finding import Sample
 from rollback.model.registry import Planned, nearest
 from rollback.observe.deadline import alone, together
 from rollback.observe.expect import figure, shown
+from rollback.observe.service import followed
 from rollback.observe.view import View
 
 if TYPE_CHECKING:  # a step that reads no metric need not wait for what describes one
@@ -104,7 +105,7 @@ def _read(name: str, declared: MetricDeclared, view: View) -> Sample:
     try:
         limit_s = _limit_s(declared)
         outcome = alone(
-            lambda: source.read(view, declared), within_s=limit_s + GRACE_S,
+            lambda: followed(source, view).read(view, declared), within_s=limit_s + GRACE_S,
             clock=view.host.clock,
         )  # fmt: skip
     finally:

@@ -19,6 +19,7 @@ from rollback.model.registry import Kind
 from rollback.observe.deadline import alone
 from rollback.observe.expect import shown
 from rollback.observe.pointer import MISSING, find, parse
+from rollback.observe.service import followed
 from rollback.observe.view import View
 from rollback.observe.web import fetch, json_of
 
@@ -39,7 +40,11 @@ def read_value(reader: Reader | Kind, view: View) -> Json:
     Raises: HostUnreachable when it does not answer, or not with a value.
     """
     limit_s = _limit_s(reader)
-    outcome = alone(lambda: _read(reader, view), within_s=limit_s + GRACE_S, clock=view.host.clock)
+    outcome = alone(
+        lambda: _read(followed(reader, view), view),
+        within_s=limit_s + GRACE_S,
+        clock=view.host.clock,
+    )
     if not outcome.finished:
         raise HostUnreachable(f"no answer within {spoken(limit_s)}")
     error = outcome.error

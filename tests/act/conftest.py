@@ -193,11 +193,13 @@ class World:
         return action, scene.at(step=scene.step, bound=action.bind(scene))  # type: ignore[attr-defined]
 
     def files(self) -> dict[str, bytes]:
-        """Every managed file with its bytes; `run`, logs and git's own are left out."""
+        """Every managed file and link with its bytes; `run`, logs and git's own are left out."""
         found = {}
         for path in sorted(self.root.rglob("*")):
             name = str(path.relative_to(self.root))
-            if path.is_file() and not name.startswith((".git/", "run/", "logs/")):
+            if path.is_symlink():
+                found[name] = b"-> " + os.fsencode(os.readlink(path))
+            elif path.is_file() and not name.startswith((".git/", "run/", "logs/")):
                 found[name] = path.read_bytes()
         return found
 

@@ -45,6 +45,16 @@ def _checkpoint(world: World) -> dict[str, Any]:
     return {"target": Target("checkpoint", good.id, "good", good.at), "safety": bad.id}
 
 
+def _releases(world: World) -> dict[str, Any]:
+    """Two releases side by side, a link to the newer one, and a file that names it."""
+    for version in ("1.0.0", "2.0.0"):
+        (world.root / "releases" / version).mkdir(parents=True)
+        (world.root / "releases" / version / "app.py").write_text(version)
+    (world.root / "current").symlink_to("releases/2.0.0")
+    (world.root / "VERSION").write_text("2.0.0\n")
+    return {}
+
+
 def _branch(world: World) -> dict[str, Any]:
     """A branch that is not protected is checked out."""
     with world.scene().repository() as repository:
@@ -119,6 +129,8 @@ class Case:
 
 TOUCH = [sys.executable, "-c", "open('made', 'w').write('x')"]
 READ_BACK = {"config": {"file": "config/config.yaml", "values": {"party.maxAgents": 1}}}
+LINK_SAYS = {"command": {"argv": ["/bin/cat", "current/app.py"], "contains": "1.0.0"}}
+FILE_SAYS = {"command": {"argv": ["/bin/cat", "VERSION"], "contains": "1.0.0"}}
 CASES = (
     Case("flag", "flag", {"flag": "party", "set": False, "within": "3s"}),
     Case("flag-yaml", "flag", {"flag": "party", "set": False, "layer": "yaml", "within": "3s"}),
@@ -127,6 +139,15 @@ CASES = (
     Case("edit-lines", "edit", {"file": "config/notes.md", "drop_lines": "Party"}),
     Case("set", "set", {"file": "config/config.yaml", "key": "party.maxAgents", "value": 1,
                         "read_back": READ_BACK, "within": "3s"}),
+    Case("set-link", "set", {"link": "current", "value": "releases/1.0.0",
+                             "read_back": LINK_SAYS, "within": "3s"}, _releases),
+    Case("set-new-link", "set", {"link": "config/current", "value": "../releases/1.0.0",
+                                 "read_back": {"files": {"exists": ["releases/1.0.0/app.py"]}},
+                                 "within": "3s"}, _releases),
+    Case("set-file", "set", {"file": "VERSION", "value": "1.0.0", "read_back": FILE_SAYS,
+                             "within": "3s"}, _releases),
+    Case("set-new-file", "set", {"file": "config/VERSION", "value": "1.0.0", "within": "3s",
+                                 "read_back": {"files": {"exists": ["config/VERSION"]}}}),
     Case("restore", "restore", {"component": "config"}, _checkpoint),
     Case("restore-git", "restore", {"component": "app"}, _to_first_kept),
     Case("git-revert", "git", {"revert": {"matching": "^release 2"}}, _branch),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -20,6 +19,8 @@ from rollback.model.finding import Answer
 from rollback.model.registry import kinds, read_item
 from tests.killed import KILLED, DyingAt, in_child
 
+from .managers import MANAGERS, how, installed
+
 
 def _web(world, **changes):
     """The system with another `web`."""
@@ -31,7 +32,7 @@ def _asked(world, path):
     return json.loads(net.request(f"http://127.0.0.1:{world.ports[0]}{path}").body)
 
 
-@pytest.mark.requirement("AW-44", "VR-42")
+@pytest.mark.requirement("VR-42")
 def test_dependents_start_after_what_they_need_and_stop_before_it(world):
     """`base` is used by `web`; both use the component."""
     start, there = world.bound("service", {"start": "dependents", "within": "20s"}, component="app")
@@ -114,12 +115,20 @@ def test_killed_before_the_program_was_written_down_it_is_known_by_its_lock(worl
     assert stop.probe(there).answer is Answer.PASS
 
 
-def test_a_required_variable_that_is_missing_is_named_before_anything_starts(world):
-    """And where to declare it."""
+@pytest.mark.requirement("VR-26")
+@pytest.mark.parametrize("verb", ["start", "restart"])
+def test_a_required_variable_that_is_missing_is_named_when_the_plan_is_made(world, verb):
+    """And where to declare it; what was set then and is not any more is named before it starts."""
     _web(world, environment={}, required_environment=("NOT_SET_ANYWHERE",))
-    start, scene = world.bound("service", {"start": ["web"], "within": "5s"})
+    with pytest.raises(PlanError, match="web needs NOT_SET_ANYWHERE") as caught:
+        world.bound("service", {verb: ["web"], "within": "5s"})
+    assert "services.web.environment" in caught.value.hint
+    world.bound("service", {"stop": ["web"], "within": "5s"})
+    with pytest.MonkeyPatch.context() as set_for_now:
+        set_for_now.setenv("NOT_SET_ANYWHERE", "1")
+        step, scene = world.bound("service", {verb: ["web"], "within": "5s"})
     with pytest.raises(HostError, match="NOT_SET_ANYWHERE"):
-        start.apply(scene)
+        step.apply(scene)
     assert not world.running()["web"]
 
 
@@ -279,75 +288,12 @@ def test_unknown_names_and_verbs_that_cannot_be_are_refused_when_planning(world)
 
 # -- managers that are other programs -------------------------------------------------------
 
-SYSTEMCTL = """#!{python}
-import pathlib, sys
-state = pathlib.Path("{folder}/active")
-calls = open("{folder}/calls", "a"); calls.write(" ".join(sys.argv[1:]) + "\\n")
-verb, unit = sys.argv[1], sys.argv[-1]
-if verb == "show":
-    known = unit == "web.service"
-    print("LoadState=" + ("loaded" if known else "not-found"))
-    print("ActiveState=" + ("active" if known and state.exists() else "inactive"))
-    print("SubState=dead\\nMainPID=7\\nInvocationID=" + ("abc" if state.exists() else ""))
-elif unit != "web.service":
-    sys.exit(5)
-elif verb == "start":
-    state.touch()
-elif verb == "stop":
-    state.unlink()
-elif verb != "reload":
-    sys.exit(1)
-"""
-SUPERVISORCTL = """#!{python}
-import pathlib, sys
-state = pathlib.Path("{folder}/active")
-verb, unit = sys.argv[1], sys.argv[-1]
-if unit != "web.service":
-    print(unit + ": ERROR (no such process)"); sys.exit(4)
-if verb == "status":
-    print(unit + ("   RUNNING   pid 7, uptime 0:01:02" if state.exists() else "   STOPPED   Nov 20"))
-    sys.exit(0 if state.exists() else 3)
-state.touch() if verb == "start" else state.unlink() if verb == "stop" else None
-"""
-DOCKER = """#!{python}
-import pathlib, sys
-state = pathlib.Path("{folder}/active")
-rest = sys.argv[4:]
-if rest[:2] == ["config", "--services"]:
-    print("other\\nweb.service")
-elif rest[0] == "ps":
-    print("c0ffee" if state.exists() else "")
-elif rest[0] == "up":
-    state.touch()
-elif rest[0] == "stop":
-    state.unlink()
-elif rest[0] != "kill":
-    sys.exit(1)
-"""
-CONTROL = """#!{python}
-import pathlib, sys
-state = pathlib.Path("{folder}/active")
-verb = sys.argv[1]
-if verb == "status":
-    sys.exit(int(pathlib.Path("{folder}/lost").exists()) or (0 if state.exists() else 3))
-state.touch() if verb == "start" else state.unlink() if verb == "stop" else None
-"""
-MANAGERS = {"systemd": ("systemctl", SYSTEMCTL), "supervisor": ("supervisorctl", SUPERVISORCTL),
-            "compose": ("docker", DOCKER), "command": ("control", CONTROL)}  # fmt: skip
-
 
 @pytest.fixture(params=sorted(MANAGERS))
 def managed(request, world, tmp_path, monkeypatch):
     """`web` is managed by another program, which is a recording of it."""
-    name, text = MANAGERS[request.param]
-    folder = tmp_path / "manager"
-    folder.mkdir()
-    program = folder / name
-    program.write_text(text.format(python=sys.executable, folder=folder))
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
-    how = {"argv": [str(program)]} if request.param == "command" else {"unit": "web.service"}
-    one = Service(manager=request.param, reload={"signal": "HUP"}, **how)
+    folder = installed(request.param, tmp_path / "manager", monkeypatch)
+    one = Service(manager=request.param, reload={"signal": "HUP"}, **how(request.param, folder))
     _web(world, **{name: getattr(one, name) for name in Service.model_fields})
     world.folder_of_manager = folder
     return world

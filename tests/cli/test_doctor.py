@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,42 @@ def test_a_port_held_by_a_stranger_is_a_failure(system: Path) -> None:
     assert findings(taken)[f"port {port}"]["answer"] == "fail"
     free = program.rollback(system, "--json", "doctor")
     assert findings(free)[f"port {port}"]["evidence"] == "free for web"
+
+
+SERVES = """
+import socket, sys
+listening = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+while True:
+    one, _ = listening.accept()
+    one.sendall(b"well")
+    one.close()
+"""
+
+
+@pytest.mark.requirement("VR-25")
+def test_a_service_on_its_fallback_port_is_found_there(system: Path) -> None:
+    """The first port is told to be somebody else's, not held by the service; `run stop` ends it."""
+    (system / "serves.py").write_text(SERVES)
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        port = stranger.getsockname()[1]
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            other = free.getsockname()[1]
+        declare_service(system, argv0=sys.executable, port=port)
+        file = system / "rollback.yaml"
+        text = file.read_text().replace("-m, http.server", f'-I, serves.py, "{port}"')
+        file.write_text(f"{text}    fallback_ports: [{other}]\n"
+                        f"    ready: {{port: {{ports: [{port}], expect: well}}}}\n")  # fmt: skip
+        assert program.rollback(system, "trust", "--yes").status == 0
+        started = program.rollback(system, "run", "start", "--yes")
+        try:
+            assert started.status == 0, started.err
+            found = findings(program.rollback(system, "--json", "doctor"))[f"port {port}"]
+        finally:
+            stopped = program.rollback(system, "run", "stop", "--yes")
+        assert (found["answer"], str(other) in found["evidence"]) == ("pass", True), found
+        assert stopped.status == 0, stopped.err
+        found = findings(program.rollback(system, "--json", "doctor"))[f"port {port}"]
+        assert found["answer"] == "fail"
 
 
 def test_a_clock_that_runs_behind_is_a_failure(system: Path) -> None:

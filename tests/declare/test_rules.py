@@ -11,6 +11,9 @@ from rollback.model.system import System
 
 Problems = Callable[..., tuple[Problem, ...]]
 
+WORKER = "    manager: registry\n    argv: [/usr/bin/python3, app/worker.py]\n    lock: run/worker.lock\n"
+WAYS = "    lock: run/worker.lock\n    start: [WAYS]\n"
+
 # what is replaced, by what, what the message says, and what the hint says
 RULES: dict[str, tuple[str, str, str, str]] = {
     # places and attributes
@@ -429,6 +432,78 @@ RULES: dict[str, tuple[str, str, str, str]] = {
         "",
         "",
     ),
+    # services
+    "variables of a unit": (
+        WORKER,
+        "    manager: systemd\n    unit: worker\n    required_environment: [HOME]\n",
+        "systemd gives its programs an environment of its own",
+        "leave required_environment out",
+    ),
+    "variables of a program of supervisord": (
+        WORKER,
+        "    manager: supervisor\n    unit: worker\n    environment: {MODE: quiet}\n",
+        "supervisor gives its programs an environment of its own",
+        "leave environment out",
+    ),
+    "variables where one way is a unit": (
+        WORKER,
+        WAYS.replace("WAYS", "{id: unit, unit: worker}, {id: program, argv: [/usr/bin/true]}")
+        + "    environment: {MODE: quiet}\n",
+        "systemd gives its programs an environment of its own",
+        "",
+    ),
+    "fallback in place of nothing": (
+        "    lock: run/worker.lock\n",
+        "    lock: run/worker.lock\n    fallback_ports: [9090]\n",
+        "in place of which port?",
+        "add ports",
+    ),
+    "fallback that the program does not hear of": (
+        '    ports: ["${PORT}"]\n',
+        '    ports: ["${PORT}"]\n    fallback_ports: [9090]\n',
+        "neither argv nor environment names port 8080",
+        'name it there: argv: [program, --port, "8080"]',
+    ),
+    "fallback that one of the ways does not hear of": (
+        WORKER,
+        WAYS.replace(
+            "WAYS", '{id: a, argv: [/usr/bin/true, "7070"]}, {id: b, argv: [/usr/bin/true]}'
+        )
+        + "    ports: [7070]\n    fallback_ports: [7071]\n",
+        "neither argv nor environment names port 7070",
+        "",
+    ),
+    "fallback that is another's port": (
+        "    lock: run/worker.lock\n",
+        "    lock: run/worker.lock\n    ports: [7070]\n    fallback_ports: [8080]\n"
+        '    environment: {PORT: "7070"}\n',
+        "port 8080 is also that of web",
+        "ports of its own",
+    ),
+    "two ways to start and a program beside them": (
+        "    lock: run/worker.lock\n",
+        "    lock: run/worker.lock\n    start: [{id: a, argv: [/usr/bin/true]}]\n",
+        "start: holds every way to start it",
+        "",
+    ),
+    "a way that is two": (
+        WORKER,
+        WAYS.replace("WAYS", "{id: a, argv: [/usr/bin/true], unit: worker}"),
+        "a way to start takes one of: argv, unit, compose",
+        "",
+    ),
+    "a way twice": (
+        WORKER,
+        WAYS.replace("WAYS", "{id: a, argv: [/usr/bin/true]}, {id: a, unit: worker}"),
+        "the id 'a' is used twice",
+        "rename",
+    ),
+    "a program without a lock among the ways": (
+        WORKER,
+        "    start: [{id: a, argv: [/usr/bin/true]}]\n",
+        "write lock: run/x.lock",
+        "",
+    ),
     # folders
     "absolute path": (
         "path: data/shop.db",
@@ -666,3 +741,50 @@ def test_a_secret_is_never_repeated_in_the_message(base: str, problems: Problems
     secret = "ghp_abcdefghijklmnopqrstuvwxyz0123456789"
     found = problems(base.replace("title: Off", f"title: {secret}"))
     assert all(secret not in p.message + p.hint for p in found)
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        "process: {id: fat, services: [web, worker], memory: {below: 1 MiB}}",
+        "memory: {id: fat, service: worker, url: 'http://127.0.0.1:1/', slope: {below: 1 KiB}}",
+    ],
+)
+def test_what_a_process_uses_is_not_asked_of_a_service_that_is_known_by_no_lock(
+    base: str, declare: Callable[..., System], problems: Problems, check: str
+) -> None:
+    """It could never pass, so that a gate with it would never open; whether it lives may be asked."""
+    text = base.replace(WORKER, "    manager: systemd\n    unit: worker\n")
+    text = text.replace("  performance:\n", f"  performance:\n    - {check}\n")
+    (found,) = problems(text)
+    assert "worker has no lock" in found.message
+    assert "ask only whether it lives" in found.hint
+    alive = base.replace(WORKER, "    manager: systemd\n    unit: worker\n").replace(
+        "  performance:\n", "  performance:\n    - process: {id: lives, services: [worker]}\n")  # fmt: skip
+    assert declare(alive).services
+
+
+def test_the_database_of_a_component_may_not_lie_behind_a_fallback_port(
+    base: str, problems: Problems
+) -> None:
+    """Its connection does not follow the service."""
+    text = base.replace(
+        "  audit: {", "  store: {content: postgres, database: {name: s, port: 7070}}\n  audit: {"
+    )
+    text = text.replace("    lock: run/worker.lock\n", "    lock: run/worker.lock\n    ports: [7070]\n"
+                        "    fallback_ports: [7071]\n    environment: {PORT: '7070'}\n")  # fmt: skip
+    (found,) = problems(text)
+    assert "is the port of service worker" in found.message
+
+
+@pytest.mark.parametrize("manager", ["compose", "command", "registry"])
+def test_managers_that_start_a_program_themselves_take_variables_and_fallback_ports(
+    base: str, declare: Callable[..., System], manager: str
+) -> None:
+    """docker compose takes them for its file, a control program and our own children for themselves."""
+    how = {"compose": "    unit: worker\n", "command": "    argv: [bin/worker]\n",
+           "registry": "    argv: [bin/worker]\n    lock: run/worker.lock\n"}  # fmt: skip
+    more = "    ports: [7070]\n    fallback_ports: [7071]\n    environment: {PORT: '7070'}\n"
+    more += "    required_environment: [HOME]\n"
+    text = base.replace(WORKER, f"    manager: {manager}\n{how[manager]}{more}")
+    assert declare(text).services["worker"].fallback_ports == (7071,)

@@ -154,3 +154,31 @@ def test_a_port_is_taken_while_somebody_is_bound_to_it() -> None:
     with server(say(OK)) as port:
         assert net.listening("127.0.0.1", port)
     assert not net.listening("127.0.0.1", port)
+
+
+def test_who_listens_on_a_port_is_known_by_a_number_that_is_nobody_elses() -> None:
+    """The same as long as the socket is open; another socket on the same port has another."""
+    with socket.create_server(("127.0.0.1", 0)) as first:
+        port = first.getsockname()[1]
+        found = net.listeners(port)
+        assert len(found) == 1
+        assert net.listeners(port) == found
+        with socket.create_connection(("127.0.0.1", port)):
+            assert net.listeners(port) == found, "whoever is connected does not listen"
+    assert net.listeners(port) == frozenset()
+    with socket.create_server(("127.0.0.1", port)):
+        assert net.listeners(port)
+        assert net.listeners(port) != found
+
+
+@pytest.mark.parametrize(
+    ("name", "here"),
+    [("localhost", True), ("LOCALHOST", True), ("127.0.0.1", True), ("127.8.9.1", True),
+     ("[::1]", True), ("0.0.0.0", True), ("10.0.0.1", False), ("example.org", False),
+     ("127.example.org", False), ("", False)],
+)  # fmt: skip
+def test_only_a_name_that_is_this_machine_by_definition_counts_as_this_machine(
+    name: str, here: bool
+) -> None:
+    """No name is looked up."""
+    assert net.on_this_machine(name) is here

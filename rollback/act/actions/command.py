@@ -21,6 +21,7 @@ from rollback.model.quantity import spoken
 from rollback.model.registry import Check, Declared, Kind, nearest, register
 from rollback.model.step import Id, Step, Text
 from rollback.observe.check import ask
+from rollback.observe.service import followed
 
 if TYPE_CHECKING:
     from rollback.act.scene import Scene
@@ -174,9 +175,12 @@ class CommandStep(Step):
     def _run(self, scene: Scene, argv: list[str]) -> processes.Completed:
         with scene.host.tree(str(scene.system.root_path)) as tree:
             tree.sub(self.cwd).close()  # proved to be a folder below the root, not a link
+        view = scene.view()
+        variables = followed(self.variables, view, field="environment")
         done = processes.run(
-            argv, cwd=str(scene.system.root_path / self.cwd), timeout_s=self.within,
-            environment=processes.base_environment(self.variables), tap=scene.host.tap,
+            followed(argv, view, field="argv"), cwd=str(scene.system.root_path / self.cwd),
+            environment=processes.base_environment(variables), timeout_s=self.within,
+            tap=scene.host.tap,
         )  # fmt: skip
         if done.timed_out:
             raise CommandFailed(f"it did not end within {spoken(self.within)} and was killed",

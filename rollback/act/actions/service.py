@@ -87,6 +87,9 @@ class ServiceStep(Step):
         if self.verb == "drain":
             lines += [f"! {_stays_drained(name)}" for name in _names(scene)
                       if not _resumes(scene.view(), name)]  # fmt: skip
+        for name in _names(scene) if self.verb in ("start", "restart") else ():
+            ways = [way.id for way in services.declared(scene.system, name).start]
+            lines += [f"{name} by {', else '.join(ways)}"] if ways else []
         return tuple(lines)
 
     def touches(self, scene: Scene) -> tuple[str, ...]:
@@ -218,7 +221,7 @@ class ServiceStep(Step):
         try:
             runs = services.running(view, name)
         except HostError as error:
-            if self.verb != "start":
+            if self.verb != "start" or not services.held(view, name):
                 return unknown(f"{name}: {error}")
             finding = services.ready(view, name)  # who started it is not known; that it answers is
             return finding if finding.answer is Answer.PASS else unknown(f"{name}: {error}")
@@ -234,16 +237,24 @@ class ServiceStep(Step):
         if self.verb == "reload" and service.reload is None and service.manager == "registry":
             raise PlanError(f"service {name} declares no way to reload",
                             hint="declare reload: {signal: HUP}, or restart it")  # fmt: skip
+        absent = services.missing(service) if self.verb in ("start", "restart") else ()
+        if absent:
+            raise PlanError(f"service {name} needs {', '.join(absent)} in its environment",
+                            hint=services.to_give(name, absent[0]))  # fmt: skip
         if self.verb == "drain" and service.drain is None:
             raise PlanError(f"service {name} declares no drain check",
                             hint="declare drain: a check that is PASS when all work has ended")  # fmt: skip
 
     def _identities(self, scene: Scene, names: tuple[str, ...]) -> dict[str, Json]:
-        """Which of them run at planning: what an undo brings back. Unknown counts as running."""
+        """Which of them run at planning: what an undo brings back. Unknown counts as running.
+
+        Who has the port of one that is to be started is found out when it starts.
+        """
+        asks = services.ours if self.verb == "start" else services.identity
         found: dict[str, Json] = {}
         for name in names:
             try:
-                found[name] = bool(services.identity(scene.view(), name))
+                found[name] = bool(asks(scene.view(), name))
             except HostError:
                 found[name] = True
         return found

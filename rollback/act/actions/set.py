@@ -1,26 +1,17 @@
 """Step `set`: a pointer, validity or scale gets a value, and a declared check reads it back.
 
-Hides: formats.
-Never: believes the file when the check says otherwise.
+Hides: where the value stands (see act.pointing).
+Never: believes the file or link when the check says otherwise.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from rollback.act.patch import (
-    format_of,
-    holding,
-    make,
-    patch_from,
-    planned,
-    setting,
-    take_back,
-    tree_of,
-    value_in,
-)
+from rollback.act.patch import format_of, holding, tree_of
+from rollback.act.pointing import Key, Line, Link, Pointer, Value, pointed
 from rollback.model.component import RelativePath
 from rollback.model.errors import HostError
 from rollback.model.finding import Answer, Finding, Json, failed, passed
@@ -32,77 +23,106 @@ from rollback.observe.check import ask, wait_for
 if TYPE_CHECKING:
     from rollback.act.scene import Scene
 
-Value = bool | int | float | str
-
 
 @register("action", "set")
 class SetStep(Step):
-    """`key` of `file` gets `value`; `read_back` must answer PASS within the step's time."""
+    """`key` of `file` gets `value`; `read_back` must answer PASS within the step's time.
+
+    Without `key` the value is the whole `file`, one line. A `link` points at it: a path relative to
+    the folder of the link, which is there and lies below the root; it is switched in one rename.
+    """
 
     stores_nothing: ClassVar[bool] = False
-    file: RelativePath
-    key: Text
+    file: RelativePath | None = None
+    link: RelativePath | None = None
+    key: Text | None = None
     value: Value
     read_back: Check
-    format_: Literal["yaml", "json", "env"] | None = Field(default=None, alias="format")
+    format_: Literal["yaml", "json", "env", "text"] | None = Field(default=None, alias="format")
+
+    @model_validator(mode="after")
+    def _one(self) -> SetStep:
+        if (self.file is None) == (self.link is None):
+            raise ValueError("write one of: file, link")
+        if self.link is not None:
+            if self.key is not None or self.format_ is not None:
+                raise ValueError("a link has no key and no format: its value is where it points")
+            pointed(self.link, self._text())
+        elif self.key is None:
+            if self.format_ not in (None, "text"):
+                raise ValueError(
+                    f"a {self.format_} file holds its values under keys: write key: NAME"
+                )
+            self._text()
+        elif self.format_ == "text":
+            raise ValueError("a file of text holds one value and no keys: leave key out")
+        return self
+
+    def _text(self) -> str:
+        """The value as the text that it must be. Raises: ValueError."""
+        if not isinstance(self.value, str):
+            raise ValueError(f'this value is a text: write it in quotes, value: "{self.value}"')
+        if not self.value or not self.value.isprintable():
+            raise ValueError("the value must be one line of text")
+        return self.value
 
     def bind(self, scene: Scene) -> dict[str, Json]:
         """What stood there."""
-        how = format_of(self.file, self.format_)
         with tree_of(scene.system, scene.host) as tree:
-            was = value_in(tree, self.file, how, self.key)
-            patch = planned(tree, self.file, setting(how, self.key, self.value))
-        changes = int(patch.before != patch.after)
-        return {"patch": patch.data(), "was": was, "changes": changes, "format": how}
+            return self._pointer().plan(tree)
 
     def describe(self, scene: Scene) -> tuple[str, ...]:
         """Old and new value, and who confirms it."""
+        pointer = self._pointer()
         was = "nothing" if scene.bound["was"] is None else scene.bound["was"]
+        what = pointer.path if pointer.name == pointer.path else f"{pointer.path}: {pointer.name}"
         return (
-            f"{self.file}: {self.key} {was} -> {self.value}",
+            f"{what} {was} -> {self.value}",
             f"read back by a {self.read_back.kind} check within {spoken(self.within)}",
         )
 
     def touches(self, scene: Scene) -> tuple[str, ...]:
-        """The component that holds the file."""
-        return holding(scene.system, self.file)
+        """The component that holds the file or link."""
+        return holding(scene.system, self._pointer().path)
 
     def apply(self, scene: Scene) -> dict[str, Json]:
-        """The file holds the value and the check confirms it."""
-        patch = patch_from(_dict(scene.bound["patch"]))
+        """The value stands there and the check confirms it."""
+        pointer = self._pointer()
         with tree_of(scene.system, scene.host) as tree:
-            changed = make(
-                tree, patch, setting(format_of(self.file, self.format_), self.key, self.value)
-            )
+            changed = pointer.make(tree, dict(scene.bound), scene.host)
         finding = wait_for(self.read_back, scene.view(), within_s=max(0.2, self.within - 0.5))
         if finding.answer is not Answer.PASS:
-            raise HostError(f"{self.key} does not read back: {finding.evidence}", where=self.file)
+            raise HostError(f"{pointer.name} does not read back: {finding.evidence}",
+                            where=pointer.path)  # fmt: skip
         return {"changed": changed, "read_back": finding.evidence}
 
     def probe(self, scene: Scene) -> Finding:
-        """The file holds the value and the check says so now."""
+        """The value stands there and the check says so now."""
+        pointer = self._pointer()
         with tree_of(scene.system, scene.host) as tree:
-            found = value_in(tree, self.file, format_of(self.file, self.format_), self.key)
+            found = pointer.now(tree)
         if found != self.value:
-            return failed(f"{self.file} holds {self.key}={found}, not {self.value}")
+            return failed(f"{pointer.path} holds {pointer.name}={found}, not {self.value}")
         return ask(self.read_back, scene.view())
 
     def undo(self, scene: Scene) -> None:
-        """The key holds what it held when the plan was made."""
-        patch, was = patch_from(_dict(scene.bound["patch"])), scene.bound["was"]
-        old = was if isinstance(was, (bool, int, float, str)) else None
+        """What stood there when the plan was made stands there again."""
         with tree_of(scene.system, scene.host) as tree:
-            take_back(tree, patch, setting(format_of(self.file, self.format_), self.key, old))
+            self._pointer().take_back(tree, dict(scene.bound), scene.host)
 
     def undone(self, scene: Scene) -> Finding:
-        """Does the key hold what it held?"""
-        was = scene.bound["was"]
+        """Does what was set stand as it did when the plan was made?"""
+        pointer, was = self._pointer(), scene.bound["was"]
         with tree_of(scene.system, scene.host) as tree:
-            found = value_in(tree, self.file, format_of(self.file, self.format_), self.key)
-        said = f"{self.file} holds {self.key}={found}"
+            found = pointer.now(tree)
+        said = f"{pointer.path} holds {pointer.name}={found}"
         return passed(said) if found == was else failed(f"{said}, {was} before the run")
 
-
-def _dict(found: Json) -> dict[str, Json]:
-    assert isinstance(found, dict)
-    return found
+    def _pointer(self) -> Pointer:
+        if self.link is not None:
+            return Link(self.link, self._text())
+        assert self.file is not None, "one of the two is written"
+        if self.key is None:
+            return Line(self.file, self._text())
+        assert self.format_ != "text", "a text has no keys"
+        return Key(self.file, self.key, format_of(self.file, self.format_), self.value)

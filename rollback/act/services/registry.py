@@ -7,16 +7,17 @@ Never: takes a service for stopped because its lock is free while its port is ta
 from __future__ import annotations
 
 import os
-import re
 import signal
-from collections.abc import Mapping
+from typing import ClassVar
 
+from rollback.act.programs import tell
 from rollback.act.service import LOOPBACK, POLL_S
 from rollback.host import net, processes
 from rollback.model.component import Service
 from rollback.model.errors import Confined, HostError
 from rollback.model.quantity import spoken
 from rollback.model.registry import Kind, register
+from rollback.observe.service import Running
 from rollback.observe.view import View
 
 _KILL_WAIT_S = 2.0
@@ -26,20 +27,20 @@ _KILL_WAIT_S = 2.0
 class RegistryService(Kind):
     """The lock protocol of rollback.host.processes."""
 
+    own_environment: ClassVar[bool] = False
+
     def start(self, name: str, service: Service, view: View, *, within_s: float) -> str:
         """The program runs and holds the lock."""
-        lock = _file(view, service.lock, name)
+        lock = _file(view, service.lock, name, make=True)
         if processes.held(lock):
             return f"{name} was running already"
-        environment = _environment(name, service)
-        argv, port = _on_free_port(name, service)
-        log = _file(view, service.log, name) if service.log else os.devnull
-        cwd = str(view.root / service.cwd)
+        log = _file(view, service.log, name, make=True) if service.log else os.devnull
+        assert service.argv is not None, "proved by the declaration"
         pid = processes.start_service(
-            argv, cwd=cwd, environment=environment, lock=lock, log=log, tap=view.host.tap
-        )
-        told = f"{name} was started as process {pid}"
-        return f"{told} on the fallback port {port}" if port else told
+            service.argv, cwd=str(view.root / service.cwd), lock=lock, log=log, tap=view.host.tap,
+            environment=processes.base_environment(service.environment),
+        )  # fmt: skip
+        return f"{name} was started as process {pid}"
 
     def stop(self, name: str, service: Service, view: View, *, within_s: float) -> str:
         """The holder of the lock got its signal, then KILL; the lock is free."""
@@ -70,7 +71,9 @@ class RegistryService(Kind):
                             hint="start it instead")  # fmt: skip
         with found:
             if service.reload is not None and service.reload.argv is not None:
-                return _told(name, service.reload.argv, view, within_s)
+                return tell(
+                    view, service.reload.argv, within_s=within_s, environment=service.environment
+                )
             word = service.reload.signal if service.reload is not None else None
             if word is None:
                 raise HostError(f"{name} declares no way to reload", where=name,
@@ -78,24 +81,25 @@ class RegistryService(Kind):
             found.signal(getattr(signal, f"SIG{word}"), tap=view.host.tap)
             return f"{name} got SIG{word}"
 
-    def identity(self, name: str, service: Service, view: View) -> str:
-        """Process and start time of the holder; `held` when it cannot be named."""
-        lock = _file(view, service.lock, name)
-        found = processes.holder(lock)
+    def look(self, name: str, service: Service, view: View) -> Running | None:
+        """Process and start time of the holder. Raises: HostError when it cannot be named."""
+        found = processes.holder(_file(view, service.lock, name))
         if found is None:
             _not_outside(name, service)
-            return ""
+            return None
         with found:
-            return f"{found.pid}:{processes.started(found.pid):.0f}"
+            return Running(f"{found.pid}:{processes.started(found.pid):.0f}")
 
 
-def _file(view: View, path: str | None, name: str) -> str:
-    """The absolute path, its folder proved to lie below the root."""
+def _file(view: View, path: str | None, name: str, *, make: bool = False) -> str:
+    """The absolute path, its folder proved to lie below the root, if it is there; `make` makes it."""
     if path is None:
         raise HostError(f"{name} declares no lock", where=name)
     with view.host.tree(str(view.root)) as tree:
         folder = os.path.dirname(path) or "."
         found = tree.stat(folder)
+        if found is None and not make:
+            return str(view.root / path)
         if found is None:
             tree.make_folder(folder, mode=0o755, parents=True)
         try:
@@ -103,36 +107,6 @@ def _file(view: View, path: str | None, name: str) -> str:
         except HostError as error:
             raise Confined("the folder is no folder below the root", where=str(path)) from error
     return str(view.root / path)
-
-
-def _environment(name: str, service: Service) -> Mapping[str, str]:
-    """What the program gets: a small base, what is declared, and what it requires of ours."""
-    given = {n: os.environ[n] for n in service.required_environment if n in os.environ}
-    environment = processes.base_environment({**given, **service.environment})
-    missing = [n for n in service.required_environment if not environment.get(n)]
-    if missing:
-        raise HostError(
-            f"{name} needs {', '.join(missing)} in its environment", where=name,
-            hint=f"export {missing[0]}=…, or declare it under services.{name}.environment",
-        )  # fmt: skip
-    return environment
-
-
-def _on_free_port(name: str, service: Service) -> tuple[tuple[str, ...], int | None]:
-    """The program to run; where its first port is taken, with the first free fallback port."""
-    assert service.argv is not None or service.start
-    argv = service.argv or next((m.argv for m in service.start if m.argv), ())
-    taken = [port for port in service.ports if net.listening(LOOPBACK, port)]
-    if not taken:
-        return tuple(argv), None
-    free = [port for port in service.fallback_ports if not net.listening(LOOPBACK, port)]
-    if taken != [service.ports[0]] or not free:
-        raise HostError(
-            f"{name} cannot start: port {', '.join(map(str, taken))} is taken by somebody else",
-            where=name, hint=f"find out who: ss -ltnp 'sport = :{taken[0]}'",
-        )  # fmt: skip
-    old = re.compile(rf"(\A|[=:]){taken[0]}\Z")
-    return tuple(old.sub(rf"\g<1>{free[0]}", part) for part in argv), free[0]
 
 
 def _not_outside(name: str, service: Service) -> None:
@@ -143,10 +117,3 @@ def _not_outside(name: str, service: Service) -> None:
             "runs outside of its lock cannot be established", where=name,
             hint=f"find out who, and end it: ss -ltnp 'sport = :{taken[0]}'",
         )  # fmt: skip
-
-
-def _told(name: str, argv: tuple[str, ...], view: View, within_s: float) -> str:
-    done = processes.run(argv, cwd=str(view.root), timeout_s=within_s, tap=view.host.tap)
-    if done.timed_out or done.status != 0:
-        raise HostError(f"{argv[0]} ends with status {done.status}", where=name)
-    return f"{name} was reloaded by {argv[0]}"

@@ -1,7 +1,7 @@
 """Whether the declared processes live, and stay within memory and descriptors.
 
-Hides: how a process is known: by the lock that it holds.
-Never: takes a frozen process for a live one.
+Hides: how a process is known: by the lock that it holds, else by its manager.
+Never: takes a frozen process for a live one, or one that its manager starts again and again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from rollback.model.finding import Finding, Json, failed, passed, unknown
 from rollback.model.registry import register
 from rollback.model.step import Check, Id
 from rollback.observe.expect import Limits, combined, figure
-from rollback.observe.service import Usage, held_by, usage
+from rollback.observe.service import Usage, declared, held_by, ours, usage
 from rollback.observe.view import View
 
 _MIB = 2**20
@@ -23,9 +23,11 @@ _MIB = 2**20
 
 @register("check", "process")
 class ProcessCheck(Check):
-    """Every service holds its lock; each with its children is within the limits.
+    """Every service holds its lock, and is within the limits with its children.
 
-    `alive: false` turns the question round: none of them may run.
+    One without a lock, or that has other ways to start, is up as its manager says (unit, service of
+    the compose project, program of supervisord, control program); limits need a lock. `alive: false`
+    turns the question round: none of them may run.
     """
 
     services: Annotated[tuple[Id, ...], Field(min_length=1)]
@@ -39,9 +41,14 @@ class ProcessCheck(Check):
 
     def _one(self, view: View, service: str) -> Finding:
         try:
+            one = declared(view.system, service)
+            if one.lock is None:
+                return self._as_managed(view, service)
             with held_by(view, service) as holder:
                 used = usage(holder.pid) if holder is not None else None
                 pid = holder.pid if holder is not None else 0
+            if used is None and one.start:
+                return self._as_managed(view, service)
         except PlanError as error:
             return unknown(f"{error.message}; {error.hint}")
         if used is None:
@@ -50,6 +57,24 @@ class ProcessCheck(Check):
         if not self.alive:
             return failed(f"{service} runs as process {pid}")
         return self._within_limits(service, pid, used)
+
+    def _as_managed(self, view: View, service: str) -> Finding:
+        """What its manager says. Raises: HostError when that cannot be found out."""
+        found = ours(view, service)
+        if found is None or found.runs is None:
+            told = f"{service} does not run"
+            return failed(told) if self.alive else passed(told)
+        runs, manager = found.runs, found.way.service.manager
+        if not self.alive:
+            return failed(f"{service} runs, says {manager}: {runs.process}")
+        if runs.trouble or runs.empty:
+            why = runs.trouble or "is counted as active, but no process of it is left"
+            return failed(f"{service} {why}, says {manager}")
+        if self.memory is not None or self.descriptors is not None:
+            return unknown(
+                f"{service} runs, says {manager}; what it uses cannot be known without a lock"
+            )
+        return passed(f"{service} runs, says {manager}: {runs.process}")
 
     def _within_limits(self, service: str, pid: int, used: Usage) -> Finding:
         details: dict[str, Json] = {
