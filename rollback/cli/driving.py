@@ -91,7 +91,7 @@ def confirm(
     needed = authorize.standing(site, run, plan)
     if needed.enough:
         return run
-    if not authority.alone:
+    if not authority.alone or person not in authorize.may_approve(site, run):
         return run  # somebody else has to say yes; --yes is not a second person
     if not yes:
         if desk.as_json or not _terminal():

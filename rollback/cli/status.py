@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 @pass_desk
 def command(desk: Desk) -> int:
     """Runs that have not ended, what they wait for, the newest checkpoint, flags, the journal."""
+    from rollback.act.authorize import may_approve
     from rollback.act.keeping import missed
     from rollback.act.plan import plan_of
     from rollback.cli.timeline import next_lines
@@ -58,7 +59,7 @@ def command(desk: Desk) -> int:
             "runs_open": [
                 {"run_id": run.id, "state": run.state.value, "level": plan_of(run).level,
                  "reason": run.reason, "waiting_for": run.waiting_for or None,
-                 "overdue": _overdue(site, run)}
+                 "may_approve": [*may_approve(site, run)], "overdue": _overdue(site, run)}
                 for run in still
             ],
             "last_run": {"run_id": runs[-1].id, "state": runs[-1].state.value} if runs else None,
@@ -67,7 +68,7 @@ def command(desk: Desk) -> int:
             "missed": [one.as_json() for one in missed(site)] if journal["whole"] else [],
             "journal": journal, "trusted": trusted,
         }  # fmt: skip
-        advice = {run.id: next_lines(run) for run in still}
+        advice = {run.id: next_lines(site, run) for run in still}
         desk.out(body, lambda: _lines(body, advice))
         return 0 if journal["whole"] else 8
 

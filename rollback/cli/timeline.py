@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from rollback.act.authorize import may_approve
 from rollback.act.plan import Plan, plan_of
 from rollback.act.site import Site
 from rollback.cli.show import paint, safe, state
@@ -210,7 +211,7 @@ def result_lines(site: Site, run: Run) -> list[str]:
         lines.append(f"  waiting    {spoken(told['waited_s']):>10}  (included above)")
     for reason in _reasons(run):
         lines.append(f"  {safe(reason)}")
-    lines += next_lines(run)
+    lines += next_lines(site, run)
     report = site.state.path / "runs" / run.id / "report.md"
     if report.is_file():
         lines.append(f"  report: {report}")
@@ -226,7 +227,7 @@ def _reasons(run: Run) -> list[str]:
     return [run.reason] if run.reason and run.state not in (State.COMPLETE, State.MITIGATED) else []
 
 
-def next_lines(run: Run) -> list[str]:
+def next_lines(site: Site, run: Run) -> list[str]:
     """What a person can type about a run that stopped or waits."""
     if run.state is State.NEEDS_OPERATOR:
         offer = run.verdict.get("offer")
@@ -240,7 +241,11 @@ def next_lines(run: Run) -> list[str]:
         return [f"  try: say what is asked: {said}"]
     if on == "timer":
         return [f"  try: go on with it: rollback resume {run.id} --wait"]
-    return [f"  try: approve it: rollback approve {run.id}",
+    able = may_approve(site, run)
+    named = "; ".join(f"{person} ({', '.join(roles)})" for person, roles in able.items())
+    who = next(iter(able)) if len(able) == 1 else "PERSON"
+    return [*([f"  may say yes to it: {named}"] if able else []),
+            f"  try: approve it: rollback approve {run.id} --as {who}",
             f"  try: or give it up: rollback abort {run.id}"]  # fmt: skip
 
 
