@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rollback.act import asked, authorize, gating, starting
+from rollback.act import asked, authorize, eyes, gating, starting
 from rollback.act.guarding import command_of, elsewhere, kept_as
 from rollback.act.plan import Plan, PlannedStep, plan_of
 from rollback.act.scene import Action, Later, Question, Scene, Undoable
@@ -84,6 +84,7 @@ def scene_of(site: Site, run: Run, plan: Plan, step: PlannedStep) -> Scene:
         progress=site.progress,
         note=lambda kind, data: _note_once(site, run.id, step.index, kind, data),
         heard=lambda item: starting.last_word(site, run.id, item),
+        since=lambda: eyes.last_change(site.journal.events(), plan),
     )  # fmt: skip
 
 

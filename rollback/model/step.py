@@ -6,7 +6,7 @@ Never: how a kind does its work: that is in the folder of its family.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints
 
@@ -46,7 +46,10 @@ class Step(Kind):
 
     `exempt` steps store nothing away and may stand before PROTECTED; None takes the kind's own
     answer. `variant` limits the step to one variant of its level, `phase` files it under a phase.
+    `changes_nothing` kinds only look, wait or tell: what is wrong after one was wrong before it.
     """
+
+    changes_nothing: ClassVar[bool] = False
 
     id: Id | None = None
     title: Text | None = None

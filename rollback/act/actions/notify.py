@@ -25,6 +25,7 @@ class NotifyStep(Step):
     """A declared message goes to its audience, or to another one."""
 
     stores_nothing: ClassVar[bool] = True
+    changes_nothing: ClassVar[bool] = True
     message: Id
     audience: Id | None = None
 

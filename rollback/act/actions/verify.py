@@ -30,6 +30,7 @@ class VerifyStep(Step):
     """
 
     stores_nothing: ClassVar[bool] = True
+    changes_nothing: ClassVar[bool] = True
     suite: Suite | None = None
     checks: tuple[Id, ...] = ()
     for_: Seconds = Field(default=0.0, alias="for")
@@ -87,8 +88,7 @@ class VerifyStep(Step):
         bad = [f"{name} is {f.answer}: {f.evidence}" for name, f in found.items()
                if f.answer is not Answer.PASS]  # fmt: skip
         if bad:
-            raise HostError("; ".join(bad), where=", ".join(names)[:80],
-                            hint="nothing later in the plan was done")  # fmt: skip
+            raise HostError("; ".join(bad), hint="nothing later in the plan was done")
         return {name: finding.evidence for name, finding in found.items()}
 
 

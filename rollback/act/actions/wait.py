@@ -28,6 +28,7 @@ class WaitStep(Step):
     """`for` so long, or `until` the clock stands between two times of day (UTC, may span midnight)."""
 
     stores_nothing: ClassVar[bool] = True
+    changes_nothing: ClassVar[bool] = True
     for_: Seconds | None = Field(default=None, alias="for")
     until: Annotated[str | None, StringConstraints(pattern=rf"\A{_Hour}-{_Hour}\z")] = None
 
