@@ -35,9 +35,12 @@ _WITHOUT_END = ("failed", "retried")
 FORGOTTEN_S = 60.0  # a driver that died is followed within seconds by whoever watches it
 
 
-def roll_back(site: Site, run_id: str) -> Run:
+def roll_back(
+    site: Site, run_id: str, *, mitigated: Callable[[Run], None] = lambda _run: None
+) -> Run:
     """The run as far as it can go now: ended, or waiting for somebody or something.
 
+    `mitigated` is told of the run when its steps are done, before the suites are asked.
     Effects: changes host, writes journal. Again: an ended run is returned as it is.
     Crash: at any instant; call it again. Raises: RunLocked.
     """
@@ -55,6 +58,8 @@ def roll_back(site: Site, run_id: str) -> Run:
         run = site.note(run, "lease.taken", epoch=lease.epoch)
         while not resting(site, run):
             lease.check()
+            if run.state is S.MITIGATED:
+                mitigated(run)
             run = advance(site, run)
         return run
 

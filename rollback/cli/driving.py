@@ -7,6 +7,7 @@ Never: a command.
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 import click
 
@@ -19,6 +20,9 @@ from rollback.cli.desk import Desk
 from rollback.cli.show import safe
 from rollback.cli.timeline import exit_status, plan_lines, result, result_lines
 from rollback.model.lifecycle import ENDED, Run, State
+
+if TYPE_CHECKING:
+    from rollback.act.telling import Telling
 
 WAIT_TURNS_MAX = 100_000
 POLL_S = 1.0
@@ -72,10 +76,18 @@ def drive(site: Site, run: Run, *, wait: bool) -> Run:
 
 
 def _carried(site: Site, run: Run) -> Run:
-    run = roll_back(site, run.id)
+    telling: list[Telling] = []
+
+    def mitigated(run: Run) -> None:
+        from rollback.act.telling import Telling
+
+        telling[:] = telling or [Telling(site)]
+        telling[0].begin(run)
+
+    run = roll_back(site, run.id, mitigated=mitigated)
     from rollback.act.afterwards import settle  # messages and reports can wait for the rollback
 
-    return settle(site, run)
+    return settle(site, run, *telling)
 
 
 def _moves(site: Site, run_id: str) -> bool:
