@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 from rollback.act.authorize import may_approve
+from rollback.act.guarding import command_of
 from rollback.act.plan import Plan, plan_of
 from rollback.act.site import Site
 from rollback.cli.show import paint, safe, state
@@ -252,7 +253,12 @@ def next_lines(site: Site, run: Run) -> list[str]:
 def _on(run: Run) -> list[str]:
     """What a person can do about a run that stopped, by where it stood when it did."""
     look = f"see what is known: rollback report {run.id}"
-    back = f"or take back what it did: rollback undo {run.id}"
+    leave = f"or leave everything as it is: rollback abort {run.id} --as-it-is"
+    # who takes back what a run did that itself takes back does it all again
+    back = leave if run.plan.get("undoes") else f"or take back what it did: rollback undo {run.id}"
+    guarded = command_of(plan_of(run))
+    if guarded and _status(run, guarded.index) in ("failed", "doubted"):  # it never runs again
+        return [f"go back to what was before it: rollback undo {run.id}", leave, look]
     if run.waiting_in is State.MITIGATED:
         return [
             f"see what is not well now: rollback verify; put it right, then ask the gate again: "
@@ -270,6 +276,11 @@ def _on(run: Run) -> list[str]:
     again = f"put right what stopped it, then let {step} be tried again: rollback resume {run.id}"
     gone = f"or give it up: rollback abort {run.id}"
     return [again, back if did else gone, look]
+
+
+def _status(run: Run, index: str) -> str:
+    record = run.steps.get(index)
+    return record.status if record else ""
 
 
 def exit_status(run: Run) -> int:
