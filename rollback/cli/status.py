@@ -99,13 +99,8 @@ def _lines(body: dict[str, Any], advice: dict[str, list[str]]) -> list[str]:
         )
         if run["overdue"]:
             lines.append(f"    try: end it, then plan anew: rollback resume {run['run_id']}")
-        elif advice[run["run_id"]]:
-            lines += [f"  {line}" for line in advice[run["run_id"]]]
         else:
-            lines.append(
-                f"    try: rollback watch {run['run_id']}, or if nobody drives it any more: "
-                f"rollback resume {run['run_id']}"
-            )
+            lines += [f"  {line}" for line in advice[run["run_id"]]]
     if not body["runs_open"]:
         last = body["last_run"]
         said = f"last run {last['run_id']} ended {last['state']}" if last else "no run yet"

@@ -16,8 +16,9 @@ from rollback.act.guarding import command_of
 from rollback.act.plan import Plan, plan_of
 from rollback.act.site import Site
 from rollback.cli.show import paint, safe, state
+from rollback.keep import lease
 from rollback.model.event import Event
-from rollback.model.lifecycle import Run, State, elapsed_s
+from rollback.model.lifecycle import ENDED, TRANSITIONS, Run, State, elapsed_s
 from rollback.model.quantity import counted, spoken
 from rollback.tell.phases import phases
 
@@ -234,8 +235,10 @@ def next_lines(site: Site, run: Run) -> list[str]:
         offer = run.verdict.get("offer")
         wider = [f"  the smallest level that covers what fails: {offer}"] if offer else []
         return [*wider, *(f"  try: {hint}" for hint in _on(run))]
-    if run.state is not State.WAITING:
+    if run.state in ENDED or (run.state is State.MITIGATED and not run.gated):
         return []
+    if run.state is not State.WAITING:
+        return _driven(site, run)
     on = run.waiting_for.get("on")
     if on == "checklist":
         said = f"rollback answer {run.id} ITEM yes, then: rollback resume {run.id}"
@@ -248,6 +251,17 @@ def next_lines(site: Site, run: Run) -> list[str]:
     return [*([f"  may say yes to it: {named}"] if able else []),
             f"  try: approve it: rollback approve {run.id} --as {who}",
             f"  try: or give it up: rollback abort {run.id}"]  # fmt: skip
+
+
+def _driven(site: Site, run: Run) -> list[str]:
+    """About a run that goes on by itself: as long as somebody drives it."""
+    if lease.held(site.state.tree):
+        return [f"  try: follow it: rollback watch {run.id}"]
+    gone = [f"  try: or give it up: rollback abort {run.id}"]
+    stops = (run.state, "run.undoing") in TRANSITIONS or (run.state, "run.abandoned") in TRANSITIONS
+    since = "any more" if "lease.taken" in run.moments else "yet"
+    return [f"  nobody drives it {since}", f"  try: go on with it: rollback resume {run.id}",
+            *(gone if stops else [])]  # fmt: skip
 
 
 def _on(run: Run) -> list[str]:
