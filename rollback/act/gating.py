@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rollback.act import eyes, starting
+from rollback.act import eyes, offering, starting
 from rollback.act.guarding import command_of
 from rollback.act.plan import Plan, find_level
 from rollback.act.site import Site
@@ -76,7 +76,7 @@ def stage(site: Site, run: Run, plan: Plan) -> Run:
         offer = smallest(site.system, _failing(run))
         return site.note(
             run, "gate.closed", reason=reasons[0], reasons=list(reasons), notes=list(notes),
-            offer=offer.command if offer else "",
+            offer=offer.command if offer else "", down=[*offering.down(site, plan.environment)],
             climb=level.on_fail.climb if level.on_fail else "",
         )  # fmt: skip
     red = [key for key, one in wanted.checks.items() if one.wanted == "known-red"]

@@ -13,12 +13,13 @@ import click
 
 from rollback.act import asked, authorize
 from rollback.act.engine import resting, roll_back
+from rollback.act.offering import down
 from rollback.act.plan import Plan, plan_of
 from rollback.act.site import Site
 from rollback.act.stopping import abort
 from rollback.cli.desk import Desk
 from rollback.cli.show import safe
-from rollback.cli.timeline import exit_status, plan_lines, result, result_lines
+from rollback.cli.timeline import down_lines, exit_status, plan_lines, result, result_lines
 from rollback.model.lifecycle import ENDED, Run, State
 
 if TYPE_CHECKING:
@@ -32,13 +33,20 @@ def decline_idle(desk: Desk, site: Site, plan: Plan) -> int:
     """The target equals the present: said so, and the next level offered; nothing is changed."""
     above = sorted((lv.rank, key) for key, lv in site.system.levels.items() if lv.rank > plan.rank)
     offer = above[0][1] if above else ""
-    body = {"changed": False, "level": plan.level, "state": None, "offer": offer or None}
+    stopped = down(site, plan.environment)
+    body = {"changed": False, "level": plan.level, "state": None, "offer": offer or None,
+            "not_running": [*stopped]}  # fmt: skip
 
     def lines() -> list[str]:
         said = [
             f"nothing to roll back here: {plan.level} is already at {plan.target.label or 'its target'}"
         ]
-        return said + ([f"  try: rollback run {offer}"] if offer else [])
+        said += down_lines(stopped, plan.environment) or [
+            "  try: ask whether it is well: rollback verify"
+        ]
+        return said + (
+            [f"  if it is not well, the next level is: rollback run {offer}"] if offer else []
+        )
 
     desk.out(body, lines)
     return 0

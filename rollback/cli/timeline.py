@@ -7,10 +7,11 @@ Never: changes a run.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
+from rollback.act import offering
 from rollback.act.authorize import may_approve
 from rollback.act.guarding import command_of
 from rollback.act.plan import Plan, plan_of
@@ -201,9 +202,8 @@ def result_lines(site: Site, run: Run) -> list[str]:
             continue
         over = budget is not None and took > budget
         word = paint("over budget", "red") if over else paint("within budget", "green")
-        lines.append(
-            f"  {name:<10} {spoken(took):>10}  of {spoken(budget)}  {word if budget else ''}"
-        )
+        within = f"  of {spoken(budget)}  {word}" if budget else ""
+        lines.append(f"  {name:<10} {spoken(took):>10}{within}")
     for phase in _budgeted(site, run):
         if phase["took_s"] is not None and phase["budget_s"]:
             word = paint("over budget", "red") if phase["over"] else paint("within budget", "green")
@@ -229,12 +229,21 @@ def _reasons(run: Run) -> list[str]:
     return [run.reason] if run.reason and run.state not in (State.COMPLETE, State.MITIGATED) else []
 
 
+def down_lines(services: Sequence[str], environment: str) -> list[str]:
+    """That services do not run, and how to start them, which loses nothing; empty where all do."""
+    if not services:
+        return []
+    return [f"  not running: {', '.join(services)}", f"  try first: {offering.start(environment)}"]
+
+
 def next_lines(site: Site, run: Run) -> list[str]:
     """What a person can type about a run that stopped or waits."""
     if run.state is State.NEEDS_OPERATOR:
-        offer = run.verdict.get("offer")
+        offer, down = run.verdict.get("offer"), run.verdict.get("down")
+        stopped = list(map(str, down)) if isinstance(down, list) else []
+        there = plan_of(run).environment
         wider = [f"  the smallest level that covers what fails: {offer}"] if offer else []
-        return [*wider, *(f"  try: {hint}" for hint in _on(run))]
+        return [*down_lines(stopped, there), *wider, *(f"  try: {hint}" for hint in _on(run))]
     if run.state in ENDED or (run.state is State.MITIGATED and not run.gated):
         return []
     if run.state is not State.WAITING:

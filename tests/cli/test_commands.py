@@ -347,7 +347,7 @@ def test_the_second_run_has_nothing_to_do_and_offers_the_next_level(tmp_path: Pa
     second = typed(tmp_path, "--json", "run", "config", "--as", "ada", "--yes")
     assert second.status == 0
     assert json.loads(second.out) == {
-        "changed": False, "level": "config", "state": None, "offer": "pages",
+        "changed": False, "level": "config", "state": None, "offer": "pages", "not_running": [],
     }  # fmt: skip
     assert shop.bytes() == after
     assert "nothing to roll back here" in typed(tmp_path, "run", "config", "--as", "ada").out

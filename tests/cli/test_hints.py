@@ -117,3 +117,26 @@ def test_an_ended_run_that_did_nothing_is_not_offered_to_be_undone(shop: Shop, h
     assert done.status == 3
     wanted = ["undo", "r0001"] if how == "undone" else ["report", run_id]
     assert hinted(done) == [wanted]
+
+
+def test_at_a_gate_that_stays_closed_what_is_down_is_started_first(shop: Shop) -> None:
+    """Before the level that would lose work; then the gate is asked again, and opens."""
+    shop.edit("people:\n", "services:\n  app: {manager: registry, argv: [sleep, '600'], lock: run/app.lock, "
+              "components: [config]}\npeople:\n")  # fmt: skip
+    shop.edit("  smoke:\n", "  smoke:\n    - process: {id: app-runs, services: [app]}\n")
+    done = rollback(shop.folder, "run", "flag", "--as", "ada", "--yes")
+    assert done.status == 9
+    for said in (done, rollback(shop.folder, "status")):
+        lines = [line.strip() for line in said.out.splitlines()]
+        first = lines.index("not running: app")
+        assert lines[first + 1] == "try first: rollback run start"
+        assert lines[first + 2].startswith("the smallest level that covers what fails: ")
+    try:
+        started = rollback(shop.folder, "run", "start", "--as", "ada", "--yes")
+        assert started.status == 0
+        (took,) = [line for line in started.out.splitlines() if "mitigated" in line]
+        assert "of" not in took.split(), "a time without a budget is not of anything"
+        assert took == took.rstrip()
+        assert rollback(shop.folder, "resume", "r0001", "--as", "ada").status == 0
+    finally:
+        rollback(shop.folder, "run", "stop", "--as", "ada", "--yes")

@@ -32,3 +32,22 @@ def test_recovery_ends_with_the_smoke_checks_passed(studio: Studio, what: str) -
     done = typed(studio, "recover", what, "--component", "state", "--yes")
     assert done.status == 0, (done.out, done.err)
     assert "MITIGATED" in done.out
+
+
+def test_services_that_are_down_are_started_before_anything_goes_back(studio: Studio) -> None:
+    """Whatever fails only because nothing runs: what loses nothing is said first."""
+    assert typed(studio, "run", "stop", "--yes").status == 0
+    try:
+        for words, status in ((["verify", "smoke"], 7), (["run", "configuration", "--yes"], 0)):
+            done = typed(studio, *words)
+            assert done.status == status, (done.out, done.err)
+            lines = done.out.splitlines()
+            first = lines.index("  not running: knowledge, router")
+            assert lines[first + 1] == "  try first: rollback run start"
+            assert not any("rollback run full-restore" in line for line in lines[: first + 2])
+            told = typed(studio, "--json", *words).json
+            assert told["not_running"] == ["knowledge", "router"]
+        assert typed(studio, "run", "start", "--yes").status == 0
+    finally:
+        studio_run.start(studio)
+    assert "not running" not in typed(studio, "run", "configuration", "--yes").out
