@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 def command(desk: Desk) -> int:
     """Runs that have not ended, what they wait for, the newest checkpoint, flags, the journal."""
     from rollback.act.authorize import may_approve
+    from rollback.act.copying import to_fetch
     from rollback.act.keeping import missed
     from rollback.act.plan import plan_of
     from rollback.cli.timeline import next_lines
@@ -32,13 +33,11 @@ def command(desk: Desk) -> int:
             "system": desk.system.system.id, "runs_open": [], "last_run": None, "checkpoints": 0,
             "last_checkpoint": None, "missed": [], "journal": {"events": 0, "whole": True}, "trusted": True,
         }  # fmt: skip
-        desk.out(
-            body,
-            lambda: [
-                f"{body['system']}: nothing has happened yet",
-                "  try: rollback checkpoint create NAME",
-            ],
-        )
+        first = "rollback checkpoint create NAME"
+        if desk.system.checkpoints.stores and desk.system.state_path.parent.is_dir():
+            with desk.look() as site:
+                first = to_fetch(site) or first
+        desk.out(body, lambda: [f"{body['system']}: nothing has happened yet", f"  try: {first}"])
         return 0
     with desk.look() as site:
         runs = list(site.runs().values())
@@ -69,7 +68,8 @@ def command(desk: Desk) -> int:
             "journal": journal, "trusted": trusted,
         }  # fmt: skip
         advice = {run.id: next_lines(site, run) for run in still}
-        desk.out(body, lambda: _lines(body, advice))
+        fetch = to_fetch(site)
+        desk.out(body, lambda: _lines(body, advice, fetch))
         return 0 if journal["whole"] else 8
 
 
@@ -84,7 +84,7 @@ def _overdue(site: Site, run: Run) -> bool:
         return False  # its declaration is gone: whoever resumes it is told so
 
 
-def _lines(body: dict[str, Any], advice: dict[str, list[str]]) -> list[str]:
+def _lines(body: dict[str, Any], advice: dict[str, list[str]], fetch: str) -> list[str]:
     lines = [paint(str(body["system"]), "bold")]
     for run in body["runs_open"]:
         waits = (
@@ -111,7 +111,8 @@ def _lines(body: dict[str, Any], advice: dict[str, list[str]]) -> list[str]:
         kept = counted(body["checkpoints"], "checkpoint")
         lines.append(f"  {kept}, the newest is {safe(name)} of {newest['at'][:16]}")
     else:
-        lines.append("  no checkpoint yet; try: rollback checkpoint create NAME")
+        lines.append(f"  no checkpoint here; try: {fetch}" if fetch else
+                     "  no checkpoint yet; try: rollback checkpoint create NAME")  # fmt: skip
     for one in body["missed"]:
         said = f"  the scheduled checkpoint {one['kind']} did not happen: {safe(one['missed'])}"
         lines += [paint(said, "yellow"), "    try: rollback checkpoint due"]

@@ -143,6 +143,28 @@ class Copies:
         with self.open(name) as place:
             return frozenset(one for one in place.records if not place.lacks(one))
 
+    def hold(self) -> dict[str, int | None]:
+        """How many checkpoints of this system lie in each further place; None: nobody looked yet.
+
+        Places of this machine are looked at; of the others it is what was last seen there. One
+        that cannot be looked at is not among them.
+        """
+        found: dict[str, int | None] = {}
+        for name, declared in self._stores.items():
+            with suppress(RollbackError, OSError):
+                if declared.remote:
+                    found[name] = len(self._whole(name, declared)) or None
+                    continue
+                with self.open(name) as place:
+                    found[name] = sum(self._ours(place, one) for one in place.records)
+        return found
+
+    def _ours(self, place: CopyPlace, identity: str) -> bool:
+        try:
+            return place.listed(identity).system == self._system.system.id
+        except (StoreError, OSError):
+            return False
+
     def open(self, name: str, *, writing: bool = False, adopt: bool = False) -> CopyPlace:
         """The place, opened, for copies of ours. Raises: as `CopyPlace.open`."""
         declared = self._stores[name]
@@ -164,8 +186,11 @@ class Copies:
         chosen = tuple(stores)
         for name in chosen:
             if name not in self._stores:
+                declare = (
+                    f"declare it: checkpoints: {{stores: {{{name}: {{folder: {{path: …}}}}}}}}"
+                )
                 raise UsageError(f"there is no store {name!r} under checkpoints.stores",
-                                 hint=nearest(name, self.declared))  # fmt: skip
+                                 hint=nearest(name, self.declared) or declare)  # fmt: skip
         return chosen or self.declared
 
     # -- making ----------------------------------------------------------------------------
