@@ -19,7 +19,7 @@ from typing import Any
 
 from rollback.host import Host, Tree
 from rollback.host.clock import iso
-from rollback.keep import revoked
+from rollback.keep import reference, revoked
 from rollback.keep.checkpoint import Checkpoints
 from rollback.keep.checkpoint_record import Checkpoint, read
 from rollback.keep.checkpoint_verify import Reach
@@ -158,6 +158,23 @@ class Copies:
                 with self.open(name) as place:
                     found[name] = sum(self._ours(place, one) for one in place.records)
         return found
+
+    def ready(self, name: str) -> str:
+        """Copies could be made there from here, for all that is known without asking anybody; how.
+
+        Raises: HostUnreachable, HostError, UsageError, OSError.
+        """
+        declared = self._stores[name]
+        if not isinstance(declared, StoreKind):
+            raise HostUnreachable("this kind of store is not built yet", where=name)
+        where = declared.address(base=self._base)
+        if declared.key:
+            reference.key(declared.key, base=self._base)
+        new = not declared.remote and not self.notes.seen(name, where).whole
+        if new and not os.path.lexists(where) and os.path.isdir(os.path.dirname(where)):
+            return f"{where} comes into being with the first copy"
+        declared.place(self._host, base=self._base).close()
+        return f"{where}{', which was not asked' if declared.remote else ''}"
 
     def _ours(self, place: CopyPlace, identity: str) -> bool:
         try:
