@@ -28,6 +28,7 @@ def command(desk: Desk) -> int:
     from rollback.model.errors import JournalError
     from rollback.model.lifecycle import FINAL
 
+    desk.known()
     if not desk.system.state_path.is_dir():
         body: dict[str, Any] = {
             "system": desk.system.system.id, "runs_open": [], "last_run": None, "checkpoints": 0,

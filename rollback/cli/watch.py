@@ -32,6 +32,7 @@ def command(desk: Desk, run: str, for_s: int, once: bool) -> int:
     from rollback.keep import lease
     from rollback.model.lifecycle import ENDED, State
 
+    desk.known()
     with desk.look() as site:
         found = site.run(run)
         say = desk.live()

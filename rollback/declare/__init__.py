@@ -82,6 +82,19 @@ def from_source(source: dict[str, Any], *, declaration: Path, state: Path) -> Sy
     return whole.from_source(source, declaration=declaration, state=state)
 
 
+def last_well(file: Path, *, state: Path | None) -> System | None:
+    """The system as the file declared it when it was last read well here; None: nothing was kept."""
+    try:
+        text = _text(file)
+    except SpecError:
+        text = ""
+    found = kept.last(text, file=file, state=state)
+    try:
+        return from_source(found[0], declaration=file, state=found[1]) if found else None
+    except SpecError:
+        return None  # another version kept it
+
+
 def schema() -> dict[str, Any]:
     """The JSON Schema of what `load` accepts, with every kind."""
     from rollback.declare import completion  # heavy, and only for editors
@@ -152,4 +165,4 @@ def _planned(data: Any, where: str) -> Iterator[tuple[str, str, str]]:
             yield from _planned(value, f"{where}.{number}")
 
 
-__all__ = ["Reading", "from_source", "load", "planned", "schema", "secret_values"]
+__all__ = ["Reading", "from_source", "last_well", "load", "planned", "schema", "secret_values"]
