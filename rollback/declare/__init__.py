@@ -85,14 +85,10 @@ def from_source(source: dict[str, Any], *, declaration: Path, state: Path) -> Sy
 def last_well(file: Path, *, state: Path | None) -> System | None:
     """The system as the file declared it when it was last read well here; None: nothing was kept."""
     try:
-        text = _text(file)
-    except SpecError:
-        text = ""
-    found = kept.last(text, file=file, state=state)
-    try:
+        found = kept.last(_text(file), file=file, state=state)
         return from_source(found[0], declaration=file, state=found[1]) if found else None
     except SpecError:
-        return None  # another version kept it
+        return None  # there is no such file, or another version kept it
 
 
 def schema() -> dict[str, Any]:

@@ -95,7 +95,7 @@ def last(text: str, *, file: Path, state: Path | None) -> tuple[dict[str, Any], 
     try:
         kept = entry["kept"]
         whole = entry["digest"] == digest(kept, domain="declaration")
-        return (kept, folder) if whole else None
+        return (kept, folder) if whole and entry["declaration"] == str(file) else None
     except (KeyError, TypeError, ValueError):
         return None
 
@@ -111,6 +111,7 @@ def keep(
         key = _key(text, system.declaration, system.state_path, origin, environ)
         tree.write(NAME, canonical({
             "format": FORMAT, "key": key, "names": list(origin.names), "file": origin.file,
+            "declaration": str(system.declaration),
             "file_digest": origin.file_digest, "digest": system.digest, "kept": kept,
         }), sync=False)  # fmt: skip
 

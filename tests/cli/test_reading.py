@@ -414,6 +414,16 @@ def test_what_acts_or_asks_needs_a_declaration_without_a_typo(shop: Shop, line: 
     assert walk(shop.folder) == before
 
 
+def test_what_was_kept_of_one_file_tells_nothing_about_another(shop: Shop) -> None:
+    """A second declaration in the same folder, with a typo, is not answered for by the first."""
+    assert rollback(shop.folder, "run", "flag", "--as", "ada", "--yes").status == 0
+    other = shop.folder / "other.yaml"
+    other.write_text(
+        (shop.folder / "rollback.yaml").read_text().replace("title: Shop", "titel: Shop")
+    )
+    assert rollback(shop.folder, "--system", "other.yaml", "history").status == 2
+
+
 def test_a_typo_before_anything_was_kept_is_a_typo(tmp_path: Path) -> None:
     """There is nothing to tell by."""
     made = build(tmp_path / "shop")
