@@ -80,7 +80,7 @@ trace: setup ## Which requirement is proved by which test
 
 .PHONY: allure
 allure: reports/node_modules/.package-lock.json ## Pages from the newest results in reports/ (RESULTS=folder for others); needs Node.js 20
-	@results="$${RESULTS:-$$(ls -1td $(RUN)/*/ 2>/dev/null | head -n 1)}"; \
+	@results="$${RESULTS:-$$( (ls -1td $(RUN)/*/ 2>/dev/null || true) | head -n 1)}"; \
 	if [ ! -d "$$results" ]; then echo "No results in $${results:-$(RUN)/}: \`make drill\` leaves some, and every run in .rollback/runs/RUN/allure-results." >&2; exit 1; fi; \
 	results="$$(realpath "$$results")"; \
 	rm -rf reports/allure-report; \

@@ -1,6 +1,6 @@
 """What follows a drive, whatever its end: messages, copies, the report, the anchor.
 
-Hides: which state calls for which message.
+Hides: the order of these.
 Never: changes the outcome: what fails here is noted, and the run stays what it is.
 """
 
@@ -11,24 +11,19 @@ from typing import Any
 
 from rollback.act.site import Site
 from rollback.act.standing_by import make_ready
+from rollback.act.telling import Telling
 from rollback.keep.lease import Lease
 from rollback.model.errors import PlanError
-from rollback.model.event import Event
-from rollback.model.finding import Json
 from rollback.model.lifecycle import ENDED, Run, State
-from rollback.tell import message, report
-
-_MOMENTS = {
-    "mitigated": ("run.mitigated",), "complete": ("gate.opened",), "waiting": ("run.waiting",),
-    "needs-operator": ("run.needs-operator", "gate.closed"), "undone": ("run.undone",),
-    "abandoned": ("run.abandoned",), "expired": ("run.expired",),
-}  # fmt: skip
+from rollback.tell import report
 
 
-def settle(site: Site, run: Run) -> Run:
-    """Every message that is due has been tried, the report stands, count and head are anchored."""
-    _queue(site, run)
-    _deliver(site, run)
+def settle(site: Site, run: Run, telling: Telling | None = None) -> Run:
+    """Every message that is due has been tried, the report stands, count and head are anchored.
+
+    `telling` is what has been telling people while the run was driven.
+    """
+    (telling or Telling(site)).settle(run)
     _copy(site, run)
     run = site.run(run.id)
     _close_undone(site, run)
@@ -91,7 +86,10 @@ def _close_below(site: Site, run: Run) -> None:
     """The runs that led on to this one by themselves wait for nobody, once it is proved."""
     below = run
     while run.state is State.COMPLETE:
-        begun = next(event for event in _mine(site, below) if event.kind == "run.planned")
+        begun = next(
+            event for event in site.journal.events()
+            if event.run == below.id and event.kind == "run.planned"
+        )  # fmt: skip
         found = site.runs().get(str(begun.data.get("follows", "")))
         if found is None:
             return
@@ -100,44 +98,3 @@ def _close_below(site: Site, run: Run) -> None:
             with Lease(site.state.tree, site.host, purpose=f"close {below.id}"):
                 said = f"{run.id} at {run.plan['level']} proved what this run could not"
                 write_report(site, site.note(site.run(below.id), "run.abandoned", reason=said))
-
-
-def _queue(site: Site, run: Run) -> None:
-    """Messages that the declaration wants at a state are queued once per run and state."""
-    queued = {event.data.get("id") for event in _mine(site, run) if event.kind == "message.queued"}
-    for word, kinds in _MOMENTS.items():
-        if not any(kind in run.moments for kind in kinds):
-            continue
-        for name in message.due_in(site.system, word):
-            fields = {
-                "run": run.id, "level": str(run.plan["level"]), "state": word, "incident": run.incident,
-                "reason": run.reason,
-            }  # fmt: skip
-            data = message.queued(
-                site.system, name, message.fields_of(site.system, **fields), run=run.id,
-                step=f"on-{word}",
-            )  # fmt: skip
-            if data["id"] not in queued:
-                site.tell("message.queued", run=run.id, **data)
-
-
-def _deliver(site: Site, run: Run) -> None:
-    """Every message is tried once more, on the channels that have not delivered it yet."""
-    mine = _mine(site, run)
-    for event in message.undelivered(mine):
-        about: dict[str, Json] = {"id": event.data.get("id"), "name": event.data.get("name", "")}
-        before = message.reached(mine, str(event.data.get("id", "")))
-        outcomes = message.deliver(site.system, site.host, event, besides=before)
-        gone = [*before, *(outcome.channel for outcome in outcomes if outcome.ok)]
-        for outcome in outcomes:
-            if not outcome.ok:
-                site.tell("message.failed", run=run.id, name=about["name"], **outcome.data())
-        if all(outcome.ok for outcome in outcomes):
-            site.tell("message.delivered", run=run.id, channels=[*gone], **about)
-            continue
-        for channel in gone[len(before) :]:
-            site.tell("message.delivered", run=run.id, channel=channel, **about)
-
-
-def _mine(site: Site, run: Run) -> list[Event]:
-    return [event for event in site.journal.events() if event.run == run.id]

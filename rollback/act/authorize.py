@@ -7,7 +7,10 @@ Never: takes an effect.
 from __future__ import annotations
 
 import platform
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
+from functools import partial
+from shlex import quote
 from typing import Any
 
 from rollback.act import asked, built_in, starting
@@ -162,13 +165,35 @@ def standing(site: Site, run: Run, plan: Plan) -> judge.Standing:
     authority = asked.authority(site, run, plan)
     if authority.alone and not _confirm(site, plan) and _holds(site, plan.requester, authority):
         return judge.Standing("")
-    now = asked.now(site)
-    valid = [approval for approval in _given(run) if not _why_not(site, run, approval, now)]
-    waited_s = (now - parse_iso(run.moments["run.planned"][2])).total_seconds()
-    declared = asked.declared(site, plan)
+    return _counted(site, run, plan)(_valid(site, run))
+
+
+def may_approve(site: Site, run: Run) -> Mapping[str, tuple[str, ...]]:
+    """Whose yes would bring a waiting run further now: people, with the roles they would speak for."""
+    if run.waiting_for.get("on") != "approval" and run.state is not State.PLANNED:
+        return {}
+    site, plan = site.under(run), plan_of(run)
+    if plan.policy != site.in_force.authority_digest:
+        return {}
+    people, roles = site.in_force.people, asked.authority(site, run, plan).roles
+    counted, given = _counted(site, run, plan), _valid(site, run)
+    lacking, at = counted(given).lacking, iso(asked.now(site))
+    return {
+        one.id: tuple(role for role in one.roles if role in roles)
+        for one in people.members
+        if counted([*given, judge.would_say(one, at=at)]).lacking < lacking
+    }
+
+
+def _counted(
+    site: Site, run: Run, plan: Plan
+) -> Callable[[Iterable[judge.Approval]], judge.Standing]:
+    """How the approvals of this run are counted at this moment."""
+    authority, declared = asked.authority(site, run, plan), asked.declared(site, plan)
+    waited_s = (asked.now(site) - parse_iso(run.moments["run.planned"][2])).total_seconds()
     above = authority.roles[len(declared.roles) :]
-    return judge.standing(
-        authority, site.in_force.people, valid, requester=plan.requester,
+    return partial(
+        judge.standing, authority, site.in_force.people, requester=plan.requester,
         reachable=(*judge.reachable(declared, waited_s), *above),
     )  # fmt: skip
 
@@ -189,9 +214,12 @@ def approve(
         signature = sign(approval.signed_bytes(), key, namespace=judge.NAMESPACE)
         approval = judge.Approval(**{**approval.as_json(), "signature": signature})  # type: ignore[arg-type]
     elif declared and declared.key:
+        said = f"approve {run.id} --as {person}" + (f" --note {quote(note)}" if note else "")
+        if answer != "yes":  # what is pasted must not say the opposite
+            said = f"deny {run.id} --as {person}" + (f" --reason {quote(note)}" if note else "")
         raise NotAuthorized(
             f"{person} has a declared key, so an answer must be signed with it",
-            hint=f"type: rollback approve {run.id} --as {person} --key FILE",
+            hint=f"rollback {said} --key FILE",
         )
     record(site, run, approval)
     return approval
@@ -223,11 +251,11 @@ def record(site: Site, run: Run, approval: judge.Approval) -> Run:
             f"run {run.id} has waited longer than its people had to answer",
             hint=f"end it with: rollback resume {run.id}; then plan anew",
         )
-    why = _why_not(site, run, approval, asked.now(site))
-    if not why and not _may_speak(site, run, approval.person):
-        why = f"{approval.person} holds none of the roles that may answer for this run"
+    why = _why_not(site, run, approval, asked.now(site)) or _adds_nothing(site, run, approval)
     if why:
-        raise NotAuthorized(why, where=run.id, hint="rollback status shows who may approve")
+        able = ", ".join(may_approve(site, run))
+        raise NotAuthorized(why, where=run.id, hint=f"it is for them to say yes: {able}" if able
+                            else "rollback status shows what it waits for")  # fmt: skip
     kind = "approval.given" if approval.answer == "yes" else "approval.denied"
     run = site.note(run, kind, **approval.as_json())
     return run
@@ -276,9 +304,26 @@ def _why_not(site: Site, run: Run, approval: judge.Approval, now: datetime) -> s
     )  # fmt: skip
 
 
-def _may_speak(site: Site, run: Run, person: str) -> bool:
-    there = site.under(run)
-    return _holds(site, person, asked.authority(there, run, plan_of(run)))
+def _adds_nothing(site: Site, run: Run, approval: judge.Approval) -> str:
+    """Why this answer would change nothing, whoever else speaks; "" when it may."""
+    there, plan = site.under(run), plan_of(run)
+    authority = asked.authority(there, run, plan)
+    if not _holds(site, approval.person, authority):
+        return f"{approval.person} holds none of the roles that may answer for this run"
+    if approval.answer != "yes":
+        return ""
+    if approval.person == plan.requester and not authority.alone:
+        return f"{approval.person} asked for this run, so somebody else has to say yes to it"
+    said = [one for one in _valid(site, run) if one.person == approval.person]
+    if said and said[-1].answer == "yes":
+        good = f"good until {said[-1].expires[11:16]}Z"
+        return f"{approval.person} said yes already ({good}), and counts once"
+    return ""
+
+
+def _valid(site: Site, run: Run) -> list[judge.Approval]:
+    now = asked.now(site)
+    return [approval for approval in _given(run) if not _why_not(site, run, approval, now)]
 
 
 def _holds(site: Site, person: str, authority: Authority) -> bool:

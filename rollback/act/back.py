@@ -69,10 +69,10 @@ def undo_plan(site: Site, old: Run, *, run: str, requester: str, reason: str) ->
     Raises: PlanError when it did nothing, or something that has no way back.
     """
     if old.state not in ENDED and (old.state is not State.MITIGATED or old.gated):
-        raise PlanError(
-            f"run {old.id} has not ended: it is {old.state}",
-            hint=f"give it up first; that takes back what it did: rollback abort {old.id}",
-        )
+        first = f"give it up first; that takes back what it did: rollback abort {old.id}"
+        if old.state is State.MITIGATED:
+            first = f"let the gate be asked first: rollback resume {old.id}"
+        raise PlanError(f"run {old.id} has not ended: it is {old.state}", hint=first)
     plan = plan_of(old)
     site = site.there(plan.environment)
     taken = list(_taken(site, old, plan))

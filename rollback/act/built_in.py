@@ -17,6 +17,7 @@ from rollback.model.step import SUITES
 from rollback.model.system import System
 
 GUARD = "guard"
+BY_HAND = ("start", "stop")
 EACH_S = 60  # for one service to start and be ready, or to end: what a step has by default
 
 

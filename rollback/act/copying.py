@@ -13,6 +13,7 @@ from rollback.keep.copies import Copied, Copies
 from rollback.keep.copies import told as said
 from rollback.model.errors import RollbackError
 from rollback.model.finding import Json
+from rollback.model.quantity import counted
 
 
 def copies_of(site: Site) -> Copies:
@@ -44,3 +45,17 @@ def copy_along(site: Site) -> tuple[Copied, ...]:
         return copy(site)
     except (RollbackError, OSError) as error:
         return tuple(Copied(name, problem=said(error)) for name in copies.declared)
+
+
+def to_fetch(site: Site) -> str:
+    """What to type where no checkpoint is here, and a further place has some; "" where none has."""
+    if not site.system.checkpoints.stores or site.checkpoints.list():
+        return ""
+    found = copies_of(site).hold()
+    known = {name: count for name, count in found.items() if count}
+    if known:
+        name = max(known, key=lambda one: known[one])
+        return (f"bring back what lies in {name}, {counted(known[name], 'checkpoint')}: "
+                f"rollback checkpoint fetch {name}")  # fmt: skip
+    unseen = next((name for name, count in found.items() if count is None), "")
+    return f"see what lies in {unseen}: rollback checkpoint fetch {unseen}" if unseen else ""

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from rollback.act import eyes
 from rollback.act.site import Site
 from rollback.judge.decision import Decision, Known, decide
 from rollback.observe.metric import read_all
-from rollback.observe.view import View
 
 
 def decide_now(site: Site, facts: Mapping[str, str] | None = None) -> Decision:
@@ -19,7 +19,7 @@ def decide_now(site: Site, facts: Mapping[str, str] | None = None) -> Decision:
 
     Where the state directory may not be written, it is only told.
     """
-    samples = read_all(View(site.system, site.host))
+    samples = read_all(eyes.of(site))
     decision = decide(site.system, Known(samples, facts or {}))
     if site.state.writable:
         site.tell("decision.taken", run="", **decision.as_json())

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from rollback.act import asked, authorize, climbing, gating, protecting, starting
+from rollback.act import asked, authorize, climbing, eyes, gating, protecting, starting
 from rollback.act.guarding import command_of, elsewhere
 from rollback.act.plan import Plan, PlannedStep, plan_of
 from rollback.act.scene import Action, Later, Question, Scene, Undoable
@@ -29,9 +29,12 @@ S = State
 _WITHOUT_END = ("failed", "retried")
 
 
-def roll_back(site: Site, run_id: str) -> Run:
+def roll_back(
+    site: Site, run_id: str, *, mitigated: Callable[[Run], None] = lambda _run: None
+) -> Run:
     """The run as far as it can go now: ended, or waiting for somebody or something.
 
+    `mitigated` is told of the run when its steps are done, before the suites are asked.
     Effects: changes host, writes journal. Again: an ended run is returned as it is.
     Crash: at any instant; call it again. Raises: RunLocked.
     """
@@ -49,6 +52,8 @@ def roll_back(site: Site, run_id: str) -> Run:
         run = site.note(run, "lease.taken", epoch=lease.epoch)
         while not resting(site, run):
             lease.check()
+            if run.state is S.MITIGATED:
+                mitigated(run)
             run = advance(site, run)
         return run
 
@@ -78,6 +83,7 @@ def scene_of(site: Site, run: Run, plan: Plan, step: PlannedStep) -> Scene:
         progress=site.progress,
         note=lambda kind, data: _note_once(site, run.id, step.index, kind, data),
         heard=lambda item: starting.last_word(site, run.id, item),
+        since=lambda: eyes.last_change(site.journal.events(), plan),
     )  # fmt: skip
 
 

@@ -14,12 +14,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rollback.act import climbing, proving, starting
+from rollback.act import climbing, eyes, offering, proving, starting
 from rollback.act.guarding import command_of
 from rollback.act.plan import Plan, find_level
 from rollback.act.site import Site
 from rollback.host.below import why
-from rollback.host.clock import parse_iso
 from rollback.model.errors import RollbackError
 from rollback.model.event import canonical
 from rollback.model.finding import Json
@@ -28,6 +27,7 @@ from rollback.model.lifecycle import Run
 from rollback.model.step import Suite
 
 if TYPE_CHECKING:  # the gate costs 30 ms to import, and mitigation needs none of it
+    from rollback.observe.view import View
     from rollback.prove.expect import Expectations
     from rollback.prove.seal import Seal
     from rollback.prove.suite import SuiteResult
@@ -48,19 +48,20 @@ def stage(site: Site, run: Run, plan: Plan) -> Run:
 
     _, level = find_level(site, plan.level)
     wanted, sealed = wanted_of(site, plan)
-    since = _since(site)
+    # since a run last did its steps: this one, or one that came after a closed gate; who puts
+    # something right and starts the services again by a run is asked about what runs now
+    view = eyes.of(site, plan.environment)
     reasons: list[str] = []
     notes = list(wanted.notes)
     for suite in wanted.suites:
-        result = _ask(site, run, plan, wanted, suite, since, sealed)
+        result = _ask(site, run, plan, wanted, suite, view, sealed)
         run = site.note(run, "suite.ended", **_told(result))
         if not result.open:
             reasons += [f"{suite}: {reason}" for reason in result.reasons]
             break
     if not reasons:
         reasons += gate.witness(
-            site.system, site.host, wanted, parse_iso(since), site.checkpoints.held(),
-            environment=plan.environment,
+            site.system, site.host, wanted, view.since, view.held, environment=plan.environment,
         )  # fmt: skip
     if not reasons:
         watched = tuple(_watched(site, plan))
@@ -73,18 +74,10 @@ def stage(site: Site, run: Run, plan: Plan) -> Run:
         onwards = climbing.not_enough(site, run, plan, _failing(run))
         return site.note(
             run, "gate.closed", reason=reasons[0], reasons=list(reasons), notes=list(notes),
-            **onwards.data(),
+            **onwards.data(), down=[*offering.down(site, plan.environment)],
         )  # fmt: skip
     red = [key for key, one in wanted.checks.items() if one.wanted == "known-red"]
     return site.note(run, "gate.opened", notes=list(notes), known_red=list(red), reason="")
-
-
-def _since(site: Site) -> str:
-    """When a run last did its steps: this one, or one that came after a closed gate.
-
-    Who puts something right and starts the services again by a run is asked about what runs now.
-    """
-    return next(e.at for e in reversed(site.journal.events()) if e.kind == "run.mitigated")
 
 
 def _failing(run: Run) -> list[str]:
@@ -157,7 +150,7 @@ def _item(site: Site, run: Run, plan: Plan, item: ChecklistItem) -> tuple[bool, 
 
 
 def _ask(
-    site: Site, run: Run, plan: Plan, wanted: Expectations, suite: Suite, since: str,
+    site: Site, run: Run, plan: Plan, wanted: Expectations, suite: Suite, view: View,
     sealed: Seal | None,
 ) -> SuiteResult:  # fmt: skip
     from rollback.prove.suite import run_suite
@@ -167,9 +160,9 @@ def _ask(
     site.state.tree.make_folder(str(work.relative_to(site.state.path)), parents=True)
     return run_suite(
         suite, system=site.system, host=site.host, expectations=wanted, environment=plan.environment,
-        since=parse_iso(since), work=work, allure=folder / "allure-results",
+        since=view.since, work=work, allure=folder / "allure-results",
         deadline_s=proving.deadline_s(site.system, suite), run_id=run.id, level=plan.level,
-        baseline=_baseline(site, sealed), held=site.checkpoints.held(),
+        baseline=_baseline(site, sealed), held=view.held,
     )  # fmt: skip
 
 

@@ -212,6 +212,9 @@ def find_level(site: Site, name: str) -> tuple[str, Level | Procedure]:
     ours = built_in.find(site.system, name)
     if ours:
         return name, ours
+    if name in built_in.BY_HAND and not site.system.services:
+        raise PlanError(f"no service is declared, so there is nothing to {name}",
+                        hint="declare one under services: (rollback validate --schema)")  # fmt: skip
     known = (*site.system.levels, *site.system.procedures, *built_in.written(site.system))
     ranks = ", ".join(f"{level.rank} {key}" for key, level in site.system.levels.items())
     raise PlanError(f"there is no level {name}", hint=f"{nearest(name, known)} (levels: {ranks})")

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from rollback.act import eyes
 from rollback.host import Host
 from rollback.keep.progress import SILENT, Progress
 from rollback.keep.state import StateDir
 from rollback.model.finding import Finding, Json
 from rollback.model.system import System
-from rollback.observe.view import View
 
 if TYPE_CHECKING:
     from rollback.keep.checkpoint import Checkpoints
     from rollback.keep.git import Repository
+    from rollback.observe.view import View
 
 Note = Callable[[str, dict[str, Json]], None]
 
@@ -45,9 +47,9 @@ class Scene:
     `bound` is what the step's `bind` returned when the plan was made. `stamp` holds date, time and
     run, stamped once per run, for names like `rollback-{date}-{run}`. `component` is the one that
     was chosen where the level works on one. `note` appends an event about this run; `heard` is what
-    a person last said about an item. `safety` is the checkpoint of the present, made before
-    anything destructive ("" before PROTECTED). `command` is what was typed after `rollback guard --`,
-    in `folder`; only while a plan is made.
+    a person last said about an item, `since` when a run last changed something. `safety` is the
+    checkpoint of the present, made before anything destructive ("" before PROTECTED). `command` is
+    what was typed after `rollback guard --`, in `folder`; only while a plan is made.
     """
 
     system: System
@@ -67,6 +69,7 @@ class Scene:
     progress: Progress = SILENT
     note: Note = lambda _kind, _data: None
     heard: Callable[[str], str] = lambda _item: ""
+    since: Callable[[], datetime | None] = lambda: None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "system", self.system.in_environment(self.environment))
@@ -85,8 +88,10 @@ class Scene:
         return Repository.open(self.system, self.host)
 
     def view(self) -> View:
-        """The eyes of a check, in this step's environment."""
-        return View(self.system, self.host, environment=self.environment)
+        """The eyes of a check, in this step's environment; as the gate looks."""
+        return eyes.view(
+            self.system, self.host, self.state, environment=self.environment, since=self.since()
+        )
 
     def named(self, pattern: str) -> str:
         """`pattern` with {date}, {time} and {run} filled in."""
@@ -124,10 +129,12 @@ class Question:
 class Action(Protocol):
     """A kind of step. Its fields are its parameters (see model.step.Step).
 
-    `stores_nothing` kinds store nothing away and may stand before PROTECTED.
+    `stores_nothing` kinds store nothing away and may stand before PROTECTED; `changes_nothing`
+    kinds only look, wait or tell.
     """
 
     stores_nothing: bool
+    changes_nothing: bool
 
     def bind(self, scene: Scene) -> dict[str, Json]:
         """Everything that is left to decide is decided: absolute names, ids, previous values.

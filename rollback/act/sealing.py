@@ -10,11 +10,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from rollback.act import eyes
 from rollback.act.proving import deadline_s
 from rollback.act.site import Site
-from rollback.host.clock import iso, parse_iso
+from rollback.host.clock import iso
 from rollback.keep.checkpoint import Checkpoint
-from rollback.keep.journal import last_at
 from rollback.model.finding import Json
 from rollback.model.step import Suite
 from rollback.prove import seal
@@ -53,15 +53,14 @@ def ask_suites(
     """
     wanted = expectations(site.system, level or None, None, today=site.host.clock.now())
     chosen = tuple(suites) or tuple(suite for suite in wanted.suites if wanted.of(suite))
-    last = last_at(site.state.path, "run.mitigated", site.host)
-    since = parse_iso(last) if last else None
+    view = eyes.of(site, environment)
     results = []
     for suite in chosen:
         with site.host.scratch() as work:
             results.append(run_suite(
                 suite, system=site.system, host=site.host, expectations=wanted, environment=environment,
-                since=since, work=Path(work), allure=None, deadline_s=deadline_s(site.system, suite),
-                level=level or None, held=site.checkpoints.held(),
+                since=view.since, work=Path(work), allure=None,
+                deadline_s=deadline_s(site.system, suite), level=level or None, held=view.held,
             ))  # fmt: skip
     return results
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from rollback.act import built_in
+from rollback.act import built_in, eyes
 from rollback.act.plan import Plan, find_level, make_plan
 from rollback.act.site import Site
 from rollback.host.below import why
@@ -26,7 +26,6 @@ from rollback.model.level import ChecklistItem, Level, Prerequisite, Procedure, 
 from rollback.model.lifecycle import Run, State
 from rollback.observe.check import ask
 from rollback.observe.metric import read_all
-from rollback.observe.view import View
 
 if TYPE_CHECKING:
     from rollback.act.target import Candidate
@@ -118,8 +117,7 @@ def ask_now(site: Site, plan: Plan, check: str) -> Finding:
     reason = unwelcome(here.system, plan.environment, declared)
     if reason:
         return Finding(Answer.UNKNOWN, f"it was not asked: {reason}")
-    held = here.checkpoints.held()
-    return ask(declared, View(here.system, here.host, environment=plan.environment, held=held))
+    return ask(declared, eyes.of(here, plan.environment))
 
 
 def _said(finding: Finding) -> str:
@@ -144,8 +142,7 @@ def conditions(site: Site, plan: Plan) -> judge.Conditions:
         left_out = ", ".join(guard.id for guard in declared)
         return judge.Conditions({}, warnings=(f"not asked, as in any emergency: {left_out}",))
     metrics = [guard.metric for guard in declared if guard.metric is not None]
-    view = View(here.system, here.host, environment=plan.environment)
-    return judge.conditions(here.system, read_all(view, metrics))
+    return judge.conditions(here.system, read_all(eyes.of(here, plan.environment), metrics))
 
 
 def climb(site: Site, plan: Plan) -> tuple[Refused, ...]:

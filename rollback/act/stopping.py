@@ -21,9 +21,12 @@ def abort(site: Site, run: Run, *, by: str, reason: str, as_it_is: bool = False)
 
     Raises: PlanError when it has ended; RunLocked while somebody drives it.
     """
-    if run.state in FINAL:
+    if run.state in FINAL or (run.state is State.MITIGATED and not run.gated):
+        did = run.state in (State.COMPLETE, State.MITIGATED) and not run.plan.get("undoes")
+        back = f"take back what it did with: rollback undo {run.id}"
         raise PlanError(
-            f"run {run.id} has ended: it is {run.state}", hint=f"rollback undo {run.id}"
+            f"run {run.id} has ended: it is {run.state}",
+            hint=back if did else f"see how it ended with: rollback report {run.id}",
         )
     with Lease(site.state.tree, site.host, purpose=f"abort {run.id}"):
         run = site.run(run.id)
@@ -34,7 +37,7 @@ def abort(site: Site, run: Run, *, by: str, reason: str, as_it_is: bool = False)
         said = f"{reason} (by {by})"
         if as_it_is and run.state is not State.NEEDS_OPERATOR:
             raise PlanError(f"run {run.id} is {run.state}: it did not stop for a person",
-                            hint=f"rollback abort {run.id}")  # fmt: skip
+                            hint=_instead(run))  # fmt: skip
         if as_it_is:
             return site.note(run, "run.abandoned", reason=f"left as it is: {said}")
         if not did and (run.state, "run.abandoned") in TRANSITIONS:
@@ -43,10 +46,21 @@ def abort(site: Site, run: Run, *, by: str, reason: str, as_it_is: bool = False)
         if (stands, "run.undoing") not in TRANSITIONS:
             raise PlanError(
                 f"run {run.id} is {run.state}: there is nothing to stop any more",
-                hint=f"take back what it did with: rollback undo {run.id}; or leave everything as it "
-                f"is with: rollback abort {run.id} --as-it-is",
+                hint=_instead(run),
             )
         return site.note(run, "run.undoing", reason=said)
+
+
+def _instead(run: Run) -> str:
+    """What can be typed about a run that cannot be given up as it was tried."""
+    leave = f"leave everything as it is with: rollback abort {run.id} --as-it-is"
+    if run.state is State.MITIGATED:  # its steps are done; how it ends is for the gate to say
+        return f"let the gate be asked first: rollback resume {run.id}"
+    if run.state is not State.NEEDS_OPERATOR:
+        return f"rollback abort {run.id}"
+    if run.plan.get("undoes"):
+        return leave
+    return f"take back what it did with: rollback undo {run.id}; or {leave}"
 
 
 def retry(site: Site, run: Run, *, by: str) -> Run:

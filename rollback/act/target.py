@@ -89,10 +89,13 @@ def choose(
             for candidate in found:
                 if candidate.valid:
                     return candidate.target(), tuple(seen)
+    from rollback.act.copying import to_fetch  # the store: a flag needs none
+
     reasons = "; ".join(f"{c.label}: {c.why_not}" for c in seen[:3]) or "there is none"
     raise PlanError(
         f"no valid target: {reasons}",
-        hint="make one with: rollback checkpoint create NAME --seal, or name one with --to",
+        hint=to_fetch(site)
+        or "make one with: rollback checkpoint create NAME --seal, or name one with --to",
     )
 
 

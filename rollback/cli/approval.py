@@ -52,15 +52,21 @@ def export(desk: Desk, run: str, person: str) -> int:
 @click.option(
     "--signature",
     type=click.Path(exists=True, dir_okay=False),
-    help="The .sig file that came back.",
+    help="The .sig file that came back [default: FILE.sig, where there is one].",
 )
 @pass_desk
 def import_(desk: Desk, file: str, signature: str | None) -> int:
-    """Take in an approval FILE, with its signature beside it or inside it."""
+    """Take in an approval FILE, with its signature inside it or beside it.
+
+    Beside it is FILE.sig, where ssh-keygen puts it, or what --signature names.
+    """
     from rollback.act import authorize
     from rollback.judge.authority import read
 
     body = _body(file)
+    beside = Path(f"{file}.sig")
+    if not signature and not body.get("signature") and beside.is_file():
+        signature = str(beside)
     if signature:
         body["signature"] = Path(signature).read_text(encoding="ascii", errors="replace")
     try:

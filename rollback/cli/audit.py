@@ -17,6 +17,7 @@ def command() -> None:
 @pass_desk
 def verify(desk: Desk) -> int:
     """Check every event's hash and chain, and the count and head against the anchor."""
+    desk.known()
     with desk.site(create=False) as site:
         count, head, anchors = site.journal.verify()
         body = {"whole": True, "events": count, "head": head, "anchors_agree": anchors}

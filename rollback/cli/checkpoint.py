@@ -118,7 +118,7 @@ def resume(desk: Desk) -> int:
 @pass_desk
 def list_(desk: Desk) -> int:
     """All checkpoints, newest first, with whether they can be gone back to."""
-    from rollback.act.copying import copies_of
+    from rollback.act.copying import copies_of, to_fetch
     from rollback.act.keeping import missed
     from rollback.act.target import sealed_as
 
@@ -141,7 +141,9 @@ def list_(desk: Desk) -> int:
             for c in found
         ]
         head = ("id", "name", "kind", "at", "components", "size", "copies", "seal", "state")
-        empty = ["no checkpoint yet; try: rollback checkpoint create NAME --seal"]
+        fetch = to_fetch(site)
+        empty = [f"no checkpoint here; try: {fetch}" if fetch else
+                 "no checkpoint yet; try: rollback checkpoint create NAME --seal"]  # fmt: skip
         warned = [f"warning: {safe(name)} cannot be looked at: {safe(why)}"
                   for name, why in problems.items()]  # fmt: skip
         if few := [c.id for c in found if c.target and not standing[c.id].enough]:

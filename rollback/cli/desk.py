@@ -19,9 +19,9 @@ import click
 
 from rollback.cli import given
 from rollback.cli.pasted import options, pasted
-from rollback.cli.show import plain_json, silence
+from rollback.cli.show import plain_json, safe, silence
 from rollback.host import Host
-from rollback.model.errors import NotAuthorized, UsageError
+from rollback.model.errors import NotAuthorized, SpecError, UsageError
 from rollback.model.event import Event
 from rollback.model.system import System
 
@@ -121,6 +121,24 @@ class Desk:
         if names:
             said = f"drained for a checkpoint and not resumed: {', '.join(names)}"
             click.echo(f"rollback: {said}\n  try: {self.pasted(RESUME)}", err=True)
+
+    def known(self) -> System:
+        """The declared system; where its file is wrong, as it was last read well, which is said.
+
+        For what needs the state directory alone. Raises: SpecError where nothing was kept.
+        """
+        try:
+            return self.system
+        except SpecError as error:
+            from rollback.declare import last_well
+
+            found = last_well(self.declaration, state=self.state)
+            if found is None:
+                raise
+            self.system = found
+            click.echo(f"rollback: {safe(error)}; this is told by the declaration as it was last "
+                       f"read well; try: {self.pasted('rollback validate')}", err=True)  # fmt: skip
+            return found
 
     @contextmanager
     def look(self) -> Iterator[Site]:

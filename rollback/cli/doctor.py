@@ -33,7 +33,7 @@ NODE_MIN = 20
 FREE_BYTES_MIN = 64 * 2**20
 YEAR_MIN = 2025
 FUTURE_S_MAX = 300.0
-PASS, FAIL, UNKNOWN = "PASS", "FAIL", "UNKNOWN"
+PASS, FAIL, UNKNOWN, ADVICE = "PASS", "FAIL", "UNKNOWN", "ADVICE"
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,15 @@ class Row:
     """One thing that was looked at. `needed`: without it the tool cannot do its work."""
 
     what: str
-    answer: str
+    found: str
     said: str
     needed: bool = True
     hint: str = ""
+
+    @property
+    def answer(self) -> str:
+        """What was found; a failure of what is not needed is advice."""
+        return ADVICE if self.found == FAIL and not self.needed else self.found
 
 
 @click.command("doctor", short_help="Every problem of this machine.")
@@ -52,7 +57,8 @@ class Row:
 def command(desk: Desk) -> int:
     """Look at the kernel, the programs, the state directory, and what the declaration needs here.
 
-    Exit 7 when something that is needed fails. What could not be found out is UNKNOWN.
+    Exit 7 when something that is needed fails. What could not be found out is UNKNOWN; what is not
+    needed and could be better is ADVICE.
     """
     rows = [*_machine(desk), *_tools(), *_here(desk)]
     bad = [row for row in rows if row.answer == FAIL and row.needed]
@@ -189,12 +195,10 @@ def _libgit2() -> Row:
 
 def _bytecode() -> Row:
     cached = __spec__.cached is not None and Path(__spec__.cached).is_file()
-    wanted = not sys.flags.dont_write_bytecode
     said = "present" if cached else "missing: every start takes about three times as long"
-    hint = f"unset PYTHONDONTWRITEBYTECODE; {sys.executable} -m compileall -q {Path(__file__).parent.parent}"
-    return Row("bytecode", PASS if cached and wanted else FAIL,
-               said if wanted or not cached else "present, but PYTHONDONTWRITEBYTECODE is set",
-               needed=False, hint=hint)  # fmt: skip
+    unset = "unset PYTHONDONTWRITEBYTECODE; " if sys.flags.dont_write_bytecode else ""
+    hint = f"{unset}{sys.executable} -m compileall -q {Path(__file__).parent.parent}"
+    return Row("bytecode", PASS if cached else FAIL, said, needed=False, hint=hint)
 
 
 # -- programs ---------------------------------------------------------------------------------
@@ -248,8 +252,27 @@ def _here(desk: Desk) -> Iterator[Row]:
     yield from _writes(desk, system)
     yield from _argvs(system)
     yield from _ports(desk, system)
+    yield from _copies(desk, system)
     if any(one.on == "schedule" for one in system.checkpoints.kinds.values()):
         yield _asked("schedule", lambda: _schedule(desk), needed=False)
+
+
+def _copies(desk: Desk, system: Any) -> Iterator[Row]:
+    """Every declared further place for checkpoints: its folder, and what its references name."""
+    from rollback.act.copying import copies_of
+    from rollback.model.errors import RollbackError
+
+    if not system.checkpoints.stores:
+        return
+    with desk.look() as site:
+        copies = copies_of(site)
+        for name in copies.declared:
+            what = f"copies {name}"
+            try:
+                yield Row(what, PASS, copies.ready(name))
+            except (RollbackError, OSError) as error:
+                hint = error.hint if isinstance(error, RollbackError) else ""
+                yield Row(what, FAIL, str(error), hint=hint)
 
 
 def _schedule(desk: Desk) -> Row:

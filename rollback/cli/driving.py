@@ -7,18 +7,23 @@ Never: a command.
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 import click
 
 from rollback.act import asked, authorize, climbing
 from rollback.act.engine import resting, roll_back
+from rollback.act.offering import down
 from rollback.act.plan import Plan, plan_of
 from rollback.act.site import Site
 from rollback.act.stopping import abort
 from rollback.cli.desk import Desk
 from rollback.cli.show import safe
-from rollback.cli.timeline import exit_status, plan_lines, result, result_lines
+from rollback.cli.timeline import down_lines, exit_status, plan_lines, result, result_lines
 from rollback.model.lifecycle import ENDED, Run, State
+
+if TYPE_CHECKING:
+    from rollback.act.telling import Telling
 
 WAIT_TURNS_MAX = 100_000
 POLL_S = 1.0
@@ -29,13 +34,20 @@ def decline_idle(desk: Desk, site: Site, plan: Plan) -> int:
     """The target equals the present: said so, and the next level offered; nothing is changed."""
     incident = authorize.open_incident(site)
     offer = "" if plan.undoes else climbing.onwards(site, plan, incident).level
-    body = {"changed": False, "level": plan.level, "state": None, "offer": offer or None}
+    stopped = down(site, plan.environment)
+    body = {"changed": False, "level": plan.level, "state": None, "offer": offer or None,
+            "not_running": [*stopped]}  # fmt: skip
 
     def lines() -> list[str]:
         said = [
             f"nothing to roll back here: {plan.level} is already at {plan.target.label or 'its target'}"
         ]
-        return said + ([f"  try: rollback run {offer}"] if offer else [])
+        said += down_lines(stopped, plan.environment) or [
+            "  try: ask whether it is well: rollback verify"
+        ]
+        return said + (
+            [f"  if it is not well, the next level is: rollback run {offer}"] if offer else []
+        )
 
     desk.out(body, lines)
     return 0
@@ -88,10 +100,18 @@ def drive(site: Site, run: Run, *, wait: bool) -> Run:
 
 
 def _carried(site: Site, run: Run) -> Run:
-    run = roll_back(site, run.id)
+    telling: list[Telling] = []
+
+    def mitigated(run: Run) -> None:
+        from rollback.act.telling import Telling
+
+        telling[:] = telling or [Telling(site)]
+        telling[0].begin(run)
+
+    run = roll_back(site, run.id, mitigated=mitigated)
     from rollback.act.afterwards import settle  # messages and reports can wait for the rollback
 
-    return settle(site, run)
+    return settle(site, run, *telling)
 
 
 def _moves(site: Site, run_id: str) -> bool:
@@ -107,7 +127,7 @@ def confirm(
     needed = authorize.standing(site, run, plan)
     if needed.enough:
         return run
-    if not authority.alone:
+    if not authority.alone or person not in authorize.may_approve(site, run):
         return run  # somebody else has to say yes; --yes is not a second person
     if not yes:
         if desk.as_json or not _terminal():

@@ -12,11 +12,15 @@ from typing import Any
 
 import click
 
+from rollback import VERSION
 from rollback.cli import given
 from rollback.cli.desk import Desk
 from rollback.cli.failing import status_of
 from rollback.cli.pasted import commands
 from rollback.model.registry import nearest
+
+LATER = ("ack", "event", "failure", "monitor", "notify", "ready", "redeploy", "what-if")
+_GLOBAL = ("--system", "--state")
 
 
 class _Commands(click.Group):
@@ -38,6 +42,9 @@ class _Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and self.get_command(ctx, args[0]) is None:
+            if args[0] in LATER:
+                said = "yet: it is designed, and not built"
+                raise click.UsageError(f"there is no command {args[0]} {said}", ctx)
             hint = nearest(args[0], tuple(self.list_commands(ctx)))
             raise click.UsageError(f"there is no command {args[0]}; {hint}", ctx)
         return super().resolve_command(ctx, args)
@@ -55,13 +62,31 @@ class _Commands(click.Group):
 
 
 def _hoisted(argv: Sequence[str]) -> tuple[bool, list[str]]:
-    """Whether JSON is wanted, and the words with `--json` in front: it may stand anywhere."""
+    """Whether JSON is wanted, and the words with what holds for every command in front.
+
+    It may stand anywhere but behind two dashes, or in a guarded command that is typed without them.
+    """
     words = list(argv)
-    end = words.index("--") if "--" in words else len(words)
-    if "--json" not in words[:end]:
-        return False, words
-    kept = [word for word in words[:end] if word != "--json"]
-    return True, ["--json", *kept, *words[end:]]
+    end = len(words)
+    if "--" in words:
+        end = words.index("--")
+    elif "guard" in words:
+        end = words.index("guard")
+    as_json = False
+    front: list[str] = []
+    kept: list[str] = []
+    left = iter(words[:end])
+    for word in left:
+        if word in _GLOBAL:
+            value = next(left, None)
+            (kept if value is None else front).extend([word] if value is None else [word, value])
+        elif word.startswith(tuple(f"{name}=" for name in _GLOBAL)):
+            front.append(word)
+        elif word == "--json":
+            as_json = True
+        else:
+            kept.append(word)
+    return as_json, [*(["--json"] if as_json else []), *front, *kept, *words[end:]]
 
 
 @click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -69,6 +94,7 @@ def _hoisted(argv: Sequence[str]) -> tuple[bool, list[str]]:
               help="The declaration [default: ./rollback.yaml].")  # fmt: skip
 @click.option("--state", metavar="DIR", help="The state directory [default: as declared].")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
+@click.version_option(VERSION, prog_name="rollback", message="%(prog)s %(version)s")
 @click.pass_context
 def _cli(ctx: click.Context, declaration: str | None, state: str | None, as_json: bool) -> None:
     """Take verified checkpoints, go back when a release goes wrong, and prove that it worked."""

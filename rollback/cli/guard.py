@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from contextlib import nullcontext
 
 import click
 
 from rollback.cli.desk import Desk, pass_desk
+
+NO_PROGRAM = 127
 
 
 @click.command(
@@ -41,6 +44,8 @@ def command(
     from rollback.host.attended import said_aside
     from rollback.model.errors import PlanError
 
+    if shutil.which(words[0]) is None:
+        return _no_program(desk, words[0])
     with desk.look() if dry_run else desk.site(listen=desk.live()) as site:
         who = desk.asker() if dry_run else desk.person(person)
         plan = make_plan(
@@ -90,3 +95,18 @@ def command(
 
         desk.out(body, lines)
         return failed or exit_status(run)
+
+
+def _no_program(desk: Desk, word: str) -> int:
+    """Said as a shell says it, with its status; nothing was kept, and no run is open."""
+    from rollback.cli.show import error_json, error_lines, plain_json
+    from rollback.model.errors import UsageError
+
+    error = UsageError(f"{word} cannot be started: no such program, or it may not be run",
+                       hint="correct the command, then type it again")  # fmt: skip
+    body = error_json(error)
+    body["error"]["exit_status"] = NO_PROGRAM
+    said = [plain_json(body)] if desk.as_json else error_lines(error)
+    for line in said:
+        click.echo(line, err=not desk.as_json)
+    return NO_PROGRAM

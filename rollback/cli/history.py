@@ -19,6 +19,7 @@ def command(desk: Desk, run: str | None) -> int:
     from rollback.act.plan import plan_of
     from rollback.cli.timeline import clocks
 
+    desk.known()
     with desk.look() as site:
         if run:
             found = site.run(run)

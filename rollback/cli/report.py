@@ -23,6 +23,7 @@ def command(desk: Desk, run: str, kind: str) -> int:
     from rollback.act.afterwards import told_of, write_report
     from rollback.tell.report import markdown
 
+    desk.known()
     with desk.look() as site:
         found = site.run(run)
         if site.state.writable:  # else it is printed all the same

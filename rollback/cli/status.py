@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 @pass_desk
 def command(desk: Desk) -> int:
     """Runs that have not ended, what they wait for, the newest checkpoint, flags, the journal."""
+    from rollback.act.authorize import may_approve
+    from rollback.act.copying import to_fetch
     from rollback.act.keeping import missed
     from rollback.act.plan import plan_of
     from rollback.cli.timeline import next_lines
@@ -26,18 +28,17 @@ def command(desk: Desk) -> int:
     from rollback.model.errors import JournalError
     from rollback.model.lifecycle import FINAL
 
+    desk.known()
     if not desk.system.state_path.is_dir():
         body: dict[str, Any] = {
             "system": desk.system.system.id, "runs_open": [], "last_run": None, "checkpoints": 0,
             "last_checkpoint": None, "missed": [], "journal": {"events": 0, "whole": True}, "trusted": True,
         }  # fmt: skip
-        desk.out(
-            body,
-            lambda: [
-                f"{body['system']}: nothing has happened yet",
-                "  try: rollback checkpoint create NAME",
-            ],
-        )
+        first = "rollback checkpoint create NAME"
+        if desk.system.checkpoints.stores and desk.system.state_path.parent.is_dir():
+            with desk.look() as site:
+                first = to_fetch(site) or first
+        desk.out(body, lambda: [f"{body['system']}: nothing has happened yet", f"  try: {first}"])
         return 0
     with desk.look() as site:
         runs = list(site.runs().values())
@@ -58,7 +59,7 @@ def command(desk: Desk) -> int:
             "runs_open": [
                 {"run_id": run.id, "state": run.state.value, "level": plan_of(run).level,
                  "reason": run.reason, "waiting_for": run.waiting_for or None,
-                 "overdue": _overdue(site, run)}
+                 "may_approve": [*may_approve(site, run)], "overdue": _overdue(site, run)}
                 for run in still
             ],
             "last_run": {"run_id": runs[-1].id, "state": runs[-1].state.value} if runs else None,
@@ -68,7 +69,8 @@ def command(desk: Desk) -> int:
             "journal": journal, "trusted": trusted,
         }  # fmt: skip
         advice = {run.id: next_lines(site, run) for run in still}
-        desk.out(body, lambda: _lines(body, advice))
+        fetch = to_fetch(site)
+        desk.out(body, lambda: _lines(body, advice, fetch))
         return 0 if journal["whole"] else 8
 
 
@@ -83,7 +85,7 @@ def _overdue(site: Site, run: Run) -> bool:
         return False  # its declaration is gone: whoever resumes it is told so
 
 
-def _lines(body: dict[str, Any], advice: dict[str, list[str]]) -> list[str]:
+def _lines(body: dict[str, Any], advice: dict[str, list[str]], fetch: str) -> list[str]:
     lines = [paint(str(body["system"]), "bold")]
     for run in body["runs_open"]:
         waits = (
@@ -98,13 +100,8 @@ def _lines(body: dict[str, Any], advice: dict[str, list[str]]) -> list[str]:
         )
         if run["overdue"]:
             lines.append(f"    try: end it, then plan anew: rollback resume {run['run_id']}")
-        elif advice[run["run_id"]]:
-            lines += [f"  {line}" for line in advice[run["run_id"]]]
         else:
-            lines.append(
-                f"    try: rollback watch {run['run_id']}, or if nobody drives it any more: "
-                f"rollback resume {run['run_id']}"
-            )
+            lines += [f"  {line}" for line in advice[run["run_id"]]]
     if not body["runs_open"]:
         last = body["last_run"]
         said = f"last run {last['run_id']} ended {last['state']}" if last else "no run yet"
@@ -115,7 +112,8 @@ def _lines(body: dict[str, Any], advice: dict[str, list[str]]) -> list[str]:
         kept = counted(body["checkpoints"], "checkpoint")
         lines.append(f"  {kept}, the newest is {safe(name)} of {newest['at'][:16]}")
     else:
-        lines.append("  no checkpoint yet; try: rollback checkpoint create NAME")
+        lines.append(f"  no checkpoint here; try: {fetch}" if fetch else
+                     "  no checkpoint yet; try: rollback checkpoint create NAME")  # fmt: skip
     for one in body["missed"]:
         said = f"  the scheduled checkpoint {one['kind']} did not happen: {safe(one['missed'])}"
         lines += [paint(said, "yellow"), "    try: rollback checkpoint due"]

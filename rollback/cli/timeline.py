@@ -7,16 +7,20 @@ Never: changes a run.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
+from rollback.act import offering
+from rollback.act.authorize import may_approve
 from rollback.act.climbing import offered
+from rollback.act.guarding import command_of
 from rollback.act.plan import Plan, plan_of
 from rollback.act.site import Site
 from rollback.cli.show import paint, safe, state
+from rollback.keep import lease
 from rollback.model.event import Event
-from rollback.model.lifecycle import Run, State, elapsed_s
+from rollback.model.lifecycle import ENDED, TRANSITIONS, Run, State, elapsed_s
 from rollback.model.quantity import counted, spoken
 from rollback.tell.phases import phases
 
@@ -203,9 +207,8 @@ def result_lines(site: Site, run: Run) -> list[str]:
             continue
         over = budget is not None and took > budget
         word = paint("over budget", "red") if over else paint("within budget", "green")
-        lines.append(
-            f"  {name:<10} {spoken(took):>10}  of {spoken(budget)}  {word if budget else ''}"
-        )
+        within = f"  of {spoken(budget)}  {word}" if budget else ""
+        lines.append(f"  {name:<10} {spoken(took):>10}{within}")
     for phase in _budgeted(site, run):
         if phase["took_s"] is not None and phase["budget_s"]:
             word = paint("over budget", "red") if phase["over"] else paint("within budget", "green")
@@ -231,31 +234,63 @@ def _reasons(run: Run) -> list[str]:
     return [run.reason] if run.reason and run.state not in (State.COMPLETE, State.MITIGATED) else []
 
 
+def down_lines(services: Sequence[str], environment: str) -> list[str]:
+    """That services do not run, and how to start them, which loses nothing; empty where all do."""
+    if not services:
+        return []
+    return [f"  not running: {', '.join(services)}", f"  try first: {offering.start(environment)}"]
+
+
 def next_lines(site: Site, run: Run) -> list[str]:
     """What a person can type about a run that stopped or waits."""
     if run.state is State.NEEDS_OPERATOR:
+        down = run.verdict.get("down")
+        stopped = list(map(str, down)) if isinstance(down, list) else []
         onwards = offered(site, run)
         way = "the smallest level that covers what fails"
         if onwards.declared or not run.verdict:
             way = "the next level" + (", as declared" if onwards.declared else "")
         wider = [f"  {way}: {onwards.offer}"] if onwards.offer else []
-        return [*wider, *(f"  try: {hint}" for hint in _on(run))]
-    if run.state is not State.WAITING:
+        first = down_lines(stopped, plan_of(run).environment)
+        return [*first, *wider, *(f"  try: {hint}" for hint in _on(run))]
+    if run.state in ENDED or (run.state is State.MITIGATED and not run.gated):
         return []
+    if run.state is not State.WAITING:
+        return _driven(site, run)
     on = run.waiting_for.get("on")
     if on == "checklist":
         said = f"rollback answer {run.id} ITEM yes, then: rollback resume {run.id}"
         return [f"  try: say what is asked: {said}"]
     if on == "timer":
         return [f"  try: go on with it: rollback resume {run.id} --wait"]
-    return [f"  try: approve it: rollback approve {run.id}",
+    able = may_approve(site, run)
+    named = "; ".join(f"{person} ({', '.join(roles)})" for person, roles in able.items())
+    who = next(iter(able)) if len(able) == 1 else "PERSON"
+    return [*([f"  may say yes to it: {named}"] if able else []),
+            f"  try: approve it: rollback approve {run.id} --as {who}",
             f"  try: or give it up: rollback abort {run.id}"]  # fmt: skip
+
+
+def _driven(site: Site, run: Run) -> list[str]:
+    """About a run that goes on by itself: as long as somebody drives it."""
+    if lease.held(site.state.tree):
+        return [f"  try: follow it: rollback watch {run.id}"]
+    gone = [f"  try: or give it up: rollback abort {run.id}"]
+    stops = (run.state, "run.undoing") in TRANSITIONS or (run.state, "run.abandoned") in TRANSITIONS
+    since = "any more" if "lease.taken" in run.moments else "yet"
+    return [f"  nobody drives it {since}", f"  try: go on with it: rollback resume {run.id}",
+            *(gone if stops else [])]  # fmt: skip
 
 
 def _on(run: Run) -> list[str]:
     """What a person can do about a run that stopped, by where it stood when it did."""
     look = f"see what is known: rollback report {run.id}"
-    back = f"or take back what it did: rollback undo {run.id}"
+    leave = f"or leave everything as it is: rollback abort {run.id} --as-it-is"
+    # who takes back what a run did that itself takes back does it all again
+    back = leave if run.plan.get("undoes") else f"or take back what it did: rollback undo {run.id}"
+    guarded = command_of(plan_of(run))
+    if guarded and _status(run, guarded.index) in ("failed", "doubted"):  # it never runs again
+        return [f"go back to what was before it: rollback undo {run.id}", leave, look]
     if run.waiting_in is State.MITIGATED:
         return [
             f"see what is not well now: rollback verify; put it right, then ask the gate again: "
@@ -273,6 +308,11 @@ def _on(run: Run) -> list[str]:
     again = f"put right what stopped it, then let {step} be tried again: rollback resume {run.id}"
     gone = f"or give it up: rollback abort {run.id}"
     return [again, back if did else gone, look]
+
+
+def _status(run: Run, index: str) -> str:
+    record = run.steps.get(index)
+    return record.status if record else ""
 
 
 def exit_status(run: Run) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from rollback.cli.desk import Desk, pass_desk
@@ -14,7 +16,7 @@ def command(desk: Desk, schema: bool) -> int:
     """Check the declaration; each problem with file and line, and what to type instead."""
     import rollback.kinds  # noqa: F401 - registers every kind
     from rollback import declare
-    from rollback.cli.show import plain_json
+    from rollback.cli.show import plain_json, safe
     from rollback.judge.unenforced import always_refused, unenforced
     from rollback.model.quantity import counted
 
@@ -24,12 +26,15 @@ def command(desk: Desk, schema: bool) -> int:
     system = declare.load(desk.declaration, state=desk.state)  # every rule, whatever was kept
     planned = declare.planned(system)
     unheld, unmet = unenforced(system), always_refused(system)
+    absent = [(f"components.{name}", one.path) for name, one in system.components.items()
+              if one.planned is None and not os.path.lexists(system.root_path / one.path)]  # fmt: skip
     body = {
         "valid": True, "system": system.system.id, "digest": system.digest, "levels": len(system.levels),
         "checks": sum(1 for _ in system.checks()),
         "planned": [{"where": where, "kind": kind, "missing": missing} for where, kind, missing in planned],
         "unenforced": [{"where": where, "instead": instead} for where, instead in unheld],
         "always_refused": [{"where": where, "because": because} for where, because in unmet],
+        "absent": [{"where": where, "path": path} for where, path in absent],
     }  # fmt: skip
 
     def lines() -> list[str]:
@@ -47,6 +52,9 @@ def command(desk: Desk, schema: bool) -> int:
                 f"  {counted(len(unmet), 'thing')} can never be met yet; every run is refused:"
             )
             said += [f"    {where}: {because}" for where, because in unmet]
+        if absent:
+            said.append(f"  {counted(len(absent), 'component')} whose path is not there now:")
+            said += [f"    {where}: {safe(path)}" for where, path in absent]
         return said
 
     desk.out(body, lines)

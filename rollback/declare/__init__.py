@@ -82,6 +82,15 @@ def from_source(source: dict[str, Any], *, declaration: Path, state: Path) -> Sy
     return whole.from_source(source, declaration=declaration, state=state)
 
 
+def last_well(file: Path, *, state: Path | None) -> System | None:
+    """The system as the file declared it when it was last read well here; None: nothing was kept."""
+    try:
+        found = kept.last(_text(file), file=file, state=state)
+        return from_source(found[0], declaration=file, state=found[1]) if found else None
+    except SpecError:
+        return None  # there is no such file, or another version kept it
+
+
 def schema() -> dict[str, Any]:
     """The JSON Schema of what `load` accepts, with every kind."""
     from rollback.declare import completion  # heavy, and only for editors
@@ -152,4 +161,4 @@ def _planned(data: Any, where: str) -> Iterator[tuple[str, str, str]]:
             yield from _planned(value, f"{where}.{number}")
 
 
-__all__ = ["Reading", "from_source", "load", "planned", "schema", "secret_values"]
+__all__ = ["Reading", "from_source", "last_well", "load", "planned", "schema", "secret_values"]

@@ -84,6 +84,22 @@ def find(text: str, *, file: Path, state: Path | None, environ: Mapping[str, str
         return None
 
 
+def last(text: str, *, file: Path, state: Path | None) -> tuple[dict[str, Any], Path] | None:
+    """What was kept of this file when it was last read well, and its state directory; None: nothing.
+
+    It is for looking at what happened, and no answer to what the file says now.
+    """
+    match = None if state else _STATE.search(text)
+    folder = places({"state": {"dir": match[1]}} if match else {}, file, state).state
+    entry = _entry(folder)
+    try:
+        kept = entry["kept"]
+        whole = entry["digest"] == digest(kept, domain="declaration")
+        return (kept, folder) if whole and entry["declaration"] == str(file) else None
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
 def keep(
     system: System, origin: Origin, text: str, tree: Tree, environ: Mapping[str, str]
 ) -> None:  # fmt: skip
@@ -95,6 +111,7 @@ def keep(
         key = _key(text, system.declaration, system.state_path, origin, environ)
         tree.write(NAME, canonical({
             "format": FORMAT, "key": key, "names": list(origin.names), "file": origin.file,
+            "declaration": str(system.declaration),
             "file_digest": origin.file_digest, "digest": system.digest, "kept": kept,
         }), sync=False)  # fmt: skip
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from rollback.declare.text import Document, Path
 from rollback.model.errors import Problem
-from rollback.model.registry import Declared, Family, Kind, Planned, kinds, nearest
+from rollback.model.registry import Declared, Family, Kind, Planned, kinds, nearest, rule_of
 from rollback.model.system import whole
 
 
@@ -100,9 +100,9 @@ def _words(found: Any, loc: Path, path: Path, data: Any) -> tuple[str, str]:
     if kind == "missing":
         return "is required and not there", f"add {loc[-1]}: …{_example(str(loc[-1]))}"
     if loc and loc[-1] == "[key]" and kind == "string_pattern_mismatch":
-        return f"{loc[-2]!r} is not an id", "use a-z, 0-9, '-', '_' and '.', at most 63 characters"
+        return f"{loc[-2]!r} is not an id", rule_of(str(ctx.get("pattern", "")))
     if kind == "string_pattern_mismatch":
-        return f"{given} is not written as it must be", _pattern(str(ctx.get("pattern", "")))
+        return f"{given} is not written as it must be", rule_of(str(ctx.get("pattern", "")))
     if kind in ("value_error", "assertion_error"):
         text, _, hint = str(ctx.get("error", found["msg"])).partition("; ")
         return text, hint or "write exactly what it asks for"
@@ -116,7 +116,10 @@ def _words(found: Any, loc: Path, path: Path, data: Any) -> tuple[str, str]:
     if kind in ("literal_error", "enum"):
         expected = str(ctx.get("expected", ""))
         words = tuple(w.strip().strip("'") for w in expected.replace(" or ", ", ").split(","))
-        return f"{given} is not one of: {', '.join(words)}", nearest(_text_at(data, path), words)
+        close = nearest(_text_at(data, path), words)
+        if close.startswith("did you mean"):
+            return f"{given} is not one of: {', '.join(words)}", close
+        return f"{given} is none of what may stand here", f"write one of: {', '.join(words)}"
     if kind in ("greater_than_equal", "greater_than", "less_than_equal", "less_than"):
         return f"{given} is out of range", str(found["msg"]).replace("Input should be", "write")
     if kind == "too_short":
@@ -155,20 +158,6 @@ def _example(key: str) -> str:
         "people": " (people: {owner: operator, roles: {operator: {}}})",
     }  # fmt: skip
     return examples.get(key, "")
-
-
-def _pattern(pattern: str) -> str:
-    if pattern.startswith(r"\A[a-z0-9][a-z0-9._-]"):
-        return "use a-z, 0-9, '-', '_' and '.', at most 63 characters"
-    if "[0-9]{4}-" in pattern:
-        return "write a date like 2026-11-20"
-    if "0-9a-f]{64}" in pattern:
-        return "write the 64 hex digits that sha256sum prints"
-    if "A-Za-z_" in pattern:
-        return "write a name like DATABASE_URL: letters, digits and '_'"
-    if ":[0-5]" in pattern:
-        return "write hours like 09:00-17:00"
-    return f"write it like {pattern}"
 
 
 def _at(data: Any, path: Path) -> Any:

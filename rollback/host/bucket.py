@@ -19,7 +19,7 @@ T = TypeVar("T")
 PART_BYTES = 8 * 2**20  # what is larger goes in parts of this size
 RETRIES = 2
 _STATUS = re.compile(r"status code: ([0-9]{3})")
-_INSTALL = "pip install 'rollback-proof[s3]'"
+_INSTALL = "install the extra s3 from a checkout: pip install 'CHECKOUT[s3]' (make setup does it)"
 
 
 class Bucket:

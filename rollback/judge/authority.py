@@ -11,7 +11,7 @@ Never: reads a clock or a key file; both are given.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from rollback.model.event import canonical
@@ -58,11 +58,15 @@ def read(data: Mapping[str, object]) -> Approval:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Whether the run may start: `missing` says what for, "" when nothing is missing."""
+    """Whether the run may start: `missing` says what for, "" when nothing is missing.
+
+    `lacking` is how many more people have to say yes.
+    """
 
     missing: str
     used: tuple[Approval, ...] = ()
     denied: str = ""
+    lacking: int = 0
 
     @property
     def enough(self) -> bool:
@@ -145,6 +149,12 @@ def standing(
     return _count(authority, counted, tuple(reachable))
 
 
+def would_say(person: Member, *, at: str) -> Approval:
+    """A yes that this person could give, to see what it would change; it is good for nothing."""
+    key = "as if" if person.key else ""
+    return Approval("", "", "", "", person.id, "", given=at, expires=at, signature=key)
+
+
 def _count(
     authority: Authority,
     counted: list[tuple[Approval, tuple[str, ...]]],
@@ -155,7 +165,8 @@ def _count(
     if needed > 1 and len(signed) < len(counted):  # one keyboard could speak for everybody
         without = _count(authority, signed, reachable)
         if without.missing:
-            return Standing(f"{without.missing}; signed ones: declare keys for the people")
+            said = f"{without.missing}; signed ones: declare keys for the people"
+            return replace(without, missing=said)
         return without
     if authority.quorum == "all":
         return _cover(authority.roles, counted)
@@ -166,7 +177,7 @@ def _count(
     if len(fit) < authority.count:
         who = " or ".join(role for role in authority.roles if role in allowed)
         more = authority.count - len(fit)
-        return Standing(f"{more} more approval{'s' if more > 1 else ''} by {who}")
+        return Standing(f"{more} more approval{'s' if more > 1 else ''} by {who}", lacking=more)
     return Standing("", tuple(fit[: authority.count]))
 
 
@@ -207,7 +218,7 @@ def _cover(roles: tuple[str, ...], counted: list[tuple[Approval, tuple[str, ...]
         place(index, set())
     open_roles = [role for role in roles if role not in taken]
     if open_roles:
-        return Standing("approval by " + " and ".join(open_roles))
+        return Standing("approval by " + " and ".join(open_roles), lacking=len(open_roles))
     return Standing("", tuple(counted[taken[role]][0] for role in roles))
 
 

@@ -15,7 +15,7 @@ from rollback.keep.checkpoint import Checkpoints
 from rollback.keep.checkpoint_record import Checkpoint
 from rollback.keep.entry import Entry
 from rollback.keep.manifest import read_tree
-from rollback.model.errors import PlanError, StoreError
+from rollback.model.errors import Confined, PlanError, StoreError
 from rollback.model.registry import nearest
 from rollback.model.system import System
 
@@ -49,7 +49,7 @@ def versions(kept: Checkpoints, system: System, path: str) -> tuple[Version, ...
 
     Raises: PlanError when no component holds the path; Confined when it leaves the root.
     """
-    wanted = checked(path.rstrip("/") or ".")
+    wanted = _below(system, path)
     within = dict(_components(system, wanted))
     if not within:
         raise PlanError(f"no component holds {path}",
@@ -60,6 +60,19 @@ def versions(kept: Checkpoints, system: System, path: str) -> tuple[Version, ...
             if name in one.parts:
                 _add(found, _version(kept, one, name, inside))
     return tuple(found)
+
+
+def _below(system: System, path: str) -> bytes:
+    """The path relative to the root, as it was typed or absolute. Raises: Confined."""
+    root = str(system.root_path)
+    typed = path.rstrip("/") or path[:1] or "."
+    if os.path.isabs(typed) and os.path.commonpath((root, os.path.normpath(typed))) == root:
+        typed = os.path.relpath(typed, root)
+    try:
+        return checked(typed)
+    except Confined as error:
+        raise Confined("this path does not lie below the root of the system", where=path,
+                       hint=f"write it as it lies below {root}, like config/app.yaml") from error  # fmt: skip
 
 
 def _components(system: System, wanted: bytes) -> Iterator[tuple[str, bytes]]:

@@ -26,7 +26,7 @@ NONCE_BYTES = 12
 OVERHEAD_BYTES = len(MAGIC) + NONCE_BYTES + 16
 KEY_CHECK = "keycheck"
 _KNOWN = b"rollback-copy 1\n"
-_INSTALL = "pip install 'rollback-proof[s3]'"
+_INSTALL = "install the extra s3 from a checkout: pip install 'CHECKOUT[s3]' (make setup does it)"
 
 
 class Ciphered:

@@ -19,7 +19,7 @@ from typing import Any
 
 from rollback.host import Host, Tree
 from rollback.host.clock import iso
-from rollback.keep import revoked
+from rollback.keep import reference, revoked
 from rollback.keep.checkpoint import Checkpoints
 from rollback.keep.checkpoint_record import Checkpoint, read
 from rollback.keep.checkpoint_verify import Reach
@@ -143,6 +143,45 @@ class Copies:
         with self.open(name) as place:
             return frozenset(one for one in place.records if not place.lacks(one))
 
+    def hold(self) -> dict[str, int | None]:
+        """How many checkpoints of this system lie in each further place; None: nobody looked yet.
+
+        Places of this machine are looked at; of the others it is what was last seen there. One
+        that cannot be looked at is not among them.
+        """
+        found: dict[str, int | None] = {}
+        for name, declared in self._stores.items():
+            with suppress(RollbackError, OSError):
+                if declared.remote:
+                    found[name] = len(self._whole(name, declared)) or None
+                    continue
+                with self.open(name) as place:
+                    found[name] = sum(self._ours(place, one) for one in place.records)
+        return found
+
+    def ready(self, name: str) -> str:
+        """Copies could be made there from here, for all that is known without asking anybody; how.
+
+        Raises: HostUnreachable, HostError, UsageError, OSError.
+        """
+        declared = self._stores[name]
+        if not isinstance(declared, StoreKind):
+            raise HostUnreachable("this kind of store is not built yet", where=name)
+        where = declared.address(base=self._base)
+        if declared.key:
+            reference.key(declared.key, base=self._base)
+        new = not declared.remote and not self.notes.seen(name, where).whole
+        if new and not os.path.lexists(where) and os.path.isdir(os.path.dirname(where)):
+            return f"{where} comes into being with the first copy"
+        declared.place(self._host, base=self._base).close()
+        return f"{where}{', which was not asked' if declared.remote else ''}"
+
+    def _ours(self, place: CopyPlace, identity: str) -> bool:
+        try:
+            return place.listed(identity).system == self._system.system.id
+        except (StoreError, OSError):
+            return False
+
     def open(self, name: str, *, writing: bool = False, adopt: bool = False) -> CopyPlace:
         """The place, opened, for copies of ours. Raises: as `CopyPlace.open`."""
         declared = self._stores[name]
@@ -164,8 +203,11 @@ class Copies:
         chosen = tuple(stores)
         for name in chosen:
             if name not in self._stores:
+                declare = (
+                    f"declare it: checkpoints: {{stores: {{{name}: {{folder: {{path: …}}}}}}}}"
+                )
                 raise UsageError(f"there is no store {name!r} under checkpoints.stores",
-                                 hint=nearest(name, self.declared))  # fmt: skip
+                                 hint=nearest(name, self.declared) or declare)  # fmt: skip
         return chosen or self.declared
 
     # -- making ----------------------------------------------------------------------------

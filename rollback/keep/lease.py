@@ -24,6 +24,7 @@ from rollback.model.errors import HostError, JournalError, RunLocked
 _FILE = b"lease"
 _SLOT_BYTES = 512  # one sector: the two slots take turns, so a torn write spoils only the new one
 _SIZE_BYTES = 2 * _SLOT_BYTES
+_ASKING_S = 0.02  # who only asks whether it is held has it for an instant
 
 
 class Lease:
@@ -55,10 +56,10 @@ class Lease:
         return self
 
     def _take(self, fd: int) -> None:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise _locked(_newest(os.pread(fd, _SIZE_BYTES, 0)), self._tree) from None
+        if not _taken(fd):
+            self._host.clock.sleep(_ASKING_S)
+            if not _taken(fd):
+                raise _locked(_newest(os.pread(fd, _SIZE_BYTES, 0)), self._tree)
         epoch = _epoch(_newest(os.pread(fd, _SIZE_BYTES, 0))) + 1
         said = {
             "epoch": epoch, "pid": os.getpid(), "purpose": self._purpose[:200],
@@ -99,6 +100,29 @@ class Lease:
                 "the lease was lost: somebody replaced the state directory",
                 where=self._tree.place(_FILE), hint="rollback status shows who is at work now",
             )  # fmt: skip
+
+
+def held(tree: Tree) -> bool:
+    """True while some process moves runs of this system on; False where none ever did."""
+    if tree.stat(_FILE) is None:
+        return False
+    fd = tree.open_fd(_FILE, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        # shared, so that two who ask at once do not take each other for a driver
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def _taken(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _newest(raw: bytes) -> dict[str, Any]:

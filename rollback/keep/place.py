@@ -10,12 +10,16 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from typing import Annotated, ClassVar, Protocol
 
-from pydantic import StringConstraints
-
 from rollback.host import Host
-from rollback.model.registry import Kind
+from rollback.model.registry import Kind, spelt
 
-Reference = Annotated[str, StringConstraints(pattern=r"\A(env|file|credential):\S+\z")]
+Reference = Annotated[
+    str,
+    spelt(
+        r"\A(env|file|credential):\S+\z",
+        "write where it is, not what it is: env:NAME, file:PATH or credential:NAME",
+    ),
+]
 DAMAGED = "damaged"  # the folder of what nothing reads any more
 
 

@@ -18,10 +18,16 @@ from pydantic import (
 )
 
 from rollback.model.quantity import Bytes, Seconds
-from rollback.model.registry import Check, Declared, Planned, read_item
+from rollback.model.registry import Check, Declared, Planned, read_item, spelt
 from rollback.model.step import Effects, Id, Text
 
-Name = Annotated[str, StringConstraints(pattern=r"\A[A-Za-z_][A-Za-z0-9_]{0,63}\z")]
+Name = Annotated[
+    str,
+    spelt(
+        r"\A[A-Za-z_][A-Za-z0-9_]{0,63}\z",
+        "write a name like DATABASE_URL: letters, digits and '_'",
+    ),
+]
 Argv = Annotated[
     tuple[Annotated[str, StringConstraints(max_length=8192)], ...], Field(min_length=1)
 ]
@@ -56,7 +62,11 @@ def _referenced(written: str | None) -> str | None:
 
 RelativePath = Annotated[str, AfterValidator(_plain)]
 XattrGlob = Annotated[
-    str, StringConstraints(pattern=r"\A(user|system|trusted|security)\.[!-~]{1,250}\z")
+    str,
+    spelt(
+        r"\A(user|system|trusted|security)\.[!-~]{1,250}\z",
+        "write user.NAME, system.NAME, trusted.NAME or security.NAME; '*' stands for any",
+    ),
 ]
 Port = Annotated[
     int,
@@ -93,7 +103,8 @@ class Window(Declared):
 
     days: tuple[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], ...] = ()
     hours: Annotated[
-        str | None, StringConstraints(pattern=r"\A[0-2][0-9]:[0-5][0-9]-[0-2][0-9]:[0-5][0-9]\z")
+        str | None,
+        spelt(r"\A[0-2][0-9]:[0-5][0-9]-[0-2][0-9]:[0-5][0-9]\z", "write hours like 09:00-17:00"),
     ] = None
     zone: Text = "UTC"
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
 from rollback.model.component import RelativePath
 from rollback.model.policy import Condition
 from rollback.model.quantity import Limit, Retention, Seconds, Share
-from rollback.model.registry import Check, Declared, Notifier, Store
+from rollback.model.registry import Check, Declared, Notifier, Store, spelt
 from rollback.model.step import Date, Id, Text
 
-Sha256 = Annotated[str, StringConstraints(pattern=r"\A[0-9a-f]{64}\z")]
+Sha256 = Annotated[str, spelt(r"\A[0-9a-f]{64}\z", "write the 64 hex digits that sha256sum prints")]
 
 
 class CheckpointKind(Declared):

@@ -9,11 +9,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from rollback.model.component import RelativePath, Window
 from rollback.model.quantity import Bytes, Limit, Seconds, Share
-from rollback.model.registry import Declared
+from rollback.model.registry import Declared, spelt
 from rollback.model.step import Id, Text
 
 Right = Literal["observe", "check", "warn", "ask", "roll-back", "open-tasks"]
@@ -150,8 +150,9 @@ class Guard(Declared):
 
 Moment = Annotated[
     str,
-    StringConstraints(
-        pattern=r"\A[0-9]{4}-[0-1][0-9]-[0-3][0-9](T[0-2][0-9]:[0-5][0-9](:[0-5][0-9])?Z)?\z"
+    spelt(
+        r"\A[0-9]{4}-[0-1][0-9]-[0-3][0-9](T[0-2][0-9]:[0-5][0-9](:[0-5][0-9])?Z)?\z",
+        "write a date like 2026-11-20, or a moment like 2026-11-20T21:30Z",
     ),
 ]
 

@@ -27,6 +27,20 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, PydanticCustomError
 
+_rules: dict[str, str] = {}
+
+
+def spelt(pattern: str, rule: str) -> StringConstraints:
+    """Text of this pattern; `rule` says it to people: what is written instead of a wrong one."""
+    _rules[pattern] = rule
+    return StringConstraints(pattern=pattern)
+
+
+def rule_of(pattern: str) -> str:
+    """How people are told to write text of this pattern."""
+    return _rules.get(pattern, f"write it like {pattern}")
+
+
 FAMILIES = ("action", "check", "metric", "notifier", "content", "service", "flag", "store")
 
 

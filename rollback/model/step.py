@@ -11,11 +11,17 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, StringConstraints
 
 from rollback.model.quantity import Seconds
-from rollback.model.registry import Action, Declared, Kind
+from rollback.model.registry import Action, Declared, Kind, spelt
 
-Id = Annotated[str, StringConstraints(pattern=r"\A[a-z0-9][a-z0-9._-]{0,62}\z")]
+Id = Annotated[
+    str,
+    spelt(
+        r"\A[a-z0-9][a-z0-9._-]{0,62}\z",
+        "use a-z, 0-9, '-', '_' and '.', at most 63 characters, first a letter or digit",
+    ),
+]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=2000)]
-Date = Annotated[str, StringConstraints(pattern=r"\A[0-9]{4}-[0-1][0-9]-[0-3][0-9]\z")]
+Date = Annotated[str, spelt(r"\A[0-9]{4}-[0-1][0-9]-[0-3][0-9]\z", "write a date like 2026-11-20")]
 Suite = Literal["smoke", "functional", "integration", "performance"]
 SUITES: tuple[Suite, ...] = ("smoke", "functional", "integration", "performance")
 Effects = Literal["none", "test-data", "load"]
@@ -46,9 +52,11 @@ class Step(Kind):
 
     `exempt` steps store nothing away and may stand before PROTECTED; None takes the kind's own
     answer. `variant` limits the step to one variant of its level, `phase` files it under a phase.
+    `changes_nothing` kinds only look, wait or tell: what is wrong after one was wrong before it.
     """
 
     stores_nothing: ClassVar[bool] = False
+    changes_nothing: ClassVar[bool] = False
 
     id: Id | None = None
     title: Text | None = None

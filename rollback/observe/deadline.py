@@ -29,32 +29,42 @@ class Outcome(Generic[T]):
     finished: bool = False
 
 
+class Begun(Generic[T]):
+    """Pieces of work that all began at once, for whoever has something else to do meanwhile."""
+
+    def __init__(self, works: Sequence[Callable[[], T]]) -> None:
+        self._outcomes: list[Outcome[T]] = [Outcome()] * len(works)
+        self._threads = []
+        for index, work in enumerate(works):
+            context = contextvars.copy_context()
+            self._threads.append(threading.Thread(
+                target=context.run, args=(self._do, index, work), daemon=True,
+                name=f"observe-{index}"))  # fmt: skip
+        for thread in self._threads:
+            thread.start()
+
+    def outcomes(self, *, within_s: float, clock: Clock) -> tuple[Outcome[T], ...]:
+        """What each piece of work came to, in their order, waited for so long together.
+
+        Raises: nothing but what interrupts the waiting thread itself.
+        """
+        deadline = clock.boot_s() + within_s
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - clock.boot_s()))
+        return tuple(self._outcomes)
+
+    def _do(self, index: int, work: Callable[[], T]) -> None:
+        try:
+            self._outcomes[index] = Outcome(result=work(), finished=True)
+        except Exception as error:  # noqa: BLE001 - handed to whoever waits, who decides
+            self._outcomes[index] = Outcome(error=error, finished=True)
+
+
 def together(
     works: Sequence[Callable[[], T]], *, within_s: float, clock: Clock
 ) -> tuple[Outcome[T], ...]:
-    """What each piece of work came to, in their order; all began at once.
-
-    Raises: nothing but what interrupts the waiting thread itself.
-    """
-    outcomes: list[Outcome[T]] = [Outcome()] * len(works)
-
-    def do(index: int) -> None:
-        try:
-            outcomes[index] = Outcome(result=works[index](), finished=True)
-        except Exception as error:  # noqa: BLE001 - handed to whoever waits, who decides
-            outcomes[index] = Outcome(error=error, finished=True)
-
-    threads = []
-    for index in range(len(works)):
-        context = contextvars.copy_context()
-        threads.append(threading.Thread(
-            target=context.run, args=(do, index), daemon=True, name=f"observe-{index}"))  # fmt: skip
-    for thread in threads:
-        thread.start()
-    deadline = clock.boot_s() + within_s
-    for thread in threads:
-        thread.join(max(0.0, deadline - clock.boot_s()))
-    return tuple(outcomes)
+    """What each piece of work came to, in their order; all began at once."""
+    return Begun(works).outcomes(within_s=within_s, clock=clock)
 
 
 def alone(work: Callable[[], T], *, within_s: float, clock: Clock) -> Outcome[T]:

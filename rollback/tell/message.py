@@ -10,10 +10,13 @@ Never: raises for a channel; changes the outcome of a run; says what the journal
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -23,7 +26,7 @@ from rollback.model.finding import Json
 from rollback.model.quantity import spoken
 from rollback.model.registry import Kind, Planned
 from rollback.model.system import System
-from rollback.observe.deadline import together
+from rollback.observe.deadline import Begun, Outcome
 
 TEXT_CHARS_MAX = 8000
 FIELD_CHARS_MAX = 1000
@@ -102,6 +105,15 @@ def fields_of(system: System, **given: str) -> dict[str, str]:
     return {**fixed, **given}
 
 
+def moment(at: str) -> str:
+    """A moment of the journal as people read it; "" stays "".
+
+    >>> moment("2026-11-20T21:30:05.123456Z")
+    '2026-11-20 21:30:05 UTC'
+    """
+    return f"{datetime.fromisoformat(at).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if at else ""
+
+
 def queued(
     system: System, name: str, fields: Mapping[str, str], *, run: str, step: str,
     audience: str = "",
@@ -152,40 +164,64 @@ def reached(events: Iterable[Event], message: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(str(channel) for channel in found if channel))
 
 
-def deliver(
-    system: System, host: Host, event: Event, *, besides: Iterable[str] = (),
-    deadline_s: float = DEADLINE_S,
-) -> tuple[Delivery, ...]:  # fmt: skip
-    """What came of the message on every channel of its audience, within the deadline.
+class Sending:
+    """A message that is on its way, on every channel of its audience at once.
 
     Channels in `besides` have it already and do not get it again. Never raises: a channel that is
     down is an answer.
     """
-    message = Outgoing(
-        id=str(event.data.get("id", "")), name=str(event.data.get("name", "")),
-        audience=str(event.data.get("audience", "")), title=str(event.data.get("title", "")),
-        text=str(event.data.get("text", ""))[:TEXT_CHARS_MAX], run=event.run, at=event.at,
-        urgent=bool(event.data.get("urgent", False)),
-    )  # fmt: skip
-    names = system.notify.audiences.get(message.audience, ())[:CHANNELS_MAX]
-    if not names:
-        return (Delivery(message.id, "", False, f"nobody listens as {message.audience!r}"),)
-    known = system.notify.channels
-    channels = [(name, known.get(name)) for name in names if name not in set(besides)]
-    place = system.declaration.parent
-    works = [lambda c=channel: _send(c, message, place, host) for _, channel in channels]
-    outcomes = together(works, within_s=deadline_s, clock=host.clock)
-    found = []
-    for (name, _), outcome in zip(channels, outcomes, strict=True):
+
+    def __init__(
+        self, system: System, host: Host, event: Event, *, besides: Iterable[str] = (),
+        deadline_s: float = DEADLINE_S,
+    ) -> None:  # fmt: skip
+        message = Outgoing(
+            id=str(event.data.get("id", "")), name=str(event.data.get("name", "")),
+            audience=str(event.data.get("audience", "")), title=str(event.data.get("title", "")),
+            text=str(event.data.get("text", ""))[:TEXT_CHARS_MAX], run=event.run, at=event.at,
+            urgent=bool(event.data.get("urgent", False)),
+        )  # fmt: skip
+        self.message, self._clock, self._deadline_s = message, host.clock, deadline_s
+        names = system.notify.audiences.get(message.audience, ())[:CHANNELS_MAX]
+        self._nobody = not names
+        self._names = tuple(name for name in names if name not in set(besides))
+        place, known = system.declaration.parent, system.notify.channels
+        self._ends_s = host.clock.boot_s() + deadline_s
+        self._begun = Begun(
+            [partial(_send, known.get(name), message, place, host) for name in self._names]
+        )
+
+    def outcome(self, *, within_s: float = math.inf) -> tuple[Delivery, ...] | None:
+        """What came of it on every channel; None when one has time left and `within_s` is over."""
+        if self._nobody:
+            said = f"nobody listens as {self.message.audience!r}"
+            return (Delivery(self.message.id, "", False, said),)
+        left_s = self._ends_s - self._clock.boot_s()
+        outcomes = self._begun.outcomes(within_s=max(0.0, min(within_s, left_s)), clock=self._clock)
+        if not all(one.finished for one in outcomes) and within_s < left_s:
+            return None
+        return tuple(map(self._told, self._names, outcomes))
+
+    def _told(self, channel: str, outcome: Outcome[str]) -> Delivery:
         if not outcome.finished:
-            detail = f"no end within {spoken(deadline_s)}"
+            detail = f"no end within {spoken(self._deadline_s)}"
         elif outcome.error is not None:
             detail = f"{type(outcome.error).__name__}: {outcome.error}"
         else:
             detail = outcome.result or ""
         detail = _plain(detail)[:DETAIL_CHARS_MAX]
-        found.append(Delivery(message.id, name, not detail, detail or "delivered"))
-    return tuple(found)
+        return Delivery(self.message.id, channel, not detail, detail or "delivered")
+
+
+def deliver(
+    system: System, host: Host, event: Event, *, besides: Iterable[str] = (),
+    deadline_s: float = DEADLINE_S,
+) -> tuple[Delivery, ...]:  # fmt: skip
+    """What came of the message on every channel of its audience, within the deadline."""
+    sending = Sending(system, host, event, besides=besides, deadline_s=deadline_s)
+    found = sending.outcome()
+    assert found is not None, "it was waited for"
+    return found
 
 
 def _send(channel: Kind | None, message: Outgoing, place: Path, host: Host) -> str:

@@ -44,6 +44,7 @@ def build(system: System, run: Run, events: Iterable[Event]) -> dict[str, Any]:
         "system_date": str(system.system.date),
         "title": plan["title"], "level": plan["level"], "rank": plan["rank"], "state": run.state.value,
         "variant": plan["variant"], "component": plan["component"], "target": plan["target"],
+        "undoes": plan.get("undoes", ""),
         "plan_digest": run.plan_digest, "system_digest": plan["system_digest"], "tool": plan["tool"],
         "requester": plan["requester"], "reason": plan["reason"], "stopped_for": run.reason,
         "clocks": {
@@ -212,9 +213,8 @@ def _loss_lines(r: Mapping[str, Any]) -> list[str]:
     if impact["dependents"]:
         lines.append(f"- dependents: {', '.join(impact['dependents'])}")
     if r["safety"]:
-        lines.append(
-            f"- the state before is checkpoint `{r['safety'][:16]}`; `rollback undo {r['run_id']}`"
-        )
+        back = "" if r["undoes"] else f"; `rollback undo {r['run_id']}`"
+        lines.append(f"- the state before is checkpoint `{r['safety'][:16]}`{back}")
     return [*lines, ""]
 
 

@@ -173,3 +173,41 @@ def test_credentials_and_keys_are_nowhere(folder: Path, light: str) -> None:
         for path in (folder / ".rollback").rglob("*"):
             if path.is_file():
                 assert text.encode() not in path.read_bytes(), path
+
+
+@pytest.mark.parametrize("lost", [".rollback/store", ".rollback"])
+def test_where_the_store_is_gone_the_place_that_has_copies_is_named(
+    folder: Path, lost: str
+) -> None:
+    """Nobody is told to take a checkpoint of what is broken; what is named brings them back."""
+    (folder / "disk").mkdir()
+    declare(folder, second="{folder: {path: disk/second}}")
+    for name in ("one", "two"):
+        assert rollback(folder, "checkpoint", "create", name).status == 0
+    shutil.rmtree(folder / lost)
+    for words, status in (
+        (["checkpoint", "list"], 0), (["status"], 0), (["checkpoint", "verify"], 0),
+        (["plan", "everything"], 3), (["run", "everything", "--yes"], 3),
+    ):  # fmt: skip
+        done = rollback(folder, *words)
+        assert done.status == status, done
+        said = done.out + done.err
+        assert (
+            "try: bring back what lies in second, 2 checkpoints: rollback checkpoint fetch second"
+            in said
+        )
+        assert "checkpoint create" not in said
+    assert rollback(folder, "checkpoint", "fetch", "second").status == 0
+    assert "fetch" not in rollback(folder, "status").out
+    assert len(rollback(folder, "--json", "checkpoint", "list").json["checkpoints"]) == 2
+
+
+def test_a_store_that_is_not_declared_is_told_how_to_declare_it(folder: Path) -> None:
+    """Not sent to the list of all commands."""
+    for word in ("fetch", "copy"):
+        done = rollback(folder, "checkpoint", word, "disk")
+        assert done.status == 2
+        assert done.err.splitlines() == [
+            "rollback: there is no store 'disk' under checkpoints.stores",
+            "  try: declare it: checkpoints: {stores: {disk: {folder: {path: …}}}}",
+        ]

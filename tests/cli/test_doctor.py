@@ -156,5 +156,48 @@ def test_missing_programs_that_are_not_needed_do_not_fail(system: Path) -> None:
     """Without PATH there is no git, ssh-keygen or node: told, and still exit 0."""
     ended = program.rollback(system, "--json", "doctor", PATH="/nonexistent")
     found = findings(ended)
-    assert {found[name]["answer"] for name in ("git", "ssh-keygen", "node")} == {"fail"}
+    assert {found[name]["answer"] for name in ("git", "ssh-keygen", "node")} == {"advice"}
     assert ended.status == 0
+    said = program.rollback(system, "doctor", PATH="/nonexistent")
+    assert said.status == 0
+    assert "FAIL" not in said.out, "nothing that is needed failed"
+    assert "apt-get install git" in said.out
+
+
+def test_bytecode_that_is_there_is_not_called_missing_for_a_variable_of_the_shell(
+    system: Path,
+) -> None:
+    """PYTHONDONTWRITEBYTECODE slows no start while there is bytecode."""
+    program.rollback(system, "status")
+    found = findings(program.rollback(system, "--json", "doctor", PYTHONDONTWRITEBYTECODE="1"))
+    assert (found["bytecode"]["answer"], found["bytecode"]["evidence"]) == ("pass", "present")
+
+
+def test_a_further_place_that_is_not_there_is_a_failure(system: Path) -> None:
+    """A disk that is not mounted, a key that nobody set: each with what to type, and exit 7."""
+    file = system / "rollback.yaml"
+    file.write_text(file.read_text().replace("\ncheckpoints:\n", """
+checkpoints:
+  stores:
+    near: {folder: {path: near-by}}
+    disk: {folder: {path: mnt/disk/copies}}
+    locked: {folder: {path: locked, key: "env:COPY_KEY"}}
+    bucket: {s3: {bucket: some-bucket, access_key: "env:S3_ACCESS", secret_key: "env:S3_SECRET"}}
+"""))  # fmt: skip
+    assert program.rollback(system, "validate").status == 0
+    ended = program.rollback(system, "--json", "doctor", S3_ACCESS="x")
+    found = findings(ended)
+    assert (ended.status, ended.json["healthy"]) == (7, False)
+    answers = {
+        name: found[f"copies {name}"]["answer"] for name in ("near", "disk", "locked", "bucket")
+    }
+    assert answers == {"near": "pass", "disk": "fail", "locked": "fail", "bucket": "fail"}
+    assert "mkdir -p" in found["copies disk"]["hint"]
+    assert "export COPY_KEY=" in found["copies locked"]["hint"]
+    assert "export S3_SECRET=" in found["copies bucket"]["hint"]
+    (system / "mnt" / "disk").mkdir(parents=True)
+    given = {"S3_ACCESS": "x", "S3_SECRET": "y", "COPY_KEY": "ab" * 32}
+    well = program.rollback(system, "--json", "doctor", **given)
+    assert well.status == 0, findings(well)
+    assert "not asked" in findings(well)["copies bucket"]["evidence"]
+    assert not (system / "near-by").exists()

@@ -111,10 +111,18 @@ def test_a_command_that_fails_passes_its_status_on_and_says_how_to_go_back(shop:
 
 
 def test_a_command_that_cannot_be_found_is_said_with_127(shop: Shop) -> None:
-    """As a shell would."""
-    done = rollback(shop.folder, "guard", "--as", "ada", "--yes", "--", "no-such-program")
-    assert done.status == 127
-    assert "cannot be started" in done.out
+    """As a shell would, before anything is kept or a run is made of it."""
+    (shop.folder / "not-a-program").write_text("#!/bin/sh\n")
+    for word in ("no-such-program", "./not-a-program", "./nothing"):
+        done = rollback(shop.folder, "guard", "--as", "ada", "--yes", "--", word)
+        assert (done.status, done.out) == (127, "")
+        first, hint = done.err.splitlines()
+        assert first == f"rollback: {word} cannot be started: no such program, or it may not be run"
+        assert hint.startswith("  try: ")
+        as_json = rollback(shop.folder, "--json", "guard", "--as", "ada", "--yes", "--", word)
+        assert as_json.json["error"]["exit_status"] == as_json.status == 127
+    assert rollback(shop.folder, "--json", "history").json == {"runs": []}
+    assert rollback(shop.folder, "--json", "checkpoint", "list").json["checkpoints"] == []
 
 
 @pytest.mark.requirement("VR-29")

@@ -385,3 +385,48 @@ def test_a_bad_value_in_a_step_is_one_problem(shop: Shop) -> None:
     (line,) = done.err.splitlines()
     assert "3 is not a duration" in line
     assert os.path.basename(shop.folder) not in line
+
+
+@pytest.mark.parametrize("line", ["history", "history r0001", "report", "status", "audit verify",
+                                  "watch --once"])  # fmt: skip
+def test_a_typo_in_the_declaration_hides_nothing_that_happened(shop: Shop, line: str) -> None:
+    """It is said in one line, and what the state directory holds is told all the same."""
+    assert rollback(shop.folder, "run", "flag", "--as", "ada", "--yes").status == 0
+    well = rollback(shop.folder, *line.split())
+    assert well.status == 0
+    shop.edit("title: Settings back", "titel: Settings back")
+    done = rollback(shop.folder, *line.split())
+    assert (done.status, done.out) == (0, well.out)
+    (said,) = [one for one in done.err.splitlines() if one not in well.err.splitlines()]
+    assert said.startswith("rollback: rollback.yaml:")
+    assert "levels.config.ti" in said
+    assert said.endswith("try: rollback validate")
+    assert rollback(shop.folder, "--json", *line.split()).json is not None
+
+
+@pytest.mark.parametrize("line", ["run flag --as ada --yes", "resume", "verify", "plan flag"])
+def test_what_acts_or_asks_needs_a_declaration_without_a_typo(shop: Shop, line: str) -> None:
+    """What was kept is for looking back, never for going on."""
+    assert rollback(shop.folder, "run", "flag", "--as", "ada", "--yes").status == 0
+    shop.edit("title: Settings back", "titel: Settings back")
+    before = walk(shop.folder)
+    assert rollback(shop.folder, *line.split()).status == 2
+    assert walk(shop.folder) == before
+
+
+def test_what_was_kept_of_one_file_tells_nothing_about_another(shop: Shop) -> None:
+    """A second declaration in the same folder, with a typo, is not answered for by the first."""
+    assert rollback(shop.folder, "run", "flag", "--as", "ada", "--yes").status == 0
+    other = shop.folder / "other.yaml"
+    other.write_text(
+        (shop.folder / "rollback.yaml").read_text().replace("title: Shop", "titel: Shop")
+    )
+    assert rollback(shop.folder, "--system", "other.yaml", "history").status == 2
+
+
+def test_a_typo_before_anything_was_kept_is_a_typo(tmp_path: Path) -> None:
+    """There is nothing to tell by."""
+    made = build(tmp_path / "shop")
+    made.edit("title: Settings back", "titel: Settings back")
+    for word in ("history", "status", "report"):
+        assert rollback(made.folder, word).status == 2

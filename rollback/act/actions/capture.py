@@ -63,6 +63,7 @@ class CaptureStep(Step):
     """`sources` are kept below the run's own folder, which nobody else may read."""
 
     stores_nothing: ClassVar[bool] = True
+    changes_nothing: ClassVar[bool] = True
     sources: tuple[
         Literal["memory", "disk", "ports", "processes", "load", "version"] | Source, ...
     ] = Field(min_length=1)

@@ -25,6 +25,7 @@ class CompareStep(Step):
     """`component` is compared with the run's target, item by item, and with its transaction log."""
 
     stores_nothing: ClassVar[bool] = True
+    changes_nothing: ClassVar[bool] = True
     component: Id
 
     def bind(self, scene: Scene) -> dict[str, Json]:

@@ -14,7 +14,7 @@ from rollback.model.errors import PlanError
 from rollback.model.finding import Finding, Json, failed, passed
 from rollback.model.registry import nearest, register
 from rollback.model.step import Id, Step
-from rollback.tell.message import fields_of, queued
+from rollback.tell.message import fields_of, moment, queued
 
 if TYPE_CHECKING:
     from rollback.act.scene import Scene
@@ -25,6 +25,7 @@ class NotifyStep(Step):
     """A declared message goes to its audience, or to another one."""
 
     stores_nothing: ClassVar[bool] = True
+    changes_nothing: ClassVar[bool] = True
     message: Id
     audience: Id | None = None
 
@@ -65,8 +66,8 @@ class NotifyStep(Step):
     def _message(self, scene: Scene) -> dict[str, Json]:
         filled = fields_of(
             scene.system, level=scene.level, component=scene.component,
-            target=scene.target.label, target_at=scene.target.at, target_id=scene.target.id,
-            environment=scene.environment, now=iso(scene.host.clock.now()), **scene.stamp,
+            target=scene.target.label, target_at=moment(scene.target.at), target_id=scene.target.id,
+            environment=scene.environment, now=moment(iso(scene.host.clock.now())), **scene.stamp,
         )  # fmt: skip
         return queued(
             scene.system, self.message, filled, run=scene.run, step=scene.step,

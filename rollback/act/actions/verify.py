@@ -31,6 +31,7 @@ class VerifyStep(Step):
     """
 
     stores_nothing: ClassVar[bool] = True
+    changes_nothing: ClassVar[bool] = True
     suite: Suite | None = None
     checks: tuple[Id, ...] = ()
     for_: Seconds = Field(default=0.0, alias="for")
@@ -88,8 +89,7 @@ class VerifyStep(Step):
         names = _names(scene)
         found, bad = proving.ask_each(scene, names, level)
         if bad:
-            raise HostError("; ".join(bad), where=", ".join(names)[:80],
-                            hint="nothing later in the plan was done")  # fmt: skip
+            raise HostError("; ".join(bad), hint="nothing later in the plan was done")
         return {name: finding.evidence for name, finding in found.items()}
 
 

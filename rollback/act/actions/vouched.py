@@ -23,6 +23,7 @@ class VouchedStep(Step):
     """`component` is compared with the run's target and its log, item by item, and its checks asked."""
 
     stores_nothing: ClassVar[bool] = True
+    changes_nothing: ClassVar[bool] = True
     component: Id
 
     def bind(self, scene: Scene) -> dict[str, Json]:

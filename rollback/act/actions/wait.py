@@ -9,12 +9,12 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
 from rollback.act.moment import SHORT_S, begin, elapsed_s
 from rollback.model.finding import Finding, Json, failed, passed
 from rollback.model.quantity import Seconds, spoken
-from rollback.model.registry import register
+from rollback.model.registry import register, spelt
 from rollback.model.step import Step
 
 if TYPE_CHECKING:
@@ -28,8 +28,11 @@ class WaitStep(Step):
     """`for` so long, or `until` the clock stands between two times of day (UTC, may span midnight)."""
 
     stores_nothing: ClassVar[bool] = True
+    changes_nothing: ClassVar[bool] = True
     for_: Seconds | None = Field(default=None, alias="for")
-    until: Annotated[str | None, StringConstraints(pattern=rf"\A{_Hour}-{_Hour}\z")] = None
+    until: Annotated[str | None, spelt(rf"\A{_Hour}-{_Hour}\z", "write times like 22:00-06:00")] = (
+        None
+    )
 
     @model_validator(mode="after")
     def _one(self) -> WaitStep:

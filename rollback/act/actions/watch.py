@@ -37,6 +37,7 @@ class WatchStep(Step):
     """
 
     stores_nothing: ClassVar[bool] = True
+    changes_nothing: ClassVar[bool] = True
     checks: tuple[Id, ...] = ()
     expect: tuple[Condition, ...] = ()
     for_: Seconds = Field(alias="for")

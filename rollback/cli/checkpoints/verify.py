@@ -28,6 +28,8 @@ _AGAIN = "rollback checkpoint create NAME --seal, since what was found nowhere s
 @pass_desk
 def verify(desk: Desk, checkpoint: str | None, deep: bool, copies: bool, repair: bool) -> int:
     """Prove that a checkpoint (default: all of them) can be restored."""
+    from rollback.act.copying import to_fetch
+
     with desk.site(create=False) if repair else desk.look() as site:
         said = _repaired(site) if repair else []
         wanted = [site.checkpoints.get(checkpoint)] if checkpoint else list(site.checkpoints.list())
@@ -40,7 +42,8 @@ def verify(desk: Desk, checkpoint: str | None, deep: bool, copies: bool, repair:
         bad = [t for t in told if t["answer"] != "pass"]
         rows = [(t["id"][:12], t["name"] or "-", safe(t["evidence"]), t["answer"]) for t in told]
         head = ("id", "name", "evidence", "answer")
-        empty = ["no checkpoint yet"]
+        fetch = to_fetch(site)
+        empty = [f"no checkpoint here; try: {fetch}" if fetch else "no checkpoint yet"]
         body = {"whole": not bad, "findings": told, **({"repaired": said} if repair else {})}
         after = [] if not bad else [f"  try: {desk.pasted(_AGAIN if repair else _REPAIR)}"]
         desk.out(body, lambda: [*map(safe, said), *(table(head, rows) if rows else empty), *after])

@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import StringConstraints, model_validator
+from pydantic import model_validator
 
 from rollback.host import Host
 from rollback.host.bucket import PART_BYTES, Bucket
@@ -28,7 +28,7 @@ from rollback.keep.reference import value
 from rollback.model.errors import HostError, Refused, RunLocked
 from rollback.model.event import canonical
 from rollback.model.quantity import Seconds
-from rollback.model.registry import register
+from rollback.model.registry import register, spelt
 
 CREATORS = 8  # at once, of one key
 ROUNDS = 6
@@ -179,10 +179,37 @@ class S3Store(StoreKind):
 
     remote = True
 
-    bucket: Annotated[str, StringConstraints(pattern=r"\A[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]\z")]
-    prefix: Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9._/-]{0,200}\z")] = ""
-    endpoint: Annotated[str, StringConstraints(pattern=r"\Ahttps?://[^\s@/]+\z")] | None = None
-    region: Annotated[str, StringConstraints(pattern=r"\A[a-z0-9-]{1,40}\z")] = "us-east-1"
+    bucket: Annotated[
+        str,
+        spelt(
+            r"\A[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]\z",
+            "use 3 to 63 of a-z, 0-9, '.' and '-', first and last a letter or digit",
+        ),
+    ]
+    prefix: Annotated[
+        str,
+        spelt(
+            r"\A[A-Za-z0-9._/-]{0,200}\z",
+            "use letters, digits, '.', '_', '-' and '/', at most 200",
+        ),
+    ] = ""
+    endpoint: (
+        Annotated[
+            str,
+            spelt(
+                r"\Ahttps?://[^\s@/]+\z",
+                "write https://HOST or https://HOST:PORT, without a path",
+            ),
+        ]
+        | None
+    ) = None
+    region: Annotated[
+        str,
+        spelt(
+            r"\A[a-z0-9-]{1,40}\z",
+            "write it like eu-central-1",
+        ),
+    ] = "us-east-1"
     access_key: Reference
     secret_key: Reference
     within: Seconds = 60.0

@@ -16,7 +16,7 @@ from rollback.host.net import Response
 from rollback.model.errors import HostUnreachable
 from rollback.model.finding import Finding, Json, failed, passed, unknown
 from rollback.model.quantity import Seconds, counted, spoken
-from rollback.model.registry import Declared, register
+from rollback.model.registry import Declared, register, spelt
 from rollback.model.step import Check, Effects, Text
 from rollback.observe.deadline import together
 from rollback.observe.expect import Expected, JsonValue, combined, shown
@@ -27,6 +27,7 @@ from rollback.observe.web import NOTHING, fetch, json_of, text
 _METHODS = ("get", "post", "put", "patch", "delete")
 _FIELD = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 _TOKEN = re.compile(r"tok-[0-9a-f]{16}")
+_NAMED = "use a-z, 0-9 and '_', first a letter"
 _EVERY_S = 0.1
 _BODY_SHOWN = 120
 
@@ -48,7 +49,7 @@ class Step(Declared):
     json_: JsonValue = Field(default=NOTHING, alias="json")
     headers: dict[str, Text] = Field(default_factory=dict)
     status: Annotated[int, Field(ge=100, le=599)] | None = None
-    save: dict[Annotated[str, Field(pattern=r"\A[a-z][a-z0-9_]*\z")], Pointer] = Field(
+    save: dict[Annotated[str, spelt(r"\A[a-z][a-z0-9_]*\z", _NAMED)], Pointer] = Field(
         default_factory=dict
     )
     until: dict[Pointer, Expected] = Field(default_factory=dict)

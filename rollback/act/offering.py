@@ -1,0 +1,38 @@
+"""What is offered about a system that is not well: what loses nothing comes before what goes back.
+
+Hides: how it is seen that a service does not run.
+Never: starts anything.
+"""
+
+from __future__ import annotations
+
+from rollback.act import eyes, service
+from rollback.act.site import Site
+from rollback.model.errors import RollbackError
+from rollback.model.system import HOME
+from rollback.observe.view import View
+
+
+def down(site: Site, environment: str = HOME) -> tuple[str, ...]:
+    """The declared services that are known not to run, in the order in which they start.
+
+    One of which nobody can tell is not among them.
+    """
+    view = eyes.of(site, environment)
+    return tuple(
+        name
+        for name in service.ordered(view.system, view.system.services)
+        if not _may_run(view, name)
+    )
+
+
+def _may_run(view: View, name: str) -> bool:
+    try:
+        return service.running(view, name)
+    except RollbackError:
+        return True
+
+
+def start(environment: str = HOME) -> str:
+    """What to type to start every service there."""
+    return "rollback run start" + (f" --environment {environment}" if environment != HOME else "")

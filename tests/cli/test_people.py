@@ -1,0 +1,69 @@
+"""People's words to a run: what a hint says is what was meant, and who does not count is told why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.program import rollback
+from tests.systems import Shop, build, make_key
+
+
+@pytest.fixture
+def signed(tmp_path: Path) -> Shop:
+    """A shop whose people have keys, with a run of level full that waits for two of them."""
+    keys = {name: make_key(tmp_path, name)[1] for name in ("ada", "bo", "cyd")}
+    made = build(tmp_path / "shop", keys=keys)
+    with made.site() as site:
+        site.checkpoints.create("before-release")
+    (made.tree / "config" / "app.yaml").write_text("party: true\nlimit: 99\n")
+    assert rollback(made.folder, "run", "full", "--as", "dee", "--yes").status == 4
+    return made
+
+
+def test_a_no_without_its_key_is_told_how_to_say_no(signed: Shop) -> None:
+    """Pasting the hint refuses what was to be refused; nothing in it says yes."""
+    for word in ("deny", "approve"):
+        done = rollback(signed.folder, word, "r0001", "--as", "bo")
+        assert done.status == 4
+        assert done.err.splitlines()[1] == f"  try: rollback {word} r0001 --as bo --key FILE"
+    said = rollback(signed.folder, "deny", "r0001", "--as", "bo", "--reason", "not on a friday").err
+    assert "rollback deny r0001 --as bo --reason 'not on a friday' --key FILE" in said
+
+
+def test_status_names_who_may_say_yes(signed: Shop) -> None:
+    """By name and role, shrinking as they speak; nobody whose yes would change nothing."""
+    said = rollback(signed.folder, "status")
+    assert "  may say yes to it: ada (lead); bo (lead); cyd (chief)" in said.out
+    assert "try: approve it: rollback approve r0001 --as PERSON" in said.out
+    key = str(signed.folder.parent / "key-bo")
+    half = rollback(signed.folder, "approve", "r0001", "--as", "bo", "--key", key)
+    assert half.status == 4
+    assert "waits for approval by chief" in half.out
+    assert "  may say yes to it: cyd (chief)\n" in half.out
+    assert "try: approve it: rollback approve r0001 --as cyd\n" in half.out
+    (run,) = rollback(signed.folder, "--json", "status").json["runs_open"]
+    assert run["may_approve"] == ["cyd"]
+
+
+def test_a_yes_that_does_not_count_says_why_and_is_not_recorded(signed: Shop) -> None:
+    """The same person twice, who asked for it, who holds no role: one line, and who may instead."""
+    folder, keys = signed.folder, signed.folder.parent
+    assert rollback(folder, "approve", "--as", "bo", "--key", str(keys / "key-bo")).status == 4
+    (signed.tree / "pages" / "index.html").write_text("<h1>sold out</h1>")
+    assert rollback(folder, "run", "pages", "--component", "pages", "--as", "ada").status == 4
+    before = signed.journal.read_bytes()
+    for run, person, why in (
+        ("r0001", "bo", "r0001: bo said yes already (good until "),
+        ("r0002", "ada", "r0002: ada asked for this run, so somebody else has to say yes to it"),
+        ("r0001", "dee", "r0001: dee holds none of the roles that may answer for this run"),
+    ):
+        key = ["--key", str(keys / f"key-{person}")] if person != "dee" else []
+        done = rollback(folder, "approve", run, "--as", person, *key)
+        assert (done.status, done.out) == (4, "")
+        first, hint = done.err.splitlines()
+        assert first.startswith(f"rollback: {why}")
+        able = "cyd" if run == "r0001" else "bo"
+        assert hint == f"  try: it is for them to say yes: {able}"
+    assert signed.journal.read_bytes() == before
