@@ -24,7 +24,8 @@ from rollback.model.lifecycle import ENDED, Run, State
 from rollback.model.registry import nearest
 
 _DONE = ("ended", "failed", "doubted")
-_UNDOABLE = ("flag", "edit", "set", "restore", "git", "service", "command", "take-back", "guarded")
+_UNDOABLE = ("flag", "edit", "set", "restore", "repair", "replay", "git", "service", "command",
+             "take-back", "guarded")  # fmt: skip
 
 
 def last_done(site: Site) -> Run:

@@ -29,7 +29,8 @@ def command(desk: Desk) -> int:
     if not desk.system.state_path.is_dir():
         body: dict[str, Any] = {
             "system": desk.system.system.id, "runs_open": [], "last_run": None, "checkpoints": 0,
-            "last_checkpoint": None, "missed": [], "journal": {"events": 0, "whole": True}, "trusted": True,
+            "last_checkpoint": None, "missed": [], "frozen": {},
+            "journal": {"events": 0, "whole": True}, "trusted": True,
         }  # fmt: skip
         desk.out(
             body,
@@ -65,11 +66,29 @@ def command(desk: Desk) -> int:
             "checkpoints": len(kept),
             "last_checkpoint": {"id": kept[0].id, "name": kept[0].name, "at": kept[0].at} if kept else None,
             "missed": [one.as_json() for one in missed(site)] if journal["whole"] else [],
+            "frozen": _frozen(site),
             "journal": journal, "trusted": trusted,
         }  # fmt: skip
         advice = {run.id: next_lines(run) for run in still}
         desk.out(body, lambda: _lines(body, advice))
         return 0 if journal["whole"] else 8
+
+
+def _frozen(site: Site) -> dict[str, str]:
+    """By component, the run that froze it."""
+    from rollback.keep import frozen
+    from rollback.model.errors import ObjectCorrupt
+
+    found = {}
+    for name in frozen.names(site.state.tree):
+        try:
+            one = frozen.read(site.state.tree, name)
+        except ObjectCorrupt as error:
+            found[name] = f"? ({error})"
+            continue
+        if one is not None:
+            found[name] = one.run
+    return found
 
 
 def _overdue(site: Site, run: Run) -> bool:
@@ -119,6 +138,10 @@ def _lines(body: dict[str, Any], advice: dict[str, list[str]]) -> list[str]:
     for one in body["missed"]:
         said = f"  the scheduled checkpoint {one['kind']} did not happen: {safe(one['missed'])}"
         lines += [paint(said, "yellow"), "    try: rollback checkpoint due"]
+    for name, run in body["frozen"].items():
+        lines.append(paint(f"  component {safe(name)} is frozen by run {safe(run)}", "yellow"))
+        if all(run != one["run_id"] for one in body["runs_open"]):
+            lines.append("    try: rollback run thaw")
     journal = body["journal"]
     if journal["whole"]:
         lines.append(f"  the journal is whole: {counted(journal['events'], 'event')}")
