@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 @pass_desk
 def command(desk: Desk) -> int:
     """Runs that have not ended, what they wait for, the newest checkpoint, flags, the journal."""
+    from rollback.act.exporting import exports
     from rollback.act.keeping import missed
     from rollback.act.plan import plan_of
+    from rollback.act.upkeep import damaged
     from rollback.cli.timeline import next_lines
     from rollback.keep import trust
     from rollback.model.errors import JournalError
@@ -29,7 +31,7 @@ def command(desk: Desk) -> int:
     if not desk.system.state_path.is_dir():
         body: dict[str, Any] = {
             "system": desk.system.system.id, "runs_open": [], "last_run": None, "checkpoints": 0,
-            "last_checkpoint": None, "missed": [], "frozen": {},
+            "last_checkpoint": None, "missed": [], "not_exported": [], "frozen": {}, "damaged": None,
             "journal": {"events": 0, "whole": True}, "trusted": True,
         }  # fmt: skip
         desk.out(
@@ -66,12 +68,13 @@ def command(desk: Desk) -> int:
             "checkpoints": len(kept),
             "last_checkpoint": {"id": kept[0].id, "name": kept[0].name, "at": kept[0].at} if kept else None,
             "missed": [one.as_json() for one in missed(site)] if journal["whole"] else [],
-            "frozen": _frozen(site),
+            "not_exported": [one.as_json() for one in exports(site) if one.problem],
+            "frozen": _frozen(site), "damaged": damaged(site),
             "journal": journal, "trusted": trusted,
         }  # fmt: skip
         advice = {run.id: next_lines(run) for run in still}
         desk.out(body, lambda: _lines(body, advice))
-        return 0 if journal["whole"] else 8
+        return 0 if journal["whole"] and not body["damaged"] else 8
 
 
 def _frozen(site: Site) -> dict[str, str]:
@@ -138,6 +141,11 @@ def _lines(body: dict[str, Any], advice: dict[str, list[str]]) -> list[str]:
     for one in body["missed"]:
         said = f"  the scheduled checkpoint {one['kind']} did not happen: {safe(one['missed'])}"
         lines += [paint(said, "yellow"), "    try: rollback checkpoint due"]
+    for one in body["not_exported"]:
+        lines.append(paint(f"  {one['kind']} as tar: {safe(one['problem'])}", "yellow"))
+        lines.append("    try: rollback checkpoint due")
+    if body["damaged"]:
+        lines += _damage_lines(body["damaged"])
     for name, run in body["frozen"].items():
         lines.append(paint(f"  component {safe(name)} is frozen by run {safe(run)}", "yellow"))
         if all(run != one["run_id"] for one in body["runs_open"]):
@@ -154,3 +162,12 @@ def _lines(body: dict[str, Any], advice: dict[str, list[str]]) -> list[str]:
             )
         )
     return lines
+
+
+def _damage_lines(found: dict[str, Any]) -> list[str]:
+    lost = len(found["checkpoints"])
+    costs = (
+        f"{counted(lost, 'checkpoint')} cannot be gone back to" if lost else "nothing is lost by it"
+    )
+    said = f"  {counted(len(found['packs']), 'pack')} of the store damaged, {costs}: {safe(found['why'])}"
+    return [paint(said, "red"), "    try: rollback checkpoint verify --repair"]

@@ -19,6 +19,18 @@ from rollback.model.step import Date, Id, Text
 Sha256 = Annotated[str, StringConstraints(pattern=r"\A[0-9a-f]{64}\z")]
 
 
+class Export(Declared):
+    """Checkpoints of a kind as plain tars in a place that may be used to archive.
+
+    Without `every`, each of them; with it, those that were taken at least so far apart. The newest
+    `keep` stay.
+    """
+
+    place: Id
+    every: Seconds | None = None
+    keep: Annotated[int, Field(ge=1, le=1000)] = 3
+
+
 class CheckpointKind(Declared):
     """When checkpoints of this kind are taken, of what, how often stored, and kept how long.
 
@@ -34,6 +46,7 @@ class CheckpointKind(Declared):
     retention: Retention
     with_plan: bool = False
     drain: tuple[Id, ...] = ()
+    export: Export | None = None
     verify: bool = True
     warn_when_missed: bool = True
 
