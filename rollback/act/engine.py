@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rollback.act import asked, authorize, gating, starting
+from rollback.act import asked, authorize, gating, phasing, starting
 from rollback.act.guarding import command_of, elsewhere, kept_as
 from rollback.act.plan import Plan, PlannedStep, plan_of
 from rollback.act.scene import Action, Later, Question, Scene, Undoable
@@ -176,6 +176,7 @@ def _step(site: Site, run: Run, plan: Plan) -> Run:
     found = _next(run, plan)
     if isinstance(found, _Failure):
         return _consequence(site, run, found)
+    run = phasing.keep_phases(site, run, plan)
     if found is None:
         gating.mark(site, run, plan)
         return site.note(run, "run.mitigated")

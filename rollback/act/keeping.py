@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from rollback.act import cut
+from rollback.act import cut, guarding, phasing
 from rollback.act.authorize import one_at_a_time
 from rollback.act.copying import copy_along
 from rollback.act.plan import plan_of
@@ -168,9 +168,19 @@ def take(
 ) -> Checkpoint:  # fmt: skip
     """A checkpoint of a declared kind is listed and journalled; `drain` as declared by default.
 
-    Raises: UsageError when there is no such kind; as `Checkpoints.create`.
+    At the end of a phase `name` is that of the phase. Where the kind wants the way back in it, it has
+    a name by which it can be gone back to. Raises: UsageError when there is no such kind or phase; as
+    `Checkpoints.create`.
     """
     began = iso(site.host.clock.now())
+    found = kind_of(kind, site.system.checkpoints.kinds)
+    if found is not None and found.on == "phase":
+        reason = reason or f"phase {name} is done"
+        name = phasing.named(site, name)
+    if found is not None and found.planned_back:
+        name = name or f"{kind}-{site.host.clock.now():%Y%m%d-%H%M%S}"
+        held = components or components_of(site, kind) or guarding.held_by(site.system, kind)
+        reason = guarding.with_way_back(reason or kind, guarding.way_back(site.system, name, held))
     made = cut.create(
         site, name, kind=kind, components=components or components_of(site, kind), reason=reason,
         allow_partial=allow_partial, drain=drain or cut.declared(site, kind),

@@ -34,7 +34,8 @@ class Export(Declared):
 class CheckpointKind(Declared):
     """When checkpoints of this kind are taken, of what, how often stored, and kept how long.
 
-    `drain` are services that do no work while one is taken, so that its components are of one moment.
+    `with_plan`: the way back stands in each of them; left out, in those taken `on: risky`. `drain` are
+    services that do no work while one is taken, so that its components are of one moment.
     """
 
     title: Text | None = None
@@ -44,11 +45,15 @@ class CheckpointKind(Declared):
     copies: Annotated[int, Field(ge=1, le=9)] = 1
     stores: tuple[Id, ...] = ()
     retention: Retention
-    with_plan: bool = False
+    with_plan: bool | None = None
     drain: tuple[Id, ...] = ()
     export: Export | None = None
-    verify: bool = True
     warn_when_missed: bool = True
+
+    @property
+    def planned_back(self) -> bool:
+        """True when each checkpoint of this kind holds the way back to it."""
+        return self.on == "risky" if self.with_plan is None else self.with_plan
 
 
 class Checkpoints(Declared):
