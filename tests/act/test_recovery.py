@@ -32,7 +32,7 @@ from rollback.keep import frozen
 from rollback.model.errors import PlanError
 from rollback.model.lifecycle import Run, State
 from tests.cli.program import rollback
-from tests.killed import KILLED, CountingTap, DyingTap, in_child
+from tests.killed import KILLED, CountingTap, DyingTap, in_child, shots
 
 DECLARATION = """
 schema: 1
@@ -586,37 +586,76 @@ def test_an_undo_takes_the_repair_back(tmp_path: Path) -> None:
     assert box.rows() == garbage
 
 
-def test_killed_anywhere_a_recovery_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
-    """A child dies at a change; the next driver resumes the run."""
+FAST = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
-    def prepared(name: str) -> tuple[Box, str]:
-        (tmp_path / name).mkdir()
-        box = Box(tmp_path / name)
-        box.since()
-        box.lose()
-        with box.site() as site:
-            run = authorize.create(site, work(site, "balanced"))
-            authorize.approve(site, run, person="ada")
-        return box, run.id
 
-    def drive(box: Box, run: str, tap: Any) -> None:
-        with box.site(Host(tap=tap)) as site:
-            roll_back(site, run)
+@pytest.fixture
+def small() -> Iterator[Box]:
+    """A box where syncing costs little: it is prepared hundreds of times."""
+    folder = Path(tempfile.mkdtemp(prefix="box-", dir=FAST))
+    yield Box(folder)
+    shutil.rmtree(folder)
 
-    counted = CountingTap()
-    drive(*prepared("count"), counted)
-    total = len(counted.points)
-    assert total > 60
-    for number in range(3, total, total // 12):
-        box, run = prepared(f"kill-{number}")
-        assert in_child(lambda b=box, r=run, n=number: drive(b, r, DyingTap(n, "after"))) == KILLED  # type: ignore[misc]
-        with box.site() as site:
-            found = roll_back(site, run)
-            if found.state is State.NEEDS_OPERATOR:
-                pytest.fail(f"{number}: {found.reason}")
-            assert found.state is State.WAITING
-        assert box.rows() == NOW
+
+def end_of(box: Box, run_id: str, after: State) -> Run:
+    """The run is resumed and ends as it would have, and has left nothing half-done."""
+    with box.site() as site:
+        run = roll_back(site, run_id)
+        assert run.state is after, run.reason
+        assert frozen.names(site.state.tree) == ()
         assert list((box.folder / ".rollback/intents").glob("*.json")) == []
+        told = [e.kind for e in site.journal.events() if e.run == run_id]
+        assert told.count("prevention.begun") == ("prevent" in str(run.plan))
+        tasks = [e.data["name"] for e in site.journal.events() if e.kind == "task.opened"]
+        assert len(tasks) == len(set(tasks))
+    return run
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["lost-work", "corrupted"])
+def test_killed_at_any_change_a_recovery_ends_as_if_it_had_not_been(small: Box, what: str) -> None:
+    """Each change in every way: before it, after it, in the middle of a write; the next driver ends it.
+
+    Until then the present, garbage and all, is a whole checkpoint or untouched.
+    """
+    box = small
+    box.since()
+    box.lose()
+    bad = box.state.read_bytes()
+    with box.site() as site:
+        plan = work(site, "balanced") if what == "lost-work" else repaired(site)
+        run = authorize.create(site, plan)
+        authorize.approve(site, run, person="ada")
+    rows, after = (NOW, State.WAITING) if what == "lost-work" else (THEN, State.MITIGATED)
+    saved = Path(tempfile.mkdtemp(prefix="saved-", dir=FAST))
+    try:
+        shutil.copytree(box.folder, saved / "box")
+
+        def drive(tap: Any) -> None:
+            with box.site(Host(tap=tap)) as site:
+                roll_back(site, run.id)
+
+        counted = CountingTap()
+        drive(counted)
+        assert len(counted.points) > 80
+        assert box.rows() == rows
+        for number, how in shots(counted.points):
+            for path in box.folder.iterdir():
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            shutil.copytree(saved / "box", box.folder, dirs_exist_ok=True)
+            (box.folder / ".rollback").chmod(0o700)
+            died = in_child(lambda n=number, h=how: drive(DyingTap(n, h)))  # type: ignore[misc]
+            assert died == KILLED, (number, how)
+            done = end_of(box, run.id, after)
+            assert box.rows() == rows, (number, how)
+            if what == "corrupted":
+                kept = (
+                    box.folder / f".rollback/quarantine/{run.id}-{index_of(done, 'isolate')}/kept"
+                )
+                assert (kept / "data/state.db").read_bytes() == bad, (number, how)
+                assert stat.S_IMODE(box.state.stat().st_mode) == 0o644, (number, how)
+    finally:
+        shutil.rmtree(saved)
 
 
 def test_where_there_is_nothing_to_repair_with_it_is_said(tmp_path: Path) -> None:
