@@ -31,7 +31,8 @@ def fetch(
 ) -> Fetched:
     """The checkpoints of this system that lie in that place are here too; `wanted`: this one alone.
 
-    Crash: some are here, whole; again, the others come. Raises: PlanError, HostUnreachable, HostError, StoreError, RunLocked, OSError.
+    Crash: some are here, whole; again, the others come. Raises: PlanError, HostUnreachable,
+    HostError, StoreError, RunLocked, OSError.
     """
     copies.named((store,))
     local = kept.store
