@@ -144,21 +144,25 @@ def read(identity: str, data: bytes) -> Checkpoint:
 
 def _possible(found: Checkpoint) -> None:
     """Its digest says that somebody wrote it so, not that it makes sense. Raises: ValueError."""
-    texts = [found.name, found.kind, found.at, found.state, found.reason, found.system,
-             found.system_digest, found.host, found.nonce, *found.missing, *found.heads,
-             *found.heads.values(), *found.parts]  # fmt: skip
+    texts: list[Any] = [
+        found.name, found.kind, found.at, found.state, found.reason, found.system, found.host,
+        found.system_digest, found.nonce, *found.missing, *found.heads, *found.heads.values(),
+        *found.parts,
+    ]  # fmt: skip
+    numbers: list[Any] = []
     for part in found.parts.values():
         texts += [part.manifest, part.content, part.path, part.damage]
-        for number in (part.entries, part.size_bytes):
-            if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < 2**63:
-                raise ValueError(f"{number!r} is no number of anything")
-        if not isinstance(part.manifest, str) or not _ID.fullmatch(part.manifest):
-            raise ValueError("a component without the id of its manifest")
+        numbers += [part.entries, part.size_bytes]
     if not all(isinstance(text, str) for text in texts):
-        raise ValueError("a number or a list where a text belongs")
+        raise ValueError("something else where a text belongs")
+    if not all(type(number) is int and 0 <= number < 2**63 for number in numbers):
+        raise ValueError("something else where a count belongs")
+    if not all(_ID.fullmatch(part.manifest) for part in found.parts.values()):
+        raise ValueError("a component without the id of its manifest")
     parse_iso(found.at)
-    if not isinstance(found.cut, dict) or not isinstance(found.heads, dict):
-        raise ValueError("a text where a table belongs")
+    tables: list[Any] = [found.cut, found.heads]
+    if not all(isinstance(table, dict) for table in tables):
+        raise ValueError("something else where a table belongs")
 
 
 def listed(place: Place) -> Iterator[tuple[str, Checkpoint | StoreError]]:
