@@ -25,7 +25,8 @@ from rollback.model.registry import nearest
 
 _DONE = ("ended", "failed", "doubted")
 _UNDOABLE = ("flag", "edit", "set", "restore", "repair", "replay", "git", "service", "command",
-             "take-back", "guarded")  # fmt: skip
+             "take-back", "guarded", "clear", "remove", "move", "requeue", "quarantine", "freeze",
+             "thaw")  # fmt: skip
 
 
 def last_done(site: Site) -> Run:
