@@ -1,4 +1,4 @@
-"""Procedures that every system has without declaring them: guard; with services, start and stop.
+"""Procedures that every system has without declaring them: guard, thaw; with services, start and stop.
 
 A service must run before its checks can be green for the first time, and nothing changes the
 managed system but a run: so starting and stopping by hand are planned, journalled and resumed like
@@ -18,6 +18,7 @@ from rollback.model.system import System
 
 GUARD = "guard"
 BY_HAND = ("start", "stop")
+THAW = "thaw"
 EACH_S = 60  # for one service to start and be ready, or to end: what a step has by default
 
 
@@ -36,6 +37,11 @@ def written(system: System) -> dict[str, dict[str, Any]]:
         )
     }  # fmt: skip
     found[GUARD] = _guard(system)
+    found[THAW] = {
+        "title": "Thaw what is frozen",
+        "purpose": "so that what a run left frozen can be written again",
+        "steps": [{"thaw": {"id": THAW, "components": [*system.components]}}],
+    }
     taken = {*system.source.get("levels", {}), *system.source.get("procedures", {})}
     return {name: body for name, body in found.items() if name not in taken}
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from rollback.act import asked, authorize, climbing, eyes, gating, protecting, starting
+from rollback.act import asked, authorize, climbing, eyes, gating, phasing, protecting, starting
 from rollback.act.guarding import command_of, elsewhere
 from rollback.act.plan import Plan, PlannedStep, plan_of
 from rollback.act.scene import Action, Later, Question, Scene, Undoable
@@ -132,6 +132,7 @@ def _step(site: Site, run: Run, plan: Plan) -> Run:
     found = _next(run, plan)
     if isinstance(found, _Failure):
         return _consequence(site, run, found)
+    run = phasing.keep_phases(site, run, plan)
     if found is None:
         gating.mark(site, run, plan)
         return site.note(run, "run.mitigated")

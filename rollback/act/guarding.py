@@ -27,17 +27,21 @@ def risky(system: System) -> str:
 
 def components(system: System) -> tuple[str, ...]:
     """What a checkpoint before something risky holds."""
+    return held_by(system, risky(system))
+
+
+def held_by(system: System, kind: str) -> tuple[str, ...]:
+    """What a checkpoint of a kind holds."""
     from rollback.keep.retention import kind_of
 
-    found = kind_of(risky(system), system.checkpoints.kinds)
+    found = kind_of(kind, system.checkpoints.kinds)
     if found is not None and found.components != "all":
         return found.components
     return tuple(name for name, one in system.components.items() if one.planned is None)
 
 
-def way_back(system: System, checkpoint: str) -> tuple[str, ...]:
-    """The rollback plan that lies in the checkpoint: its steps, and what to type."""
-    names = components(system)
+def way_back(system: System, checkpoint: str, names: tuple[str, ...]) -> tuple[str, ...]:
+    """The rollback plan that lies in a checkpoint of these components: its steps, and what to type."""
     stops = [name for name, one in system.services.items() if set(one.components) & set(names)]
     steps = [f"stop {', '.join(stops)}"] if stops else []
     steps += [f"put back {', '.join(names)}"]
@@ -48,6 +52,11 @@ def way_back(system: System, checkpoint: str) -> tuple[str, ...]:
         "; ".join(steps), f"rollback checkpoint restore {checkpoint}",
         *(f"rollback run {key} --to checkpoint:{checkpoint}" for key in levels),
     )  # fmt: skip
+
+
+def with_way_back(reason: str, lines: tuple[str, ...]) -> str:
+    """Why a checkpoint is made, and behind that the way back to it."""
+    return f"{reason}; the way back: {' | '.join(lines)}"
 
 
 def command_of(plan: Plan) -> PlannedStep | None:
@@ -66,7 +75,9 @@ def kept_as(plan: Plan) -> tuple[str, str, str]:
     words, back = step.bound["argv"], step.bound["way_back"]
     assert isinstance(words, list)
     assert isinstance(back, list)
-    said = f"before: {' '.join(map(str, words))}; the way back: " + " | ".join(map(str, back))
+    said = f"before: {' '.join(map(str, words))}"
+    if step.bound.get("with_plan", True):
+        said = with_way_back(said, tuple(map(str, back)))
     return str(step.bound["checkpoint"]), "before", said
 
 

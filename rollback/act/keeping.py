@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from rollback.act import cut
+from rollback.act import cut, guarding, phasing
 from rollback.act.authorize import one_at_a_time
 from rollback.act.copying import copy_along
 from rollback.act.plan import plan_of
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from rollback.keep.copies import Copied
     from rollback.keep.life import Pruned
 
+SLICE_BYTES = 64 * 2**20  # of the store, read again each time that somebody asks what is due
 EARLY_SHARE = 0.02  # a timer that fires a moment early does not skip a whole turn
 EARLY_S_MAX = 30.0
 LATE_SHARE = 0.5  # of its interval; later, it did not happen
@@ -47,7 +48,8 @@ LATE_S_MAX = 600.0
 class Scheduled:
     """A kind of checkpoint with a schedule. `last` is when its newest whole one began, "" for none.
 
-    `missed` says that one did not happen when it should have; empty where all is well.
+    `missed` says that one did not happen when it should have; empty where all is well. `closer` says
+    why it is taken more often than declared; empty where it is not.
     """
 
     kind: str
@@ -56,11 +58,13 @@ class Scheduled:
     last: str
     due: bool
     missed: str = ""
+    closer: str = ""
 
     def as_json(self) -> dict[str, Json]:
         """For `--json`."""
         return {"kind": self.kind, "title": self.title, "every_s": self.every_s,
-                "last": self.last or None, "due": self.due, "missed": self.missed or None}  # fmt: skip
+                "last": self.last or None, "due": self.due, "missed": self.missed or None,
+                "closer": self.closer or None}  # fmt: skip
 
 
 # -- the schedule --------------------------------------------------------------------------
@@ -81,16 +85,37 @@ def schedule(site: Site) -> tuple[Scheduled, ...]:
         if one.state == "whole":
             newest.setdefault(one.kind, began.get(one.id, one.at))
     since = events[0].at if events else ""
-    return tuple(_scheduled(name, one, newest.get(name, ""), since, now)
+    factor, closer = tightened(site)
+    return tuple(_scheduled(name, one, newest.get(name, ""), since, now, factor, closer)
                  for name, one in wanted.items())  # fmt: skip
 
 
-def _scheduled(name: str, kind: CheckpointKind, last: str, since: str, now: datetime) -> Scheduled:
-    every_s = kind.every or 0.0
+def tightened(site: Site) -> tuple[float, str]:
+    """By which factor checkpoints come closer together now, and why; 1 and "" where none does."""
+    now = iso(site.host.clock.now())
+    found = [event for event in site.journal.events() if event.kind == "prevention.begun"
+             and now < str(event.data["until"])]  # fmt: skip
+    if not found:
+        return 1.0, ""
+    most = min(found, key=lambda event: float(str(event.data["checkpoints"])))
+    why = f"run {most.run} found {most.data['component']} corrupted, until {str(most.data['until'])[:16]}"
+    return float(str(most.data["checkpoints"])), why
+
+
+def slice_bytes(site: Site) -> int:
+    """How much of the store is read again each time: more while a corruption is not long ago."""
+    return int(SLICE_BYTES / tightened(site)[0])
+
+
+def _scheduled(
+    name: str, kind: CheckpointKind, last: str, since: str, now: datetime, factor: float,
+    closer: str,
+) -> Scheduled:  # fmt: skip
+    every_s = (kind.every or 0.0) * factor
     title = kind.title or name
     reference = last or since
     if not reference:
-        return Scheduled(name, title, every_s, "", True)
+        return Scheduled(name, title, every_s, "", True, closer=closer)
     age_s = (now - parse_iso(reference)).total_seconds()
     ahead = age_s < -LATE_S_MAX  # the clock was set back: nobody can say how old it is
     due = not last or ahead or age_s >= every_s - min(every_s * EARLY_SHARE, EARLY_S_MAX)
@@ -100,8 +125,8 @@ def _scheduled(name: str, kind: CheckpointKind, last: str, since: str, now: date
         missed = f"the newest is of {reference[:16]}, which is yet to come: the clock was set back"
     elif kind.warn_when_missed and late_s > min(every_s * LATE_SHARE, LATE_S_MAX):
         what = f"the newest is {spoken(age_s)} old" if last else "none was ever taken"
-        missed = f"{what}; it is declared every {spoken(every_s)}"
-    return Scheduled(name, title, every_s, last, due, missed)
+        missed = f"{what}; it is {'declared' if factor == 1 else 'due'} every {spoken(every_s)}"
+    return Scheduled(name, title, every_s, last, due, missed, closer)
 
 
 def missed(site: Site) -> tuple[Scheduled, ...]:
@@ -143,9 +168,19 @@ def take(
 ) -> Checkpoint:  # fmt: skip
     """A checkpoint of a declared kind is listed and journalled; `drain` as declared by default.
 
-    Raises: UsageError when there is no such kind; as `Checkpoints.create`.
+    At the end of a phase `name` is that of the phase. Where the kind wants the way back in it, it has
+    a name by which it can be gone back to. Raises: UsageError when there is no such kind or phase; as
+    `Checkpoints.create`.
     """
     began = iso(site.host.clock.now())
+    found = kind_of(kind, site.system.checkpoints.kinds)
+    if found is not None and found.on == "phase":
+        reason = reason or f"phase {name} is done"
+        name = phasing.named(site, name)
+    if found is not None and found.planned_back:
+        name = name or f"{kind}-{site.host.clock.now():%Y%m%d-%H%M%S}"
+        held = components or components_of(site, kind) or guarding.held_by(site.system, kind)
+        reason = guarding.with_way_back(reason or kind, guarding.way_back(site.system, name, held))
     made = cut.create(
         site, name, kind=kind, components=components or components_of(site, kind), reason=reason,
         allow_partial=allow_partial, drain=drain or cut.declared(site, kind),

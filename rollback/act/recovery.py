@@ -27,7 +27,7 @@ from rollback.model.registry import kinds, nearest
 Priority = Literal["time", "quality", "balanced"]
 # What is tried first, and what when that does not do; a person is always last.
 LADDERS: dict[Priority, tuple[By, ...]] = {
-    "time": ("checkpoint",),
+    "time": ("checkpoint", "log"),
     "balanced": ("log", "checkpoint"),
     "quality": ("trail", "log", "checkpoint"),
 }
@@ -47,17 +47,20 @@ def corrupted(
     users = service.dependents(site.system, name)
     steps: list[dict[str, Any]] = []
     if users:  # nobody reads the bad state, nobody writes to it
-        steps.append({"service": {"id": "isolate", "stop": list(users), "within": "2m"}})
+        steps.append({"service": {"id": "pause", "stop": list(users), "within": "2m"}})
+    files = site.system.components[name].content in ("files", "git", "sqlite")
+    if files:
+        steps += _isolated(name)
     if target.id and _has_items(site, name):
         steps.append({"compare": {"id": "diagnose", "component": name, "within": EACH,
                                   "on_fail": "continue"}})  # fmt: skip
     steps.append(_ladder(site, name, target, CORRUPTED, f"Rebuild {name} by hand"))
     if _log(site, name) or target.id:
         steps.append(_validated(name))
+    if files:
+        steps.append({"thaw": {"id": "thaw", "components": [name], "within": EACH}})
     steps += _afterwards(site, users)
-    steps.append({"task": {"id": "prevent", "wait": False,
-                           "says": f"Keep {name} from being corrupted again: more digests, more "
-                           "frequent checkpoints, better handling of errors"}})  # fmt: skip
+    steps.append({"prevent": {"id": "prevent", "component": name}})
     return _plan(site, f"Recovery of corrupted {name}", steps, name, target, run, requester, reason)
 
 
@@ -93,7 +96,7 @@ def _ladder(
     site: Site, name: str, target: Target, wanted: tuple[By, ...], by_hand: str
 ) -> dict[str, Any]:
     """The first attempt; the others, and at last a person, follow where it fails."""
-    there = [by for by in wanted if _possible(site, name, target, by)]
+    there = list(dict.fromkeys(rung for by in wanted if (rung := _rung(site, name, target, by))))
     if not there:
         raise PlanError(
             f"there is nothing to make {name} from: no checkpoint and no transaction log",
@@ -108,22 +111,39 @@ def _ladder(
     return attempts[0]
 
 
-def _possible(site: Site, name: str, target: Target, by: By) -> bool:
-    one = site.system.components[name]
+def _rung(site: Site, name: str, target: Target, by: By) -> By | None:
+    """The way as it can be gone here: a log with no checkpoint to lay it over stands alone."""
     if by == "program":
-        return one.repair is not None
+        return by if site.system.components[name].repair is not None else None
     if by == "checkpoint":
-        return bool(target.id)
-    return _log(site, name) and (by == "trail" or bool(target.id))
+        return by if target.id else None
+    if not _log(site, name):
+        return None
+    return by if target.id else "trail"
 
 
 def _log(site: Site, name: str) -> bool:
-    return site.system.components[name].transaction_log is not None
+    """True when there is a log that this kind of content can be made from."""
+    one = site.system.components[name]
+    kind = kinds("content").get(str(one.content))
+    able = kind is not None and getattr(kind, "rebuilt", None) is not Content.rebuilt
+    return able and one.transaction_log is not None
 
 
 def _has_items(site: Site, name: str) -> bool:
     kind = kinds("content").get(str(site.system.components[name].content))
     return kind is not None and getattr(kind, "items", None) is not Content.items
+
+
+def _isolated(name: str) -> list[dict[str, Any]]:
+    """The bad state is kept aside before anything is tried, and closed to everybody but the repair."""
+    return [
+        {"quarantine": {"id": "isolate", "component": name, "stays": True, "within": EACH,
+                        "reason": "found to be corrupted", "exempt": True}},
+        # after the present was kept, which shall have the modes that it had
+        {"freeze": {"id": "read-only", "components": [name], "for_repair": True, "within": EACH,
+                    "exempt": False}},
+    ]  # fmt: skip
 
 
 def _validated(name: str) -> dict[str, Any]:

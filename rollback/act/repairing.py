@@ -6,9 +6,10 @@ Never: takes a state that neither a checkpoint nor the log vouches for.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, Literal
 
-from rollback.act import proving
+from rollback.act import named, proving
 from rollback.act.moment import mark, marked
 from rollback.host import processes
 from rollback.model.errors import CommandFailed, HostError, PlanError
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 By = Literal["program", "checkpoint", "log", "trail"]
 SHOWN_MAX = 50
-_SALVAGE = "salvage-"
+_SALVAGE, _ATTEMPT = "salvage-", "attempt-"
 
 
 def component_of(scene: Scene, name: str) -> str:
@@ -69,11 +70,7 @@ def keep_salvage(scene: Scene, left_out: tuple[LeftOut, ...]) -> str:
 
 def salvage_of(scene: Scene) -> list[str]:
     """The files of salvage that this run has kept."""
-    folder = f"runs/{scene.run}"
-    if scene.state.tree.stat(folder) is None:
-        return []
-    names = sorted(name.decode() for name in scene.state.tree.names(folder))
-    return [f"{folder}/{name}" for name in names if name.startswith(_SALVAGE)]
+    return _files(scene, _SALVAGE)
 
 
 def repair_by_program(scene: Scene, name: str, within_s: float) -> dict[str, Json]:
@@ -96,8 +93,21 @@ def put_back(scene: Scene, name: str, checkpoint: str, step: str) -> int:
         return len(kept.restore(checkpoint, name, step=step, limits=limits_of(scene)))
 
 
+def hold(scene: Scene, name: str) -> None:
+    """What the run has closed to others is closed to them again, whatever was put there since."""
+    from rollback.keep import frozen
+
+    at, scope = named.whole(scene, name)
+    with named.root(scene) as root:
+        frozen.again(scene.state.tree, root, name, at, scope, scene.run)
+
+
 def sound(scene: Scene, name: str) -> Finding:
-    """PASS when every item is vouched for by a source, and the checks for this component say so."""
+    """PASS when every item is vouched for by a source, and the checks for this component say so.
+
+    `once` names the items that only one source vouches for, by the source; `check` the check that
+    did not pass, and `answer` what it said.
+    """
     from rollback.keep.rebuild import cross_check
 
     try:
@@ -105,9 +115,11 @@ def sound(scene: Scene, name: str) -> Finding:
             found = cross_check(kept, scene.system, name, base_of(scene))
     except HostError as error:
         return failed(f"{name}: {error}")
+    once = {source: list[Json](items) for source, items in found.once.items() if items}
     told: dict[str, Json] = {
         "both": found.both, "ahead": len(found.ahead), "behind": list(found.behind[:SHOWN_MAX]),
         "nobody": list(found.nobody[:SHOWN_MAX]), "sources": list(found.sources),
+        "once": {source: items[:SHOWN_MAX] for source, items in once.items()},
     }  # fmt: skip
     if found.nobody:
         return failed(
@@ -117,10 +129,41 @@ def sound(scene: Scene, name: str) -> Finding:
     for check in _usable(scene, name):
         finding = ask(check, scene.view())
         if finding.answer is not Answer.PASS:
+            told |= {"check": str(check.id), "answer": finding.answer.value}
             return failed(f"{name}: {finding.evidence}", **told)
     lost = f"; {counted(len(found.behind), 'item')} behind the log" if found.behind else ""
-    return passed(f"{name}: {found.both + len(found.ahead) + len(found.behind)} items, each vouched "
-                  f"for by {' or '.join(found.sources)}{lost}", **told)  # fmt: skip
+    alone = "; " + ", ".join(f"{counted(len(items), 'item')} by the {source} alone"
+                             for source, items in once.items()) if once else ""  # fmt: skip
+    return passed(f"{name}: {found.count} items, each vouched for by {' or '.join(found.sources)}"
+                  f"{alone}{lost}", **told)  # fmt: skip
+
+
+def keep_attempt(scene: Scene, by: str, finding: Finding) -> None:
+    """How an attempt came out is with the run, for the step that prevents the next time."""
+    scene.state.tree.make_folder(f"runs/{scene.run}", parents=True)
+    body = {"by": by, "good": finding.answer is Answer.PASS, "evidence": finding.evidence,
+            "check": finding.details.get("check"), "answer": finding.details.get("answer")}  # fmt: skip
+    scene.state.tree.write(f"runs/{scene.run}/{_ATTEMPT}{scene.step}.json", canonical(body))
+
+
+def attempts_of(scene: Scene) -> list[dict[str, Any]]:
+    """How the attempts of this run came out, each once."""
+    return [json.loads(scene.state.tree.read(name)) for name in _files(scene, _ATTEMPT)]
+
+
+def cause_of(scene: Scene) -> str:
+    """What the comparison of this run with the last good state found to be the cause; or "not known"."""
+    for name in _files(scene, "differences-"):
+        return str(json.loads(scene.state.tree.read(name))["cause"])
+    return "not known: nothing was compared"
+
+
+def _files(scene: Scene, beginning: str) -> list[str]:
+    folder = f"runs/{scene.run}"
+    if scene.state.tree.stat(folder) is None:
+        return []
+    names = sorted(name.decode() for name in scene.state.tree.names(folder))
+    return [f"{folder}/{name}" for name in names if name.startswith(beginning)]
 
 
 def may_be_shown(scene: Scene, name: str) -> None:

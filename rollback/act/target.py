@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from rollback.act.acceptable import commit_why_not, why_not
+from rollback.act.phasing import of_runs
 from rollback.act.scene import Target
 from rollback.act.site import Site
 from rollback.host.clock import iso
@@ -145,8 +146,9 @@ def _checkpoints(
 ) -> tuple[Candidate, ...]:
     kept = site.checkpoints
     listed = kept.list()
-    # what a run kept of the present before it went back is no state to go back to unasked
-    found = [one for one in listed if one.kind != "safety"]
+    # what a run kept, before it went back or between two steps, is no state to go back to unasked
+    between = of_runs(site)
+    found = [one for one in listed if one.kind != "safety" and one.id not in between]
     if source == "phase":
         found = [one for one in listed if one.name == wanted or one.name.startswith(f"{wanted}-")]
     elif wanted == "last-good":
@@ -165,15 +167,16 @@ def last_good(site: Site) -> Checkpoint | None:
     Where each of them is refused, the newest, so that it is said why.
     """
     kept = site.checkpoints
+    between = of_runs(site)
     for wanted in ("green", "unsealed"):
-        found = kept.last_good(partial(_is, site, wanted))
+        found = kept.last_good(partial(_is, site, wanted, between))
         if found:
             return found
-    return kept.last_good(lambda one: sealed_as(site, one) != "red")
+    return kept.last_good(lambda one: sealed_as(site, one) != "red" and one.id not in between)
 
 
-def _is(site: Site, wanted: str, found: Checkpoint) -> bool:
-    return sealed_as(site, found) == wanted and not why_not(site, found)
+def _is(site: Site, wanted: str, between: frozenset[str], found: Checkpoint) -> bool:
+    return found.id not in between and sealed_as(site, found) == wanted and not why_not(site, found)
 
 
 def sealed_as(site: Site, found: Checkpoint) -> str:

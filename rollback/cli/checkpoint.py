@@ -9,7 +9,7 @@ import click
 from rollback.cli.checkpoints.copy import copy
 from rollback.cli.checkpoints.copy import lines as copy_lines
 from rollback.cli.checkpoints.copy import told as copy_told
-from rollback.cli.checkpoints.due import due, warnings
+from rollback.cli.checkpoints.due import due, export_warnings, warnings
 from rollback.cli.checkpoints.export import export
 from rollback.cli.checkpoints.fetch import fetch
 from rollback.cli.checkpoints.history import history
@@ -119,6 +119,7 @@ def resume(desk: Desk) -> int:
 def list_(desk: Desk) -> int:
     """All checkpoints, newest first, with whether they can be gone back to."""
     from rollback.act.copying import copies_of, to_fetch
+    from rollback.act.exporting import exports
     from rollback.act.keeping import missed
     from rollback.act.target import sealed_as
 
@@ -150,7 +151,7 @@ def list_(desk: Desk) -> int:
             warned.append(f"warning: {counted(len(few), 'checkpoint')} not in every place where it has "
                           "to be; try: rollback checkpoint copy")  # fmt: skip
         late = missed(site)
-        warned += warnings(late)
+        warned += [*warnings(late), *export_warnings(exports(site))]
         body = {"checkpoints": [{**_told(c), "copies": standing[c.id].as_json(), "seal": seals[c.id]}
                                 for c in found],
                 "warnings": warned, "missed": [one.as_json() for one in late]}  # fmt: skip

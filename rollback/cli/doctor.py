@@ -255,6 +255,10 @@ def _here(desk: Desk) -> Iterator[Row]:
     yield from _copies(desk, system)
     if any(one.on == "schedule" for one in system.checkpoints.kinds.values()):
         yield _asked("schedule", lambda: _schedule(desk), needed=False)
+    if any(one.export for one in system.checkpoints.kinds.values()):
+        yield _asked("exports", lambda: _exports(desk), needed=False)
+    if system.state_path.is_dir():
+        yield _asked("store", lambda: _store(desk))
 
 
 def _copies(desk: Desk, system: Any) -> Iterator[Row]:
@@ -283,6 +287,28 @@ def _schedule(desk: Desk) -> Row:
     said = "; ".join(f"{one.kind}: {one.missed}" for one in late) or "every checkpoint is on time"
     return Row("schedule", FAIL if late else PASS, said, needed=False,
                hint="let cron type every minute: rollback checkpoint due")  # fmt: skip
+
+
+def _exports(desk: Desk) -> Row:
+    from rollback.act.exporting import exports
+
+    with desk.look() as site:
+        late = [one for one in exports(site) if one.problem]
+    said = "; ".join(f"{one.kind}: {one.problem}" for one in late) or "every export is on time"
+    return Row("exports", FAIL if late else PASS, said, needed=False,
+               hint="let cron type every minute: rollback checkpoint due")  # fmt: skip
+
+
+def _store(desk: Desk) -> Row:
+    """What the slices that were read again have found."""
+    from rollback.act.upkeep import damaged
+
+    with desk.look() as site:
+        found = damaged(site)
+    if found is None:
+        return Row("store", PASS, "nothing is known to be damaged")
+    return Row("store", FAIL, f"damaged: {found['why']}",
+               hint="find its bytes elsewhere: rollback checkpoint verify --repair")  # fmt: skip
 
 
 def _state_path(desk: Desk) -> Path | None:

@@ -21,8 +21,10 @@ def command(desk: Desk) -> int:
     """Runs that have not ended, what they wait for, the newest checkpoint, flags, the journal."""
     from rollback.act.authorize import may_approve
     from rollback.act.copying import to_fetch
+    from rollback.act.exporting import exports
     from rollback.act.keeping import missed
     from rollback.act.plan import plan_of
+    from rollback.act.upkeep import damaged
     from rollback.cli.timeline import next_lines
     from rollback.keep import trust
     from rollback.model.errors import JournalError
@@ -32,7 +34,8 @@ def command(desk: Desk) -> int:
     if not desk.system.state_path.is_dir():
         body: dict[str, Any] = {
             "system": desk.system.system.id, "runs_open": [], "last_run": None, "checkpoints": 0,
-            "last_checkpoint": None, "missed": [], "journal": {"events": 0, "whole": True}, "trusted": True,
+            "last_checkpoint": None, "missed": [], "not_exported": [], "frozen": {}, "damaged": None,
+            "journal": {"events": 0, "whole": True}, "trusted": True,
         }  # fmt: skip
         first = "rollback checkpoint create NAME"
         if desk.system.checkpoints.stores and desk.system.state_path.parent.is_dir():
@@ -66,12 +69,31 @@ def command(desk: Desk) -> int:
             "checkpoints": len(kept),
             "last_checkpoint": {"id": kept[0].id, "name": kept[0].name, "at": kept[0].at} if kept else None,
             "missed": [one.as_json() for one in missed(site)] if journal["whole"] else [],
+            "not_exported": [one.as_json() for one in exports(site) if one.problem],
+            "frozen": _frozen(site), "damaged": damaged(site),
             "journal": journal, "trusted": trusted,
         }  # fmt: skip
         advice = {run.id: next_lines(site, run) for run in still}
         fetch = to_fetch(site)
         desk.out(body, lambda: _lines(body, advice, fetch))
-        return 0 if journal["whole"] else 8
+        return 0 if journal["whole"] and not body["damaged"] else 8
+
+
+def _frozen(site: Site) -> dict[str, str]:
+    """By component, the run that froze it."""
+    from rollback.keep import frozen
+    from rollback.model.errors import ObjectCorrupt
+
+    found = {}
+    for name in frozen.names(site.state.tree):
+        try:
+            one = frozen.read(site.state.tree, name)
+        except ObjectCorrupt as error:
+            found[name] = f"? ({error})"
+            continue
+        if one is not None:
+            found[name] = one.run
+    return found
 
 
 def _overdue(site: Site, run: Run) -> bool:
@@ -117,6 +139,15 @@ def _lines(body: dict[str, Any], advice: dict[str, list[str]], fetch: str) -> li
     for one in body["missed"]:
         said = f"  the scheduled checkpoint {one['kind']} did not happen: {safe(one['missed'])}"
         lines += [paint(said, "yellow"), "    try: rollback checkpoint due"]
+    for one in body["not_exported"]:
+        lines.append(paint(f"  {one['kind']} as tar: {safe(one['problem'])}", "yellow"))
+        lines.append("    try: rollback checkpoint due")
+    if body["damaged"]:
+        lines += _damage_lines(body["damaged"])
+    for name, run in body["frozen"].items():
+        lines.append(paint(f"  component {safe(name)} is frozen by run {safe(run)}", "yellow"))
+        if all(run != one["run_id"] for one in body["runs_open"]):
+            lines.append("    try: rollback run thaw")
     journal = body["journal"]
     if journal["whole"]:
         lines.append(f"  the journal is whole: {counted(journal['events'], 'event')}")
@@ -129,3 +160,12 @@ def _lines(body: dict[str, Any], advice: dict[str, list[str]], fetch: str) -> li
             )
         )
     return lines
+
+
+def _damage_lines(found: dict[str, Any]) -> list[str]:
+    lost = len(found["checkpoints"])
+    costs = (
+        f"{counted(lost, 'checkpoint')} cannot be gone back to" if lost else "nothing is lost by it"
+    )
+    said = f"  {counted(len(found['packs']), 'pack')} of the store damaged, {costs}: {safe(found['why'])}"
+    return [paint(said, "red"), "    try: rollback checkpoint verify --repair"]

@@ -21,6 +21,7 @@ from rollback.model.registry import kinds
 def check(document: Document, data: dict[str, Any], found: Places) -> None:
     """Too few places, one place twice, and secrets that would leave in clear are problems."""
     _enough(document, data)
+    _exported(document, data)
     _apart(document, data, found)
     _in_clear(document, data)
 
@@ -37,6 +38,15 @@ def _enough(document: Document, data: dict[str, Any]) -> None:
         if isinstance(copies, int) and copies > places:
             _wrong(document, spot, f"asks for {copies} copies and names {places} of the places",
                    "name others: stores: [ID], as declared under checkpoints.stores")  # fmt: skip
+
+
+def _exported(document: Document, data: dict[str, Any]) -> None:
+    for spot, name in walk.find(data, "checkpoints.kinds.*.export.place"):
+        declared = walk.at(data, ("places", name)) if isinstance(name, str) else None
+        may = [text for _, text in walk.texts((), walk.at(declared, ("may",)))]
+        if isinstance(declared, dict) and "archive" not in may:
+            _wrong(document, spot, f"place {name!r} may not be used to archive",
+                   f"declare it: places: {{{name}: {{may: [read, archive]}}}}")  # fmt: skip
 
 
 def _apart(document: Document, data: dict[str, Any], found: Places) -> None:

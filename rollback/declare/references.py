@@ -61,6 +61,7 @@ TABLE: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("checkpoints.kinds.*.components", "components", ("all",)),
     ("checkpoints.kinds.*.drain", "services", ()),
     ("checkpoints.kinds.*.stores", "checkpoints.stores", ()),
+    ("checkpoints.kinds.*.export.place", "places", ()),
     ("decision.assessment", "records", ()),
     ("decision.filters.*.overridden_by", "people.roles", ()),
     ("verification.known_red.*.owner", "people.roles", ()),

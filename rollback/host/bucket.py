@@ -98,12 +98,11 @@ class Bucket:
             raise HostUnreachable("the answer was cut short", where=self.where + name)
         return data
 
-    def tagged(self, name: str) -> tuple[bytes, str]:
-        """A small object, and the tag by which `swap` knows that it is still the same."""
+    def whole(self, name: str) -> bytes:
+        """A small object, in one request."""
 
-        def ask() -> tuple[bytes, str]:
-            found = self._obstore.get(self._store, self._prefix + name)
-            return bytes(found.bytes()), str(found.meta["e_tag"] or "")
+        def ask() -> bytes:
+            return bytes(self._obstore.get(self._store, self._prefix + name).bytes())
 
         return self._asked(name, ask)
 
@@ -116,18 +115,10 @@ class Bucket:
             self._store, self._prefix + name, whole, chunk_size=PART_BYTES, max_concurrency=4))  # fmt: skip
 
     def create(self, name: str, data: bytes) -> bool:
-        """True when this call made the object; False when one was there. A lock only if `probe`d."""
+        """True when this call made the object; False when one was there. A lock only if proved."""
         with suppress(self._errors.AlreadyExistsError, self._errors.PreconditionError):
             self._changed("s3-create", name, lambda: self._obstore.put(
                 self._store, self._prefix + name, data, mode="create"))  # fmt: skip
-            return True
-        return False
-
-    def swap(self, name: str, data: bytes, tag: str) -> bool:
-        """True when the object was the one with this tag and is now `data`."""
-        with suppress(self._errors.PreconditionError, self._errors.AlreadyExistsError):
-            self._changed("s3-swap", name, lambda: self._obstore.put(
-                self._store, self._prefix + name, data, mode={"e_tag": tag}))  # fmt: skip
             return True
         return False
 

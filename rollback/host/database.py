@@ -18,6 +18,7 @@ from rollback.model.errors import HostError
 
 Value = None | int | float | str | bytes
 ROWS_MAX = 10_000
+BESIDE = (b"-journal", b"-wal", b"-shm")  # the endings of what SQLite leaves beside a database
 
 
 def _read_only(path: str, timeout_s: float) -> sqlite3.Connection:

@@ -1,4 +1,4 @@
-"""Named paths moved out of a tree into the quarantine of one step, or within the tree, and back.
+"""Named paths moved, or copied, out of a tree into the quarantine of one step; moved within it; back.
 
 Hides: where the quarantine is, and in which order names are made durable.
 Never: removes a byte; moves over something; moves a mount or what is marked immutable.
@@ -9,13 +9,13 @@ from __future__ import annotations
 import fnmatch
 import os
 import stat as stat_
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from rollback.host import Host, Tree
 from rollback.host.below import checked, show
 from rollback.keep.changes import told
 from rollback.keep.quarantine import quarantine, set_aside
-from rollback.keep.scope import OURS
+from rollback.keep.scope import OURS, Scope
 from rollback.model.errors import HostError, Refused
 from rollback.model.finding import Finding, failed, passed
 from rollback.model.quantity import counted
@@ -129,6 +129,56 @@ def back(host: Host, state: Tree, tree: Tree, paths: Sequence[bytes], step: str)
         return failed(f"{counted(len(left or away), 'path')} not where it was, "
                       f"first {show((left or away)[0])}")  # fmt: skip
     return passed(f"{counted(len(paths), 'path')} where it was")
+
+
+def copy_aside(
+    host: Host, state: Tree, tree: Tree, paths: Sequence[bytes], scope: Scope, step: str
+) -> dict[bytes, str]:
+    """What stands at the paths, as far as it is in `scope`, stands in the quarantine of `step` too.
+
+    0600, read back, durable; the SHA-256 of each file by its path. `scope` is about the first path.
+    Again, also after a crash: what stands there by then is copied. What is no file, folder or link
+    is left out. Raises: HostError, OSError.
+    """
+    digests: dict[bytes, str] = {}
+    there = [path for path in paths if tree.stat(path) is not None]
+    with told(tree, b"."):
+        if not there:
+            return digests
+        with quarantine(host, state, tree, there[0], step) as aside:
+            for path, seen in all_at(tree, there, scope):
+                kept = _KEPT if path == b"." else _KEPT + b"/" + path
+                if stat_.S_ISDIR(seen.st_mode):
+                    aside.make_folder(kept, parents=True)
+                    continue
+                aside.make_folder(os.path.dirname(kept), parents=True)
+                if aside.stat(kept) is not None:
+                    aside.unlink(kept)
+                if stat_.S_ISLNK(seen.st_mode):
+                    aside.symlink(tree.readlink(path), kept)
+                elif stat_.S_ISREG(seen.st_mode):
+                    with tree.reading(path) as file:
+                        digests[path] = aside.create(
+                            kept, file.chunks(seen.st_size), holes=True, proved=True, sync=False
+                        )
+            aside.sync_all()
+    return digests
+
+
+def all_at(
+    tree: Tree, paths: Sequence[bytes], scope: Scope
+) -> Iterator[tuple[bytes, os.stat_result]]:
+    """Everything at and below the paths; folders before what is in them."""
+    for at in paths:
+        found = tree.stat(at)
+        if found is None:
+            continue
+        yield at, found
+        prefix = 0 if at == b"." else len(at) + 1
+        if stat_.S_ISDIR(found.st_mode):
+            for path, seen in tree.walk(at, enter=lambda one, n=prefix: scope.enters(one[n:])):  # type: ignore[misc]
+                if scope.holds(path[prefix:]):
+                    yield path, seen
 
 
 def _free(aside: Tree, path: bytes) -> bytes:

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from rollback.host.clock import parse_iso
 from rollback.keep.place import Place
 from rollback.model.errors import ObjectCorrupt, StoreError, UsageError
 from rollback.model.event import canonical
@@ -22,6 +24,7 @@ from rollback.model.finding import Json
 FORMAT = 1
 PREFIX_MIN = 4
 Condition = Literal["whole", "partial", "damaged"]
+_ID = re.compile(r"[0-9a-f]{64}")
 
 PREFIX_MIN = 4  # of an id
 
@@ -130,11 +133,36 @@ def read(identity: str, data: bytes) -> Checkpoint:
         parts = {name: Part(**part) for name, part in value.pop("components").items()}
         missing = tuple(value.pop("missing"))
         found = Checkpoint(id=identity, parts=parts, missing=missing, **value)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        _possible(found)
+        spelled = found.body() == data
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ObjectCorrupt(f"the record cannot be read: {error}", where=where) from error
-    if found.body() != data or found.state not in ("whole", "partial"):
+    if not spelled or found.state not in ("whole", "partial"):
         raise ObjectCorrupt("the record is not spelled as this version spells it", where=where)
     return found
+
+
+def _possible(found: Checkpoint) -> None:
+    """Its digest says that somebody wrote it so, not that it makes sense. Raises: ValueError."""
+    texts: list[Any] = [
+        found.name, found.kind, found.at, found.state, found.reason, found.system, found.host,
+        found.system_digest, found.nonce, *found.missing, *found.heads, *found.heads.values(),
+        *found.parts,
+    ]  # fmt: skip
+    numbers: list[Any] = []
+    for part in found.parts.values():
+        texts += [part.manifest, part.content, part.path, part.damage]
+        numbers += [part.entries, part.size_bytes]
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("something else where a text belongs")
+    if not all(type(number) is int and 0 <= number < 2**63 for number in numbers):
+        raise ValueError("something else where a count belongs")
+    if not all(_ID.fullmatch(part.manifest) for part in found.parts.values()):
+        raise ValueError("a component without the id of its manifest")
+    parse_iso(found.at)
+    tables: list[Any] = [found.cut, found.heads]
+    if not all(isinstance(table, dict) for table in tables):
+        raise ValueError("something else where a table belongs")
 
 
 def listed(place: Place) -> Iterator[tuple[str, Checkpoint | StoreError]]:

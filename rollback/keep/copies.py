@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -337,7 +337,7 @@ class Copies:
         for name in chosen:
             mine = [one for one in wanted if name in self.wanted(one.kind).stores]
             try:
-                with self.open(name) as place:
+                with self.open(name) as place, place.lock() if repair else nullcontext():
                     findings += self._proved(name, place, mine, deep=deep, repair=repair)
             except (RollbackError, OSError) as error:
                 findings += [failed(f"{name}: {told(error)}", checkpoint=one.id, store=name)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ from rollback.model.event import canonical
 CIPHERED_FORMAT = b"rollback-copy 1 aes-256-gcm\n"
 LISTS = "lists"
 _FORMAT, _WRITER = "format", "writer"
+_NAME = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,8 @@ class Listed:
             raise ObjectCorrupt("the list of packs is damaged", where=where)
         try:
             value = json.loads(told)
-            found = cls(value["system"], {str(k): int(v) for k, v in value["packs"].items()})
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            found = cls(value["system"], {_pack(k): int(v) for k, v in value["packs"].items()})
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ObjectCorrupt(
                 f"the list of packs cannot be read: {error}", where=where
             ) from error
@@ -222,6 +224,13 @@ class CopyPlace:
         for name in sorted(gone & self.packs.keys()):
             self.place.remove(f"packs/{name}.pack")
             del self.packs[name]
+
+
+def _pack(name: str) -> str:
+    """The name, which becomes a path. Raises: ValueError when no pack is called so."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{name[:80]!r} is no name of a pack")
+    return name
 
 
 def _known(plain: Place, place: Place, where: str, *, begin: bool) -> None:

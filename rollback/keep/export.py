@@ -1,7 +1,8 @@
 """A checkpoint as a plain tar that any tar reads: no tool of ours is needed to get at it.
 
 POSIX pax format: names are bytes as they are, times have their nanoseconds, sizes and owners any
-size. Paths are relative to the system's root. Hard links are links; holes are written as zeros.
+size, declared extended attributes are records. Paths are relative to the system's root. Hard links
+are links; holes are written as zeros.
 
 Hides: the spelling of pax headers.
 Never: writes a byte that was not hashed just now; replaces a file.
@@ -13,9 +14,11 @@ import hashlib
 import os
 import tarfile
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from rollback.host import Host
+from rollback.host import Host, Tree
+from rollback.host.files import TEMPORARY
 from rollback.keep.checkpoint import Checkpoints
 from rollback.keep.entry import Entry
 from rollback.keep.manifest import Manifest, read_tree
@@ -26,6 +29,7 @@ _TYPES = {"file": tarfile.REGTYPE, "folder": tarfile.DIRTYPE, "symlink": tarfile
           "hardlink": tarfile.LNKTYPE}  # fmt: skip
 _MODES = {"file": 0o600, "folder": 0o700, "symlink": 0o777, "hardlink": 0o600}
 _READ_BYTES = 2**20
+_ATTRIBUTE = "SCHILY.xattr."  # as GNU tar, bsdtar and star write them
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,27 +57,63 @@ def export(
         )
     if os.path.lexists(path):
         raise UsageError("something stands there already", where=path, hint="choose another name")
+    with host.tree(os.path.realpath(folder)) as tree:
+        done = write(kept, tree, name, wanted, components)
+    return replace(done, path=path)
+
+
+def write(
+    kept: Checkpoints, tree: Tree, name: str, wanted: str, components: Iterable[str] = (), *,
+    temporary: str = "", fits: Callable[[int], None] = lambda _size_bytes: None,
+) -> Exported:  # fmt: skip
+    """The archive stands in the folder as `name`, where nothing stood; otherwise as `export`.
+
+    `temporary` is its name while it grows, which one caller at a time uses, so that what a crash left
+    there goes; without it one that nobody has. `fits` hears how large it is, and raises where that
+    is too much.
+    """
     found = kept.get(wanted)
     names = tuple(components) or tuple(found.parts)
-    count = 0
+    count = size = 0
 
     def counted() -> None:
         nonlocal count
         count += 1
 
+    def sized() -> Iterator[bytes]:
+        nonlocal size
+        for part in _hashed(_archive(kept, found.id, names, counted), whole.update):
+            size += len(part)
+            fits(size)
+            yield part
+
     whole = hashlib.sha256()
-    with host.tree(os.path.realpath(folder)) as tree:
-        tree.write(name, _hashed(_archive(kept, found.id, names, counted), whole.update))
-        with tree.reading(name) as file:
-            file.forget()
-        again = hashlib.sha256()
-        size = tree.size(name)
-        for at in range(0, size, _READ_BYTES):
-            again.update(tree.read_at(name, at, _READ_BYTES))
-        if again.digest() != whole.digest():
-            tree.unlink(name)
-            raise ObjectCorrupt("what was written is not what lies there", where=path)
-    return Exported(path, count, size, whole.hexdigest())
+    if temporary:
+        staged = TEMPORARY + os.fsencode(temporary)
+        if tree.stat(staged) is not None:
+            tree.unlink(staged)
+        tree.create(staged, sized(), mode=0o600)
+    else:
+        staged = tree.stage(name, sized(), mode=0o600)
+    try:
+        _read_back(tree, staged, whole.digest())
+        tree.move(staged, tree, name)
+    except BaseException:
+        with suppress(OSError):
+            tree.unlink(staged)
+        raise
+    tree.sync_folder()
+    return Exported(tree.place(name), count, size, whole.hexdigest())
+
+
+def _read_back(tree: Tree, path: bytes, digest: bytes) -> None:
+    with tree.reading(path) as file:
+        file.forget()
+    again = hashlib.sha256()
+    for at in range(0, tree.size(path), _READ_BYTES):
+        again.update(tree.read_at(path, at, _READ_BYTES))
+    if again.digest() != digest:
+        raise ObjectCorrupt("what was written is not what lies there", where=tree.place(path))
 
 
 def _hashed(parts: Iterable[bytes], update: Callable[[bytes], None]) -> Iterator[bytes]:
@@ -147,9 +187,14 @@ def _member(store: Store, entry: Entry, above: bytes) -> Iterator[bytes]:
         info.linkname = _text(entry.target)
     elif entry.kind == "hardlink":
         info.linkname = _text(_below(above, entry.target))
+    headers = {}
     if entry.mtime_ns is not None:
         info.mtime = max(0, entry.mtime_ns // 10**9)
-        info.pax_headers = {"mtime": _seconds(entry.mtime_ns)}
+        headers["mtime"] = _seconds(entry.mtime_ns)
+    for name, value in entry.attributes if entry.kind in ("file", "folder") else ():
+        keyword = _text(name).replace("%", "%25").replace("=", "%3D")  # as GNU tar spells them
+        headers[_ATTRIBUTE + keyword] = _text(value)
+    info.pax_headers = headers
     yield info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
     if entry.kind == "file":
         for block in store.blocks(entry.sha256, entry.blocks, entry.size):

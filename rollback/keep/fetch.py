@@ -31,13 +31,15 @@ def fetch(
 ) -> Fetched:
     """The checkpoints of this system that lie in that place are here too; `wanted`: this one alone.
 
-    Raises: PlanError, HostUnreachable, HostError, StoreError, RunLocked, OSError.
+    Crash: some are here, whole; again, the others come. Raises: PlanError, HostUnreachable,
+    HostError, StoreError, RunLocked, OSError.
     """
     copies.named((store,))
     local = kept.store
     brought: list[str] = []
     problems: list[str] = []
     with copies.open(store) as place, local.lock():
+        local.place.sweep()
         local.refresh()
         here = {name.removesuffix(".json") for name in local.place.names("checkpoints")}
         listed = _there(place, system, problems)

@@ -2,7 +2,8 @@
 
 What it cannot stop: root, a process that opened a file to write before, and a process that gives
 itself the bits back because the file is its own. Against these there is the immutable flag, where
-the file system has it and we may set it.
+the file system has it and we may set it. What is frozen for a repair is closed to all others, and
+stays open to the repair: its owner, where we are not root, keeps the right to write.
 
 Hides: the file of what was changed, which is written before anything is.
 Never: gives back a mode that somebody has changed since.
@@ -11,6 +12,7 @@ Never: gives back a mode that somebody has changed since.
 from __future__ import annotations
 
 import json
+import os
 import stat as stat_
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,16 +27,28 @@ from rollback.model.event import canonical
 from rollback.model.finding import Json
 
 _FOLDER = "frozen"
-_WRITE = 0o222
+READABLE = 0o7555  # the bits that stay: nobody writes
+
+
+def repairable() -> int:
+    """The bits that stay in what is being repaired: nobody but its owner reads, or uses it.
+
+    Root needs no bit to repair it; anybody else needs its own.
+    """
+    return 0o7500 if os.geteuid() == 0 else 0o7700
 
 
 @dataclass(frozen=True)
 class Frozen:
-    """One component frozen by `run`; `modes` are those before, by path from the root."""
+    """One component frozen by `run`; `modes` are those before, by path from the root.
+
+    `keeps` are the bits of a mode that stayed.
+    """
 
     run: str
     immutable: bool
     modes: dict[bytes, int]
+    keeps: int = READABLE
 
 
 def read(state: Tree, component: str) -> Frozen | None:
@@ -45,7 +59,8 @@ def read(state: Tree, component: str) -> Frozen | None:
     try:
         found = json.loads(state.read(name))
         modes = {path_bytes(path): int(mode) for path, mode in found["modes"]}
-        return Frozen(str(found["run"]), bool(found["immutable"]), modes)
+        keeps = int(found.get("keeps", READABLE))
+        return Frozen(str(found["run"]), bool(found["immutable"]), modes, keeps)
     except (ValueError, KeyError, TypeError) as error:
         raise ObjectCorrupt(
             "what was frozen cannot be read", where=state.place(name),
@@ -59,31 +74,43 @@ def refuse(state: Tree, components: tuple[str, ...], run: str) -> None:
         found = read(state, component)
         if found is not None and found.run != run:
             raise Refused("frozen", f"component {component} is frozen by run {found.run}",
-                          hint="thaw it first: a step thaw, or undo that run")  # fmt: skip
+                          hint="end that run, or thaw it: rollback run thaw")  # fmt: skip
+
+
+def names(state: Tree) -> tuple[str, ...]:
+    """The components that are frozen now."""
+    if state.stat(_FOLDER) is None:
+        return ()
+    found = (os.fsdecode(name) for name in state.names(_FOLDER))
+    return tuple(name.removesuffix(".json") for name in found if name.endswith(".json"))
 
 
 def freeze(
-    state: Tree, root: Tree, component: str, at: bytes, scope: Scope, run: str, *, immutable: bool
-) -> int:
-    """Nothing in the component has a write bit; how many paths were changed. Again: new ones too.
+    state: Tree, root: Tree, component: str, at: bytes, scope: Scope, run: str, *,
+    immutable: bool, keeps: int = READABLE,
+) -> int:  # fmt: skip
+    """Nothing in the component has a bit that is not in `keeps`; how many paths were changed.
 
-    Crash: what was to be changed is written down, and thawing gives it back. Raises: Refused.
+    Again: what is new, or has got such a bit since, too. Crash: what was to be changed is written
+    down, and thawing gives it back. Raises: Refused.
     """
     refuse(state, (component,), run)
+    known = read(state, component)
+    if known is not None and known.keeps != keeps:
+        thaw(state, root, component, at, scope)
+        known = None
     with told(root, at):
-        known = read(state, component)
         modes = dict(known.modes) if known else {}
         paths = list(_ours(root, at, scope))
-        due = [(path, mode) for path, mode in paths if mode & _WRITE]
-        for path, mode in due:
-            modes.setdefault(path, mode)
+        due = {path: mode for path, mode in paths if mode & ~keeps}
+        modes.update(due)  # what stands there now is what it has to have again
         if state.stat(_FOLDER) is None:
             state.make_folder(_FOLDER)
         body: list[Json] = [[path_json(path), mode] for path, mode in sorted(modes.items())]
         state.write(_name(component), canonical({
-            "run": run, "immutable": immutable, "modes": body}))  # fmt: skip
-        for path, mode in due:
-            root.dress(path, mode=mode & ~_WRITE)
+            "run": run, "immutable": immutable, "keeps": keeps, "modes": body}))  # fmt: skip
+        for path, mode in due.items():
+            root.dress(path, mode=mode & keeps)
         if immutable:
             for path, _ in paths:
                 fix(root, path, on=True)
@@ -91,9 +118,16 @@ def freeze(
     return len(due)
 
 
-def loose(root: Tree, at: bytes, scope: Scope) -> list[bytes]:
-    """What in a component has a write bit."""
-    return [path for path, mode in _ours(root, at, scope) if mode & _WRITE]
+def again(state: Tree, root: Tree, component: str, at: bytes, scope: Scope, run: str) -> None:
+    """What this run has frozen is so again, whatever it put there meanwhile; else nothing."""
+    known = read(state, component)
+    if known is not None and known.run == run:
+        freeze(state, root, component, at, scope, run, immutable=known.immutable, keeps=known.keeps)
+
+
+def loose(root: Tree, at: bytes, scope: Scope, keeps: int = READABLE) -> list[bytes]:
+    """What in a component has a bit that is not in `keeps`."""
+    return [path for path, mode in _ours(root, at, scope) if mode & ~keeps]
 
 
 def thaw(state: Tree, root: Tree, component: str, at: bytes, scope: Scope) -> int:
@@ -111,7 +145,7 @@ def thaw(state: Tree, root: Tree, component: str, at: bytes, scope: Scope) -> in
         changed = 0
         for path, mode in found.modes.items():
             seen = root.stat(path)
-            if seen is None or stat_.S_IMODE(seen.st_mode) != mode & ~_WRITE:
+            if seen is None or stat_.S_IMODE(seen.st_mode) != mode & found.keeps:
                 continue
             if stat_.S_ISREG(seen.st_mode) or stat_.S_ISDIR(seen.st_mode):
                 root.dress(path, mode=mode)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from rollback.host import Tree
+from rollback.keep import damage
 from rollback.keep.checkpoint_record import Checkpoint
 from rollback.keep.checkpoint_verify import Reach
 from rollback.keep.manifest import Manifest
@@ -39,6 +40,8 @@ class Judged:
 
     def problems(self, record: Checkpoint, reach: Reach) -> list[str]:
         """Why the checkpoint cannot be put back now, one line a component; nothing when it can."""
+        if lost := self.lost():
+            return self._damaged(record, lost)
         packs = self._known.get(record.id)
         if packs is not None and packs <= self._store.usable:
             return []
@@ -57,6 +60,27 @@ class Judged:
             self._new = True
         return found
 
+    def lost(self) -> frozenset[str]:
+        """The objects that were found damaged, and of which no copy is good."""
+        return damage.lost(damage.standing(self._state, self._store), self._store)
+
+    def _damaged(self, record: Checkpoint, lost: frozenset[str]) -> list[str]:
+        """As `problems`, while something in the store is known to be damaged: everything is asked."""
+        found: list[str] = []
+        for name, part in record.parts.items():
+            try:
+                manifest = self._load(part.manifest, name)
+                bad = lost.intersection(Reach(self._store).objects(part.manifest, manifest))
+                lacking = Reach(self._store).missing(manifest)
+            except StoreError as error:
+                found.append(f"{name}: {error}")
+                continue
+            if bad:
+                found.append(f"{name}: {len(bad)} objects are damaged: {min(bad)} …")
+            elif lacking:
+                found.append(f"{name}: {len(lacking)} objects are missing: {lacking[0]} …")
+        return found
+
     def steady(self, newest: str) -> bool:
         """True when the newest checkpoint was found whole, and no pack has gone since.
 
@@ -64,6 +88,8 @@ class Judged:
         earlier one, and what freeing takes away is taken from it as well.
         """
         usable = self._store.usable
+        if damage.standing(self._state, self._store):
+            return False  # what is read again is put again, beside what is damaged
         return newest in self._known and all(packs <= usable for packs in self._known.values())
 
     def keep(self) -> None:

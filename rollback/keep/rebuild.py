@@ -39,6 +39,7 @@ class Vouched:
     """The items of the live component, by who vouches for them: the checkpoint, the log, nobody.
 
     `behind` are as in the checkpoint though the log says otherwise: work done since, which is lost.
+    `once` are the items that a single source vouches for, by the source.
     """
 
     both: int
@@ -46,6 +47,19 @@ class Vouched:
     behind: tuple[str, ...]
     nobody: tuple[str, ...]
     sources: tuple[str, ...]
+    alone: tuple[str, ...] = ()  # as in the only source that there is
+
+    @property
+    def count(self) -> int:
+        """All items that somebody vouches for."""
+        return self.both + len(self.alone) + len(self.ahead) + len(self.behind)
+
+    @property
+    def once(self) -> dict[str, tuple[str, ...]]:
+        """The items that a single source vouches for."""
+        if len(self.sources) == 1:
+            return {self.sources[0]: self.alone}
+        return {"log": self.ahead, "checkpoint": self.behind}
 
 
 def declared_log(system: System, component: str) -> TransactionLog:
@@ -90,8 +104,9 @@ def from_log(
 def cross_check(kept: Checkpoints, system: System, component: str, base: str) -> Vouched:
     """Each item of the live component, compared with the checkpoint `base` and with the log.
 
-    A source that there is not (`base` empty, no log declared) vouches for nothing. Raises:
-    HostError when the live component cannot be read, PlanError without any source.
+    A source that there is not (`base` empty, no log that this kind of content can be made from)
+    vouches for nothing. Raises: HostError when the live component cannot be read, PlanError without
+    any source.
     """
     log = system.components[component].transaction_log
     if not base and log is None:
@@ -103,10 +118,13 @@ def cross_check(kept: Checkpoints, system: System, component: str, base: str) ->
         live = content.items(site)
         then = content.items(site, manifest) if manifest is not None else None
         logged = None
-        if log is not None:
+        if log is not None and rebuilds(content):
             reading = _read(site, system, log, held)
             with content.rebuilt(site, manifest, reading.changes, log) as made:
                 logged = dict(made.items)
+    if then is None and logged is None:
+        raise PlanError(f"there is nothing to compare {component} with: it is {content.kind}, which "
+                        "is made from no log", hint="take a checkpoint")  # fmt: skip
     return _vouched(live, then, logged)
 
 
@@ -122,6 +140,11 @@ def differing(kept: Checkpoints, component: str, base: str) -> tuple[str, tuple[
     return "", tuple(sorted(n for n in {*live, *then} if live.get(n) != then.get(n)))
 
 
+def rebuilds(content: Content) -> bool:
+    """True when this kind of content can be made from a log."""
+    return type(content).rebuilt is not Content.rebuilt
+
+
 def live_items(content: Content, site: Site) -> Items | None:
     """The items of the live component; None when it is too damaged to be read."""
     try:
@@ -131,22 +154,26 @@ def live_items(content: Content, site: Site) -> Items | None:
 
 
 def _vouched(live: Items, then: Items | None, logged: Items | None) -> Vouched:
-    both, ahead, behind, nobody = 0, [], [], []
+    both = 0
+    ahead: list[str] = []
+    behind: list[str] = []
+    nobody: list[str] = []
+    alone: list[str] = []
+    sources = [*(["checkpoint"] if then is not None else []),
+               *(["log"] if logged is not None else [])]  # fmt: skip
     for name in sorted({*live, *(then or {}), *(logged or {})}):
         now = live.get(name)
         as_then = then is not None and then.get(name) == now
         as_logged = logged is not None and logged.get(name) == now
-        if as_then and (as_logged or logged is None):
-            both += 1
-        elif as_logged:
-            ahead.append(name)
-        elif as_then:
-            behind.append(name)
-        else:
+        if not as_then and not as_logged:
             nobody.append(name)
-    sources = [*(["checkpoint"] if then is not None else []),
-               *(["log"] if logged is not None else [])]  # fmt: skip
-    return Vouched(both, tuple(ahead), tuple(behind), tuple(nobody), tuple(sources))
+        elif len(sources) == 1:
+            alone.append(name)
+        elif as_then and as_logged:
+            both += 1
+        else:
+            (ahead if as_logged else behind).append(name)
+    return Vouched(both, tuple(ahead), tuple(behind), tuple(nobody), tuple(sources), tuple(alone))
 
 
 def _read(site: Site, system: System, log: TransactionLog, held: Held) -> Reading:

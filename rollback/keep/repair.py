@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from rollback.keep import damage
 from rollback.keep.checkpoint import Checkpoints
 from rollback.keep.checkpoint_record import Checkpoint, read
 from rollback.keep.copies import Copies
@@ -104,6 +105,7 @@ class Repair:
         for name in sorted(bad):
             if name not in store.usable:  # it was not written anew, whole, under the same name
                 store.set_aside(name)
+        damage.keep(self._kept.state, ())  # every pack was hashed, and what is lost is missing now
         return self._done
 
     def _keep_aside(self, name: str) -> None:

@@ -194,6 +194,10 @@ class Store:
         """The packs that hold the object."""
         return tuple(one.pack for one in self._index.find(identity))
 
+    def objects_of(self, pack: str) -> Iterator[str]:
+        """The ids of the objects in a pack."""
+        return self._index.identities(pack)
+
     def packs(self) -> tuple[str, ...]:
         """Every pack with a whole index."""
         return tuple(sorted(self._index.packs))

@@ -19,10 +19,23 @@ from rollback.model.step import Date, Id, Text
 Sha256 = Annotated[str, spelt(r"\A[0-9a-f]{64}\z", "write the 64 hex digits that sha256sum prints")]
 
 
+class Export(Declared):
+    """Checkpoints of a kind as plain tars in a place that may be used to archive.
+
+    Without `every`, each of them; with it, those that were taken at least so far apart. The newest
+    `keep` stay.
+    """
+
+    place: Id
+    every: Seconds | None = None
+    keep: Annotated[int, Field(ge=1, le=1000)] = 3
+
+
 class CheckpointKind(Declared):
     """When checkpoints of this kind are taken, of what, how often stored, and kept how long.
 
-    `drain` are services that do no work while one is taken, so that its components are of one moment.
+    `with_plan`: the way back stands in each of them; left out, in those taken `on: risky`. `drain` are
+    services that do no work while one is taken, so that its components are of one moment.
     """
 
     title: Text | None = None
@@ -32,10 +45,15 @@ class CheckpointKind(Declared):
     copies: Annotated[int, Field(ge=1, le=9)] = 1
     stores: tuple[Id, ...] = ()
     retention: Retention
-    with_plan: bool = False
+    with_plan: bool | None = None
     drain: tuple[Id, ...] = ()
-    verify: bool = True
+    export: Export | None = None
     warn_when_missed: bool = True
+
+    @property
+    def planned_back(self) -> bool:
+        """True when each checkpoint of this kind holds the way back to it."""
+        return self.on == "risky" if self.with_plan is None else self.with_plan
 
 
 class Checkpoints(Declared):

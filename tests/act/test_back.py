@@ -55,6 +55,31 @@ def go(site: Site, plan, person: str = "ada") -> Run:  # type: ignore[no-untyped
     return run
 
 
+AWAY = {
+    "clear": "clear: {component: pages}", "remove": "remove: {paths: [pages/added.html]}",
+    "quarantine": "quarantine: {component: pages, items: [a*]}",
+    "move": "move: {paths: [pages/a*], to: config}", "requeue": "requeue: {from: [pages], to: config}",
+    "freeze": "freeze: {components: [pages]}",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", AWAY)
+def test_undo_brings_back_what_a_step_took_away(kind: str, shop: Shop) -> None:
+    """Whatever had a way back while the run went on has it afterwards; none is passed over."""
+    shop.edit("levels:\n", f"procedures:\n  away: {{title: Away, authority: {ALONE}, "
+              f"steps: [{{{AWAY[kind]}}}]}}\nlevels:\n")  # fmt: skip
+    shop.edit("{roles: [lead, chief], quorum: all}", ALONE)
+    shop.edit("{path: pages, content: files}", "{path: pages, content: files, initial: empty}")
+    before = shop.bytes()
+    with shop.site() as site:
+        run = go(site, shop.plan(site, "away"))
+        assert run.state is State.MITIGATED, run.reason
+        assert shop.bytes() != before
+        plan = undo_plan(site, run, run=next_run_id(site), requester="ada", reason="")
+        assert go(site, plan).state is State.MITIGATED
+    assert shop.bytes() == before
+
+
 def ended(site: Site, run: Run) -> Run:
     """As if the gate had stayed closed: a person is needed."""
     return site.note(run, "gate.closed", reason="red", reasons=["red"])

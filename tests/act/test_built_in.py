@@ -79,7 +79,7 @@ def test_a_declared_one_takes_its_place(world: World) -> None:
         "procedures:\n  stop: {title: Ours, steps: [{wait: {for: 1s}}]}\nlevels:\n",
     )
     system = declare.load(world.system.declaration)
-    assert set(built_in.written(system)) == {"guard", "start"}
+    assert set(built_in.written(system)) == {"guard", "start", "thaw"}
     with Site.open(system, world.host) as site:
         plan = make_plan(site, "stop", run="r0001", requester="someone")
     assert [step.kind for step in plan.steps] == ["wait"]

@@ -177,14 +177,17 @@ CASES = (
     Case("move", "move", {"paths": ["items/*"], "to": "done"}, _items),
     Case("requeue", "requeue", {"from": ["items"], "to": "done", "at_most": 2}, _items),
     Case("quarantine", "quarantine", {"component": "items", "items": ["o*"]}, _items),
+    Case("quarantine-stays", "quarantine", {"component": "items", "stays": True}, _items),
     Case("clear", "clear", {"component": "items"}, _items),
     Case("clear-place", "clear", {"place": "scratch", "pattern": "tmp-*"}, _items),
     Case("freeze", "freeze", {"components": ["items", "done"]}, _items),
+    Case("freeze-for-repair", "freeze", {"components": ["items"], "for_repair": True}, _items),
     Case("thaw", "thaw", {"components": ["items"]}, _frozen),
     Case("archive", "archive", {"components": ["items", "config"], "place": "archives",
                                 "name": "kept-{date}", "exclude": ["*.md"]}, _items),
     Case("checkpoint", "checkpoint", {"components": ["items"]}, _items),
     Case("notify", "notify", {"message": "hello"}, undone=False),
+    Case("prevent", "prevent", {"component": "items"}, undone=False),
     Case("task", "task", {"says": "Look at it", "wait": False}, undone=False),
 )  # fmt: skip
 ELSEWHERE = {

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import shutil
 import sqlite3
+import stat
 import struct
 import sys
+import tempfile
+from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +22,17 @@ import pytest
 
 from rollback import declare
 from rollback.act import authorize, recovery
-from rollback.act.engine import roll_back
-from rollback.act.plan import Plan
+from rollback.act.engine import advance, resting, roll_back
+from rollback.act.keeping import schedule, slice_bytes, take_due
+from rollback.act.plan import Plan, plan_of
 from rollback.act.site import Site
 from rollback.act.stopping import answer
-from rollback.host import Host
+from rollback.host import Clock, Host
+from rollback.keep import frozen
 from rollback.model.errors import PlanError
 from rollback.model.lifecycle import Run, State
 from tests.cli.program import rollback
-from tests.killed import KILLED, CountingTap, DyingTap, in_child
+from tests.killed import KILLED, CountingTap, DyingTap, in_child, shots
 
 DECLARATION = """
 schema: 1
@@ -150,6 +159,11 @@ def repaired(site: Site, component: str = "state") -> Plan:
     )
 
 
+def index_of(run: Run, step: str) -> str:
+    """The number of a step of the run's plan."""
+    return next(one.index for one in plan_of(run).every_step() if one.id == step)
+
+
 def kinds_of(site: Site, run: Run) -> list[tuple[str, str]]:
     return [(event.kind, str(event.data.get("index"))) for event in site.journal.events()
             if event.run == run.id and event.kind.startswith("step.")]  # fmt: skip
@@ -221,6 +235,132 @@ def test_from_the_trail_alone_everything_committed_comes_back(tmp_path: Path) ->
     assert box.rows() == wanted
 
 
+@pytest.mark.parametrize("priority", ["time", "balanced", "quality"])
+def test_without_a_checkpoint_lost_work_comes_from_the_log_whatever_matters_most(
+    tmp_path: Path, priority: recovery.Priority
+) -> None:
+    """A declared log is something to make it from; nothing says that there is none."""
+    box = Box(tmp_path)
+    box.do(3, "set", 2, {"state": "done"})
+    wanted = box.rows()
+    box.lose()
+    with box.site() as site:
+        plan = work(site, priority)
+        assert [step.parameters["by"] for step in plan.steps if step.kind == "repair"] == ["trail"]
+        assert started(site, plan).state is State.MITIGATED
+    assert box.rows() == wanted
+
+
+def test_without_a_checkpoint_corrupted_state_is_made_from_the_log(tmp_path: Path) -> None:
+    """The last rung before a person; the program comes before it where there is one."""
+    box = Box(tmp_path)
+    wanted = box.rows()
+    box.lose()
+    with box.site() as site:
+        run = started(site, repaired(site))
+        assert run.state is State.MITIGATED, run.reason
+    assert box.rows() == wanted
+
+
+NOBODY = 65534
+
+
+def as_nobody(path: Path) -> dict[str, bool]:
+    """Whether somebody who is neither root nor the owner may read the file, and write to it."""
+    found = {}
+    for word, flags in (("read", os.O_RDONLY), ("write", os.O_WRONLY | os.O_APPEND)):
+
+        def attempt(flags: int = flags) -> None:
+            os.setgroups([])
+            os.setgid(NOBODY)
+            os.setuid(NOBODY)
+            os.close(os.open(path, flags))
+
+        found[word] = in_child(attempt) == 0
+    return found
+
+
+@pytest.fixture
+def open_box(tmp_path: Path) -> Iterator[Box]:
+    """A box that everybody on the machine may read and write."""
+    program = f'repair: ["{sys.executable}", -c, "import sys; sys.exit(3)"]'
+    folder = Path(tempfile.mkdtemp(prefix="box-", dir="/tmp"))
+    box = Box(folder, program)
+    for path in (folder, folder / "tree", box.data):
+        path.chmod(0o755)
+    box.since()
+    box.lose()
+    box.state.chmod(0o666)
+    yield box
+    shutil.rmtree(folder)
+
+
+@pytest.mark.requirement("MB-42")
+def test_corrupted_state_is_kept_aside_and_nobody_else_touches_it_until_it_is_good(
+    open_box: Box,
+) -> None:
+    """Byte for byte, before anything is tried; others neither read nor write it meanwhile."""
+    box = open_box
+    assert as_nobody(box.state) == {"read": True, "write": True}
+    bad = box.state.read_bytes()
+    with box.site() as site:
+        run = authorize.create(site, repaired(site))
+        authorize.approve(site, run, person="ada")
+        run = site.run(run.id)
+        seen = []
+        while not resting(site, run):
+            run = advance(site, run)
+            seen.append((dict(run.steps), as_nobody(box.state)))
+        assert run.state is State.MITIGATED, run.reason
+        aside = run.steps[index_of(run, "isolate")].evidence
+        closed, thawed = index_of(run, "read-only"), index_of(run, "thaw")
+        between = [may for steps, may in seen if closed in steps
+                   and steps[closed].status == "ended" and thawed not in steps]  # fmt: skip
+        assert between
+        assert all(may == {"read": False, "write": False} for may in between)
+        first = index_of(run, "by-program")
+        assert all(index_of(run, "isolate") in steps for steps, _ in seen if first in steps)
+    kept = box.folder / ".rollback/quarantine" / str(aside["quarantine"]) / "kept/data/state.db"
+    assert kept.read_bytes() == bad
+    about = json.loads((box.folder / ".rollback" / str(aside["about"])).read_text())
+    assert about["items"] == {"data/state.db": hashlib.sha256(bad).hexdigest()}
+    assert stat.S_IMODE(box.state.stat().st_mode) == 0o644, "as it was captured"
+    assert box.rows() == THEN
+
+
+def test_a_run_that_is_taken_back_gives_the_component_free(open_box: Box) -> None:
+    """Garbage and rights are what they were."""
+    box = open_box
+    garbage, mode = box.rows(), box.state.stat().st_mode
+    with box.site() as site:
+        run = started(site, repaired(site))
+        assert run.state is State.MITIGATED
+        assert frozen.read(site.state.tree, "state") is None
+    done = rollback(box.folder, "undo", run.id, "--yes")
+    assert done.status == 0, done
+    assert (box.rows(), box.state.stat().st_mode) == (garbage, mode)
+
+
+def test_what_was_left_frozen_can_be_thawed_by_anybody_who_may(open_box: Box) -> None:
+    """A run that is left as it is leaves the component frozen, which status says, and how to end it."""
+    box = open_box
+    (box.data / "log.jsonl").write_text("rewritten\n")
+    with box.site() as site:
+        plan = repaired(site)
+        stopping = replace(plan, steps=tuple(
+            replace(one, alternatives=(), ladder=False, otherwise="person") if one.kind == "repair"
+            else one for one in plan.steps))  # fmt: skip
+        assert started(site, stopping).state is State.NEEDS_OPERATOR
+    assert rollback(box.folder, "abort", "r0001", "--as-it-is").status == 0
+    said = rollback(box.folder, "status")
+    assert "state is frozen by run r0001" in said.out
+    assert "rollback run thaw" in said.out
+    assert as_nobody(box.state)["write"] is False
+    assert rollback(box.folder, "run", "thaw", "--yes").status == 0
+    assert as_nobody(box.state) == {"read": True, "write": True}
+    assert "frozen" not in rollback(box.folder, "status").out
+
+
 @pytest.mark.requirement("MB-44", "MB-43", "MB-45")
 def test_corrupted_state_is_repaired_rung_by_rung(tmp_path: Path) -> None:
     """The program says it worked and did not: nobody vouches for what is there. Next: checkpoint."""
@@ -232,19 +372,152 @@ def test_corrupted_state_is_repaired_rung_by_rung(tmp_path: Path) -> None:
         run = started(site, repaired(site))
         assert run.state is State.MITIGATED, [str(s.evidence)[-300:] for s in run.steps.values()]
         assert box.rows() == THEN
-        assert kinds_of(site, run)[:6] == [
-            ("step.began", "1"), ("step.ended", "1"), ("step.began", "2"), ("step.failed", "2"),
-            ("step.began", "2.1"), ("step.ended", "2.1"),
+        ladder = index_of(run, "by-program")
+        assert [one for one in kinds_of(site, run) if one[1].startswith(ladder)] == [
+            ("step.began", ladder), ("step.failed", ladder),
+            ("step.began", f"{ladder}.1"), ("step.ended", f"{ladder}.1"),
         ]  # fmt: skip
-        assert "nor log vouches for" in str(run.steps["2"].evidence["error"])
-        seen = run.steps["1"].evidence
+        assert "nor log vouches for" in str(run.steps[ladder].evidence["error"])
+        seen = run.steps[index_of(run, "diagnose")].evidence
         assert seen["differs"] == ["work[1]", "work[2]", "work[3]"]
         assert seen["cause"] == "changed by something that the transaction log knows nothing of"
-        found = run.steps["3"].evidence
+        found = run.steps[index_of(run, "validate")].evidence
         assert found["sources"] == ["checkpoint", "log"]
         assert found["nobody"] == []
-        prevent = [e.data["title"] for e in site.journal.events() if e.kind == "task.opened"]
-        assert "more digests" in str(prevent)
+        assert found["behind"] == ["work[1]", "work[2]", "work[3]"]
+        tasks = {e.data["name"]: e.data for e in site.journal.events() if e.kind == "task.opened"}
+        assert tasks["validate"]["items"] == {"checkpoint": ["work[1]", "work[2]", "work[3]"]}
+
+
+PREVENTION = """
+monitor: {tightening: {checkpoints: 0.5, lasts: 7d}}
+prevention:
+  - {id: digests, title: Digests of every table, on: corruption}
+  - {id: training, title: People are trained}
+checkpoints:
+  kinds: {hours: {on: schedule, every: 2h, components: [state], retention: 7d}}
+"""
+
+
+class Ahead(Clock):
+    """The machine's clocks, moved by a test."""
+
+    ahead_s = 0.0
+
+    def now(self) -> datetime:
+        return super().now() + timedelta(seconds=self.ahead_s)
+
+
+@pytest.mark.requirement("MB-46")
+def test_after_a_corruption_checkpoints_come_closer_more_is_read_and_somebody_acts(
+    tmp_path: Path,
+) -> None:
+    """Half the interval and twice the slice, for a week; cause and practice stand in the journal."""
+    box = Box(tmp_path)
+    file = tmp_path / "rollback.yaml"
+    file.write_text(file.read_text() + PREVENTION)
+    clock = Ahead()
+    box.since()
+    with box.site(Host(clock=clock)) as site:
+        assert len(take_due(site).made) == 1
+        plain = slice_bytes(site)
+        box.lose()
+        run = started(site, repaired(site))
+        assert run.state is State.MITIGATED, run.reason
+        clock.ahead_s = 3600.0
+        (one,) = schedule(site)
+        assert one.due
+        assert one.every_s == 3600.0
+        assert one.closer.startswith(f"run {run.id} found state corrupted, until ")
+        assert slice_bytes(site) == 2 * plain
+        assert len(take_due(site).made) == 1
+        told = next(e.data for e in site.journal.events() if e.kind == "prevention.begun")
+        assert told["cause"] == "changed by something that the transaction log knows nothing of"
+        assert told["repaired_by"] == "checkpoint"
+        assert told["practices"] == ["Digests of every table"]
+        task = next(e.data for e in site.journal.events()
+                    if e.kind == "task.opened" and e.data["name"] == "prevent")  # fmt: skip
+        assert "better handling of errors; as declared: Digests of every table" in str(
+            task["title"]
+        )
+        assert task["owner"] == "op"
+        clock.ahead_s = 8 * 86400.0
+        (one,) = schedule(site)
+        assert (one.every_s, one.closer) == (7200.0, "")
+
+
+@pytest.mark.requirement("MB-46")
+def test_a_target_whose_checks_say_no_while_they_say_yes_to_another_is_never_gone_back_to(
+    tmp_path: Path,
+) -> None:
+    """The newest checkpoint was taken of a state that no check accepts; the log makes a good one."""
+    box = Box(tmp_path)
+    box.do(3, "delete", 1)
+    box.do(4, "delete", 2)
+    with box.site() as site:
+        bad = site.checkpoints.create("empty").id
+        box.do(5, "set", 7, {"state": "open"})
+        box.lose()
+        run = started(site, repaired(site))
+        assert run.state is State.MITIGATED, [str(s.evidence)[-300:] for s in run.steps.values()]
+        assert box.rows() == [(7, "open")]
+        assert site.checkpoints.get(bad).revoked.startswith(f"revoked by run {run.id}")
+        assert repaired(site).target.id != bad
+        told = next(e.data for e in site.journal.events() if e.kind == "prevention.begun")
+        assert told["revoked"] == bad
+        assert [e.data["checkpoint"] for e in site.journal.events()
+                if e.kind == "checkpoint.revoked"] == [bad]  # fmt: skip
+
+
+def test_a_check_that_says_no_to_everything_revokes_nothing(tmp_path: Path) -> None:
+    """A person made it good in the end; whether the check was right about the target, nobody knows."""
+    box = Box(tmp_path)
+    file = tmp_path / "rollback.yaml"
+    box.since()
+    file.write_text(file.read_text().replace("above: 0", "above: 5"))
+    box.lose()
+    with box.site() as site:
+        run = started(site, repaired(site))
+        assert run.state is State.WAITING
+        with closing(box.db()) as db:
+            db.executemany("insert into work values (?, 'new')", [(n,) for n in range(10, 20)])
+            db.commit()
+        answer(site, run, item="by-hand", text="done", by="ada")
+        run = roll_back(site, run.id)
+        assert run.state is State.MITIGATED, run.reason
+        assert site.checkpoints.get("good").revoked == ""
+        told = next(e.data for e in site.journal.events() if e.kind == "prevention.begun")
+        assert told["repaired_by"] == "a person"
+        assert told["revoked"] == ""
+
+
+@pytest.mark.requirement("MB-45")
+def test_where_only_one_source_vouches_for_it_a_person_is_told_which_items(tmp_path: Path) -> None:
+    """Work since the checkpoint stands in the log alone; what is as then and as logged is no matter."""
+    box = Box(tmp_path, f'repair: ["{sys.executable}", -c, pass]')
+    box.do(3, "set", 4, {"state": "open"})
+    with box.site() as site:
+        site.checkpoints.create("good")
+        box.do(5, "set", 2, {"state": "done"})
+        run = started(site, repaired(site))
+        assert run.state is State.MITIGATED, run.reason
+        told = {e.data["name"]: e.data for e in site.journal.events() if e.kind == "task.opened"}
+        assert told["validate"]["items"] == {"log": ["work[2]"]}
+        assert "work[2] (the log alone)" in str(told["validate"]["title"])
+        assert run.steps[index_of(run, "validate")].evidence["both"] == 2
+
+
+def test_without_a_log_everything_has_one_source_and_that_is_said(tmp_path: Path) -> None:
+    """A checkpoint alone is no two sources."""
+    box = Box(tmp_path)
+    with box.site() as site:
+        site.checkpoints.create("good")
+        (box.data / "plain.txt").write_text("garbage\n")
+        run = started(site, repaired(site, "plain"))
+        assert run.state is State.MITIGATED, run.reason
+        assert (box.data / "plain.txt").read_text() == "plain\n"
+        told = {e.data["name"]: e.data for e in site.journal.events() if e.kind == "task.opened"}
+        assert told["validate"]["items"] == {"checkpoint": ["."]}
 
 
 def test_what_was_kept_before_a_risky_command_or_never_proved_is_not_preferred(
@@ -285,12 +558,10 @@ def test_when_no_rung_holds_a_person_is_asked_and_the_run_waits(tmp_path: Path) 
         run = roll_back(site, run.id)
         assert run.state is State.WAITING
         assert str(run.waiting_for["what"]).startswith("Rebuild state by hand")
-        assert [kind for kind, index in kinds_of(site, run) if index == "2"] == [
-            "step.began", "step.failed",
-        ]  # fmt: skip
-        assert kinds_of(site, run)[-4:] == [
-            ("step.failed", "2"), ("step.began", "2.1"), ("step.failed", "2.1"),
-            ("step.began", "2.2"),
+        first = index_of(run, "by-checkpoint")
+        assert kinds_of(site, run)[-5:] == [
+            ("step.began", first), ("step.failed", first), ("step.began", f"{first}.1"),
+            ("step.failed", f"{first}.1"), ("step.began", f"{first}.2"),
         ]  # fmt: skip
         answer(site, run, item="by-hand", text="done", by="ada")
         run = roll_back(site, run.id)
@@ -315,37 +586,76 @@ def test_an_undo_takes_the_repair_back(tmp_path: Path) -> None:
     assert box.rows() == garbage
 
 
-def test_killed_anywhere_a_recovery_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
-    """A child dies at a change; the next driver resumes the run."""
+FAST = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
-    def prepared(name: str) -> tuple[Box, str]:
-        (tmp_path / name).mkdir()
-        box = Box(tmp_path / name)
-        box.since()
-        box.lose()
-        with box.site() as site:
-            run = authorize.create(site, work(site, "balanced"))
-            authorize.approve(site, run, person="ada")
-        return box, run.id
 
-    def drive(box: Box, run: str, tap: Any) -> None:
-        with box.site(Host(tap=tap)) as site:
-            roll_back(site, run)
+@pytest.fixture
+def small() -> Iterator[Box]:
+    """A box where syncing costs little: it is prepared hundreds of times."""
+    folder = Path(tempfile.mkdtemp(prefix="box-", dir=FAST))
+    yield Box(folder)
+    shutil.rmtree(folder)
 
-    counted = CountingTap()
-    drive(*prepared("count"), counted)
-    total = len(counted.points)
-    assert total > 60
-    for number in range(3, total, total // 12):
-        box, run = prepared(f"kill-{number}")
-        assert in_child(lambda b=box, r=run, n=number: drive(b, r, DyingTap(n, "after"))) == KILLED  # type: ignore[misc]
-        with box.site() as site:
-            found = roll_back(site, run)
-            if found.state is State.NEEDS_OPERATOR:
-                pytest.fail(f"{number}: {found.reason}")
-            assert found.state is State.WAITING
-        assert box.rows() == NOW
+
+def end_of(box: Box, run_id: str, after: State) -> Run:
+    """The run is resumed and ends as it would have, and has left nothing half-done."""
+    with box.site() as site:
+        run = roll_back(site, run_id)
+        assert run.state is after, run.reason
+        assert frozen.names(site.state.tree) == ()
         assert list((box.folder / ".rollback/intents").glob("*.json")) == []
+        told = [e.kind for e in site.journal.events() if e.run == run_id]
+        assert told.count("prevention.begun") == ("prevent" in str(run.plan))
+        tasks = [e.data["name"] for e in site.journal.events() if e.kind == "task.opened"]
+        assert len(tasks) == len(set(tasks))
+    return run
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("quarter", range(4))
+@pytest.mark.parametrize("what", ["lost-work", "corrupted"])
+def test_killed_at_any_change_a_recovery_ends_as_if_it_had_not_been(
+    small: Box, what: str, quarter: int
+) -> None:
+    """Each change in every way: before it, after it, in the middle of a write; the next driver ends it."""
+    box = small
+    box.since()
+    box.lose()
+    bad = box.state.read_bytes()
+    with box.site() as site:
+        plan = work(site, "balanced") if what == "lost-work" else repaired(site)
+        run = authorize.create(site, plan)
+        authorize.approve(site, run, person="ada")
+    rows, after = (NOW, State.WAITING) if what == "lost-work" else (THEN, State.MITIGATED)
+    saved = Path(tempfile.mkdtemp(prefix="saved-", dir=FAST))
+    try:
+        shutil.copytree(box.folder, saved / "box")
+
+        def drive(tap: Any) -> None:
+            with box.site(Host(tap=tap)) as site:
+                roll_back(site, run.id)
+
+        counted = CountingTap()
+        drive(counted)
+        assert len(counted.points) > 80
+        assert box.rows() == rows
+        for number, how in shots(counted.points)[quarter::4]:
+            for path in box.folder.iterdir():
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            shutil.copytree(saved / "box", box.folder, dirs_exist_ok=True)
+            (box.folder / ".rollback").chmod(0o700)
+            died = in_child(lambda n=number, h=how: drive(DyingTap(n, h)))  # type: ignore[misc]
+            assert died == KILLED, (number, how)
+            done = end_of(box, run.id, after)
+            assert box.rows() == rows, (number, how)
+            if what == "corrupted":
+                kept = (
+                    box.folder / f".rollback/quarantine/{run.id}-{index_of(done, 'isolate')}/kept"
+                )
+                assert (kept / "data/state.db").read_bytes() == bad, (number, how)
+                assert stat.S_IMODE(box.state.stat().st_mode) == 0o644, (number, how)
+    finally:
+        shutil.rmtree(saved)
 
 
 def test_where_there_is_nothing_to_repair_with_it_is_said(tmp_path: Path) -> None:

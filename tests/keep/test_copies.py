@@ -269,6 +269,80 @@ def test_killed_at_any_change_of_a_copy_nothing_half_counts(world: World, how: s
         assert brought(world).checkpoints == (made.id,)
 
 
+def fetched(world: World, tap: Tap) -> None:
+    with world.open(tap) as kept:
+        fetch(kept, copies(world, kept, tap), "small", "second")
+
+
+def two_kept(world: World) -> tuple[str, str]:
+    """Two checkpoints that lie in the mirror alone, the second of them revoked."""
+    first, _ = make(world, "first")
+    (world.root / "app/f").write_text("later")
+    second, _ = make(world, "second")
+    with world.open() as kept:
+        Life(kept).revoke(second.id, reason="it leaks", by="somebody")
+        copies(world, kept).make_good()
+    shutil.rmtree(world.state / "store")
+    return first.id, second.id
+
+
+@pytest.mark.parametrize("how", ["before", "after", "torn"])
+def test_killed_at_any_change_of_a_fetch_what_is_listed_is_whole(world: World, how: str) -> None:
+    """A checkpoint lists with all it needs, and revoked where it was; the next fetch brings the rest."""
+    wanted = two_kept(world)
+    saved = world.base / "saved"
+    shutil.copytree(world.state, saved)
+    counting = CountingTap()
+    fetched(world, counting)
+    assert len(counting.points) >= 20
+    for point in [number for number, mode in shots(counting.points) if mode == how]:
+        shutil.rmtree(world.state)
+        shutil.copytree(saved, world.state)
+        world.state.chmod(0o700)
+        assert in_child(lambda at=point: fetched(world, DyingTap(at, how))) == KILLED  # type: ignore[misc]
+        with world.open() as kept:
+            for one in kept.list():
+                assert one.problems == (), point
+                assert bool(one.revoked) == (one.id == wanted[1]), point
+                assert {x.answer for x in kept.verify(one.id, deep=True)} == {Answer.PASS}, point
+        fetched(world, Tap())
+        with world.open() as kept:
+            assert {one.id: one.target for one in kept.list()} == {
+                wanted[0]: True,
+                wanted[1]: False,
+            }
+            for one in kept.list():
+                assert {x.answer for x in kept.verify(one.id, deep=True)} == {Answer.PASS}, point
+        assert list((world.state / "store").rglob(".rollback-tmp-*")) == [], point
+
+
+@pytest.mark.parametrize("forever", [False, True])
+def test_a_full_disk_at_any_change_of_a_fetch_lists_nothing_half(
+    world: World, forever: bool
+) -> None:
+    """It is said; when there is room again everything comes."""
+    wanted = two_kept(world)
+    saved = world.base / "saved"
+    shutil.copytree(world.state, saved)
+    counting = CountingTap()
+    fetched(world, counting)
+    for point in range(1, len(counting.points) + 1):
+        shutil.rmtree(world.state)
+        shutil.copytree(saved, world.state)
+        world.state.chmod(0o700)
+        with suppress(OSError, RollbackError):
+            fetched(world, Failing(point, forever))
+        with world.open() as kept:
+            assert all(one.problems == () for one in kept.list()), point
+            assert all(bool(one.revoked) == (one.id == wanted[1]) for one in kept.list()), point
+        fetched(world, Tap())
+        with world.open() as kept:
+            assert {one.id: one.target for one in kept.list()} == {
+                wanted[0]: True,
+                wanted[1]: False,
+            }
+
+
 @pytest.mark.parametrize("forever", [False, True])
 def test_a_full_mirror_at_any_change_is_said_and_made_good(world: World, forever: bool) -> None:
     with world.open() as kept:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import subprocess
 import tarfile
 from pathlib import Path
@@ -14,6 +15,7 @@ from rollback.host import Host, Tap
 from rollback.keep.export import export
 from rollback.model.errors import ObjectCorrupt, PlanError, RollbackError, UsageError
 from tests.keep.standin import World, component, walked
+from tests.keep.test_attributes import ACL, acl
 from tests.killed import KILLED, CountingTap, DyingTap, Failing, in_child
 
 
@@ -64,6 +66,31 @@ def test_tar_takes_out_exactly_what_was_captured(world: World, tmp_path: Path) -
     assert walked(tmp_path / "out/deep/one.txt") == walked(world.root / "deep/one.txt")
     assert sorted(os.listdir(tmp_path / "out")) == ["app", "deep"]
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_declared_attributes_come_out_with_tar(tmp_path: Path) -> None:
+    """Text, any bytes, an access list, of files and of folders; what is not declared is not there."""
+    world = World(tmp_path, {"app": component("app", xattrs=("user.keep*", ACL))})
+    world.make()
+    (world.root / "app").mkdir()
+    file = world.root / "app/f"
+    file.write_text("then")
+    given = {"user.keep": b"as text", "user.keep.bytes": b"a\0b\xff\nc=d", "user.keep.none": b"",
+             "user.keep=a%b": b"a name that needs care",             ACL: acl(4)}  # fmt: skip
+    for name, value in given.items():
+        os.setxattr(file, name, value)
+    os.setxattr(file, "user.other", b"not declared")
+    os.setxattr(file.parent, "user.keep", b"of a folder")
+    path = exported(world)
+    (tmp_path / "out").mkdir()
+    subprocess.run(["tar", "--xattrs", "--xattrs-include=*", "-xpf", path, "-C", tmp_path / "out"],
+                   check=True, capture_output=True, timeout=60)  # fmt: skip
+    came = tmp_path / "out/app/f"
+    assert {name: os.getxattr(came, name) for name in os.listxattr(came)} == given
+    assert os.getxattr(came.parent, "user.keep") == b"of a folder"
+    assert walked(tmp_path / "out/app")[b"f"][:4] == walked(world.root / "app")[b"f"][:4]
+    with tarfile.open(path) as archive:
+        assert archive.getmember("app/f").mode == stat.S_IMODE(file.stat().st_mode)
 
 
 def test_python_reads_it_too(world: World) -> None:

@@ -7,6 +7,7 @@ import copy
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,12 +16,17 @@ from typing import Any
 
 import pytest
 
+from rollback.keep.checkpoint import Checkpoint
+from rollback.keep.copy_place import Listed
 from rollback.keep.entry import Entry
+from rollback.keep.fetch import fetch
 from rollback.keep.life import Life
 from rollback.keep.manifest import Manifest, decode, tree_bytes, tree_entries
+from rollback.keep.repair import Repair
 from rollback.model.errors import ObjectCorrupt, RollbackError
 from rollback.model.event import canonical
 from tests.keep.standin import World, component, walked
+from tests.keep.test_copies import copies, declared
 
 EXTRACT = Path(__file__).resolve().parents[2] / "docs" / "extract.py"
 DATA = b"then"
@@ -146,6 +152,178 @@ def test_a_hostile_tree_does_nothing_outside(
         assert done.returncode in (0, 1)
         Life(checkpoints).delete(made.id)
         assert walked(outside) == before[0]
+
+
+def mirrored(world: World, made: Checkpoint, packs: dict[str, int] | None = None) -> Path:
+    """A mirror that holds the store as it is, hostile or not, with a list that fits."""
+    mirror = world.base / "second"
+    shutil.rmtree(mirror, ignore_errors=True)
+    shutil.copytree(world.state / "store", mirror, ignore=shutil.ignore_patterns("lock", "index"))
+    there = {path.stem: path.stat().st_size for path in (mirror / "packs").iterdir()}
+    (mirror / "lists").mkdir()
+    body = Listed("small", there if packs is None else packs).body(made.id)
+    (mirror / f"lists/{made.id}.json").write_bytes(body)
+    return mirror
+
+
+def hostile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tree: bytes
+) -> tuple[World, Checkpoint]:
+    """A system with a checkpoint whose folder is that tree, and a file outside that is not ours."""
+    world = World(tmp_path, {"app": component("app")}).make()
+    world.checkpoints = declared(second={"folder": {"path": "second"}})
+    for path in (world.root / "app/f", tmp_path / "outside/canary"):
+        path.parent.mkdir()
+        path.write_bytes(DATA)
+    with world.open() as checkpoints, monkeypatch.context() as patched:
+        patched.setattr("rollback.keep.capture.tree_bytes", lambda _entries: tree)
+        made = checkpoints.create("hostile")
+    return world, made
+
+
+def elsewhere(world: World) -> dict[bytes, object]:
+    """Everything but the state directory, which may grow."""
+    return {path: what for path, what in walked(world.base).items()
+            if path.split(b"/")[0] not in (b"state", b".")}  # fmt: skip
+
+
+@pytest.mark.parametrize("spoilt", ["", "pack", "record", "mirror"])
+@pytest.mark.parametrize("name", TREES)
+def test_a_hostile_tree_meets_repair_and_does_nothing_outside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, spoilt: str
+) -> None:
+    """With a whole store, a damaged pack, a damaged record, and a mirror that is damaged too."""
+    world, made = hostile(tmp_path, monkeypatch, TREES[name])
+    mirror = mirrored(world, made)
+    record = world.state / f"store/checkpoints/{made.id}.json"
+    if spoilt == "record":
+        record.write_bytes(record.read_bytes()[:-1] + b"x")
+    for folder_ in {"pack": [world.state / "store"], "mirror": [mirror, world.state / "store"]}.get(
+        spoilt, []
+    ):
+        for pack in (folder_ / "packs").iterdir():
+            data = bytearray(pack.read_bytes())
+            data[len(data) // 3] ^= 1
+            pack.write_bytes(data)
+    before = elsewhere(world)
+    with world.open() as kept:
+        try:
+            Repair(kept, copies(world, kept)).run()
+        except RollbackError as error:
+            assert len(str(error)) < 10_000  # noqa: PT017 - most are repaired, some refused
+    assert elsewhere(world) == before
+    with world.open() as kept:
+        for one in kept.list():
+            try:
+                kept.verify(one.id, deep=True)
+            except RollbackError:
+                continue
+    assert elsewhere(world) == before
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_a_hostile_tree_is_fetched_and_does_nothing_outside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """From a mirror that somebody else filled, into a store that has nothing; then put back."""
+    world, made = hostile(tmp_path, monkeypatch, TREES[name])
+    mirrored(world, made)
+    shutil.rmtree(world.state / "store")
+    before, outside = elsewhere(world), walked(tmp_path / "outside")
+    with world.open() as kept:
+        try:
+            done = fetch(kept, copies(world, kept), "small", "second")
+            assert done.checkpoints == (made.id,) or done.problems
+        except RollbackError as error:
+            assert len(str(error)) < 10_000  # noqa: PT017 - most are brought, some refused
+    assert elsewhere(world) == before
+    (world.root / "app/f").write_text("now")
+    before = elsewhere(world)
+    with world.open() as kept:
+        for one in kept.list():
+            try:
+                kept.restore(one.id, "app", step="r")
+            except RollbackError:
+                assert elsewhere(world) == before
+    assert walked(tmp_path / "outside") == outside
+    assert not os.path.lexists("/tmp/escape")
+    assert not (tmp_path / "escape").exists()
+
+
+PACKS: dict[str, Any] = {
+    "parent": "../{pack}", "above": "../../../{pack}", "in-checkpoints": "../checkpoints/{pack}",
+    "absolute": "/tmp/{pack}", "slash": "a/{pack}", "empty": "", "dot": ".", "parent-alone": "..",
+    "short": "abc", "upper": "{upper}", "nul": "{pack}\0", "newline": "{pack}\n",
+    "dotted": "{pack}.pack/../x", "long": "a" * 300, "other": "0" * 64, "own": ".rollback-tmp-x",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PACKS)
+def test_a_hostile_list_of_packs_brings_nothing_to_where_no_pack_belongs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """A copy's list names packs: what is no name of one is refused, and nothing is written."""
+    world, made = hostile(tmp_path, monkeypatch, TREES["setuid"])
+    (pack,) = (world.state / "store/packs").iterdir()
+    called = PACKS[name].format(pack=pack.stem, upper=pack.stem.upper())
+    mirror = mirrored(world, made, {called: pack.stat().st_size})
+    for folder_ in ("packs", "checkpoints", "packs/a", ".", "packs/.."):
+        (mirror / folder_).mkdir(exist_ok=True)
+        shutil.copy(pack, mirror / folder_ / f"{pack.stem}.pack")
+    shutil.rmtree(world.state / "store")
+    with world.open() as kept:
+        assert kept.list() == ()
+    before = walked(world.base)
+    with world.open() as kept:
+        try:
+            done = fetch(kept, copies(world, kept), "small", "second")
+            assert done.checkpoints == ()
+            assert done.problems
+        except RollbackError:
+            pass
+    grown = {path for path in walked(world.base) if path not in before}
+    assert not {path for path in grown if b"/packs/" not in path and not path.endswith(b"/lock")
+                and path != b"state/store/packs"}, grown  # fmt: skip
+    assert not any(path.endswith(b".json") for path in grown)
+    assert not os.path.lexists(f"/tmp/{pack.stem}.pack")
+
+
+def test_no_strange_record_is_fetched_or_stops_the_others(tmp_path: Path) -> None:
+    """Commit records that somebody wrote, each with the right digest: refused or what they say."""
+    world = World(tmp_path, {"app": component("app")}).make()
+    world.checkpoints = declared(second={"folder": {"path": "second"}})
+    (world.root / "app").mkdir()
+    (world.root / "app/f").write_bytes(DATA)
+    with world.open() as kept:
+        made = kept.create("good")
+    mirror = mirrored(world, made)
+    record = json.loads((mirror / f"checkpoints/{made.id}.json").read_bytes())
+    count = 0
+    for mutated in mutations(record):
+        data = json.dumps(mutated, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        raw_ = data.encode("utf-8", "surrogatepass")
+        identity = hashlib.sha256(raw_).hexdigest()
+        (mirror / f"checkpoints/{identity}.json").write_bytes(raw_)
+        packs = {path.stem: path.stat().st_size for path in (mirror / "packs").iterdir()}
+        (mirror / f"lists/{identity}.json").write_bytes(Listed("small", packs).body(identity))
+        count += 1
+    assert count > 200
+    shutil.rmtree(world.state / "store")
+    before = elsewhere(world)
+    with world.open() as kept:
+        done = fetch(kept, copies(world, kept), "small", "second")
+        assert made.id in done.checkpoints
+        assert elsewhere(world) == before
+        for one in kept.list():
+            for deed in (lambda i=one.id: kept.verify(i, deep=True), lambda i=one.id: kept.diff(i),
+                         lambda i=one.id: kept.restore(i, "app", step="r")):  # fmt: skip
+                try:
+                    deed()  # type: ignore[no-untyped-call]
+                except RollbackError:
+                    continue
+        assert kept.get(made.id).target
+        Repair(kept, copies(world, kept)).run()
+    assert elsewhere(world) == before
 
 
 def mutations(value: Any) -> Iterator[Any]:

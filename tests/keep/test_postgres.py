@@ -11,11 +11,18 @@ from pathlib import Path
 
 import pytest
 
+import rollback.kinds  # noqa: F401 - registers the kinds
+from rollback import declare
+from rollback.act import authorize, recovery
+from rollback.act.engine import roll_back
+from rollback.act.site import Site
+from rollback.host import Host
 from rollback.host.postgres import Server
 from rollback.keep.checkpoint import Checkpoints
 from rollback.keep.manifest import Manifest
 from rollback.model.component import Component, Database
 from rollback.model.errors import HostError, ObjectCorrupt, Partial
+from rollback.model.lifecycle import State
 from tests.keep.postgres_lab import PASSWORD, Lab
 from tests.keep.standin import World, component
 from tests.killed import KILLED, CountingTap, DyingTap, in_child
@@ -233,6 +240,54 @@ def test_killed_at_any_program_of_a_restore_the_same_call_ends_it(tmp_path: Path
         for name in old:
             lab.server("postgres").do(f"drop database {name}")
     assert killed > 5
+
+
+DECLARATION = """
+schema: 1
+system: {{id: box, title: Box, version: 1.0.0, date: 2026-11-20, next_review: 2027-05-20}}
+root: tree
+components:
+  it:
+    content: postgres
+    database: {{name: sick, host: 127.0.0.1, port: {port}, user: env:LAB_USER, password: env:LAB_PASSWORD,
+               programs: {programs}, drain_within: 2s}}
+people: {{owner: op, roles: {{op: {{title: Operator}}}}, members: [{{id: ada, roles: [op]}}]}}
+levels:
+  only:
+    rank: 1
+    title: Only
+    budgets: {{mitigated: 1m, complete: 2m}}
+    data_loss: none
+    authority: {{roles: [op], quorum: any, alone: true}}
+    steps: [{{restore: {{component: it}}}}]
+    target: {{sources: [{{checkpoint: newest}}]}}
+"""
+
+
+@pytest.mark.requirement("MB-43", "MB-45")
+def test_a_corrupted_database_is_compared_table_by_table_and_repaired(
+    tmp_path: Path, lab: Lab
+) -> None:
+    """The table that differs is named; the checkpoint is one source, and a person hears of it."""
+    server = made(lab, "sick")
+    server.do("create table u (a integer); insert into u values (1);")
+    (tmp_path / "tree").mkdir()
+    file = tmp_path / "rollback.yaml"
+    file.write_text(DECLARATION.format(port=lab.port, programs=lab.programs))
+    with Site.open(declare.load(file), Host()) as site:
+        site.checkpoints.create("good")
+        server.do("update t set b = 'garbage' where a < 10;")
+        plan = recovery.corrupted(site, "it", to="", run="r0001", requester="ada", reason="")
+        run = authorize.create(site, plan)
+        authorize.approve(site, run, person="ada")
+        run = roll_back(site, run.id)
+        assert run.state is State.MITIGATED, (run.reason, run.steps)
+        found = {step.id: run.steps[step.index].evidence for step in plan.steps}
+        assert found["diagnose"]["differs"] == ["public.t"]
+        assert found["validate"]["once"] == {"checkpoint": ["public.t", "public.u", "schema"]}
+        tasks = [e.data["name"] for e in site.journal.events() if e.kind == "task.opened"]
+        assert tasks == ["validate", "prevent"]
+    assert figure(server, "select count(*) as n from t where b = 'garbage'") == 0
 
 
 def test_nothing_about_the_connection_stands_on_a_command_line(tmp_path: Path, lab: Lab) -> None:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
-from rollback.host import Host
+from rollback.host import Clock, Host, Tap
 from rollback.host.bucket import PART_BYTES, Bucket
 from rollback.keep.ciphered import Ciphered
-from rollback.keep.copies import Copied, told
+from rollback.keep.copies import Copied, Copies, told
 from rollback.keep.life import Life
 from rollback.keep.stores.folder import FolderStore
-from rollback.keep.stores.s3 import S3Store
+from rollback.keep.stores.s3 import S3, S3Store
 from rollback.model.errors import Refused, RunLocked, UsageError
 from rollback.model.event import canonical
 from rollback.model.finding import Answer
@@ -27,6 +31,8 @@ from tests.keep.standin import World, walked
 from tests.keep.test_copies import KEY, brought, copies, declared, emptied, standing
 from tests.keep.test_copies import world as world  # a fixture
 from tests.killed import KILLED
+
+T = TypeVar("T")
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +66,7 @@ def bucket(endpoint: str, prefix: str) -> Bucket:
 
 def everything(endpoint: str, prefix: str) -> dict[str, bytes]:
     raw = bucket(endpoint, prefix)
-    return {f"{folder}/{name}" if folder else name: raw.tagged(f"{folder}/{name}".strip("/"))[0]
+    return {f"{folder}/{name}" if folder else name: raw.whole(f"{folder}/{name}".strip("/"))
             for folder in ("", "packs", "lists", "checkpoints", "damaged", "probe")
             for name in raw.sizes(folder)}  # fmt: skip
 
@@ -167,23 +173,249 @@ def test_where_two_creators_win_there_are_no_many_writers(
     assert everything(real, prefix).keys() == {"format"}
 
 
+class Hands(Clock):
+    """The machine's clocks, moved by a test."""
+
+    def __init__(self) -> None:
+        self.ahead_s = 0.0
+
+    def now(self) -> datetime:
+        return super().now() + timedelta(seconds=self.ahead_s)
+
+    def boot_s(self) -> float:
+        return super().boot_s() + self.ahead_s
+
+
+def writer(endpoint: str, prefix: str, clock: Clock | None = None) -> Any:
+    """One of many writers, with the clocks of its own machine."""
+    declared_there = S3Store.model_validate(store(endpoint, prefix=prefix, writers="many")["s3"])
+    return declared_there.place(Host(clock=clock or Clock()), base="/")
+
+
 def test_where_one_wins_each_time_the_lock_holds(world: World, prefix: str, light: str) -> None:
-    """Another holder keeps us out until its time is over; ours is gone afterwards."""
-    there = place(light, prefix, writers="many")
+    """Another holder keeps us out until its time is over; ours is at its end when we are."""
+    there = writer(light, prefix)
     raw = bucket(light, prefix)
     with there.lock():
-        assert raw.sizes("").keys() == {"lock"}
-        with pytest.raises(RunLocked), place(light, prefix, writers="many").lock(within_s=0.1):
+        assert raw.sizes("lock").keys() == {f"{1:012}"}
+        with pytest.raises(RunLocked), writer(light, prefix).lock(within_s=0.1):
             raise AssertionError
-    assert raw.sizes("") == {}
-    raw.put("lock", canonical({"holder": "x", "until": "2999-01-01T00:00:00+00:00"}))
+    with writer(light, prefix).lock(within_s=0.1):
+        assert raw.sizes("lock").keys() == {f"{2:012}"}
+    raw.put(f"lock/{3:012}", canonical({"holder": "x", "until": "2999-01-01T00:00:00+00:00"}))
     with pytest.raises(RunLocked), there.lock(within_s=0.1):
         raise AssertionError
-    raw.put("lock", canonical({"holder": "x", "until": "2001-01-01T00:00:00+00:00"}))
+    raw.put(f"lock/{3:012}", canonical({"holder": "x", "until": "2001-01-01T00:00:00+00:00"}))
     with there.lock(within_s=0.1):
-        assert b'"holder":"x"' not in raw.tagged("lock")[0]
-    assert raw.sizes("") == {}
+        assert raw.sizes("lock").keys() == {f"{4:012}"}
+        assert b'"holder":"x"' not in raw.whole(f"lock/{4:012}")
     assert go(world, light, prefix, writers="many").problem == ""
+
+
+def test_a_lock_lasts_as_long_as_the_work_goes_on(prefix: str, light: str) -> None:
+    """Six minutes pass before each look and each pack; after half an hour it still keeps others out."""
+    clock = Hands()
+    there = writer(light, prefix, clock)
+    other = writer(light, prefix, clock)
+    with there.lock():
+        for number in range(5):
+            clock.ahead_s += 360
+            if number % 2:
+                there.sizes("packs")
+            else:
+                there.create(f"packs/{number}.pack", [b"x"])
+            with pytest.raises(RunLocked), other.lock(within_s=0.1):
+                raise AssertionError
+    with other.lock(within_s=0.1):
+        pass
+
+
+@pytest.mark.parametrize("way", ["create", "replace", "remove", "set_aside"])
+def test_a_holder_that_was_too_slow_changes_nothing_that_counts(
+    prefix: str, light: str, way: str
+) -> None:
+    """Its time is over and another one writes: it learns so before its next write."""
+    clock = Hands()
+    slow, quick = writer(light, prefix, clock), writer(light, prefix, clock)
+    raw = bucket(light, prefix)
+    raw.put("lists/a.json", b"then")
+    given = {"create": ([b"now"],), "replace": (b"now",)}.get(way, ())
+    with slow.lock():
+        clock.ahead_s += 16 * 60
+        with quick.lock(within_s=0.1):
+            for _ in range(2):  # and it stays lost
+                with pytest.raises(RunLocked, match="taken over"):
+                    getattr(slow, way)("lists/a.json", *given)
+    assert raw.whole("lists/a.json") == b"then"
+    assert raw.sizes("damaged") == {}
+    with slow.lock(within_s=0.1):  # and it may come again
+        slow.create("lists/a.json", [b"now"])
+    assert raw.whole("lists/a.json") == b"now"
+
+
+def test_a_slow_holder_that_nobody_followed_goes_on(prefix: str, light: str) -> None:
+    """Its time was over, and nobody took the place: there is no overlap, and so no error."""
+    clock = Hands()
+    slow = writer(light, prefix, clock)
+    with slow.lock():
+        clock.ahead_s += 16 * 60
+        slow.create("lists/a.json", [b"now"])
+    assert bucket(light, prefix).whole("lists/a.json") == b"now"
+
+
+class Slow(Tap):
+    """At the first pack that is sent, the clock jumps, and somebody else does his whole copy."""
+
+    def __init__(self, clock: Hands, meanwhile: Callable[[], None]) -> None:
+        self.clock, self.meanwhile, self.done = clock, meanwhile, False
+
+    def change(
+        self, call: str, where: str | bytes, do: Callable[[], T],
+        torn: Callable[[], object] | None = None,
+    ) -> T:  # fmt: skip
+        result = do()
+        if call == "s3-put" and "packs/" in str(where) and not self.done:
+            self.done = True
+            self.clock.ahead_s += 20 * 60
+            self.meanwhile()
+        return result
+
+
+def test_two_writers_one_of_them_too_slow_leave_two_whole_copies(
+    world: World, prefix: str, light: str
+) -> None:
+    """The slow one's copy is not there, and is said not to be; the next one makes it good."""
+    world.checkpoints = declared(second=store(light, prefix=prefix, writers="many"))
+    theirs = World(world.base / "theirs", world.components, world.checkpoints)
+    theirs.base.mkdir()
+    theirs.make()
+    shutil.copytree(world.root, theirs.root, dirs_exist_ok=True)
+    (theirs.root / "app/f").write_text("theirs")
+    clock = Hands()
+    raw = bucket(light, prefix)
+
+    def meanwhile() -> None:
+        with theirs.open() as kept:
+            kept.create("theirs")
+            own = Host(clock=clock)
+            (done,) = Copies(theirs.system(), own, own.tree(str(theirs.state)), kept).make_good()
+            assert done.problem == ""
+
+    with world.open() as kept:
+        made = kept.create("ours")
+        host = Host(tap=Slow(clock, meanwhile), clock=clock)
+        (done,) = Copies(world.system(), host, host.tree(str(world.state)), kept).make_good()
+        assert "taken over" in done.problem
+        assert done.checkpoints == ()
+        assert f"{made.id}.json" not in raw.sizes("checkpoints")
+        assert f"{made.id}.json" not in raw.sizes("lists")
+        host = Host(clock=clock)
+        (again,) = Copies(world.system(), host, host.tree(str(world.state)), kept).make_good()
+        assert (again.problem, again.checkpoints) == ("", (made.id,))
+    for one in (world, theirs):
+        with one.open() as kept:
+            (found,) = copies(one, kept).verify(kept.list(), deep=True)
+            assert found.answer is Answer.PASS
+
+
+class Turns:
+    """Two threads that take turns as a list of their numbers says; then each runs to its end."""
+
+    def __init__(self, order: tuple[int, ...]) -> None:
+        self.order = list(order)
+        self.ended: set[int] = set()
+        self.own = threading.local()
+        self.moved = threading.Condition()
+
+    def wait(self) -> None:
+        me = getattr(self.own, "number", None)
+        if me is None:
+            return
+        with self.moved:
+            while self.order and self.order[0] != me and self.order[0] not in self.ended:
+                self.moved.wait(10)
+            if self.order:
+                self.order.pop(0)
+            self.moved.notify_all()
+
+    def run(self, number: int, do: Callable[[], None]) -> threading.Thread:
+        def body() -> None:
+            self.own.number = number
+            try:
+                do()
+            finally:
+                with self.moved:
+                    self.ended.add(number)
+                    self.moved.notify_all()
+
+        thread = threading.Thread(target=body)
+        thread.start()
+        return thread
+
+
+class Memory:
+    """The objects of a bucket that does exactly what S3 promises, one request after the other."""
+
+    where = "memory/"
+
+    def __init__(self, turns: Turns) -> None:
+        self.turns, self.objects = turns, dict[str, bytes]()
+
+    def sizes(self, folder: str) -> dict[str, int]:
+        self.turns.wait()
+        return {name.removeprefix(f"{folder}/"): len(data) for name, data in self.objects.items()
+                if name.startswith(f"{folder}/")}  # fmt: skip
+
+    def whole(self, name: str) -> bytes:
+        self.turns.wait()
+        if name not in self.objects:
+            raise FileNotFoundError(name)
+        return self.objects[name]
+
+    def put(self, name: str, data: Any) -> None:
+        self.turns.wait()
+        self.objects[name] = data if isinstance(data, bytes) else b"".join(data)
+
+    def create(self, name: str, data: bytes) -> bool:
+        self.turns.wait()
+        return self.objects.setdefault(name, data) is data
+
+    def remove(self, name: str) -> None:
+        self.turns.wait()
+        self.objects.pop(name, None)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_in_whatever_order_their_requests_come_two_never_both_hold_it(first: int) -> None:
+    """A holder whose time is over writes as another takes over: every order of their requests."""
+    clock = Hands()
+    outcomes = set()
+    for order in itertools.product((0, 1), repeat=10):
+        if order[0] != first:
+            continue
+        turns = Turns(order)
+        memory: Any = Memory(turns)
+        slow, quick = (S3(memory, Host(clock=clock), many=True) for _ in range(2))
+        slow._locks = quick._locks = True
+        with contextlib.suppress(RunLocked), slow.lock():
+            clock.ahead_s += 16 * 60
+            held = [False, False]
+
+            def write(slow: S3 = slow, held: list[bool] = held) -> None:
+                with contextlib.suppress(RunLocked):
+                    slow.create("lists/slow.json", [b"slow"])
+                    held[0] = True
+
+            def take(quick: S3 = quick, held: list[bool] = held) -> None:
+                held[1] = quick._take("quick")
+
+            for thread in [turns.run(0, write), turns.run(1, take)]:
+                thread.join()
+            assert held != [True, True], order
+            assert held[0] == ("lists/slow.json" in memory.objects)
+            outcomes.add(tuple(held))
+    assert (False, True) in outcomes
+    assert (True, False) in outcomes
 
 
 def test_a_prefix_belongs_to_one_state_directory(world: World, prefix: str, light: str) -> None:
@@ -271,7 +503,7 @@ def test_a_flipped_bit_there_is_found_and_made_good(world: World, prefix: str, l
     raw = bucket(light, prefix)
     for folder in ("packs", "checkpoints", "lists"):
         (name,) = raw.sizes(folder)
-        data = bytearray(raw.tagged(f"{folder}/{name}")[0])
+        data = bytearray(raw.whole(f"{folder}/{name}"))
         data[len(data) // 2] ^= 1
         raw.put(f"{folder}/{name}", bytes(data))
         with world.open() as kept:

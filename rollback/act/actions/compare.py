@@ -78,13 +78,14 @@ class CompareStep(Step):
                 cause = f"it cannot be read: {unreadable}"
             elif items:
                 try:
-                    nobody = cross_check(kept, scene.system, name, base).nobody
+                    found = cross_check(kept, scene.system, name, base)
+                    nobody = found.nobody
                     cause = "the transaction log accounts for every difference"
                     if nobody:
                         cause = "changed by something that the transaction log knows nothing of"
+                    if "log" not in found.sources:
+                        cause = "it cannot be told: it is made from no transaction log"
                 except (HostError, PlanError) as error:
                     cause = f"it cannot be told, since there is no log to ask: {error}"
-                if scene.system.components[name].transaction_log is None:
-                    cause = "it cannot be told: no transaction log is declared"
         return {"component": name, "checkpoint": base, "differs": list(items),
                 "unaccounted": list(nobody) if items else [], "cause": cause}  # fmt: skip

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from rollback.act import named
 from rollback.host.below import show
@@ -29,11 +29,21 @@ if TYPE_CHECKING:
 
 @register("action", "freeze")
 class FreezeStep(Step):
-    """`components` by name. Taken back by its undo, or by a step `thaw` of any run."""
+    """`components` by name. Taken back by its undo, or by a step `thaw` of any run.
+
+    `for_repair`: nobody else reads them either, and the steps `repair` of this run still change them.
+    """
 
     stores_nothing: ClassVar[bool] = True
     components: tuple[Id, ...] = Field(min_length=1)
     immutable: bool = False
+    for_repair: bool = False
+
+    @model_validator(mode="after")
+    def _repairable(self) -> FreezeStep:
+        if self.immutable and self.for_repair:
+            raise ValueError("what is immutable cannot be repaired: write one of the two")
+        return self
 
     def bind(self, scene: Scene) -> dict[str, Json]:
         """The components are there and not frozen by another run."""
@@ -45,6 +55,8 @@ class FreezeStep(Step):
     def describe(self, _scene: Scene) -> tuple[str, ...]:
         """What is refused, and what it cannot stop."""
         how = "no write bits" + (", immutable" if self.immutable else "")
+        if self.for_repair:
+            how = "nobody else may read or write it, until it is good"
         lines = [f"{name} is not written until it is thawed ({how})" for name in self.components]
         if not self.immutable:
             lines.append("! root, and who has a file open to write already, can still write")
@@ -61,7 +73,7 @@ class FreezeStep(Step):
             for name in self.components:
                 at, scope = named.whole(scene, name)
                 changed += frozen.freeze(scene.state.tree, root, name, at, scope, scene.run,
-                                         immutable=self.immutable)  # fmt: skip
+                                         immutable=self.immutable, keeps=self._keeps())  # fmt: skip
         return {"changed": changed}
 
     def probe(self, scene: Scene) -> Finding:
@@ -71,9 +83,10 @@ class FreezeStep(Step):
                 at, scope = named.whole(scene, name)
                 if frozen.read(scene.state.tree, name) is None:
                     return failed(f"{name} is not frozen")
-                left = frozen.loose(root, at, scope)
+                left = frozen.loose(root, at, scope, self._keeps())
                 if left:
-                    return failed(f"{counted(len(left), 'path')} of {name} can be written, "
+                    may = "read or written by others" if self.for_repair else "written"
+                    return failed(f"{counted(len(left), 'path')} of {name} can be {may}, "
                                   f"first {show(left[0])}")  # fmt: skip
         return passed(f"{', '.join(self.components)} cannot be written")
 
@@ -96,3 +109,6 @@ class FreezeStep(Step):
         if held:
             return failed(f"{', '.join(held)} still frozen by run {scene.run}")
         return passed(f"{', '.join(self.components)} not frozen by run {scene.run}")
+
+    def _keeps(self) -> int:
+        return frozen.repairable() if self.for_repair else frozen.READABLE

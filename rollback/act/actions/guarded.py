@@ -39,14 +39,16 @@ class Guarded(Step):
 
     def bind(self, scene: Scene) -> dict[str, Json]:
         """The words, where they run, what is kept before, and the way back."""
-        from rollback.act.guarding import risky, way_back
+        from rollback.act.guarding import components, risky, way_back
 
         if not scene.command:
             raise PlanError("no command was typed", hint="rollback guard -- COMMAND …")
         name = f"before-{scene.run}"
+        kind = scene.system.checkpoints.kinds.get(risky(scene.system))
         return {
             "argv": list(scene.command), "cwd": scene.folder, "checkpoint": risky(scene.system),
-            "name": name, "way_back": list(way_back(scene.system, name)),
+            "name": name, "with_plan": kind is None or kind.planned_back,
+            "way_back": list(way_back(scene.system, name, components(scene.system))),
         }  # fmt: skip
 
     def describe(self, scene: Scene) -> tuple[str, ...]:

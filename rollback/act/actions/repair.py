@@ -71,7 +71,9 @@ class RepairStep(Step):
             found = repairing.rebuilt(scene, name, base if self.by == "log" else "")
             told |= {"changed": len(found.changes), "transactions": found.log.transactions,
                      "left_out": len(found.left_out), "log_sha256": found.log.sha256}  # fmt: skip
+        repairing.hold(scene, name)
         finding = repairing.sound(scene, name)
+        repairing.keep_attempt(scene, self.by, finding)
         if finding.answer is not Answer.PASS:
             raise HostError(f"repaired by {_SAYS[self.by]}, it is not good: {finding.evidence}",
                             where=name)  # fmt: skip

@@ -34,7 +34,8 @@ class ThawStep(Step):
             named.whole(scene, name)
             found = frozen.read(scene.state.tree, name)
             if found is not None:
-                held[name] = {"run": found.run, "immutable": found.immutable}
+                held[name] = {"run": found.run, "immutable": found.immutable,
+                              "keeps": found.keeps}  # fmt: skip
         return {"frozen": held}
 
     def describe(self, scene: Scene) -> tuple[str, ...]:
@@ -74,7 +75,8 @@ class ThawStep(Step):
                 assert isinstance(how, dict)
                 at, scope = named.whole(scene, name)
                 frozen.freeze(scene.state.tree, root, name, at, scope, str(how["run"]),
-                              immutable=bool(how["immutable"]))  # fmt: skip
+                              immutable=bool(how["immutable"]),
+                              keeps=int(str(how.get("keeps", frozen.READABLE))))  # fmt: skip
 
     def undone(self, scene: Scene) -> Finding:
         """Is what was frozen frozen again?"""

@@ -1,4 +1,4 @@
-"""`rollback checkpoint due`: takes the scheduled checkpoints that are due now; made for cron."""
+"""`rollback checkpoint due`: does what is due now: checkpoints, exports, a slice read again; for cron."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import click
 
 from rollback.cli.checkpoints.copy import lines as copy_lines
 from rollback.cli.checkpoints.copy import told as copy_told
+from rollback.cli.checkpoints.verify import slice_lines, slice_told
 from rollback.cli.desk import Desk, pass_desk
-from rollback.cli.show import safe, table
+from rollback.cli.show import paint, safe, size, table
 from rollback.model.quantity import counted, spoken
 
 if TYPE_CHECKING:
+    from rollback.act.exporting import Exported, Exporting
     from rollback.act.keeping import Scheduled
 
 
@@ -20,42 +22,57 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Show the schedule; take nothing.")
 @pass_desk
 def due(desk: Desk, dry_run: bool) -> int:
-    """Take every scheduled checkpoint that is due now.
+    """Take every scheduled checkpoint that is due now, export what is due, read a slice again.
 
-    Called every minute it takes each one once, in time. For cron:
+    Called every minute it does each once, in time. For cron:
 
         * * * * *  cd /srv/shop && rollback checkpoint due
 
         17 3 * * * cd /srv/shop && rollback checkpoint prune
     """
-    from rollback.act.keeping import Taken, schedule, take_due
+    from rollback.act.exporting import exports
+    from rollback.act.keeping import schedule
+    from rollback.act.upkeep import Upkeep, upkeep
 
     with desk.look() if dry_run else desk.site() as site:
         before = schedule(site)
-        taken = Taken() if dry_run else take_due(site)
-        made = taken.made
+        exported = exports(site) if dry_run else ()
+        done = Upkeep() if dry_run else upkeep(site)
+        made = done.taken.made
         if made:
             site.anchor()
+        changed = bool(made) or any(one.file for one in done.exported) or bool(done.slice.new)
         body = {
-            "changed": bool(made), "schedule": [one.as_json() for one in before],
+            "changed": changed, "schedule": [one.as_json() for one in before],
             "made": [{"id": one.id, "kind": one.kind, "state": one.state} for one in made],
-            "standby": dict(taken.standby), "copied": [copy_told(one) for one in taken.copied],
+            "standby": dict(done.taken.standby),
+            "copied": [copy_told(one) for one in done.taken.copied],
+            "exports": [one.as_json() for one in exported],
+            "exported": [one.as_json() for one in done.exported],
+            "verified": slice_told(done.slice),
         }  # fmt: skip
 
         def lines() -> list[str]:
-            if not before:
-                return ["no checkpoint is scheduled; declare: checkpoints.kinds, on: schedule"]
             if not dry_run:
                 said = [f"{one.kind} {one.id[:12]}: {counted(len(one.components), 'component')}"
                          for one in made]  # fmt: skip
-                said += [line for one in taken.copied for line in copy_lines(one)]
-                return [*said, *warnings(before)] if made else []
+                said += [line for one in done.taken.copied for line in copy_lines(one)]
+                said += warnings(before) if made else []
+                said += [line for one in done.exported for line in _export_lines(one)]
+                return said + (slice_lines(done.slice) if done.slice.new else [])
+            if not before and not exported:
+                return ["no checkpoint is scheduled; declare: checkpoints.kinds, on: schedule"]
             rows = [(one.kind, spoken(one.every_s), one.last[:16] or "never",
                      "due" if one.due else "-") for one in before]  # fmt: skip
-            return [*table(("kind", "every", "last", ""), rows), *warnings(before)]
+            rows += [(f"{one.kind} as tar", f"in {one.place}", one.last[:16] or "never",
+                      "due" if one.due else "-") for one in exported]  # fmt: skip
+            closer = [f"  closer together than declared: {safe(one.closer)}"
+                      for one in before[:1] if one.closer]  # fmt: skip
+            late = [*warnings(before), *export_warnings(exported)]
+            return [*table(("kind", "every", "last", ""), rows), *closer, *late]
 
         desk.out(body, lines)
-        return 0
+        return 8 if done.slice.damaged else 0
 
 
 def warnings(found: tuple[Scheduled, ...]) -> list[str]:
@@ -65,3 +82,16 @@ def warnings(found: tuple[Scheduled, ...]) -> list[str]:
         for one in found
         if one.missed
     ]
+
+
+def export_warnings(found: tuple[Exporting, ...]) -> list[str]:
+    """A line for each kind whose export did not happen, or cannot be looked at."""
+    return [f"warning: {one.kind} as tar: {safe(one.problem)}" for one in found if one.problem]
+
+
+def _export_lines(one: Exported) -> list[str]:
+    if one.problem:
+        said = f"{one.kind}: {paint('NOT EXPORTED', 'bold')}: {safe(one.problem)}"
+        return [said, *([f"  try: {safe(one.hint)}"] if one.hint else [])]
+    gone = f", for it {counted(len(one.removed), 'older one')} went" if one.removed else ""
+    return [f"{one.kind}: {safe(one.file)}, {size(one.size_bytes)}, read back{gone}"]

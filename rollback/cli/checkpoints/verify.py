@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rollback.cli.desk import Desk, pass_desk
-from rollback.cli.show import safe, table
+from rollback.cli.show import safe, size, table
+from rollback.model.quantity import counted
 
 if TYPE_CHECKING:
     from rollback.act.site import Site
+    from rollback.keep.rolling import Slice
     from rollback.model.finding import Finding
 
 
@@ -25,11 +27,19 @@ _AGAIN = "rollback checkpoint create NAME --seal, since what was found nowhere s
 @click.option(
     "--repair", is_flag=True, help="Find the bytes of what is damaged, and set the rest aside."
 )
+@click.option("--slice", "slice_", metavar="SIZE",
+              help="Read only the next SIZE of the store, like 64MiB, from where the last slice ended.",
+              )  # fmt: skip
 @pass_desk
-def verify(desk: Desk, checkpoint: str | None, deep: bool, copies: bool, repair: bool) -> int:
+def verify(
+    desk: Desk, checkpoint: str | None, deep: bool, copies: bool, repair: bool, slice_: str | None
+) -> int:
     """Prove that a checkpoint (default: all of them) can be restored."""
     from rollback.act.copying import to_fetch
 
+    if slice_ is not None:
+        alone = not (checkpoint or deep or copies or repair)
+        return _slice(desk, slice_, alone=alone)
     with desk.site(create=False) if repair else desk.look() as site:
         said = _repaired(site) if repair else []
         wanted = [site.checkpoints.get(checkpoint)] if checkpoint else list(site.checkpoints.list())
@@ -48,6 +58,46 @@ def verify(desk: Desk, checkpoint: str | None, deep: bool, copies: bool, repair:
         after = [] if not bad else [f"  try: {desk.pasted(_AGAIN if repair else _REPAIR)}"]
         desk.out(body, lambda: [*map(safe, said), *(table(head, rows) if rows else empty), *after])
         return 8 if bad else 0
+
+
+def _slice(desk: Desk, written: str, *, alone: bool) -> int:
+    """The next slice of the whole store; what was found, and what was known, is damaged."""
+    from rollback.act.upkeep import verify_slice
+    from rollback.model.errors import UsageError
+    from rollback.model.quantity import size_bytes
+
+    if not alone:
+        raise UsageError("a slice is of the whole store, wherever the last one ended",
+                         hint="rollback checkpoint verify --slice 64MiB")  # fmt: skip
+    try:
+        wanted = size_bytes(written)
+    except ValueError as error:
+        raise UsageError(str(error), hint="rollback checkpoint verify --slice 64MiB") from None
+    with desk.site(create=False) as site:
+        done = verify_slice(site, wanted)
+        desk.out(slice_told(done), lambda: slice_lines(done))
+        return 8 if done.damaged else 0
+
+
+def slice_told(done: Slice) -> dict[str, Any]:
+    """What was read of the store, for `--json`."""
+    return {
+        "size_bytes": done.size_bytes, "objects": done.objects, "rounds": done.rounds,
+        "busy": done.busy, "whole": not done.damaged,
+        "damaged": [{"pack": one.pack, "object": one.object or None, "why": one.why, "since": one.at,
+                     "new": one in done.new} for one in done.damaged],
+    }  # fmt: skip
+
+
+def slice_lines(done: Slice) -> list[str]:
+    """What was read of the store, for people."""
+    if done.busy:
+        return ["somebody writes to the store: nothing was read"]
+    said = [f"{counted(done.objects, 'object')}, {size(done.size_bytes)}, read and hashed; "
+            f"{counted(done.rounds, 'round')} ended so far"]  # fmt: skip
+    said += [f"  {'found damaged' if one in done.new else 'still damaged'}: {safe(one.why)}"
+             for one in done.damaged]  # fmt: skip
+    return [*said, f"  try: {_REPAIR}"] if done.damaged else said
 
 
 def _told(identity: str, name: str, finding: Finding) -> dict[str, Any]:

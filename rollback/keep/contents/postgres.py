@@ -104,12 +104,18 @@ class Postgres(Content):
         notes = _differences(now, manifest.meta)
         return Changes(at, (Change(at, "modify", "database", "rows or schema"),), notes, need)
 
+    def items(self, site: Site, manifest: Manifest | None = None) -> dict[str, str]:
+        """Rows and checksum of each table, by its name, and the schema: live, or as captured."""
+        if manifest is not None:
+            return _items(manifest.meta) if manifest.top is not None else {}
+        live = _server(site)
+        if described(_maintenance(site, live), live.database) is None:
+            return {}
+        return _items(held(live))
+
     def fingerprints(self, site: Site) -> dict[str, str]:
         """Rows and checksum of each table, and the schema's digest."""
-        now = held(_server(site))
-        tables: Any = now["tables"]
-        found = {name: f"{one['rows']}:{one['sum']}" for name, one in tables.items()}
-        return {**found, "schema": str(now["schema"])}
+        return _items(held(_server(site)))
 
 
 @dataclass
@@ -301,6 +307,11 @@ def _emptied(site: Site) -> Iterator[str]:
         yield os.fsdecode(os.path.join(site.scratch.path, _DUMP))
     finally:
         sweep()
+
+
+def _items(figures: Any) -> dict[str, str]:
+    found = {name: f"{one['rows']}:{one['sum']}" for name, one in figures["tables"].items()}
+    return {**found, "schema": str(figures["schema"])}
 
 
 def _like(found: dict[str, Any]) -> dict[str, Json]:

@@ -32,7 +32,6 @@ from rollback.model.errors import Confined, HostError, ObjectCorrupt
 from rollback.model.finding import Json
 from rollback.model.registry import register
 
-_BESIDE = (b"-journal", b"-wal", b"-shm")
 _COPY = b"sqlite-copy.db"
 _LAID = b"sqlite-laid.db"
 
@@ -146,7 +145,9 @@ class Sqlite(Content):
 
 
 def _beside(site: Site) -> tuple[bytes, ...]:
-    return tuple(site.at + end for end in _BESIDE if site.root.stat(site.at + end) is not None)
+    return tuple(
+        site.at + end for end in database.BESIDE if site.root.stat(site.at + end) is not None
+    )
 
 
 @contextmanager
