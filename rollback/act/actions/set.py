@@ -53,7 +53,8 @@ class SetStep(Step):
             was = value_in(tree, self.file, how, self.key)
             patch = planned(tree, self.file, setting(how, self.key, self.value))
         changes = int(patch.before != patch.after)
-        return {"patch": patch.data(), "was": was, "changes": changes, "format": how}
+        return {"patch": patch.data(), "was": was, "changes": changes, "format": how,
+                "lines": list(patch.lines())}  # fmt: skip
 
     def describe(self, scene: Scene) -> tuple[str, ...]:
         """Old and new value, and who confirms it."""
