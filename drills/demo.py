@@ -28,8 +28,9 @@ from rollback.act.sealing import seal_checkpoint
 from rollback.act.site import Site
 from rollback.cli.driving import drive
 from rollback.cli.failing import status_of
+from rollback.cli.planning import plan_lines
 from rollback.cli.show import paint, plain_json, seconds, table
-from rollback.cli.timeline import Live, exit_status, plan_lines, result, result_lines
+from rollback.cli.timeline import Live, exit_status, result, result_lines
 from rollback.declare import load
 from rollback.host import Host
 from rollback.judge.decision import Decision

@@ -7,13 +7,19 @@ Never: changes the outcome: what fails here is noted, and the run stays what it 
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
+from rollback.act.plan import plan_of
 from rollback.act.site import Site
 from rollback.act.standing_by import make_ready
 from rollback.act.telling import Telling
+from rollback.host.below import why
 from rollback.keep.lease import Lease
-from rollback.model.errors import PlanError
+from rollback.keep.quarantine import held
+from rollback.model.errors import HostError, PlanError
+from rollback.model.event import Event
+from rollback.model.finding import Json
 from rollback.model.lifecycle import ENDED, Run, State
 from rollback.tell import report
 
@@ -28,6 +34,7 @@ def settle(site: Site, run: Run, telling: Telling | None = None) -> Run:
     run = site.run(run.id)
     _close_undone(site, run)
     _close_below(site, run)
+    run = _measure_kept(site, run)
     if run.state is State.COMPLETE:
         make_ready(site)
     write_report(site, run)
@@ -43,6 +50,25 @@ def _copy(site: Site, run: Run) -> None:
 
     if copies_of(site).wanted("safety").stores:
         copy_along(site)
+
+
+def _measure_kept(site: Site, run: Run) -> Run:
+    """What lies in the quarantine of the run's steps is in the journal, as it was counted last."""
+    touched = [site.system.components[name].path for name in plan_of(run).touched
+               if name in site.system.components]  # fmt: skip
+    if not run.steps or not touched:
+        return run
+    try:
+        with site.host.tree(os.fsencode(site.system.root_path.resolve())) as root:
+            found = held(site.state.tree, root, map(os.fsencode, touched), run.id)
+    except (OSError, HostError) as error:
+        return site.note(run, "run.noted", note=f"the quarantine cannot be counted: {why(error)}")
+    told: list[Json] = [
+        {"step": one.step, "where": one.where, "entries": one.entries, "bytes": one.size_bytes}
+        for one in found if one.entries
+    ]  # fmt: skip
+    last = [e.data["kept"] for e in _mine(site, run) if e.kind == "run.noted" and "kept" in e.data]
+    return run if told == (last[-1] if last else []) else site.note(run, "run.noted", kept=told)
 
 
 def write_report(site: Site, run: Run) -> str:
@@ -86,10 +112,7 @@ def _close_below(site: Site, run: Run) -> None:
     """The runs that led on to this one by themselves wait for nobody, once it is proved."""
     below = run
     while run.state is State.COMPLETE:
-        begun = next(
-            event for event in site.journal.events()
-            if event.run == below.id and event.kind == "run.planned"
-        )  # fmt: skip
+        begun = next(event for event in _mine(site, below) if event.kind == "run.planned")
         found = site.runs().get(str(begun.data.get("follows", "")))
         if found is None:
             return
@@ -98,3 +121,7 @@ def _close_below(site: Site, run: Run) -> None:
             with Lease(site.state.tree, site.host, purpose=f"close {below.id}"):
                 said = f"{run.id} at {run.plan['level']} proved what this run could not"
                 write_report(site, site.note(site.run(below.id), "run.abandoned", reason=said))
+
+
+def _mine(site: Site, run: Run) -> list[Event]:
+    return [event for event in site.journal.events() if event.run == run.id]

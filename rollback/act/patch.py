@@ -43,6 +43,12 @@ class Patch:
     before: str
     after: str
 
+    def lines(self) -> tuple[str, ...]:
+        """What happens to the file, as the dry run of a restore says it; nothing where nothing does."""
+        if self.before == self.after:
+            return ()
+        return (f"{'+' if self.before == _ABSENT else '~'} {self.path}",)
+
     def data(self) -> dict[str, Json]:
         """The patch as a plan keeps it."""
         return {

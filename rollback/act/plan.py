@@ -11,22 +11,22 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from rollback import VERSION
 from rollback.act import built_in
+from rollback.act.impact import measured
 from rollback.act.scene import Action, Scene, Target
 from rollback.act.site import Site
-from rollback.act.target import Candidate, choose
+from rollback.act.target import Candidate, choose, fallbacks
 from rollback.model.errors import PlanError, UsageError
 from rollback.model.event import digest
 from rollback.model.finding import Json
 from rollback.model.level import Level, Procedure
 from rollback.model.lifecycle import Run
-from rollback.model.registry import Kind, Planned, nearest, read_item
+from rollback.model.registry import Planned, nearest, read_item
 from rollback.model.step import NOT_EXEMPT, NOT_EXEMPT_HINT, Step
-from rollback.observe.check import ask
 
 FORMAT = 1
 
@@ -65,7 +65,10 @@ class PlannedStep:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything a run does. `impact` states what is lost and who is concerned, as measured."""
+    """Everything a run does. `impact` states what is lost and who is concerned, as measured.
+
+    `fallbacks` could be gone back to instead; none is ever taken by itself: that is another plan.
+    """
 
     system: str
     system_digest: str
@@ -88,6 +91,7 @@ class Plan:
     reason: str
     emergency: bool = False
     undoes: str = ""
+    fallbacks: tuple[Target, ...] = ()
     format: int = FORMAT
     candidates: tuple[Candidate, ...] = field(default=(), compare=False)
 
@@ -95,6 +99,7 @@ class Plan:
         """The body that is journalled and digested."""
         body = asdict(self)
         body.pop("candidates")
+        body["fallbacks"] = [{**asdict(one), "to": one.to} for one in self.fallbacks]
         plain: dict[str, Json] = _plain(body)
         return plain
 
@@ -141,6 +146,7 @@ def read_plan(body: Mapping[str, Any]) -> Plan:
     data = dict(body)
     try:
         data["target"] = Target(**data["target"])
+        data["fallbacks"] = tuple(_read_target(one) for one in data.get("fallbacks", ()))
         data["steps"] = tuple(_read_step(step) for step in data["steps"])
         return Plan(**data)
     except (TypeError, KeyError) as error:
@@ -165,7 +171,7 @@ def make_plan(
     key, level = find_level(site, name)
     component = _component(site, key, level, component)
     variant = _variant(key, level, variant)
-    target, seen = choose(site, level, to, component)
+    target, seen = choose(site, level, to, component, variant)
     scene = Scene(
         system=site.system, host=site.host, state=site.state, level=key, run=run, step="",
         target=target, stamp=_stamp(site, run), component=component, environment=environment,
@@ -282,7 +288,33 @@ def _steps(scene: Scene, level: Level | Procedure, variant: str) -> tuple[Planne
             there = scene.system.in_environment(named)
             source = {**built_in.written(there), **there.source.get(section, {})}
             chosen.append(source[scene.level]["steps"][position])
-    return tuple(bind(scene, str(n), *_one(item)) for n, item in enumerate(chosen, start=1))
+    bound = [bind(scene, str(n), *_one(item)) for n, item in enumerate(chosen, start=1)]
+    return tuple(_after(scene, bound[:at], step) for at, step in enumerate(bound))
+
+
+def _after(scene: Scene, earlier: list[PlannedStep], step: PlannedStep) -> PlannedStep:
+    """The step, saying which step before it changes what it works on: it was bound to what is there now."""
+    at = _works_at(scene, step)
+    notes = [f"! step {one.index} changes {at} before: what this step does is said as it is now"
+             for one in earlier if at and one.environment == step.environment
+             and _changes_at(one, at)]  # fmt: skip
+    return replace(step, says=(*step.says, *notes)) if notes else step
+
+
+def _works_at(scene: Scene, step: PlannedStep) -> str:
+    """The file that the step edits, or the path of the component that it puts back; else empty."""
+    patch = step.bound.get("patch")
+    if isinstance(patch, dict):
+        return str(patch["path"])
+    component = scene.system.components.get(str(step.bound.get("component")))
+    return component.path if component is not None and step.kind == "restore" else ""
+
+
+def _changes_at(step: PlannedStep, at: str) -> bool:
+    lines = step.bound.get("lines")
+    said = [str(line)[2:] for line in lines] if isinstance(lines, list) else []
+    inside = ("",) if at == "." else (f"{at}/", f"{at}  (")
+    return any(line == at or line.startswith(inside) for line in said)
 
 
 def _plan(
@@ -297,8 +329,8 @@ def _plan(
         rank=getattr(level, "rank", -1), variant=variant, component=scene.component,
         environment=scene.environment, target=scene.target, stamp=dict(scene.stamp), steps=steps,
         gate=_plain(gate.model_dump(mode="json")) if gate else {},
-        impact=_impact(site, scene, level, steps), requester=requester, reason=reason,
-        emergency=level.emergency, candidates=seen,
+        impact=measured(scene, level, steps), requester=requester, reason=reason,
+        emergency=level.emergency, candidates=seen, fallbacks=fallbacks(scene.target, seen),
     )  # fmt: skip
 
 
@@ -335,50 +367,6 @@ def _stamp(site: Site, run: str) -> dict[str, str]:
     }  # fmt: skip
 
 
-def _impact(
-    site: Site, scene: Scene, level: Level | Procedure, steps: tuple[PlannedStep, ...]
-) -> dict[str, Json]:
-    """What is lost, as measured now: files, commits, open items; and who depends on it."""
-    here = [step for step in steps if step.environment == scene.environment]
-    touched = list(dict.fromkeys(name for step in here for name in step.touches))
-    components = site.system.components
-    lost: list[Json] = [c for step in steps for c in _list(step.bound.get("lost"))]
-    open_items: dict[str, Json] = {}
-    for name in touched:
-        check = components[name].open_items
-        if isinstance(check, Kind) and not isinstance(check, Planned):
-            finding = ask(check, scene.view())
-            open_items[name] = finding.details.get("value", finding.evidence)
-    dependents = [
-        other for other, component in components.items()
-        if set(component.depends_on) & set(touched) and other not in touched
-    ]  # fmt: skip
-    services = [
-        name
-        for name, service in site.system.services.items()
-        if set(service.components) & set(touched)
-    ]
-    return {
-        "data_loss": getattr(level, "data_loss", "") or "", "components": list(touched),
-        "dependents": list(dependents), "services": list(services), "lost_commits": lost,
-        "open_items": open_items, "alone": _alone(site, scene, steps),
-        "files": sum(_int(step.bound.get("changes")) for step in steps if step.touches),
-        "bytes": sum(_int(step.bound.get("bytes")) for step in steps),
-    }  # fmt: skip
-
-
-def _alone(site: Site, scene: Scene, steps: tuple[PlannedStep, ...]) -> str:
-    """That not everything goes back to the target, and what stays; empty where everything does."""
-    back = {name for step in steps for name in step.touches if step.kind == "restore"}
-    rest = [name for name, one in site.system.components.items()
-            if name not in back and one.content != "append-only"]  # fmt: skip
-    if not back or not rest or not scene.target.source:
-        return ""
-    word = "alone, on purpose" if scene.component else "alone"
-    stay = "stays as it is" if len(rest) == 1 else "stay as they are"
-    return f"{', '.join(sorted(back))} back {word}: {', '.join(rest)} {stay}"
-
-
 def version() -> str:
     """The version of this tool."""
     return VERSION
@@ -387,6 +375,10 @@ def version() -> str:
 def plan_of(run: Run) -> Plan:
     """The plan of a journalled run."""
     return read_plan(run.plan)
+
+
+def _read_target(body: Mapping[str, Any]) -> Target:
+    return Target(**{name: value for name, value in body.items() if name != "to"})
 
 
 def _read_step(body: Mapping[str, Any]) -> PlannedStep:
@@ -403,11 +395,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(v) for v in value]
     return value
-
-
-def _list(value: Json) -> list[Json]:
-    return value if isinstance(value, list) else []
-
-
-def _int(value: Json) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) else 0

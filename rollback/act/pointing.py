@@ -70,7 +70,7 @@ class Key:
         """The bytes that change."""
         patch = planned(tree, self.path, setting(self.format, self.key, self.value))
         return {"patch": patch.data(), "was": self.now(tree), "format": self.format,
-                "changes": int(patch.before != patch.after)}  # fmt: skip
+                "changes": int(patch.before != patch.after), "lines": [*patch.lines()]}  # fmt: skip
 
     def make(self, tree: Tree, bound: dict[str, Json], _host: Host) -> bool:
         """The key holds the value."""
@@ -118,7 +118,7 @@ class Line:
             raise PlanError(error.message, where=error.where, hint=error.hint) from error
         patch = planned(tree, self.path, _line(self.value))
         return {"patch": patch.data(), "was": was, "format": "text",
-                "changes": int(patch.before != patch.after)}  # fmt: skip
+                "changes": int(patch.before != patch.after), "lines": [*patch.lines()]}  # fmt: skip
 
     def make(self, tree: Tree, bound: dict[str, Json], _host: Host) -> bool:
         """The file is that line."""

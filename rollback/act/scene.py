@@ -39,6 +39,13 @@ class Target:
     label: str = ""
     at: str = ""
 
+    @property
+    def to(self) -> str:
+        """What names it after `--to`."""
+        if self.source == "archive":
+            return f"archive:{self.id.partition(':')[2]}"
+        return f"{self.source}:{self.id[:12] if self.source == 'checkpoint' else self.id}"
+
 
 @dataclass(frozen=True)
 class Scene:

@@ -7,7 +7,10 @@ Never: takes a target that is not valid, or silently one of several that a perso
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import shlex
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
@@ -16,20 +19,39 @@ from rollback.act.acceptable import commit_why_not, why_not
 from rollback.act.phasing import of_runs
 from rollback.act.scene import Target
 from rollback.act.site import Site
+from rollback.host.below import why
 from rollback.host.clock import iso
-from rollback.model.errors import HostError, ObjectCorrupt, PlanError
-from rollback.model.level import Level, Procedure
+from rollback.model.errors import (
+    Choice,
+    HostError,
+    ObjectCorrupt,
+    PlanError,
+    RollbackError,
+    SeveralFit,
+)
+from rollback.model.level import Level, Procedure, Source
+from rollback.model.quantity import counted
 
 if TYPE_CHECKING:
     from rollback.keep import git_refs
     from rollback.keep.checkpoint import Checkpoint
+    from rollback.prove.seal import Seal
 
 WORDS = ("last-good", "newest", "initial")
+SOURCES = ("checkpoint", "git", "phase", "archive")
+SIZED_MAX = 50  # commits whose difference is measured
+OLDER_MAX = 12  # checkpoints that are looked at beside the last good one
+FALLBACKS_MAX = 8
+_SUBJECT_CHARS = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One thing that could be gone back to. Units: `size_bytes` stored, None where unknown."""
+    """One thing that could be gone back to.
+
+    Units: `size_bytes` of what is stored; of a commit what differs from the head, see `sized`. None:
+    not measured.
+    """
 
     source: str
     id: str
@@ -43,20 +65,25 @@ class Candidate:
         """This candidate as a target."""
         return Target(self.source, self.id, self.label, self.at)
 
+    def choice(self) -> Choice:
+        """This candidate as an answer to the question which."""
+        return Choice(self.target().to, self.label, self.at, self.size_bytes, self.valid,
+                      self.why_not)  # fmt: skip
+
 
 def candidates(
     site: Site, source: str, wanted: str, *, alone: bool = False, needed: tuple[str, ...] = ()
 ) -> tuple[Candidate, ...]:
-    """Everything of one source that `wanted` may mean, newest first, valid or not.
+    """Everything of one source that `wanted` may mean, valid or not, the best (the newest) first.
 
     `source` is checkpoint, git, phase or archive; `wanted` a word, a name, an id or a pattern;
-    `alone` that one component goes back on purpose; `needed` are the components that an archive has
-    to hold.
+    `alone` that one component goes back on purpose; `needed` are the components that a checkpoint
+    or an archive has to hold. Raises: PlanError, UsageError; what opening a repository raises.
     """
     if source == "git":
         return _commits(site, wanted)
     if source in ("checkpoint", "phase"):
-        return _checkpoints(site, source, wanted, alone=alone)
+        return _checkpoints(site, source, wanted, alone=alone, needed=needed)
     if source == "archive":
         return _archives(site, wanted, needed)
     raise PlanError(
@@ -65,39 +92,58 @@ def candidates(
 
 
 def choose(
-    site: Site, level: Level | Procedure, to: str, component: str = ""
+    site: Site, level: Level | Procedure, to: str, component: str = "", variant: str = ""
 ) -> tuple[Target, tuple[Candidate, ...]]:
     """The target, and every candidate that was looked at; `component` goes back alone.
 
-    With `to` a person named it: several that fit are an error that lists them. Without, the
-    level's sources are tried in order and the newest valid candidate of the first that has one is
-    taken. Raises: PlanError.
+    With `to` a person named it. Without, every declared source is looked at in order, and the first
+    valid candidate is taken; the others are what could be gone back to instead. Raises: PlanError;
+    SeveralFit when what was named fits several.
     """
     declared = getattr(level, "target", None)
-    needed = _needed(site, level, component)
+    needed = _needed(site, level, component, variant)
     if to:
         return _named(site, to, alone=bool(component), needed=needed)
     if declared is None:
         return Target(), ()
-    seen: list[Candidate] = []
+    seen: dict[tuple[str, str], Candidate] = {}
     for source in declared.sources:
-        for name in ("checkpoint", "git", "phase", "archive"):
-            wanted = getattr(source, name)
-            if wanted is None:
-                continue
-            found = candidates(site, name, wanted, alone=bool(component), needed=needed)
-            seen += found
-            for candidate in found:
-                if candidate.valid:
-                    return candidate.target(), tuple(seen)
+        for one in _looked(site, source, alone=bool(component), needed=needed):
+            seen.setdefault((one.source, one.id), one)
+    found = tuple(seen.values())
+    taken = next((one for one in found if one.valid), None)
+    if taken is not None:
+        return taken.target(), found
     from rollback.act.copying import to_fetch  # the store: a flag needs none
 
-    reasons = "; ".join(f"{c.label}: {c.why_not}" for c in seen[:3]) or "there is none"
     raise PlanError(
-        f"no valid target: {reasons}",
+        f"no valid target: {_reasons(found) or 'there is none'}",
         hint=to_fetch(site)
         or "make one with: rollback checkpoint create NAME --seal, or name one with --to",
     )
+
+
+def fallbacks(target: Target, seen: Iterable[Candidate]) -> tuple[Target, ...]:
+    """What could be gone back to instead, in the order in which it would be tried."""
+    others = (one.target() for one in seen if one.valid and one.id != target.id)
+    return tuple(others)[:FALLBACKS_MAX]
+
+
+def _looked(
+    site: Site, source: Source, *, alone: bool, needed: tuple[str, ...]
+) -> tuple[Candidate, ...]:
+    """The candidates of one declared source; one that cannot be asked is a reason, no error."""
+    name, wanted = next((n, w) for n in SOURCES if (w := getattr(source, n)) is not None)
+    try:
+        return candidates(site, name, wanted, alone=alone, needed=needed)
+    except (RollbackError, OSError) as error:
+        return (Candidate(name, wanted, wanted, "", False, why(error)),)
+
+
+def _reasons(found: Iterable[Candidate]) -> str:
+    said = [f"{one.label}: {one.why_not}" for one in found]
+    more = f"; and {len(said) - 3} more" if len(said) > 3 else ""
+    return "; ".join(said[:3]) + more
 
 
 def _named(
@@ -106,97 +152,171 @@ def _named(
     source, colon, wanted = to.partition(":")
     if not colon:
         source, wanted = ("checkpoint", to) if to in WORDS else ("", to)
-    if source not in ("checkpoint", "git", "phase", "archive"):
+    if source not in SOURCES:
         raise PlanError(
             f"{to!r} is not a target",
-            hint="write --to checkpoint:ID, git:REF, phase:NAME, archive:PATH, last-good, newest "
-            "or initial",
+            hint="write --to checkpoint:ID, git:REF, git:/MESSAGE, phase:NAME, archive:PATH, "
+            "last-good, newest or initial",
         )
     found = candidates(site, source, wanted, alone=alone, needed=needed)
-    valid = [candidate for candidate in found if candidate.valid]
+    valid = {one.id: one for one in reversed(found) if one.valid}
     if len(valid) > 1 and wanted not in WORDS:
-        listed = ", ".join(f"{c.label} ({c.at[:10]})" for c in valid[:5])
-        raise PlanError(f"{to} fits {len(valid)}: {listed}", hint="name one of them")
+        listed = ", ".join(f"{c.label} ({c.at[:10]})" for c in [*reversed(valid.values())][:3])
+        more = f" and {len(valid) - 3} more" if len(valid) > 3 else ""
+        raise SeveralFit(
+            f"{to} fits {len(valid)}: {listed}{more}",
+            choices=tuple(one.choice() for one in sized(site, found)),
+            hint="name one of them, with --to",
+        )  # fmt: skip
     if not valid:
-        reasons = "; ".join(f"{c.label}: {c.why_not}" for c in found[:3])
+        said = _reasons(found)
+        hint = _said_in(site, wanted) if source == "git" and not found else ""
         raise PlanError(
-            f"{to} is no valid target{': ' + reasons if reasons else ''}",
-            hint="see what there is with: rollback checkpoint list, or rollback plan LEVEL",
+            f"{to} is no valid target{': ' + said if said else ''}",
+            hint=hint or "see what there is with: rollback checkpoint list, or rollback plan LEVEL",
         )
-    return valid[0].target(), found
+    return next(one for one in found if one.valid).target(), found
 
 
 def _commits(site: Site, wanted: str) -> tuple[Candidate, ...]:
+    """By name; by message what begins with a slash, as git writes it too, or can be no name."""
     from rollback.keep.git import Repository  # libgit2 costs 30 ms; a flag needs none
+    from rollback.keep.git_refs import may_be_name
 
     with Repository.open(site.system, site.host) as repository:
-        return tuple(
-            _commit(site, one) for one in repository.resolve(wanted)
-        )  # fmt: skip
+        said = wanted.removeprefix("/")
+        if not said:
+            return ()
+        by_message = said != wanted
+        found = () if by_message else repository.resolve(wanted)
+        if not found and (by_message or not may_be_name(wanted)):
+            found = repository.resolve(said, matching=True)
+        return tuple(_commit(site, one) for one in found)
+
+
+def _said_in(site: Site, wanted: str) -> str:
+    """What to type where no tag or branch has that name and messages of commits hold it."""
+    from rollback.keep.git import Repository
+
+    count = 0
+    with suppress(RollbackError, OSError), Repository.open(site.system, site.host) as repository:
+        count = len(repository.resolve(wanted, matching=True)) if wanted else 0
+    if not count:
+        return ""
+    return f"write {shlex.quote(f'git:/{wanted}')} for {counted(count, 'commit')} whose message says so"
 
 
 def _commit(site: Site, one: git_refs.Candidate) -> Candidate:
     reasons = commit_why_not(site, one.commit, one.at) if one.valid else (one.why_not,)
-    return Candidate("git", one.commit, one.ref or one.commit[:12], iso(one.at), not reasons,
-                     "; ".join(reasons))  # fmt: skip
+    by_id = one.ref in ("", one.commit)
+    label = f"{one.commit[:12]} {one.subject[:_SUBJECT_CHARS]}".strip() if by_id else one.ref
+    return Candidate("git", one.commit, label, iso(one.at), not reasons, "; ".join(reasons))
+
+
+def sized(site: Site, found: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+    """The candidates, with how much of each commit differs from the head: of the first SIZED_MAX.
+
+    For people who choose; who goes back by himself need not wait for it.
+    """
+    commits = [one.id for one in found if one.source == "git" and one.valid][:SIZED_MAX]
+    if not commits:
+        return found
+    from rollback.keep.git import Repository
+
+    sizes: dict[str, int] = {}
+    with suppress(RollbackError, OSError), Repository.open(site.system, site.host) as repository:
+        for commit in commits:
+            with suppress(RollbackError):  # a tree that lacks something is refused when planned
+                sizes[commit] = repository.differs_bytes(commit)
+    return tuple(replace(one, size_bytes=sizes.get(one.id, one.size_bytes)) for one in found)
 
 
 def _checkpoints(
-    site: Site, source: str, wanted: str, *, alone: bool = False
+    site: Site, source: str, wanted: str, *, alone: bool, needed: tuple[str, ...]
 ) -> tuple[Candidate, ...]:
     kept = site.checkpoints
+    if source == "checkpoint" and wanted not in WORDS:
+        return (_candidate(site, kept.get(wanted), alone=alone, needed=needed),)
     listed = kept.list()
+    if source == "phase":
+        found = [one for one in listed if one.name == wanted or one.name.startswith(f"{wanted}-")]
+        return tuple(_candidate(site, one, alone=alone, needed=needed) for one in found)
     # what a run kept, before it went back or between two steps, is no state to go back to unasked
     between = of_runs(site)
     found = [one for one in listed if one.kind != "safety" and one.id not in between]
-    if source == "phase":
-        found = [one for one in listed if one.name == wanted or one.name.startswith(f"{wanted}-")]
-    elif wanted == "last-good":
-        good = last_good(site)
-        found = [good] if good else []
-    elif wanted == "initial":
-        found = list(reversed(found))
-    elif wanted != "newest":
-        found = [kept.get(wanted)]
-    return tuple(_candidate(site, one, alone=alone) for one in found)
+    if wanted == "last-good":
+        return _last_good_first(site, found, alone=alone, needed=needed)
+    if wanted == "initial":
+        found.reverse()
+    return tuple(_candidate(site, one, alone=alone, needed=needed) for one in found)
 
 
-def last_good(site: Site) -> Checkpoint | None:
+def _last_good_first(
+    site: Site, found: list[Checkpoint], *, alone: bool, needed: tuple[str, ...]
+) -> tuple[Candidate, ...]:
+    """The last good one, and what could be gone back to instead: proved ones, then newer ones."""
+    best = last_good(site, needed)
+    rest = [one for one in found if best is None or one.id != best.id][:OLDER_MAX]
+    seals = _seals(site)
+    looked = partial(_candidate, site, alone=alone, needed=needed)
+    told = {one.id: _colour(seals, one) for one in rest}
+    others = [looked(one, bad="its suites were red" if told[one.id] == "red"
+                     else "; ".join(one.damage))
+              for one in sorted(rest, key=lambda one: told[one.id] != "green")]  # fmt: skip
+    return (*([looked(best)] if best is not None else []), *others)
+
+
+def last_good(site: Site, needed: tuple[str, ...] = ()) -> Checkpoint | None:
     """The newest that the suites proved; where none is sealed, the newest that nobody proved bad.
 
-    Where each of them is refused, the newest, so that it is said why.
+    It holds the components that are needed. Where each is refused, the newest: so it is said why.
     """
     kept = site.checkpoints
     between = of_runs(site)
     for wanted in ("green", "unsealed"):
-        found = kept.last_good(partial(_is, site, wanted, between))
+        found = kept.last_good(partial(_is, site, wanted, between, needed))
         if found:
             return found
     return kept.last_good(lambda one: sealed_as(site, one) != "red" and one.id not in between)
 
 
-def _is(site: Site, wanted: str, between: frozenset[str], found: Checkpoint) -> bool:
-    return found.id not in between and sealed_as(site, found) == wanted and not why_not(site, found)
+def _is(
+    site: Site, wanted: str, between: frozenset[str], needed: tuple[str, ...], found: Checkpoint
+) -> bool:
+    holds = set(needed) <= set(found.parts) and found.id not in between
+    return holds and sealed_as(site, found) == wanted and not why_not(site, found)
 
 
 def sealed_as(site: Site, found: Checkpoint) -> str:
     """How the newest seal of a checkpoint came out: green, red, or unsealed."""
+    return _colour(_seals(site), found)
+
+
+def _seals(site: Site) -> tuple[Seal, ...] | None:
+    """Every seal, the newest last; None when one cannot be read: then nothing is known to be green."""
     from rollback.prove import seal
 
     try:
-        sealed = seal.newest(site.state.tree, {"checkpoint": found.id})
+        return tuple(sorted(seal.every(site.state.tree), key=lambda one: one.at))
     except ObjectCorrupt:
+        return None
+
+
+def _colour(seals: tuple[Seal, ...] | None, found: Checkpoint) -> str:
+    if seals is None:
         return "red"
-    if sealed is None:
+    mine = [one for one in seals if one.belongs_to == {"checkpoint": found.id}]
+    if not mine:
         return "unsealed"
-    green = bool(sealed.findings) and all(x.answer == "pass" for x in sealed.findings.values())
-    return "green" if green else "red"
+    answers = [one.answer for one in mine[-1].findings.values()]
+    return "green" if answers and all(answer == "pass" for answer in answers) else "red"
 
 
-def _needed(site: Site, level: Level | Procedure, chosen: str) -> tuple[str, ...]:
+def _needed(site: Site, level: Level | Procedure, chosen: str, variant: str) -> tuple[str, ...]:
     """The components that the level takes from its target; what is only added to is none."""
     names = [chosen if (name := str(getattr(step, "component", ""))) == "chosen" else name
-             for step in level.steps if getattr(step, "from_", "") == "target"]  # fmt: skip
+             for step in level.steps if getattr(step, "from_", "") == "target"
+             and getattr(step, "variant", None) in (None, variant)]  # fmt: skip
     known = site.system.components
     return tuple(name for name in names if name in known
                  and known[name].content != "append-only")  # fmt: skip
@@ -226,11 +346,18 @@ def _archives(site: Site, wanted: str, needed: tuple[str, ...]) -> tuple[Candida
     return tuple(found)
 
 
-def _candidate(site: Site, found: Checkpoint, *, alone: bool) -> Candidate:
+def _candidate(
+    site: Site, found: Checkpoint, *, alone: bool, needed: tuple[str, ...], bad: str = ""
+) -> Candidate:
+    """`bad` is one more reason against it."""
     label = found.name or found.id[:12]
     reasons = [*found.problems, *why_not(site, found, alone=alone)]
     if found.state != "whole":
         reasons.append(f"it is {found.state}: " + ", ".join(found.missing[:3]))
+    lacking = [name for name in needed if name not in found.parts]
+    if lacking and found.parts:
+        reasons.append(f"it does not hold {', '.join(lacking)}")
+    reasons += [bad] if bad else []
     return Candidate(
         "checkpoint", found.id, label, found.at, found.target and not reasons, "; ".join(reasons),
         found.size_bytes,

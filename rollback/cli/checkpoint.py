@@ -250,7 +250,7 @@ def restore(
     from rollback.act.authorize import next_run_id
     from rollback.act.back import restore_plan
     from rollback.cli.driving import carry, decline_idle
-    from rollback.cli.timeline import plan_lines
+    from rollback.cli.planning import plan_lines
 
     with desk.site(listen=desk.live()) as site:
         who = desk.person(person)

@@ -18,8 +18,9 @@ from rollback.act.plan import Plan, plan_of
 from rollback.act.site import Site
 from rollback.act.stopping import abort
 from rollback.cli.desk import Desk
+from rollback.cli.planning import plan_lines, terminal
 from rollback.cli.show import safe
-from rollback.cli.timeline import down_lines, exit_status, plan_lines, result, result_lines
+from rollback.cli.timeline import down_lines, exit_status, result, result_lines
 from rollback.model.lifecycle import ENDED, Run, State
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ def confirm(
     if not authority.alone or person not in authorize.may_approve(site, run):
         return run  # somebody else has to say yes; --yes is not a second person
     if not yes:
-        if desk.as_json or not _terminal():
+        if desk.as_json or not terminal():
             return run
         for line in plan_lines(plan):
             click.echo(safe(line) if "\x1b" not in line else line, err=True)
@@ -143,9 +144,3 @@ def confirm(
         site, run, person=person, note="--yes" if yes else "confirmed at the terminal"
     )
     return site.run(run.id)
-
-
-def _terminal() -> bool:
-    import sys
-
-    return bool(sys.stdin and sys.stdin.isatty() and sys.stderr.isatty())

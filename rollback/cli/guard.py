@@ -39,8 +39,9 @@ def command(
     from rollback.act.guarding import command_of, status_of
     from rollback.act.plan import make_plan, plan_of
     from rollback.cli.driving import confirm, drive, upwards
+    from rollback.cli.planning import plan_lines
     from rollback.cli.show import paint, safe
-    from rollback.cli.timeline import exit_status, plan_lines, result, result_lines
+    from rollback.cli.timeline import exit_status, result, result_lines
     from rollback.host.attended import said_aside
     from rollback.model.errors import PlanError
 

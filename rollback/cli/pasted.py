@@ -16,7 +16,8 @@ from functools import cache
 from pathlib import Path
 
 NOT_COMMANDS = (
-    "bar", "checkpoints", "desk", "driving", "failing", "given", "group", "pasted", "show", "timeline",
+    "bar", "checkpoints", "desk", "driving", "failing", "given", "group", "pasted", "planning",
+    "show", "timeline",
 )  # fmt: skip
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import click
 
 from rollback.cli.desk import Desk, pass_desk
@@ -10,8 +12,8 @@ from rollback.cli.desk import Desk, pass_desk
 @click.command("plan", short_help="What would be done, in order, and its impact; changes nothing.")
 @click.argument("level")
 @click.option("--to", "to", default="", metavar="TARGET",
-              help="checkpoint:ID, git:REF, phase:NAME, archive:PATH, last-good, newest, "
-                   "initial.")  # fmt: skip
+              help="checkpoint:ID, git:REF (a tag, its pattern, a branch, an id), git:/PATTERN "
+                   "(over messages), phase:NAME, archive:PATH, last-good, newest, initial.")  # fmt: skip
 @click.option("--component", default="", metavar="C", help="The one component to put back.")
 @click.option("--variant", default="", help="Which variant of the level.")
 @click.option("--environment", default="production", show_default=True)
@@ -19,27 +21,34 @@ from rollback.cli.desk import Desk, pass_desk
 def command(
     desk: Desk, level: str, to: str, component: str, variant: str, environment: str
 ) -> int:  # fmt: skip
-    """Print the plan of LEVEL (an id or a rank): the same object that `run` would execute."""
-    from rollback.act.authorize import next_run_id
-    from rollback.act.plan import make_plan
-    from rollback.cli.timeline import plan_lines
+    """Print the plan of LEVEL (an id or a rank): the same object that `run` would execute.
+
+    Beside it: the targets that were looked at, and the smallest level that covers what fails now.
+    """
+    from rollback.act.offering import standing
+    from rollback.act.target import sized
+    from rollback.cli.planning import plan_lines, planned, standing_lines
 
     with desk.look() as site:
-        plan = make_plan(
-            site, level, run=next_run_id(site), requester=desk.asker(), to=to,
-            component=component, variant=variant, environment=environment,
+        plan = planned(
+            desk, site, level, to=to, requester=desk.asker(), component=component, variant=variant,
+            environment=environment,
         )  # fmt: skip
+        here = site.there(environment)
+        plan = replace(plan, candidates=sized(here, plan.candidates))
+        now = standing(here)
         candidates = [
             {"source": c.source, "id": c.id, "label": c.label, "at": c.at, "valid": c.valid,
              "why_not": c.why_not, "size_bytes": c.size_bytes}
             for c in plan.candidates
         ]  # fmt: skip
         body = {**plan.as_json(), "digest": plan.digest(), "changes_anything": not plan.idle,
-                "candidates": candidates}  # fmt: skip
+                "candidates": candidates, "failing": list(now.failing),
+                "smallest_scope": now.offer.command if now.offer else None}  # fmt: skip
 
         def lines() -> list[str]:
             idle = ["  nothing to roll back here: the target is the present"] if plan.idle else []
-            return [*plan_lines(plan), *idle]
+            return [*plan_lines(plan), *standing_lines(now), *idle]
 
         desk.out(body, lines)
         return 0

@@ -74,7 +74,7 @@ def _carried(
 ) -> int:
     from rollback.act.authorize import create, next_run_id
     from rollback.cli.driving import carry
-    from rollback.cli.timeline import plan_lines
+    from rollback.cli.planning import plan_lines
 
     with desk.site(listen=desk.live()) as site:
         who = desk.person(person)

@@ -10,8 +10,8 @@ from rollback.cli.desk import Desk, pass_desk
 @click.command("run", short_help="Go back: plan, authorise, protect, execute, prove.")
 @click.argument("level")
 @click.option("--to", "to", default="", metavar="TARGET",
-              help="checkpoint:ID, git:REF, phase:NAME, archive:PATH, last-good, newest, "
-                   "initial.")  # fmt: skip
+              help="checkpoint:ID, git:REF (a tag, its pattern, a branch, an id), git:/PATTERN "
+                   "(over messages), phase:NAME, archive:PATH, last-good, newest, initial.")  # fmt: skip
 @click.option("--component", default="", metavar="C", help="The one component to put back.")
 @click.option("--variant", default="", help="Which variant of the level.")
 @click.option("--reason", default="", help="Why; it stands in the report.")
@@ -29,15 +29,15 @@ def command(
     COMPLETE (exit 0) means that the verification suites proved it. Exit 4: waits for an approval.
     6: a step failed and everything was taken back. 9: a person is needed now.
     """
-    from rollback.act.authorize import create, next_run_id
-    from rollback.act.plan import make_plan
+    from rollback.act.authorize import create
     from rollback.cli.driving import carry, decline_idle
+    from rollback.cli.planning import planned
 
     with desk.site(listen=desk.live()) as site:
         requester = desk.person(person)
-        plan = make_plan(
-            site, level, run=next_run_id(site), requester=requester, to=to, component=component,
-            variant=variant, environment=environment, reason=reason,
+        plan = planned(
+            desk, site, level, to=to, requester=requester, component=component, variant=variant,
+            environment=environment, reason=reason,
         )  # fmt: skip
         if plan.idle:
             return decline_idle(desk, site, plan)

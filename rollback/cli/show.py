@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import Any
 
-from rollback.model.errors import RollbackError, SpecError
+from rollback.model.errors import RollbackError, SeveralFit, SpecError
 from rollback.model.quantity import sized, spoken
 
+CHOICES_MAX = 20
 LINE_MAX = 2000
 _CODES = {"red": "31", "green": "32", "yellow": "33", "blue": "34", "dim": "2", "bold": "1"}
 _STATE_COLOURS = {
@@ -106,6 +109,8 @@ def error_json(error: RollbackError) -> dict[str, Any]:
         body["problems"] = [
             {"where": p.where, "message": p.message, "hint": p.hint} for p in error.problems
         ]
+    if isinstance(error, SeveralFit):
+        body["candidates"] = [asdict(one) for one in error.choices]
     return {"error": body}
 
 
@@ -118,6 +123,24 @@ def error_lines(error: RollbackError) -> list[str]:
             lines.append(safe(f"{problem.where}: {problem.message}{hint}"))
         return lines
     lines = [safe(clipped(f"rollback: {error}"))]
+    if isinstance(error, SeveralFit):
+        lines = choice_lines(error)
     if error.hint:
         lines.append(safe(clipped(f"  try: {error.hint}")))
     return lines
+
+
+def choice_lines(several: SeveralFit, *, numbered: bool = False) -> list[str]:
+    """What fits, a line each: with the number to choose it by, or with what names it alone."""
+    rows, number = [], 0
+    for one in several.choices[:CHOICES_MAX]:
+        number += one.valid
+        word = "valid" if one.valid else f"not valid: {one.why_not}"
+        mark = f"{number})" if one.valid else "-"
+        way = f"--to {shlex.quote(one.to)}" if one.valid else ""
+        rows.append((mark if numbered else "", one.at[:16], one.label, size(one.size_bytes),
+                     word if numbered else way or word))  # fmt: skip
+    head = ("", "date", "target", "size", "" if numbered else "what names it")
+    more = len(several.choices) - CHOICES_MAX
+    last = [f"  and {more} more: add --json to see all of them"] if more > 0 else []
+    return [safe(clipped(f"rollback: {several}")), *table(head, rows, indent="  "), *last]

@@ -15,13 +15,14 @@ from rollback.act import offering
 from rollback.act.authorize import may_approve
 from rollback.act.climbing import offered
 from rollback.act.guarding import command_of
-from rollback.act.plan import Plan, plan_of
+from rollback.act.plan import plan_of
 from rollback.act.site import Site
+from rollback.cli.planning import instead
 from rollback.cli.show import paint, safe, state
 from rollback.keep import lease
 from rollback.model.event import Event
 from rollback.model.lifecycle import ENDED, TRANSITIONS, Run, State, elapsed_s
-from rollback.model.quantity import counted, spoken
+from rollback.model.quantity import spoken
 from rollback.tell.phases import phases
 
 
@@ -95,61 +96,6 @@ def _said(data: dict[str, Any]) -> str:
     return str(data.get("because", ""))
 
 
-def plan_lines(plan: Plan) -> list[str]:
-    """The plan for people: what, to where, in which order, and what is lost."""
-    target = (
-        f"{plan.target.label or plan.target.id[:12]} ({plan.target.source} {plan.target.id[:12]})"
-    )
-    kind = "procedure" if plan.procedure else f"level {plan.rank}"
-    lines = [paint(f"{plan.system}: {plan.title}", "bold"),
-             f"  {kind} {plan.level}" + (f", variant {plan.variant}" if plan.variant else "")]  # fmt: skip
-    if plan.target.source:
-        lines.append(f"  back to {target}")
-    if plan.component:
-        lines.append(f"  component {plan.component}")
-    lines.append("")
-    for step in plan.steps:
-        lines.append(f"  {step.index:>3} {step.id}")
-        lines += [f"        {safe(said)}" for said in step.says]
-        for other in step.alternatives:
-            lines.append(f"      if that fails: {other.id}: {safe('; '.join(other.says))}")
-    lines.append("")
-    lines += _impact_lines(plan)
-    if plan.candidates:
-        lines.append(paint("  targets that were looked at", "dim"))
-        for one in plan.candidates[:8]:
-            word = "valid" if one.valid else f"not valid: {one.why_not}"
-            lines.append(
-                f"    {one.at[:16]:<17} {one.source:<11} {safe(one.label):<24} {safe(word)}"
-            )
-    lines.append(paint(f"  plan {plan.digest()[:16]}", "dim"))
-    return lines
-
-
-def _impact_lines(plan: Plan) -> list[str]:
-    impact: dict[str, Any] = dict(plan.impact)
-    lines = [f"  lost: {impact['data_loss'] or 'nothing that is declared'}"]
-    if impact["files"]:
-        lines.append(
-            f"  {counted(impact['files'], 'file')} to put right in {', '.join(impact['components'])}"
-        )
-    for commit in impact["lost_commits"][:10]:
-        lines.append(f"  leaves the branch, stays reachable: {safe(_commit(commit))}")
-    for name, count in impact["open_items"].items():
-        lines.append(f"  open in {name}: {count}")
-    if impact.get("alone"):
-        lines.append(f"  {impact['alone']}")
-    if impact["dependents"]:
-        lines.append(f"  depend on it: {', '.join(impact['dependents'])}")
-    return lines
-
-
-def _commit(commit: Any) -> str:
-    if isinstance(commit, dict):
-        return f"{str(commit.get('commit', commit.get('id', '')))[:12]} {commit.get('subject', '')}"
-    return str(commit)
-
-
 def clocks(site: Site, run: Run) -> dict[str, Any]:
     """Both clocks beside their budgets; None where it has not happened, or nothing is declared."""
     plan = plan_of(run)
@@ -192,6 +138,7 @@ def result(site: Site, run: Run) -> dict[str, Any]:
         "component": plan.component, "incident": run.incident, "target": plan.as_json()["target"],
         "changed": any(r.status in ("ended", "failed", "doubted") for r in run.steps.values()),
         **clocks(site, run), "phases": _budgeted(site, run), "suites": suites, "reason": run.reason,
+        "fallbacks": [one.to for one in plan.fallbacks],
         "waiting_for": run.waiting_for or None, "safety": run.safety or None,
         "report": str(report) if report.is_file() else None, "system": str(site.system.declaration),
     }  # fmt: skip
@@ -252,7 +199,9 @@ def next_lines(site: Site, run: Run) -> list[str]:
             way = "the next level" + (", as declared" if onwards.declared else "")
         wider = [f"  {way}: {onwards.offer}"] if onwards.offer else []
         first = down_lines(stopped, plan_of(run).environment)
-        return [*first, *wider, *(f"  try: {hint}" for hint in _on(run))]
+        return [*first, *wider, *(f"  try: {hint}" for hint in _on(run)), *_further(run)]
+    if run.state is State.UNDONE:
+        return _further(run)
     if run.state in ENDED or (run.state is State.MITIGATED and not run.gated):
         return []
     if run.state is not State.WAITING:
@@ -280,6 +229,17 @@ def _driven(site: Site, run: Run) -> list[str]:
     since = "any more" if "lease.taken" in run.moments else "yet"
     return [f"  nobody drives it {since}", f"  try: go on with it: rollback resume {run.id}",
             *(gone if stops else [])]  # fmt: skip
+
+
+def _further(run: Run) -> list[str]:
+    """The next target, where going back to this one failed or did not help; nobody goes by himself."""
+    plan = plan_of(run)
+    kinds = {step.index: step.kind for step in plan.every_step()}
+    failed = any(kinds.get(index) in ("restore", "git") and "error" in one.evidence
+                 for index, one in run.steps.items())  # fmt: skip
+    if not failed and run.waiting_in is not State.MITIGATED:
+        return []
+    return [f"  {line}" for line in instead(plan)]
 
 
 def _on(run: Run) -> list[str]:

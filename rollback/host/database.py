@@ -74,6 +74,54 @@ def tables(path: str, *, timeout_s: float = 30.0) -> dict[str, int]:
     return counts
 
 
+def differing(path: str, other: str, *, timeout_s: float = 30.0) -> dict[str, tuple[int, int]]:
+    """By table of both that has the same columns: the rows that only `path` holds so, and only `other`.
+
+    A row is known by its primary key, else by its row id. Raises: HostError.
+    """
+    found: dict[str, tuple[int, int]] = {}
+    try:
+        with closing(_read_only(path, timeout_s)) as db:
+            db.execute("attach ? as other", (f"file:{quote(other)}?mode=ro",))
+            shapes = [
+                {str(name): db.execute(f"pragma {side}.table_info({_name(str(name))})").fetchall()
+                 for (name,) in db.execute(f"select name from {side}.sqlite_master where type = 'table'")}  # noqa: S608
+                for side in ("main", "other")
+            ]  # fmt: skip
+            for table in sorted(shapes[0].keys() & shapes[1].keys()):
+                columns = [[row[1:] for row in shape[table]] for shape in shapes]
+                if columns[0] == columns[1] and columns[0]:
+                    sides = (("main", "other"), ("other", "main"))
+                    one, two = (_only_in(db, table, shapes[0][table], *side) for side in sides)
+                    found[table] = (one, two)
+    except sqlite3.Error as error:
+        raise HostError(f"the databases cannot be compared: {error}", where=path) from error
+    return found
+
+
+def _only_in(
+    db: sqlite3.Connection, table: str, columns: list[tuple[Value, ...]], here: str, there: str
+) -> int:
+    names = [_name(str(row[1])) for row in columns]
+    hidden = [
+        n for n in ("rowid", "_rowid_", "oid") if n not in {str(r[1]).lower() for r in columns}
+    ]
+    keys = [_name(str(row[1])) for row in columns if row[5]] or hidden[:1]
+    if not keys:
+        raise sqlite3.ProgrammingError(f"nothing tells the rows of {table} apart")
+    same = " and ".join(f"a.{key} is b.{key}" for key in keys)
+    other = " or ".join(
+        f"a.{name} is not b.{name} collate binary or typeof(a.{name}) <> typeof(b.{name})"
+        for name in names
+    )
+    ((count,),) = db.execute(
+        f"select count(*) from {here}.{_name(table)} a left join {there}.{_name(table)} b "  # noqa: S608
+        f"on {same} where {other}"
+    ).fetchall()
+    assert isinstance(count, int)
+    return count
+
+
 Edit = tuple[str, str, object, bool]  # table, key, columns by name, whether the row is gone
 
 

@@ -262,7 +262,12 @@ class Tree(Looking):
             if not stat_.S_ISDIR(found.st_mode):
                 raise Confined("something that is no folder is in the way", where=self.place(raw))
             return
-        self._at("mkdir", raw, lambda fd, name: os.mkdir(name, mode, dir_fd=fd))
+        try:
+            self._at("mkdir", raw, lambda fd, name: os.mkdir(name, mode, dir_fd=fd))
+        except FileExistsError:
+            found = self.stat(raw)  # somebody made it at the same moment
+            if found is None or not stat_.S_ISDIR(found.st_mode):
+                raise
 
     def rename(self, source: bytes | str, target: bytes | str) -> None:
         """What stood at `source` stands at `target`, replacing it."""

@@ -13,7 +13,7 @@ import errno
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from rollback.host import Tree
@@ -26,8 +26,10 @@ from rollback.keep.stat_cache import StatCache
 from rollback.keep.store import Store
 from rollback.keep.survey import Survey
 from rollback.model.errors import HostError, RollbackError
+from rollback.model.finding import Json
 
 What = Literal["add", "modify", "remove", "attributes"]
+SHOWN_MAX = 200
 _SIGN = {"add": "+", "modify": "~", "remove": "-", "attributes": "%"}
 
 
@@ -49,11 +51,27 @@ class Change:
         return f"{_SIGN[self.what]} {show(self.path)}{reason}"
 
 
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """One table of a database that differs: how many rows it has, and had (None: no such table).
+
+    `lost` rows stand so only in the present, `back` rows only in what is put back; a row that was
+    changed is one of each. None where only the numbers of rows are known.
+    """
+
+    table: str
+    now: int | None
+    then: int | None
+    lost: int | None = None
+    back: int | None = None
+
+
 @dataclass(frozen=True)
 class Changes:
     """Every change, sorted by path. False when there is nothing to do.
 
-    Units: `need_bytes` is what has to be staged. `notes` say what is left as it is, and why.
+    Units: `need_bytes` is what has to be staged. `notes` say what is left as it is, and why; `kept`
+    where what stood there stays, if that is not the quarantine of the step.
     """
 
     at: bytes = b"."
@@ -61,6 +79,8 @@ class Changes:
     notes: tuple[str, ...] = ()
     need_bytes: int = 0
     unchanged: int = 0
+    rows: tuple[Rows, ...] = field(default=(), compare=False)
+    kept: str = field(default="", compare=False)
 
     def __bool__(self) -> bool:
         return bool(self.changes)
@@ -93,6 +113,25 @@ class Changes:
     def chmods(self) -> tuple[Change, ...]:
         """What gets another mode, owner or time only."""
         return self._only("attributes")
+
+    def under(self, base: str) -> Changes:
+        """The same changes, of what lies in the folder `base`."""
+        if base == ".":
+            return self
+        lead = os.fsencode(base) + b"/"
+        moved = (replace(change, path=lead + change.path) for change in self.changes)
+        return replace(self, changes=tuple(moved))
+
+    def told(self) -> dict[str, Json]:
+        """How many of which kind, in how many bytes, and the first of them in words, for a plan."""
+        return {
+            "changes": len(self), "bytes": self.need_bytes, "adds": len(self.adds),
+            "modifies": len(self.modifies), "removes": len(self.removes),
+            "attributes": len(self.chmods),
+            "lines": [str(change) for change in self.changes[:SHOWN_MAX]],
+            "notes": list(self.notes[:SHOWN_MAX]),
+            "rows": [{name: getattr(one, name) for name in Rows.__slots__} for one in self.rows],
+        }  # fmt: skip
 
     def lines(self) -> tuple[str, ...]:
         """The changes, then the notes, one printable line each."""

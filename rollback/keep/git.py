@@ -186,6 +186,14 @@ class Repository:
         _, head = self.head()
         return tuple(git_plan.history(self._opened.repo, self._objects, head, without=(target,)))
 
+    def differs_bytes(self, commit: str) -> int:
+        """The bytes of the files in which a commit differs from the head: its own, else the head's."""
+        _, head = self.head()
+        found = self._objects.changes(self._parent_tree(head), self._parent_tree(commit))
+        nodes = (one.new or one.old for one in found)
+        return sum(self._objects.size(node.id) for node in nodes
+                   if node is not None and node.mode in (FILE, PROGRAM, LINK))  # fmt: skip
+
     def prove(self, commit: str) -> Finding:
         """Whether every object of the commit's tree is present and hashes to its id."""
         try:
@@ -313,7 +321,7 @@ class Repository:
         check(written, self._objects, self._opened.where)
         look = self._files.look(written, plan.eol)
         return replace(plan, changes=changes, kept=kept, dirty=look.paths(),
-                       eol=plan.eol | look.eol)  # fmt: skip
+                       eol=plan.eol | look.eol, foreseen=self._files.foreseen(look, kept))  # fmt: skip
 
     def _path_changes(self, plan: GitPlan) -> tuple[Change, ...]:
         raw = tuple(os.fsencode(path) for path in plan.paths)

@@ -14,11 +14,13 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
 from rollback.host import Tree
+from rollback.keep.changes import Change as Foreseen
+from rollback.keep.changes import Changes
 from rollback.keep.git_objects import (
     BLOB,
     FILE,
@@ -90,6 +92,34 @@ class Files:
             tuple(found[Standing.READY]), tuple(found[Standing.DONE]),
             tuple(found[Standing.DIRTY]), tuple(sorted(blocked)), frozenset(accepted),
         )  # fmt: skip
+
+    def foreseen(self, look: Look, kept: Sequence[str] = ()) -> Changes:
+        """What `apply` does to the files on disk; what is there already is none of it."""
+        due = (*look.ready, *look.dirty)
+        found = [
+            self._foreseen(change, ready=at < len(look.ready)) for at, change in enumerate(due)
+        ]
+        need = sum(self._objects.size(change.new.id) for change in due if change.new is not None)
+        notes = (*(f"local change, saved aside: {path}" for path in look.paths()),
+                 *(f"{path} is left as it is" for path in kept))  # fmt: skip
+        ordered = tuple(sorted(found, key=lambda one: one.path))
+        return Changes(changes=ordered, notes=notes, need_bytes=need)
+
+    def _foreseen(self, change: Change, *, ready: bool) -> Foreseen:
+        old, new, path = change.old, change.new, change.path
+        kind = "symlink" if LINK in (one.mode for one in (new, old) if one) else "file"
+        if new is None:
+            return Foreseen(path, "remove", kind)
+        try:
+            found = self._tree.stat(path)
+        except Confined:
+            found = None
+        if found is None or stat.S_ISDIR(found.st_mode):
+            return Foreseen(path, "add", kind)
+        stands = old if ready else self.captured(path, old)
+        same = stands is not None and stands.id == new.id and (LINK in (stands.mode, new.mode)) == (
+            stands.mode == new.mode)  # fmt: skip
+        return Foreseen(path, "attributes" if same else "modify", kind)
 
     def _standing(
         self, change: Change, leaving: set[bytes], accepted: set[bytes], blocked: set[bytes],

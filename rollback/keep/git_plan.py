@@ -19,6 +19,7 @@ import pygit2
 from pygit2.enums import MergeFavor, MergeFlag, SortMode
 
 from rollback.host.clock import iso
+from rollback.keep.changes import Changes
 from rollback.keep.git_objects import (
     BLOB,
     COMMIT,
@@ -43,8 +44,9 @@ class GitPlan:
 
     `source` is the commit the files come from. `reverted` stands newest first; `skipped` changed
     nothing any more; `lost` is reachable from `old` alone. `changes` are the paths that differ;
-    `kept` differ too but stay as they are on disk. `dirty` belongs to somebody: without `force`
-    nothing is done, with it they are saved aside. `eol` differs from `old` in line ends only.
+    `foreseen` is what that does to the files on disk, as they are now. `kept` differ too but stay
+    as they are on disk. `dirty` belongs to somebody: without `force` nothing is done, with it they
+    are saved aside. `eol` differs from `old` in line ends only.
     """
 
     kind: Kind
@@ -63,6 +65,7 @@ class GitPlan:
     force: bool = False
     single: bool = False
     eol: frozenset[bytes] = field(default_factory=frozenset)
+    foreseen: Changes = field(default_factory=Changes)
 
     @property
     def empty(self) -> bool:

@@ -82,6 +82,15 @@ def resolve(
     return tuple(sorted(candidates, key=order, reverse=True)[:limit])
 
 
+def may_be_name(written: str) -> bool:
+    """True for what a tag, branch or pattern of tags could be written as."""
+    plain = re.sub(r"[*?\[\]]", "x", written)
+    try:
+        return bool(pygit2.reference_is_valid_name(f"refs/tags/{plain}"))
+    except ValueError:
+        return False  # bytes that are no text
+
+
 def _named(opened: Opened, written: str, head: str) -> Iterator[tuple[str, str]]:
     if written in ("HEAD", "head"):
         yield "HEAD", head

@@ -7,8 +7,10 @@ Never: deletes what is in a quarantine.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import stat as stat_
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from rollback.host import Host, Tree
@@ -39,6 +41,55 @@ def quarantine(host: Host, state: Tree, root: Tree, at: bytes, step: str) -> Ite
             empty = not folder.names()
         if empty:
             parent.remove_folder(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What one quarantine holds. Units: `entries` are files, links and empty folders; bytes of files."""
+
+    step: str
+    where: str
+    entries: int
+    size_bytes: int
+
+
+def held(state: Tree, root: Tree, at: Iterable[bytes], run: str) -> tuple[Held, ...]:
+    """What the steps of a run have put into quarantine, for components at these paths; by step.
+
+    Looked for in the state directory, and beside the components that lie on other file systems.
+    """
+    found = []
+    if state.stat(b"quarantine") is not None:
+        found += list(_held(state, b"quarantine", b"", run))
+    for beside in sorted({os.path.dirname(one) or b"." for one in at}):
+        if root.stat(beside) is not None:
+            found += list(_held(root, beside, OURS + b"quarantine-", run))
+    return tuple(sorted(found, key=lambda one: (one.step, one.where)))
+
+
+def _held(tree: Tree, folder: bytes, prefix: bytes, run: str) -> Iterator[Held]:
+    mine = prefix + os.fsencode(run)
+    for name in tree.names(folder):
+        path = name if folder == b"." else folder + b"/" + name
+        if name.startswith(mine + b"-"):
+            yield _counted(tree, path, os.fsdecode(name[len(mine) + 1 :]))
+        elif name == mine:  # where git saves aside what somebody had changed
+            for step in tree.names(path):
+                yield _counted(tree, path + b"/" + step, os.fsdecode(step))
+
+
+def _counted(tree: Tree, path: bytes, step: str) -> Held:
+    entries = size = 0
+    full: set[bytes] = set()
+    folders: set[bytes] = set()
+    for one, seen in tree.walk(path):
+        full.add(os.path.dirname(one))
+        if stat_.S_ISDIR(seen.st_mode):
+            folders.add(one)
+            continue
+        entries += 1
+        size += seen.st_size if stat_.S_ISREG(seen.st_mode) else 0
+    return Held(step, tree.place(path), entries + len(folders - full), size)
 
 
 @contextmanager

@@ -71,11 +71,9 @@ class Standby:
         with suppress(OSError, HostError):
             self.cache.exchange(site.cache)
         how.intent.end()
-        note = (
-            f"what stood there is whole in {self._base.place(self._tree)} until the next checkpoint"
-        )
+        kept = f"{self._base.place(self._tree)} until the next checkpoint"
         changed = Change(site.at, "modify", "folder", "its standby took its place")
-        return Changes(site.at, (changed,), (note,))
+        return Changes(site.at, (changed,), (f"what stood there is whole in {kept}",), kept=kept)
 
     def _proved(self, manifest: Manifest) -> bool:
         scope = self.site.scope

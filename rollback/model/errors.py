@@ -4,6 +4,7 @@
     ├── SpecError          the author of the declaration: carries all problems at once
     ├── UsageError         whoever typed the command
     ├── PlanError          the operator: choose another target or level
+    │   └── SeveralFit     the operator: name one of them
     ├── NotAuthorized      an approver: approve this digest
     │   └── Refused        a guardrail: its name, and what to do
     ├── RunLocked          wait, or talk to the holder of the lease
@@ -85,6 +86,26 @@ class PlanError(RollbackError):
 
     exit_status = 3
     usual_hint = "rollback plan LEVEL shows what there is to go back to"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of several things that fit: `to` is what names it alone. Units: `size_bytes`, or None."""
+
+    to: str
+    label: str
+    at: str
+    size_bytes: int | None
+    valid: bool
+    why_not: str = ""
+
+
+class SeveralFit(PlanError):
+    """A name fits several targets; `choices` are all of them, those that cannot be taken too."""
+
+    def __init__(self, message: str, *, choices: tuple[Choice, ...], hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.choices = choices
 
 
 class NotAuthorized(RollbackError):

@@ -8,7 +8,7 @@ Never: reads a file, or asks the world.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -157,6 +157,25 @@ class System:
         for suite in SUITES:
             for check in getattr(self.verification, suite):
                 yield suite, check
+
+    def dependents(self, names: Iterable[str]) -> tuple[str, ...]:
+        """The other components that depend on these, at any remove, each after what it depends on."""
+        given = set(names)
+        above = set(given)
+        while more := {name for name, one in self.components.items()
+                       if name not in above and set(one.depends_on) & above}:  # fmt: skip
+            above |= more
+        ordered: list[str] = []
+
+        def place(name: str) -> None:
+            if name in above and name not in ordered:
+                for below in self.components[name].depends_on:
+                    place(below)
+                ordered.append(name)
+
+        for name in self.components:
+            place(name)
+        return tuple(name for name in ordered if name not in given)
 
     def holders(self, role: str) -> tuple[Member, ...]:
         """The members who hold a role."""

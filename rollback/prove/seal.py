@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
@@ -101,12 +101,17 @@ def parse(data: bytes, *, where: str = "") -> Seal:
 
 def newest(tree: Tree, belongs_to: Mapping[str, str]) -> Seal | None:
     """The youngest seal of exactly this version; None when there is none."""
-    if tree.stat(FOLDER) is None:
-        return None
-    names = (name.decode() for name in tree.names(FOLDER) if name.endswith(b".json"))
-    seals = (load(tree, name.removesuffix(".json")) for name in names)
-    mine = [seal for seal in seals if seal.belongs_to == dict(belongs_to)]
+    mine = [seal for seal in every(tree) if seal.belongs_to == dict(belongs_to)]
     return max(mine, key=lambda seal: seal.at, default=None)
+
+
+def every(tree: Tree) -> Iterator[Seal]:
+    """All seals, in no order. Raises: ObjectCorrupt."""
+    if tree.stat(FOLDER) is None:
+        return
+    for name in tree.names(FOLDER):
+        if name.endswith(b".json"):
+            yield load(tree, name.decode().removesuffix(".json"))
 
 
 def compare(

@@ -13,8 +13,9 @@ from rollback.judge.scope import looks_at
 from rollback.model.event import Event
 from rollback.model.finding import Json
 from rollback.model.lifecycle import Run, State, elapsed_s
-from rollback.model.quantity import spoken
+from rollback.model.quantity import counted, sized, spoken
 from rollback.model.system import System
+from rollback.tell.loss import loss
 from rollback.tell.phases import phases
 
 FORMAT = 1
@@ -54,7 +55,10 @@ def build(system: System, run: Run, events: Iterable[Event]) -> dict[str, Any]:
         },
         "phases": _phases(run), "budgeted": phases(level, plan, mine),
         "steps": list(_steps(run, plan)), "safety": run.safety,
-        "impact": plan["impact"], "approvals": [_approval(a) for a in run.approvals],
+        "impact": plan["impact"], "kept": list(_kept(run, mine)),
+        "fallbacks": list(plan.get("fallbacks", ())),
+        "smallest_scope": run.verdict.get("offer") or None,
+        "approvals": [_approval(a) for a in run.approvals],
         "suites": {name: dict(found) for name, found in run.suites.items()},
         "gate": dict(run.verdict), "not_looked_at": _not_looked_at(system, run, plan),
         "checklist": [dict(e.data) for e in _last_items(mine)],
@@ -200,21 +204,23 @@ def _proof_lines(r: Mapping[str, Any]) -> list[str]:
 
 
 def _loss_lines(r: Mapping[str, Any]) -> list[str]:
-    impact = r["impact"]
-    lines = ["## What was lost, and who is concerned", "", f"- declared: {_text(impact['data_loss'])}",
-             f"- files that differed: {impact['files']}"]  # fmt: skip
-    lines += [f"- open in {name}: {count}" for name, count in impact["open_items"].items()]
-    lines += [
-        f"- commit that left the branch and stays reachable: {_text(c)}"
-        for c in impact["lost_commits"]
-    ]
-    if impact.get("alone"):
-        lines.append(f"- not everything went back: {impact['alone']}")
-    if impact["dependents"]:
-        lines.append(f"- dependents: {', '.join(impact['dependents'])}")
+    lines = ["## What was lost, and who is concerned", "", "As it was measured for the plan:", ""]
+    lines += [f"- {_text(line)}" for line in loss(r["impact"])]
+    lines += ["", "What was taken away is kept:", ""] if r["kept"] else [""]
+    for one in r["kept"]:
+        count = "" if one["entries"] is None else (
+            f"{counted(one['entries'], 'entry', 'entries')}, {sized(one['bytes'])}, in ")  # fmt: skip
+        lines.append(f"- step {_text(one['step'])}: {count}{_text(one['where'])}")
     if r["safety"]:
         back = "" if r["undoes"] else f"; `rollback undo {r['run_id']}`"
         lines.append(f"- the state before is checkpoint `{r['safety'][:16]}`{back}")
+    if r["smallest_scope"]:
+        lines += ["", "The smallest level that covers what fails: "
+                  f"`{r['smallest_scope']}`."]  # fmt: skip
+    if r["fallbacks"]:
+        lines += ["", "What could be gone back to instead, each by a plan of its own:", ""]
+        lines += [f"- {_text(one['label'])} of {one['at'][:16]}: `--to {_text(one['to'])}`"
+                  for one in r["fallbacks"]]  # fmt: skip
     return [*lines, ""]
 
 
@@ -280,6 +286,20 @@ def _steps(run: Run, plan: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
                 "error": str(record.evidence.get("error", "")) if record else "",
                 "evidence": record.evidence if record else {},
             }  # fmt: skip
+
+
+def _kept(run: Run, events: Iterable[Event]) -> Iterable[dict[str, Json]]:
+    """What the run took away, where it lies and how much it is: as counted, or as a step said."""
+    told = [
+        event.data["kept"] for event in events if event.kind == "run.noted" and "kept" in event.data
+    ]
+    counts = told[-1] if told else []
+    assert isinstance(counts, list)
+    yield from (_dict(one) for one in counts)
+    for index, record in run.steps.items():
+        if record.evidence.get("kept"):
+            where = str(record.evidence["kept"])
+            yield {"step": index, "where": where, "entries": None, "bytes": None}
 
 
 def _not_looked_at(system: System, run: Run, plan: Mapping[str, Any]) -> list[str]:

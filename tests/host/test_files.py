@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -80,3 +81,29 @@ def test_who_swaps_a_folder_for_a_link_meanwhile_leads_nobody_out(
     with Host(tap=Swaps()).tree(str(tmp_path)) as tree, pytest.raises((OSError, Confined)):
         tree.remove("work")
     assert walk(beside) == before
+
+
+@pytest.mark.parametrize("stands", ["folder", "file", "link"])
+def test_a_folder_that_somebody_makes_at_the_same_moment_is_the_folder(
+    stands: str, tmp_path: Path, beside: Path
+) -> None:
+    """Two notifiers write into one folder that was not there; anything else in the way stays an error."""
+
+    class Quicker(Tap):
+        def change(self, call: Any, where: Any, do: Any, torn: Any = None) -> Any:
+            if call == "mkdir" and os.fsdecode(where).endswith("new"):
+                {
+                    "folder": os.mkdir,
+                    "file": lambda path: path.write_text("x"),
+                    "link": lambda path: path.symlink_to(beside),
+                }[stands](tmp_path / "new")  # type: ignore[operator]
+            return do()
+
+    with Host(tap=Quicker()).tree(str(tmp_path)) as tree:
+        if stands == "folder":
+            tree.make_folder("new/below", parents=True)
+            assert (tmp_path / "new" / "below").is_dir()
+            return
+        with pytest.raises((Confined, FileExistsError)):
+            tree.make_folder("new/below", parents=True)
+    assert sorted(path.name for path in beside.iterdir()) == ["deep"]

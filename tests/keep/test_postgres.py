@@ -94,6 +94,26 @@ def test_a_database_comes_back_with_its_settings_and_the_old_one_is_kept(
     assert figure(lab.server(old), ROWS) == 150
 
 
+def test_the_dry_run_has_the_rows_as_figures_and_the_run_says_where_the_old_ones_are(
+    tmp_path: Path, lab: Lab
+) -> None:
+    """A table that is new, one that is gone, one that grew; which rows they are nobody measured."""
+    shop = made(lab, "till")
+    with world_of(tmp_path, lab.declared("till")).open() as checkpoints:
+        shop.do("create table gone (a integer); insert into gone values (1);")
+        checkpoints.create("then")
+        shop.do(
+            "insert into t values (1000, 'new'); drop table gone; create table fresh (a integer);"
+        )
+        said = checkpoints.restore("then", "it", step="s", dry_run=True)
+        assert [(one.table, one.now, one.then, one.lost) for one in said.rows] == [
+            ("public.fresh", 0, None, None), ("public.gone", None, 1, None),
+            ("public.t", 201, 200, None)]  # fmt: skip
+        assert said.kept == ""
+        kept = checkpoints.restore("then", "it", step="s").kept
+    assert kept.removeprefix("database ") in names(lab, "till_old")
+
+
 def test_rows_that_differ_though_their_number_does_not_are_seen(tmp_path: Path, lab: Lab) -> None:
     """Counting alone would believe it."""
     bank = made(lab, "bank")

@@ -257,6 +257,7 @@ def test_what_waits_in_a_queue_must_leave(view: View, root: Path) -> None:
     assert answer_of(view, "queue", **asked, depth={"below": 4}) == "fail"
     stuck = told(view, "queue", **asked, depth={"below": 9}, drains_within="300ms")
     assert (stuck.answer, stuck.details["stuck"]) == (Answer.FAIL, 4)
+    assert told(view, "queue", **asked, depth={"at_least": 0}).details["value"] == 4
     worker = threading.Thread(target=lambda: [file.unlink() for file in files])
     (folder / "text.txt").write_text("no work")
     worker.start()

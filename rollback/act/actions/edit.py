@@ -64,7 +64,8 @@ class EditStep(Step):
                 raise PlanError("there is no such file", where=self.file)
             patch = planned(tree, self.file, self._change())
         changes = int(patch.before != patch.after)
-        return {"patch": patch.data(), "changes": changes, "bytes": len(patch.new)}
+        return {"patch": patch.data(), "changes": changes, "bytes": len(patch.new),
+                "lines": list(patch.lines())}  # fmt: skip
 
     def describe(self, scene: Scene) -> tuple[str, ...]:
         """What changes in which file."""

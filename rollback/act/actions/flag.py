@@ -60,7 +60,7 @@ class FlagStep(Step):
         return {
             "patch": patch.data(), "layer": slot.layer, "key": slot.key, "value": slot.value,
             "format": slot.format, "written": slot.written(found) if found is not None else None,
-            "was": before, "expected": expected, "changes": changes,
+            "was": before, "expected": expected, "changes": changes, "lines": list(patch.lines()),
         }  # fmt: skip
 
     def describe(self, scene: Scene) -> tuple[str, ...]:

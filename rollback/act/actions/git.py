@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rollback.keep.git import Repository
     from rollback.keep.git_plan import GitPlan
 
-SHOWN_MAX = 200
+KINDS = ("adds", "modifies", "removes", "attributes")
 VERBS = ("branch", "tag", "revert", "reset", "commit", "push")
 
 
@@ -185,9 +185,11 @@ class GitStep(Step):
                 f"somebody's changes would be overwritten: {', '.join(plan.dirty[:5])}",
                 hint="commit or move them away, or declare force: true, which saves them aside",
             )
-        changed = len(plan.changes) or int(not plan.empty)
+        base = scene.system.repository.path if scene.system.repository else "."
+        told = plan.foreseen.under(base).told()
         return {
-            "plan": plan.data(), "head": plan.old, "changes": changed, "to": plan.new,
+            **told, "changes": told["changes"] or int(not plan.empty),
+            "plan": plan.data(), "head": plan.old, "to": plan.new,
             "lost": [f"{c.id[:12]} {c.subject}" for c in plan.lost],
             "reverted": [f"{c.id[:12]} {c.subject}" for c in plan.reverted],
             "files": list(plan.files()), "aside": list(plan.dirty),
@@ -217,14 +219,14 @@ class GitStep(Step):
 def _told(bound: Any, verb: str) -> tuple[str, ...]:
     if not bound["changes"]:
         return (f"{verb}: head and files are there already, nothing to do",)
-    lines = [
-        f"{verb} from {bound['head'][:12]} to {bound['to'][:12]}, {counted(len(bound['files']), 'file')}"
-    ]
+    count = sum(bound[name] for name in KINDS)
+    lines = [f"{verb} from {bound['head'][:12]} to {bound['to'][:12]}, {counted(count, 'file')}"]
     lines += [f"taken back: {one}" for one in bound["reverted"]]
     lines += [f"leaves the branch, stays reachable: {one}" for one in bound["lost"]]
-    lines += [f"local change saved aside: {one}" for one in bound["aside"]]
-    lines += [f"file: {one}" for one in bound["files"][:SHOWN_MAX]]
-    return tuple(lines)
+    lines += bound["lines"]
+    if count > len(bound["lines"]):
+        lines.append(f"… and {count - len(bound['lines'])} more")
+    return (*lines, *(f"! {note}" for note in bound["notes"]))
 
 
 def _target(scene: Scene, written: str) -> str:

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from rollback.keep.git_plan import GitPlan
     from rollback.keep.writer import Limits
 
-SHOWN_MAX = 200
-
 
 @register("action", "restore")
 class RestoreStep(Step):
@@ -48,11 +46,8 @@ class RestoreStep(Step):
         if source == "git":
             with scene.repository() as repository:
                 plan = repository.plan_paths(wanted, self._paths(scene, name), force=True)
-            return {
-                **bound, "id": plan.source, "plan": plan.data(), "changes": len(plan.changes),
-                "bytes": 0, "lines": [f"~ {file}" for file in plan.files()[:SHOWN_MAX]],
-                "notes": [f"local change, saved aside: {path}" for path in plan.dirty[:SHOWN_MAX]],
-            }  # fmt: skip
+            changes = plan.foreseen.under(_base(scene))
+            return {**bound, "id": plan.source, "plan": plan.data(), **changes.told()}
         if source == "archive":
             changes = _from_archive(scene, wanted, name, _step(scene), dry_run=True)
             found_id = wanted
@@ -60,13 +55,7 @@ class RestoreStep(Step):
             with scene.checkpoints as kept:
                 found_id = kept.get(wanted).id
                 changes = kept.restore(found_id, name, step=_step(scene), dry_run=True)
-        return {
-            **bound, "id": found_id, "changes": len(changes), "bytes": changes.need_bytes,
-            "adds": len(changes.adds), "modifies": len(changes.modifies),
-            "removes": len(changes.removes), "attributes": len(changes.chmods),
-            "lines": [str(change) for change in changes.changes[:SHOWN_MAX]],
-            "notes": list(changes.notes[:SHOWN_MAX]),
-        }  # fmt: skip
+        return {**bound, "id": found_id, **changes.told()}
 
     def describe(self, scene: Scene) -> tuple[str, ...]:
         """Counts, then the paths, then what is left as it is."""
@@ -101,7 +90,7 @@ class RestoreStep(Step):
         return {
             "component": name, "changed": len(changes), "added": len(changes.adds),
             "modified": len(changes.modifies), "removed": len(changes.removes),
-            "notes": list(changes.notes[:20]),
+            "notes": list(changes.notes[:20]), **({"kept": changes.kept} if changes.kept else {}),
         }  # fmt: skip
 
     def probe(self, scene: Scene) -> Finding:
@@ -172,9 +161,8 @@ class RestoreStep(Step):
 
     def _paths(self, scene: Scene, name: str) -> tuple[str, ...]:
         """The component as paths of the repository."""
-        component, repository = scene.system.components[name], scene.system.repository
-        assert repository is not None, "scene.repository() has opened it"
-        base = "" if repository.path == "." else f"{repository.path}/"
+        component, path = scene.system.components[name], _base(scene)
+        base = "" if path == "." else f"{path}/"
         parts = [component.path]
         if component.paths:
             within = "" if component.path == "." else f"{component.path}/"
@@ -184,6 +172,12 @@ class RestoreStep(Step):
                 raise PlanError(f"component {name} lies outside of the repository",
                                 where=part, hint="restore it from a checkpoint")  # fmt: skip
         return tuple(part.removeprefix(base) for part in parts)
+
+
+def _base(scene: Scene) -> str:
+    """Where the repository lies below the root."""
+    assert scene.system.repository is not None, "scene.repository() has opened it"
+    return scene.system.repository.path
 
 
 def _writes(scene: Scene, name: str) -> bool:
@@ -220,9 +214,8 @@ def _limits(scene: Scene) -> Limits:
 
 
 def _counts(bound: Any) -> str:
-    if "adds" not in bound:
-        return f"{bound['changes']} files differ"
     return (
-        f"{bound['adds']} come back, {bound['modifies']} change, {bound['removes']} go to "
-        f"quarantine, {bound['attributes']} get another mode or time, {bound['bytes']} bytes"
+        f"{bound['adds']} come back, {bound['modifies']} change, {bound['removes']} "
+        f"{'go' if bound['source'] == 'git' else 'go to quarantine'}, "
+        f"{bound['attributes']} get another mode or time, {bound['bytes']} bytes"
     )

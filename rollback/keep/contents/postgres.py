@@ -14,13 +14,13 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rollback.host import reference
 from rollback.host.below import show
 from rollback.host.postgres import Server, identifier, literal, one_moment
-from rollback.keep.changes import Change, Changes
+from rollback.keep.changes import Change, Changes, Rows
 from rollback.keep.content import Captured, Content, Restore, Site
 from rollback.keep.entry import Entry
 from rollback.keep.manifest import Manifest
@@ -80,7 +80,8 @@ class Postgres(Content):
             swap.finish()
             return changes
         swap.carry_out()
-        return changes
+        old = str(swap.intent.get("old", "")) if swap.intent.get("live_oid") else ""
+        return replace(changes, kept=f"database {old}" if old else "")
 
     def compare(self, site: Site, manifest: Manifest) -> Changes:
         """What `restore` would change now, with the rows that each table would gain or lose."""
@@ -102,7 +103,8 @@ class Postgres(Content):
         if all(now[name] == manifest.meta.get(name) for name in _FIGURES):
             return Changes(at, unchanged=1)
         notes = _differences(now, manifest.meta)
-        return Changes(at, (Change(at, "modify", "database", "rows or schema"),), notes, need)
+        return Changes(at, (Change(at, "modify", "database", "rows or schema"),), notes, need,
+                       rows=_rows(now, manifest.meta))  # fmt: skip
 
     def items(self, site: Site, manifest: Manifest | None = None) -> dict[str, str]:
         """Rows and checksum of each table, by its name, and the schema: live, or as captured."""
@@ -338,6 +340,19 @@ def _differences(
     if now["schema"] != then.get("schema"):
         said.append("the schema is another one")
     return tuple(said)
+
+
+def _rows(now: dict[str, Json], then: Any) -> tuple[Rows, ...]:
+    """The tables that differ, in numbers: which rows they are, only a second database could tell."""
+    here: Any = now["tables"]
+    there: Any = then.get("tables") or {}
+    found = []
+    for name in sorted({*here, *there}):
+        mine, theirs = here.get(name), there.get(name)
+        if mine != theirs:
+            counts = (one["rows"] if one else None for one in (mine, theirs))
+            found.append(Rows(name, *counts))
+    return tuple(found)
 
 
 def _short(name: str) -> str:

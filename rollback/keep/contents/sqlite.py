@@ -13,12 +13,12 @@ import dataclasses
 import os
 import stat as stat_
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from rollback.host import Tree, database
 from rollback.host.below import show
 from rollback.keep.capture import dressed, read_steadily
-from rollback.keep.changes import Changes
+from rollback.keep.changes import Changes, Rows
 from rollback.keep.content import Captured, Content, Rebuilt, Restore, Site
 from rollback.keep.entry import Entry
 from rollback.keep.manifest import Manifest
@@ -28,12 +28,13 @@ from rollback.keep.transaction_log import Change as Logged
 from rollback.keep.transaction_log import LeftOut
 from rollback.keep.writer import finish, put_back
 from rollback.model.component import TransactionLog
-from rollback.model.errors import Confined, HostError, ObjectCorrupt
+from rollback.model.errors import Confined, HostError, ObjectCorrupt, StoreError
 from rollback.model.finding import Json
 from rollback.model.registry import register
 
 _COPY = b"sqlite-copy.db"
 _LAID = b"sqlite-laid.db"
+ROWS_BYTES_MAX = 2**28  # of a database whose rows are told apart one by one
 
 
 @register("content", "sqlite")
@@ -95,7 +96,7 @@ class Sqlite(Content):
 
     def compare(self, site: Site, manifest: Manifest) -> Changes:
         """What `restore` would change now, with the rows that each table would gain or lose."""
-        return self._compared(site, manifest)[0]
+        return self._compared(site, manifest, measured=True)[0]
 
     def items(self, site: Site, manifest: Manifest | None = None) -> dict[str, str]:
         """The digest of each row, by table and key."""
@@ -122,11 +123,13 @@ class Sqlite(Content):
             source = _OneFile(site, base)
             yield Rebuilt(source, database.items(file), left, _beside(site))
 
-    def _compared(self, site: Site, manifest: Manifest) -> tuple[Changes, tuple[bytes, ...]]:
+    def _compared(
+        self, site: Site, manifest: Manifest, *, measured: bool = False
+    ) -> tuple[Changes, tuple[bytes, ...]]:
         """The changes, and what lies beside the database and would leave with it.
 
         The bytes of a live database differ from its copy though it holds the same: what counts is
-        a copy of it made now.
+        a copy of it made now. `measured`: row by row, too.
         """
         first_out = _beside(site)
         source = site.source(manifest)
@@ -134,14 +137,17 @@ class Sqlite(Content):
         if not plain or manifest.top is None or "raw" in manifest.meta:
             return plain, first_out
         entry = manifest.top
+        rows: tuple[Rows, ...] = ()
         try:
             with _copied(site) as (path, _, tables):
                 if tree_hash(site.scratch, path) == entry.sha256 and _same_dress(site, entry):
                     return Changes(site.at, unchanged=1), ()
-                notes = _rows(tables, manifest)
+                notes = _counts(tables, manifest)
+                rows = _rows(site, path, tables, manifest) if measured else ()
         except HostError as error:
             notes = (f"the live database cannot be read: {error.message}",)
-        return Changes(plain.at, plain.changes, (*plain.notes, *notes), plain.need_bytes), first_out
+        notes = (*plain.notes, *notes)
+        return Changes(plain.at, plain.changes, notes, plain.need_bytes, rows=rows), first_out
 
 
 def _beside(site: Site) -> tuple[bytes, ...]:
@@ -231,10 +237,30 @@ def _prove(staged: str, manifest: Manifest) -> None:
                             where=manifest.component)  # fmt: skip
 
 
-def _rows(tables: dict[str, int], manifest: Manifest) -> tuple[str, ...]:
+def _counts(tables: dict[str, int], manifest: Manifest) -> tuple[str, ...]:
     held = manifest.meta.get("tables")
     if not isinstance(held, dict):
         return ()
     names = sorted({*tables, *held})
     return tuple(f"table {name}: {tables.get(name, 'none')} rows now, {held.get(name, 'none')} then"
                  for name in names if tables.get(name) != held.get(name))  # fmt: skip
+
+
+def _rows(site: Site, copy: bytes, tables: dict[str, int], manifest: Manifest) -> tuple[Rows, ...]:
+    """The tables that differ; what cannot be told row by row, or is too large for it, in numbers."""
+    held = manifest.meta.get("tables")
+    then = {n: c for n, c in held.items() if isinstance(c, int)} if isinstance(held, dict) else {}
+    known: dict[str, tuple[int, int]] = {}
+    if manifest.top is not None and manifest.top.size <= ROWS_BYTES_MAX:
+        with suppress(HostError, StoreError, OSError), _laid_out(site, manifest) as laid:
+            known = database.differing(os.fsdecode(os.path.join(site.scratch.path, copy)), laid)
+    found = []
+    for name in sorted({*tables, *then}):
+        lost, back = known.get(name, (None, None))
+        if name not in then:
+            lost, back = tables[name], 0
+        elif name not in tables:
+            lost, back = 0, then[name]
+        if lost or back or tables.get(name) != then.get(name):
+            found.append(Rows(name, tables.get(name), then.get(name), lost, back))
+    return tuple(found)

@@ -52,9 +52,9 @@ class Queue(Check):
             return unknown(f"{self.directory} is no folder: there is no queue to look at")
         depth = len(first)
         if self.depth is not None and (reason := self.depth.why_not(depth)):
-            return failed(f"{self.directory}: {reason} waiting", depth=depth)
+            return failed(f"{self.directory}: {reason} waiting", depth=depth, value=depth)
         if self.drains_within is None or not first:
-            return passed(f"{self.directory}: {depth} waiting", depth=depth)
+            return passed(f"{self.directory}: {depth} waiting", depth=depth, value=depth)
         clock = view.host.clock
         left: set[bytes] = set(first)
 
@@ -65,11 +65,13 @@ class Queue(Check):
         began = clock.boot_s()
         if clock.poll(drained, within_s=self.drains_within, every_s=_EVERY_S):
             took_s = clock.boot_s() - began
-            return passed(f"{self.directory}: {depth} left within {spoken(took_s)}", depth=depth)
+            return passed(
+                f"{self.directory}: {depth} left within {spoken(took_s)}", depth=depth, value=depth
+            )
         oldest = os.fsdecode(min(left))
         return failed(
             f"{self.directory}: {len(left)} of {depth} did not leave within "
-            f"{spoken(self.drains_within)}, like {oldest!r}", depth=depth, stuck=len(left),
+            f"{spoken(self.drains_within)}, like {oldest!r}", depth=depth, value=depth, stuck=len(left),
         )  # fmt: skip
 
     def _waiting(self, view: View) -> set[bytes] | None:

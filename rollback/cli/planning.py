@@ -1,0 +1,128 @@
+"""A plan at the command line: which target where several fit, and what is shown before a yes.
+
+Hides: how somebody at a terminal is asked.
+Never: chooses for somebody; changes anything.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rollback.act.authorize import next_run_id
+from rollback.act.plan import Plan, make_plan
+from rollback.act.site import Site
+from rollback.act.target import Candidate
+from rollback.cli.desk import Desk
+from rollback.cli.show import choice_lines, paint, safe, size
+from rollback.model.errors import SeveralFit
+from rollback.model.quantity import counted
+from rollback.tell.loss import loss
+
+if TYPE_CHECKING:
+    from rollback.act.offering import Standing
+
+CANDIDATES_MAX = 8
+
+
+def planned(desk: Desk, site: Site, level: str, *, to: str, **more: Any) -> Plan:
+    """The plan of a level; which of several targets, somebody at the terminal is asked.
+
+    Raises: as make_plan; SeveralFit where nobody can be asked, or none was chosen.
+    """
+    run = next_run_id(site)
+    try:
+        return make_plan(site, level, run=run, to=to, **more)
+    except SeveralFit as several:
+        chosen = _asked(desk, several)
+        return make_plan(site, level, run=run, to=chosen, **more)
+
+
+def _asked(desk: Desk, several: SeveralFit) -> str:
+    """What names the chosen one alone. Raises: SeveralFit."""
+    if desk.as_json or not terminal():
+        raise several
+    desk.bar.clear()
+    for line in choice_lines(several, numbered=True):
+        click.echo(line, err=True)
+    valid = [one for one in several.choices if one.valid]
+    said = click.prompt("which? (a number; nothing takes none)", default="", err=True,
+                        show_default=False)  # fmt: skip
+    if said.strip().isdecimal() and 1 <= int(said) <= len(valid):
+        return valid[int(said) - 1].to
+    raise several
+
+
+def terminal() -> bool:
+    """True when there is somebody who can be asked."""
+    return bool(sys.stdin and sys.stdin.isatty() and sys.stderr and sys.stderr.isatty())
+
+
+def plan_lines(plan: Plan) -> list[str]:
+    """The plan for people: what, to where, in which order, and what is lost."""
+    target = (
+        f"{plan.target.label or plan.target.id[:12]} ({plan.target.source} {plan.target.id[:12]})"
+    )
+    kind = "procedure" if plan.procedure else f"level {plan.rank}"
+    lines = [paint(f"{plan.system}: {plan.title}", "bold"),
+             f"  {kind} {plan.level}" + (f", variant {plan.variant}" if plan.variant else "")]  # fmt: skip
+    if plan.target.source:
+        lines.append(safe(f"  back to {target}"))
+    if plan.component:
+        lines.append(f"  component {plan.component}")
+    lines.append("")
+    for step in plan.steps:
+        lines.append(f"  {step.index:>3} {step.id}")
+        lines += [f"        {safe(said)}" for said in step.says]
+        for other in step.alternatives:
+            lines.append(f"      if that fails: {other.id}: {safe('; '.join(other.says))}")
+    lines.append("")
+    lines += [f"  {safe(line)}" for line in loss(plan.impact)]
+    lines += _candidate_lines(plan.candidates)
+    lines += [f"  {line}" for line in instead(plan)]
+    lines.append(paint(f"  plan {plan.digest()[:16]}", "dim"))
+    return lines
+
+
+def _candidate_lines(found: tuple[Candidate, ...]) -> Iterable[str]:
+    if not found:
+        return
+    git = (
+        ", a commit's as it differs from the head" if any(c.source == "git" for c in found) else ""
+    )
+    yield paint(f"  targets that were looked at (date, size{git})", "dim")
+    for one in found[:CANDIDATES_MAX]:
+        word = "valid" if one.valid else f"not valid: {one.why_not}"
+        yield (f"    {one.at[:16]:<17} {one.source:<11} {safe(one.label):<24} "
+               f"{size(one.size_bytes):>9}  {safe(word)}")  # fmt: skip
+    if len(found) > CANDIDATES_MAX:
+        yield f"    and {len(found) - CANDIDATES_MAX} more: add --json to see all of them"
+
+
+def standing_lines(now: Standing) -> list[str]:
+    """What fails now, and the smallest level that covers it."""
+    if not now.asked:
+        return []
+    if not now.failing:
+        return [f"  of {counted(now.asked, 'smoke check')} none fails now"]
+    lines = [f"  fails now: {', '.join(now.failing)}"]
+    if now.offer is not None:
+        lines.append(f"  the smallest level that covers it: {now.offer.command}")
+    return lines
+
+
+def instead(plan: Plan) -> list[str]:
+    """What to type to go back to the next target instead; it is another plan, with its own yes."""
+    if not plan.fallbacks:
+        return []
+    one = plan.fallbacks[0]
+    typed = ["run", plan.level, "--to", one.to]
+    for option, value in (("--component", plan.component), ("--variant", plan.variant)):
+        typed += [option, value] if value else []
+    typed += ["--environment", plan.environment] if plan.environment != "production" else []
+    return [f"the next target would be {safe(one.label or one.id[:12])}: rollback "
+            + safe(" ".join(map(shlex.quote, typed)))]  # fmt: skip
