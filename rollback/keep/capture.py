@@ -2,8 +2,9 @@
 
 Folder by folder, what is below before what is above. A folder that looks to `stat` as it did when
 it was last read has the tree that it had; in another, files that look the same are not read. Every
-other file is looked at before and after it is read, through one descriptor; a folder before and
-after the whole walk. What moves meanwhile is read again, three times in all, then it is missing.
+other file is looked at before and after it is read, through one descriptor; and everything once more
+after the whole walk, so that what is captured stood there at one moment. What moves meanwhile is
+read again, three times in all, then it is missing.
 
 Hides: retries, hard-link groups, which names are not captured.
 Never: opens a FIFO, socket or device; skips silently; follows a link.
@@ -30,6 +31,7 @@ from rollback.model.errors import StoreError
 from rollback.model.finding import Json
 
 TRIES = 3
+_CHANGED = "changed while it was read"
 _PAGE_BYTES = 4096
 Attributes = tuple[tuple[bytes, bytes], ...]
 _EMPTY_TREE = hashlib.sha256(tree_bytes(())).hexdigest()
@@ -37,13 +39,13 @@ _EMPTY_TREE = hashlib.sha256(tree_bytes(())).hexdigest()
 
 def capture_tree(site: Site, *, meta: Mapping[str, Json] | None = None) -> Captured:
     """The folder or file at the site is put into the store; its manifest."""
-    for attempt in range(TRIES):
-        one = _Pass(site)
+    whole: set[str] = set()
+    for _ in range(TRIES):
+        one = _Pass(site, whole)
         one.run()
         if not one.moved:
             break
-        if attempt == TRIES - 1:
-            one.missing += [(path, "names changed while it was read") for path in one.moved]
+    one.missing += one.moved.items()
     return one.captured(meta or {})
 
 
@@ -52,22 +54,24 @@ class _Pass:
     """One reading of a component."""
 
     site: Site
+    whole: set[str]  # trees all of which was put or looked up now
     top: Entry | None = None
     missing: list[tuple[bytes, str]] = field(default_factory=list)
     vanished: list[bytes] = field(default_factory=list)
     not_captured: list[tuple[bytes, str]] = field(default_factory=list)
-    moved: list[bytes] = field(default_factory=list)
+    moved: dict[bytes, str] = field(default_factory=dict)
     count: int = 0
     links: int = 0
     size_bytes: int = 0
-    whole: set[str] = field(default_factory=set)  # trees all of which was put or looked up now
     _trees: dict[bytes, str] = field(default_factory=dict)
     _first: dict[tuple[int, int], bytes] = field(default_factory=dict)
     _names: dict[bytes, list[int]] = field(default_factory=dict)
-    _times: dict[bytes, tuple[int, int, int]] = field(default_factory=dict)
+    _looks: dict[bytes, tuple[tuple[int, int, int], int]] = field(default_factory=dict)
+    _began_ns: int = 0
 
     def run(self) -> None:
         """Everything in scope is an entry, missing, or named as not captured."""
+        self._began_ns = int(self.site.host.clock.now().timestamp() * 1e9) - RACY_NS
         found = self.site.root.stat(self.site.at)
         if found is None:
             return
@@ -77,17 +81,18 @@ class _Pass:
             return
         fresh = self.site.cache.fresh()
         self._walk(found, self.site.cache.frames(), fresh)
-        self._look_again()
-        if not self.moved:
-            fresh.commit()
+        if not self.site.volatile:
+            self._look_again()
+        if fresh.commit() and self.moved:
+            self.site.cache.reload()  # what did not move need not be read again
 
     def _walk(self, found: os.stat_result, known: Frames, fresh: Fresh) -> None:
         what, expected = f"capturing {self.site.component}", len(self.site.cache)
         for number, folder in enumerate(self._survey.folders(b".", found), start=1):
             total = max(number, expected) if expected else None  # as many as the last time
             self.site.progress(what, number, total, "folders")
-            self._times[folder.path] = _times(folder.seen)
             self.not_captured += folder.others
+            self.not_captured += [(path, self.site.scope.whose(path)) for path in folder.own]
             self.not_captured += [(below(folder.path, name), special(seen.st_mode))
                                   for name, seen in folder.specials]  # fmt: skip
             self._trees[folder.path] = self._tree(folder, known, fresh)
@@ -115,6 +120,7 @@ class _Pass:
     def _tree(self, folder: Folder, known: Frames, fresh: Fresh) -> str:
         """The id of the tree of a folder whose folders have theirs; it is put into the store."""
         stats = packed(folder.children)
+        self._looks[folder.path] = _times(folder.seen), _files(folder)
         ids = [bytes.fromhex(self._trees.get(below(folder.path, name), ""))
                for name, _ in folder.folders()]  # fmt: skip
         folder.exact = folder.exact and all(ids)
@@ -230,7 +236,7 @@ class _Pass:
             if read is not None:
                 break
         else:
-            self.missing.append((path, "changed while it was read"))
+            self.missing.append((path, _CHANGED))
             return None
         stored, seen, attributes, rest = read
         if seen.st_nlink > 1:
@@ -241,13 +247,27 @@ class _Pass:
             xattrs=rest, allocated=_allocated(seen), attributes=attributes), seen)  # fmt: skip
 
     def _look_again(self) -> None:
-        """A name that came or went behind the walk's back shows in the times of its folder."""
-        if self.site.volatile:
+        """What changed since it was looked at is in `moved`; folder by folder, for memory's sake."""
+        site = self.site
+        gone = "vanished while it was read"
+        survey = Survey(site.root, site.at, site.scope, site.host.clock,
+                        lambda path, _error: self.moved.update({path: gone}))  # fmt: skip
+        found = site.root.stat(site.at)
+        if found is None or not stat_.S_ISDIR(found.st_mode):
+            self.moved[b"."] = gone
             return
-        for path, before in self._times.items():
-            now = self.site.root.stat(self._full(path))
-            if now is None or _times(now) != before:
-                self.moved.append(path)
+        for folder in survey.folders(b".", found):
+            times, looked = self._looks.pop(folder.path, (None, 0))
+            if times != _times(folder.seen):
+                self.moved[folder.path] = "names changed while it was read"
+            elif _files(folder) != looked:
+                files = ((name, seen) for name, seen in folder.children
+                         if not stat_.S_ISDIR(seen.st_mode))  # fmt: skip
+                paths = [below(folder.path, name) for name, seen in files
+                         if seen.st_ctime_ns >= self._began_ns]  # fmt: skip
+                self.moved |= dict.fromkeys(paths or [folder.path], _CHANGED)
+        if self._looks and not self.moved:
+            self.moved[b"."] = gone
 
     def captured(self, meta: Mapping[str, Json]) -> Captured:
         """The manifest; `meta` says what it does not hold."""
@@ -262,7 +282,7 @@ class _Pass:
         outside = sorted(path for path, (here, all_) in self._names.items() if here < all_)
         if outside:
             known["linked_outside"] = [path_json(path) for path in outside]
-        missing = sorted(self.missing)
+        missing = sorted(set(self.missing))
         if missing:
             known["missing"] = [{"path": path_json(path), "why": why} for path, why in missing]
         site = self.site
@@ -322,6 +342,12 @@ def _allocated(found: os.stat_result) -> int | None:
     """The bytes on disk of a file with holes; None of one without."""
     used: int = found.st_blocks * 512
     return used if used < found.st_size - _PAGE_BYTES else None
+
+
+def _files(folder: Folder) -> int:
+    """Equal while no file or link in the folder changed, came or went."""
+    return hash(tuple((name, seen.st_ino, seen.st_ctime_ns) for name, seen in folder.children
+                      if not stat_.S_ISDIR(seen.st_mode)))  # fmt: skip
 
 
 def _times(found: os.stat_result) -> tuple[int, int, int]:

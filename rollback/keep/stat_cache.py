@@ -96,6 +96,10 @@ class StatCache:
         """What was known is not believed; what is found now is kept as ever."""
         self._places.clear()
 
+    def reload(self) -> None:
+        """What was found last is what is known."""
+        self._places = _places(self._state, self._name, self._key)
+
     def frames(self) -> Frames:
         """The frames, read in any order through one descriptor."""
         return Frames(self._state, self._name, self._places)
@@ -229,8 +233,8 @@ class Fresh:
             self._begun = True
         self._state.append(self._temporary, bytes(self._held), sync=False)
 
-    def commit(self) -> None:
-        """The new cache is the cache. Not synced: after a power loss it may be none."""
+    def commit(self) -> bool:
+        """True when the new cache is the cache. Not synced: after a power loss it may be none."""
         listed = b"".join(self._listed)
         self._held += listed + zlib.crc32(listed).to_bytes(4, "little")
         self._held += _TAIL.pack(self._offset, len(listed), self._key, MAGIC)
@@ -238,3 +242,5 @@ class Fresh:
         if not self._failed:
             with suppress(OSError, HostError):
                 self._state.rename(self._temporary, self._name)
+                return True
+        return False

@@ -321,6 +321,8 @@ def test_the_tools_own_state_inside_the_component_survives() -> None:
             made = checkpoints.create("then")
             names = {entry.path for entry in checkpoints.entries(made.id, "all")}
             assert names == {b".", b"f"}
+            assert checkpoints.manifest(made.id, "all").meta["not_captured"] == [
+                {"path": ".rollback", "type": "the tool's own"}]  # fmt: skip
             (found.root / "f").write_text("now")
             (found.root / "g").write_text("extra")
             checkpoints.restore("then", "all", step="s")
