@@ -19,13 +19,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rollback.host.below import show
+from rollback.host.looking import Reading
 from rollback.keep.attributes import declared
+from rollback.keep.blocks import (
+    HEAD_BYTES,
+    SIZE_BYTES_MAX,
+    WHOLE_BYTES_MAX,
+    Stored,
+    block_bytes,
+    great_holes,
+    pieces,
+)
 from rollback.keep.content import Captured, Site
 from rollback.keep.entry import Entry, path_json
 from rollback.keep.manifest import Manifest, tree_bytes, tree_entries
-from rollback.keep.progress import counted
+from rollback.keep.progress import SILENT, Progress, counted
 from rollback.keep.stat_cache import RACY_NS, Frame, Frames, Fresh, looks, packed
-from rollback.keep.store import BLOCK_BYTES, PAGE_BLOCK_BYTES, WHOLE_BYTES_MAX, Stored
+from rollback.keep.store import Store
 from rollback.keep.survey import Folder, Survey, below, special
 from rollback.model.errors import StoreError
 from rollback.model.finding import Json
@@ -231,6 +241,9 @@ class _Pass:
             first = self._first[key]
             self._names[first][0] += 1
             return dressed(Entry(path, "hardlink", target=first), found)
+        if found.st_size > SIZE_BYTES_MAX:
+            self.missing.append((path, f"larger than {SIZE_BYTES_MAX // 2**40} TiB"))
+            return None
         for _ in range(TRIES):
             read = read_steadily(self.site, full)
             if read is not None:
@@ -292,12 +305,6 @@ class _Pass:
         return Captured(manifest, said, frozenset(self.whole))
 
 
-def block_bytes(size: int) -> int:
-    """How a file of this size is cut: databases and images are whole pages, changed in place."""
-    pages = size > WHOLE_BYTES_MAX and size % _PAGE_BYTES == 0
-    return PAGE_BLOCK_BYTES if pages else BLOCK_BYTES
-
-
 def read_steadily(
     site: Site, full: bytes
 ) -> tuple[Stored, os.stat_result, Attributes, tuple[bytes, ...]] | None:
@@ -307,13 +314,9 @@ def read_steadily(
     """
     with site.root.reading(full) as file:
         before = file.stat()
-        chunks = file.chunks(before.st_size)
-        if before.st_size <= WHOLE_BYTES_MAX:
-            stored = site.store.put_whole(b"".join(chunks))
-        else:
-            what = f"capturing {site.component}, {show(os.path.basename(full))}"
-            chunks = counted(chunks, site.progress, what, before.st_size)
-            stored = site.store.put_stream(chunks, block_bytes=block_bytes(before.st_size))
+        large = before.st_size > WHOLE_BYTES_MAX
+        what = f"capturing {site.component}, {show(os.path.basename(full))}" if large else ""
+        stored = put_file(site.store, file, before.st_size, site.progress, what)
         names = file.xattrs()
         held = {name: file.attribute(name) for name in names if declared(name, site.xattrs)}
         after = file.stat()
@@ -321,6 +324,17 @@ def read_steadily(
             return None
         rest = tuple(name for name in names if name not in held)
         return stored, after, tuple(sorted(held.items())), rest
+
+
+def put_file(
+    store: Store, file: Reading, size: int, progress: Progress = SILENT, what: str = ""
+) -> Stored:
+    """The first `size` bytes are put: as one object, or in blocks, holes without reading them."""
+    if size <= WHOLE_BYTES_MAX:
+        return store.put_whole(b"".join(file.chunks(size)))
+    each = block_bytes(size, file.at(0, HEAD_BYTES))
+    coming = counted(pieces(file, size, each), progress, what, size)
+    return store.put_stream(coming, block_bytes=each, hashed=not great_holes(file, size))
 
 
 def parted(found: dict[bytes, bytes], site: Site) -> tuple[Attributes, tuple[bytes, ...]]:

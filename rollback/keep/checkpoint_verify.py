@@ -70,8 +70,8 @@ class Reach:
                 if not self.need(entry.blocks):
                     lacking.append(entry.blocks)
                     continue
-                lacking += [one for one in self._store.blocks("", entry.blocks, entry.size)
-                            if not self.need(one)]  # fmt: skip
+                blocks = self._store.blocks("", entry.blocks, entry.size)
+                lacking += [one for one in dict.fromkeys(blocks) if not self.need(one)]
             elif entry.kind == "file" and entry.size and not self.need(entry.sha256):
                 lacking.append(entry.sha256)
         if not lacking:
@@ -156,17 +156,18 @@ class _Reading:
         blocks = self.store.blocks(entry.sha256, entry.blocks, entry.size)
         if not self.deep and not set(blocks) - self.objects:
             return
+        hashing = self.deep and bool(entry.sha256)  # else its blocks are all the proof there is
         whole, size, lost = hashlib.sha256(), 0, False
-        for block in blocks:
+        for block in blocks if hashing else dict.fromkeys(blocks):
             data = self.read(block)
             if data is None:
                 lost = True
-            elif self.deep:
+            elif hashing:
                 whole.update(data)
                 size += len(data)
         if lost:
             self.paths.append(show(entry.path))
-        elif self.deep and (whole.hexdigest() != entry.sha256 or size != entry.size):
+        elif hashing and (whole.hexdigest() != entry.sha256 or size != entry.size):
             self.paths.append(show(entry.path))
             self.bad[entry.sha256] = "the blocks do not make the file"
 

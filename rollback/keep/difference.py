@@ -27,7 +27,7 @@ HELD_MAX = 100_000  # children of folders that are kept in memory rather than lo
 class Difference:
     """The entries wanted, and the live folders as they are, wherever these may differ.
 
-    `digests` is the SHA-256 of files that look as they did when they were last read.
+    `digests` are those of files that look as they did when they were last read.
     """
 
     entries: list[Entry] = field(default_factory=list)
@@ -115,7 +115,7 @@ class _Comparing:
         for one in read:
             name = one.path.rpartition(b"/")[2]
             if one.kind == "file" and name in now and now[name] == then.get(name):
-                self.found.digests[one.path] = one.sha256
+                self.found.digests[one.path] = one.digest
 
     def _all(self, entry: Entry) -> Iterator[Entry]:
         todo = [entry] if entry.tree else []

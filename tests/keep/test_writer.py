@@ -158,7 +158,9 @@ def test_any_tree_comes_back_exactly_from_any_other(
                 assert kept[path][:5] == seen[:5]
 
 
+PAGES = bytes(16384) + os.urandom(16384) * 300  # a large file, with a page of zeros
 CASES_THEN: dict[bytes, Any] = {
+    b"large": ("file", PAGES, (0o640, 1, OWNERS[0])),
     b"changed": ("file", b"then" * 50, (0o640, 1, OWNERS[0])),
     b"gone": ("file", b"gone", (0o600, 2, OWNERS[-1])),
     b"same": ("file", b"same", (0o644, 3, OWNERS[0])),
@@ -172,6 +174,7 @@ CASES_THEN: dict[bytes, Any] = {
     b"twin": ("hard", 0, (0o644, 1, OWNERS[0])),
 }  # fmt: skip
 CASES_NOW: dict[bytes, Any] = {
+    b"large": ("file", PAGES[16384:] + b"now" * 7, (0o644, 11, OWNERS[0])),
     b"changed": ("file", b"now", (0o644, 11, OWNERS[0])),
     b"same": CASES_THEN[b"same"],
     b"mode": ("file", b"mode", (0o700, 12, OWNERS[0])),
