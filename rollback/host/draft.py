@@ -111,7 +111,9 @@ class Draft:
     def clear(self, offset: int, size_bytes: int, *, hole: bool) -> None:
         """Zeros stand at that place; as a `hole` they take no space, if the file system can do that."""
         how = _KEEP_SIZE | _PUNCH_HOLE
-        if hole and allocated(self.fd, self._where, self._tap, self._place, how, offset, size_bytes):
+        if hole and allocated(
+            self.fd, self._where, self._tap, self._place, how, offset, size_bytes
+        ):
             return
         for at in range(offset, offset + size_bytes, CHUNK_BYTES):
             self.put(at, bytes(min(CHUNK_BYTES, offset + size_bytes - at)))

@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat as stat_
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from rollback.host.below import show
@@ -32,9 +32,16 @@ from rollback.keep.blocks import (
 )
 from rollback.keep.content import Captured, Site
 from rollback.keep.entry import Entry, path_json
-from rollback.keep.manifest import Manifest, tree_bytes, tree_entries
+from rollback.keep.manifest import (
+    Item,
+    Manifest,
+    entry_item,
+    items_bytes,
+    tree_bytes,
+    tree_items,
+)
 from rollback.keep.progress import SILENT, Progress, counted
-from rollback.keep.stat_cache import RACY_NS, Frame, Frames, Fresh, looks, packed
+from rollback.keep.stat_cache import RACY_NS, Frame, Frames, Fresh, alike, packed
 from rollback.keep.store import Store
 from rollback.keep.survey import Folder, Survey, below, special
 from rollback.model.errors import StoreError
@@ -87,7 +94,7 @@ class _Pass:
             return
         if not stat_.S_ISDIR(found.st_mode):
             self.top = self._taken(b".", found)
-            self._count((self.top,) if self.top else ())
+            self._count((entry_item(self.top),) if self.top else ())
             return
         fresh = self.site.cache.fresh()
         self._walk(found, self.site.cache.frames(), fresh)
@@ -132,7 +139,7 @@ class _Pass:
         stats = packed(folder.children)
         self._looks[folder.path] = _times(folder.seen), _files(folder)
         ids = [bytes.fromhex(self._trees.get(below(folder.path, name), ""))
-               for name, _ in folder.folders()]  # fmt: skip
+               for name, _ in folder.folders]  # fmt: skip
         folder.exact = folder.exact and all(ids)
         trees = b"".join(ids)
         frame = known.get(folder.path) if folder.exact else None
@@ -148,11 +155,11 @@ class _Pass:
                     self.whole.add(tree)
                 return tree
         lost = len(self.missing) + len(self.vanished)
-        entries = self._entries(folder, dict(looks(stats)), self._before(folder.path, frame))
+        items, whole = self._items(folder, self._before(stats, frame))
         self._drop(folder)
-        count, links, size_bytes = self._count(entries)
-        tree = self.site.store.put(tree_bytes(entries))
-        if all(e.tree in self.whole if e.tree else not e.blocks for e in entries):
+        count, links, size_bytes = self._count(items)
+        tree = self.site.store.put(items_bytes(items))
+        if whole:
             self.whole.add(tree)
         if folder.exact and len(self.missing) + len(self.vanished) == lost:
             racy_from = folder.at_ns - RACY_NS
@@ -163,50 +170,55 @@ class _Pass:
         return tree
 
     def _drop(self, folder: Folder) -> None:
-        for name, _ in folder.folders():
+        for name, _ in folder.folders:
             self._trees.pop(below(folder.path, name), None)
 
-    def _before(self, path: bytes, frame: Frame | None) -> dict[bytes, tuple[bytes, Entry]]:
-        """What was last read in this folder: how it looked, and what it was, by name."""
+    def _before(self, stats: bytes, frame: Frame | None) -> dict[bytes, Item]:
+        """What the tree that the folder had says of those that look as they did then."""
         if frame is None:
             return {}
         try:
-            entries = tree_entries(self.site.store.get(frame.tree.hex()), path)
+            items = tree_items(self.site.store.get(frame.tree.hex()))
         except StoreError:
             return {}
-        then = dict(looks(frame.stats))
-        names = ((entry.path.rpartition(b"/")[2], entry) for entry in entries)
-        return {name: (then[name], entry) for name, entry in names if name in then}
+        return {name: items[name] for name in alike(frame.stats, stats) & items.keys()}
 
-    def _entries(
-        self, folder: Folder, now: dict[bytes, bytes], then: dict[bytes, tuple[bytes, Entry]]
-    ) -> list[Entry]:
-        found = []
+    def _items(self, folder: Folder, then: dict[bytes, Item]) -> tuple[list[Item], bool]:
+        """What is in the folder, and whether all below it was put or looked up now."""
+        found, whole = [], True
         for name, seen in folder.children:
-            path = below(folder.path, name)
             if stat_.S_ISDIR(seen.st_mode):
+                path = below(folder.path, name)
                 tree = self._trees.get(path)
                 if tree is not None and (name not in folder.loose or tree != _EMPTY_TREE):
-                    found.append(self._folder(path, seen, tree, held=name not in folder.loose))
+                    whole = whole and tree in self.whole
+                    found.append(entry_item(
+                        self._folder(path, seen, tree, held=name not in folder.loose)))  # fmt: skip
                 continue
-            look, entry = then.get(name, (b"", None))
-            if entry is None or look != now[name] or not self._stored(entry):
-                entry = self._taken(path, seen)
+            item = then.get(name)
+            if item is not None and (self.site.steady or self._stored(item)):
+                whole = whole and (self.site.steady or "blocks" not in item)
+                found.append(item)
+                continue
+            entry = self._taken(below(folder.path, name), seen)
             if entry is not None:
-                found.append(entry)
-        return found
+                found.append(entry_item(entry))
+        return found, whole
 
-    def _stored(self, entry: Entry) -> bool:
-        wanted = entry.blocks or (entry.sha256 if entry.size else "")
+    def _stored(self, item: Item) -> bool:
+        wanted = item.get("blocks") or (item["sha256"] if item.get("size") else "")
         return not wanted or self.site.store.has(wanted)
 
-    def _count(self, entries: Sequence[Entry]) -> tuple[int, int, int]:
-        links = sum(entry.kind == "hardlink" for entry in entries)
-        size_bytes = sum(entry.size for entry in entries if entry.kind == "file")
-        self.count += len(entries)
+    def _count(self, items: Iterable[Item]) -> tuple[int, int, int]:
+        count = links = size_bytes = 0
+        for item in items:
+            count += 1
+            links += item["kind"] == "hardlink"
+            size_bytes += item.get("size", 0)
+        self.count += count
         self.links += links
         self.size_bytes += size_bytes
-        return len(entries), links, size_bytes
+        return count, links, size_bytes
 
     def _folder(self, path: bytes, seen: os.stat_result, tree: str, *, held: bool) -> Entry:
         if not held:
@@ -359,9 +371,9 @@ def _allocated(found: os.stat_result) -> int | None:
 
 
 def _files(folder: Folder) -> int:
-    """Equal while no file or link in the folder changed, came or went."""
-    return hash(tuple((name, seen.st_ino, seen.st_ctime_ns) for name, seen in folder.children
-                      if not stat_.S_ISDIR(seen.st_mode)))  # fmt: skip
+    """Equal while no file or link in the folder changed; that none came or went says its own time."""
+    return hash(tuple([seen.st_ctime_ns for _, seen in folder.children
+                       if not stat_.S_ISDIR(seen.st_mode)]))  # fmt: skip
 
 
 def _times(found: os.stat_result) -> tuple[int, int, int]:

@@ -54,13 +54,13 @@ class Frame:
 
 def packed(children: Iterable[tuple[bytes, os.stat_result]], *, racy_from: int = 2**63) -> bytes:
     """The looks of what is in a folder. What changed at `racy_from` or later will match nothing."""
-    pack, directory = _STAT.pack, stat_.S_ISDIR
+    pack = _STAT.pack
     parts = []
     for name, seen in children:
         mode, changed = seen.st_mode, seen.st_ctime_ns
         if changed >= racy_from:
             changed = _NEVER
-        if directory(mode):
+        if mode & 0o170000 == stat_.S_IFDIR:
             size = links = 0
         else:
             size, links = seen.st_size, seen.st_nlink
@@ -78,6 +78,24 @@ def looks(stats: bytes) -> Iterator[tuple[bytes, bytes]]:
         start = at + _STAT.size
         yield stats[start : start + length], stats[at:start]
         at = start + length
+
+
+def alike(then: bytes, now: bytes) -> set[bytes]:
+    """The names that look the same in two packed folders."""
+    if len(then) == len(now):
+        found, at = set(), 0
+        while at < len(now):
+            start = at + _STAT.size
+            end = start + int.from_bytes(now[at : at + 2], "little")
+            if now[start:end] != then[start:end]:
+                break  # other names: their looks stand elsewhere
+            if now[at:start] == then[at:start]:
+                found.add(now[start:end])
+            at = end
+        else:
+            return found
+    before = dict(looks(then))
+    return {name for name, look in looks(now) if before.get(name) == look}
 
 
 class StatCache:
