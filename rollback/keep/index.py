@@ -14,7 +14,7 @@ import struct
 import sys
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -119,6 +119,16 @@ class Index:
         for run in reversed(self.runs):
             yield from run.find(raw)
 
+    def locate(self, identity: str) -> Location | None:
+        """One place of the object, looked for in the large run first."""
+        raw = bytes.fromhex(identity)
+        for run in self.runs:
+            at = run.first(raw) * INDEX.size
+            if run.records[at : at + _ID] == raw:
+                _, offset, length, stored, codec, pack = INDEX.unpack_from(run.records, at)
+                return Location(run.packs[pack], offset, length, stored, codec)
+        return None
+
     def learn(self, pack: str, records: bytes) -> None:
         """The objects of one more pack are known, from its footer."""
         self.runs.append(Run((pack,), records))
@@ -136,6 +146,11 @@ class Index:
         for run in self.runs:
             for raw, _, _, stored, _, number in INDEX.iter_unpack(run.records):
                 yield raw.hex(), run.packs[number], stored
+
+    def holding(self, wanted: Set[bytes]) -> set[str]:
+        """The packs that hold any of these objects."""
+        return {run.packs[number] for run in self.runs
+                for raw, _, _, _, _, number in INDEX.iter_unpack(run.records) if raw in wanted}  # fmt: skip
 
     def identities(self, pack: str) -> Iterator[str]:
         """The ids of the objects of a pack."""

@@ -10,7 +10,7 @@ Never: gives back bytes that it did not just hash.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from contextlib import AbstractContextManager, suppress
 
 from rollback.host import Host, Tree
@@ -26,12 +26,12 @@ from rollback.keep.pack import (
     build,
     opened,
     read_index,
-    record_header,
     squeezed,
+    taken,
 )
 from rollback.keep.place import Place
 from rollback.keep.stores.folder import Folder
-from rollback.model.errors import ObjectCorrupt, ObjectMissing, StoreError
+from rollback.model.errors import HostError, ObjectCorrupt, ObjectMissing, StoreError
 
 PENDING_BYTES_MAX = 64 * 2**20
 _INDEX = "index"
@@ -161,15 +161,19 @@ class Store:
         return (sha256,) if size else ()
 
     def _read(self, identity: str, location: Location) -> bytes:
-        path = f"packs/{location.pack}.pack"
         size = RECORD.size + location.stored
-        record = self.place.read(path, location.offset - RECORD.size, size)
-        return self._hashed(identity, location, memoryview(record), path)
+        record = self.place.read(f"packs/{location.pack}.pack", location.offset - RECORD.size, size)
+        return taken(record, location, identity)
 
-    def _hashed(self, identity: str, location: Location, record: memoryview, path: str) -> bytes:
-        if record[: RECORD.size] != record_header(identity, location):
-            raise ObjectCorrupt(f"object {identity} is damaged: its header has changed", where=path)
-        return opened(bytes(record[RECORD.size :]), location, identity)
+    def locate(self, identity: str) -> Location | None:
+        """Where a copy of the object lies."""
+        return self._index.locate(identity)
+
+    def piece(self, pack: str, offset: int, size_bytes: int) -> bytes:
+        """Bytes of a pack as they are; none where they cannot be read."""
+        with suppress(OSError, HostError):
+            return self.place.read(f"packs/{pack}.pack", offset, size_bytes)
+        return b""
 
     def pack_of(self, identity: str) -> str | None:
         """A pack that holds the object."""
@@ -179,6 +183,10 @@ class Store:
     def usable(self) -> frozenset[str]:
         """Every pack with a whole index."""
         return self._index.packs
+
+    def holding(self, raw: Set[bytes]) -> set[str]:
+        """The packs that hold any of these objects, given by their raw ids."""
+        return self._index.holding(raw)
 
     def packs_of(self, identity: str) -> tuple[str, ...]:
         """The packs that hold the object."""
@@ -309,7 +317,7 @@ class Store:
         data = memoryview(self.place.read(path, 0, size))
         for identity, one in zip(identities, locations, strict=True):
             start = one.offset - RECORD.size
-            self._hashed(identity, one, data[start : one.offset + one.stored], path)
+            taken(bytes(data[start : one.offset + one.stored]), one, identity)
         return size, found
 
     def drop(self) -> None:
@@ -329,7 +337,7 @@ class Store:
                 path = f"packs/{location.pack}.pack"
                 size = RECORD.size + location.stored
                 record = self.place.read(path, location.offset - RECORD.size, size)
-                self._hashed(identity, location, memoryview(record), path)
+                taken(record, location, identity)
                 self._wait(identity, location.length, location.codec, record[RECORD.size :])
                 return
         self.get(identity)  # says what is wrong with it
