@@ -14,6 +14,7 @@ import errno
 import os
 import re
 import stat as stat_
+import sys
 from collections.abc import Callable, Iterator
 
 from rollback.model.errors import Confined, HostError
@@ -25,6 +26,7 @@ _RESOLVE = 0x01 | 0x02 | 0x04 | 0x08  # NO_XDEV, NO_MAGICLINKS, NO_SYMLINKS, BEN
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY
 _PART = rb"(?!\.\.?(?:/|\Z))[^/\0]{1,255}"
 _PLAIN = re.compile(rb"%b(?:/%b)*" % (_PART, _PART))
+_ENCODING, _ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
 _libc = ctypes.CDLL(None, use_errno=True)
 
 Failed = Callable[[bytes, OSError], None]
@@ -194,7 +196,7 @@ def scan_folder(
     found = []
     with os.scandir(fd) as entries:
         for entry in entries:
-            name = os.fsencode(entry.name)
+            name = entry.name.encode(_ENCODING, _ERRORS)  # as os.fsencode, without its detours
             try:
                 found.append((name, entry.stat(follow_symlinks=False)))
             except OSError as error:

@@ -19,22 +19,20 @@ import stat as stat_
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 from rollback.host.below import checked, show
 from rollback.host.clock import Clock
-from rollback.host.looking import CHUNK_BYTES, Looking
+from rollback.host.draft import Attributes, Draft, allocated, dress, write_all
+from rollback.host.looking import Looking
 from rollback.host.tap import Tap
 from rollback.model.errors import Confined, HostError, RunLocked
 
 T = TypeVar("T")
-Attributes = Iterable[tuple[bytes, bytes | None]]
 TEMPORARY = b".rollback-tmp-"
 _RENAME_NOREPLACE = 1
 _RENAME_EXCHANGE = 2
 _libc = ctypes.CDLL(None, use_errno=True)
-_fallocate: Any = _libc.fallocate
-_fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
 
 
 class Tree(Looking):
@@ -151,6 +149,29 @@ class Tree(Looking):
         Raises: FileExistsError; HostError when other bytes come back. When it cannot be finished
         it is taken away again.
         """
+        given = hashlib.sha256()
+
+        def chunks() -> Iterator[bytes]:
+            for chunk in (data,) if isinstance(data, bytes) else data:
+                if proved:
+                    given.update(chunk)
+                yield chunk
+
+        with self.draft(path, sync=sync, near=near) as draft:
+            draft.fill(chunks(), holes=holes)
+            draft.dress(mode=mode, owner=owner, mtime_ns=mtime_ns, attributes=attributes)
+            if proved:
+                draft.prove(given.hexdigest())
+        return given.hexdigest() if proved else ""
+
+    @contextmanager
+    def draft(
+        self, path: bytes | str, *, sync: bool = True, near: tuple[Tree, bytes] | None = None
+    ) -> Iterator[Draft]:
+        """A new file, which stands at `path` when all went well; else there is none.
+
+        `near` and errors are as with `create`.
+        """
         raw = checked(path)
         fd = -1 if near is None else self._unnamed(*near)
         named = fd < 0
@@ -158,17 +179,12 @@ class Tree(Looking):
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
             fd = self._tap.change("open", raw, lambda: self.open_fd(raw, flags, 0o600))
         try:
-            given = hashlib.sha256() if proved else None
-            self._fill(fd, raw, data, holes=holes, given=given)
-            self._dress(fd, raw, mode=mode, owner=owner, mtime_ns=mtime_ns, attributes=attributes)
-            if given is not None:
-                self._read_back(fd, raw, given.hexdigest())
+            draft = Draft(fd, raw, self._tap, self.place)
+            yield draft
             if sync:
-                self._tap.change("fsync", raw, lambda: os.fsync(fd))
+                draft.sync()
             if not named and not self._give_name(fd, raw):
-                self.create(raw, _all(fd), mode=mode, owner=owner, mtime_ns=mtime_ns, sync=sync,
-                            holes=holes, attributes=attributes)  # fmt: skip
-            return given.hexdigest() if given is not None else ""
+                self._copy_of(draft, raw, sync=sync)
         except BaseException:
             if named:
                 with suppress(OSError):
@@ -176,6 +192,18 @@ class Tree(Looking):
             raise
         finally:
             os.close(fd)
+
+    def _copy_of(self, draft: Draft, raw: bytes, *, sync: bool) -> None:
+        """The same file stands at `raw`, made with its name from the beginning."""
+        seen = draft.reading.stat()
+        with self.draft(raw, sync=sync) as other:
+            for _ in other.take(draft.reading, seen.st_size):
+                pass
+            other.fit(seen.st_size)
+            other.dress(
+                mode=stat_.S_IMODE(seen.st_mode), owner=(seen.st_uid, seen.st_gid),
+                mtime_ns=seen.st_mtime_ns, attributes=draft.reading.attributes().items(),
+            )  # fmt: skip
 
     @staticmethod
     def _unnamed(tree: Tree, folder: bytes) -> int:
@@ -210,30 +238,6 @@ class Tree(Looking):
             return False
         return True
 
-    def _fill(
-        self, fd: int, raw: bytes, data: bytes | Iterable[bytes], *, holes: bool,
-        given: hashlib._Hash | None,
-    ) -> None:  # fmt: skip
-        for chunk in (data,) if isinstance(data, bytes) else data:
-            if given is not None:
-                given.update(chunk)
-            if holes and chunk.count(0) == len(chunk):
-                os.lseek(fd, len(chunk), os.SEEK_CUR)
-            else:
-                self._write_all(fd, raw, chunk)
-        if holes:
-            end = os.lseek(fd, 0, os.SEEK_CUR)
-            self._tap.change("ftruncate", raw, lambda: os.ftruncate(fd, end))
-
-    def _read_back(self, fd: int, raw: bytes, sha256: str) -> None:
-        whole = hashlib.sha256()
-        for chunk in _all(fd):
-            whole.update(chunk)
-        if whole.hexdigest() != sha256:
-            raise HostError(
-                "the disk gives back other bytes than were written", where=self.place(raw)
-            )
-
     def append(
         self, path: bytes | str, data: bytes, *, mode: int = 0o600, sync: bool = True
     ) -> None:
@@ -244,7 +248,7 @@ class Tree(Looking):
         opening: Callable[[], int] = lambda: self.open_fd(raw, flags, mode)  # noqa: E731 - used twice
         fd = self._tap.change("open", raw, opening) if new else opening()
         try:
-            self._write_all(fd, raw, data)
+            write_all(fd, raw, data, self._tap)
             if sync:
                 self._tap.change("fdatasync", raw, lambda: os.fdatasync(fd))
         finally:
@@ -347,8 +351,8 @@ class Tree(Looking):
             found = os.fstat(fd)
             if only is not None and only != (found.st_dev, found.st_ino):
                 raise HostError("another file stands there by now", where=self.place(path))
-            self._dress(fd, checked(path), mode=mode, owner=owner, mtime_ns=mtime_ns,
-                        attributes=attributes)  # fmt: skip
+            dress(fd, checked(path), self._tap, mode=mode, owner=owner, mtime_ns=mtime_ns,
+                  attributes=attributes)  # fmt: skip
         finally:
             os.close(fd)
 
@@ -385,16 +389,9 @@ class Tree(Looking):
         """`size_bytes` more of the disk belong to the file, without changing its length."""
         fd = self.open_fd(path, os.O_WRONLY)
         keep_size = 1
-
-        def allocate() -> None:
-            start = os.fstat(fd).st_size
-            if _fallocate(fd, keep_size, start, size_bytes) != 0:
-                code = ctypes.get_errno()
-                if code not in (errno.EOPNOTSUPP, errno.ENOSYS):
-                    raise OSError(code, os.strerror(code), self.place(path))
-
         try:
-            self._tap.change("fallocate", path, allocate)
+            start = os.fstat(fd).st_size
+            allocated(fd, checked(path), self._tap, self.place, keep_size, start, size_bytes)
         finally:
             os.close(fd)
 
@@ -418,53 +415,6 @@ class Tree(Looking):
 
             self._tap.change("renameat2", to.place(new), rename)
 
-    def _write_all(self, fd: int, where: bytes, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            half = view[: max(1, len(view) // 2)]
-            done = self._tap.change(
-                "write", where, lambda view=view: os.write(fd, view),  # type: ignore[misc]
-                torn=lambda half=half: os.write(fd, half),  # type: ignore[misc]
-            )  # fmt: skip
-            view = view[done:]
-
-    def _dress(
-        self,
-        fd: int,
-        where: bytes,
-        *,
-        mode: int | None,
-        owner: tuple[int, int] | None,
-        mtime_ns: int | None,
-        attributes: Attributes = (),
-    ) -> None:
-        found = os.fstat(fd)
-        if owner is not None and owner != (found.st_uid, found.st_gid):
-            self._tap.change("fchown", where, lambda: os.fchown(fd, *owner))
-        if attributes:
-            if mode is None:
-                mode = stat_.S_IMODE(found.st_mode)
-            self._attributes(fd, where, attributes)
-        if mode is not None and stat_.S_IMODE(os.fstat(fd).st_mode) != mode:
-            self._tap.change("fchmod", where, lambda: os.fchmod(fd, mode))
-        if mtime_ns is not None:
-            self._tap.change("utime", where, lambda: os.utime(fd, ns=(mtime_ns, mtime_ns)))
-
-    def _attributes(self, fd: int, where: bytes, attributes: Attributes) -> None:
-        mode = stat_.S_IMODE(os.fstat(fd).st_mode)
-        if not mode & stat_.S_IWUSR and os.geteuid() != 0:
-            # who owns a file may not set an attribute of it while it is read-only
-            self._tap.change("fchmod", where, lambda: os.fchmod(fd, mode | stat_.S_IWUSR))
-        for name, value in attributes:
-            if value is not None:
-                self._tap.change("fsetxattr", where, lambda n=name, v=value: os.setxattr(fd, n, v))  # type: ignore[misc]
-                continue
-            try:
-                self._tap.change("fremovexattr", where, lambda n=name: os.removexattr(fd, n))  # type: ignore[misc]
-            except OSError as error:
-                if error.errno != errno.ENODATA:
-                    raise
-
     def _at(self, call: str, path: bytes | str, do: Callable[[int, bytes], T]) -> T:
         raw = checked(path)
         with self.parent(raw) as (fd, name):
@@ -473,11 +423,3 @@ class Tree(Looking):
             except OSError as error:
                 error.filename = self.place(raw)  # the kernel was told the last name only
                 raise
-
-
-def _all(fd: int) -> Iterator[bytes]:
-    """The bytes of an open file from its beginning, wherever it was read or written last."""
-    offset = 0
-    while chunk := os.pread(fd, CHUNK_BYTES, offset):
-        yield chunk
-        offset += len(chunk)

@@ -161,8 +161,7 @@ class Looking:
         """The extended attributes of a file or folder, with their values."""
         fd = self.open_fd(path, os.O_RDONLY | os.O_NONBLOCK)
         try:
-            reading = Reading(fd)
-            return {name: reading.attribute(name) for name in reading.xattrs()}
+            return Reading(fd).attributes()
         finally:
             os.close(fd)
 
@@ -228,11 +227,11 @@ class Reading:
     """An open file: its bytes from where the last read ended, and what it looks like now."""
 
     def __init__(self, fd: int) -> None:
-        self._fd = fd
+        self.fd = fd
 
     def stat(self) -> os.stat_result:
         """What the file looks like at this moment, whatever its name points to meanwhile."""
-        return os.fstat(self._fd)
+        return os.fstat(self.fd)
 
     def chunks(self, limit_bytes: int, *, chunk_bytes: int = CHUNK_BYTES) -> Iterator[bytes]:
         """The bytes up to `limit_bytes`, in chunks of `chunk_bytes` but for the last."""
@@ -240,7 +239,7 @@ class Reading:
         while left > 0:
             wanted = min(left, chunk_bytes)
             parts: list[bytes] = []
-            while wanted and (part := os.read(self._fd, wanted)):
+            while wanted and (part := os.read(self.fd, wanted)):
                 parts.append(part)
                 wanted -= len(part)
             chunk = parts[0] if len(parts) == 1 else b"".join(parts)
@@ -251,21 +250,51 @@ class Reading:
 
     def at(self, offset: int, size_bytes: int) -> bytes:
         """At most that many bytes from there on."""
-        return os.pread(self._fd, size_bytes, offset)
+        return os.pread(self.fd, size_bytes, offset)
+
+    def all(self) -> Iterator[bytes]:
+        """The bytes from the beginning, wherever it was read last."""
+        offset = 0
+        while chunk := self.at(offset, CHUNK_BYTES):
+            yield chunk
+            offset += len(chunk)
+
+    def extents(self, before: int, start: int = 0) -> list[tuple[int, int]]:
+        """Where its bytes lie from `start` on, as begin and end; everything else is holes: zeros.
+
+        One range where the file system does not tell.
+        """
+        found: list[tuple[int, int]] = []
+        here, end, begin = os.lseek(self.fd, 0, os.SEEK_CUR), start, start
+        try:
+            while end < before:
+                start = os.lseek(self.fd, end, os.SEEK_DATA)
+                end = os.lseek(self.fd, start, os.SEEK_HOLE)
+                found.append((start, min(end, before)))
+        except OSError as error:
+            if error.errno != errno.ENXIO:  # that one says: nothing but a hole from here on
+                return [(begin, before)]
+        finally:
+            os.lseek(self.fd, here, os.SEEK_SET)
+        return [(start, end) for start, end in found if start < end]
 
     def xattrs(self) -> tuple[bytes, ...]:
         """The names of its extended attributes."""
         try:
-            return tuple(sorted(os.fsencode(name) for name in os.listxattr(self._fd)))
+            return tuple(sorted(os.fsencode(name) for name in os.listxattr(self.fd)))
         except OSError as error:
             if error.errno in (errno.ENOTSUP, errno.ENOSYS):
                 return ()
             raise
 
+    def attributes(self) -> dict[bytes, bytes]:
+        """The extended attributes with their values."""
+        return {name: self.attribute(name) for name in self.xattrs()}
+
     def attribute(self, name: bytes) -> bytes:
         """The value of one extended attribute. Raises: OSError when it is not there."""
-        return os.getxattr(self._fd, name)
+        return os.getxattr(self.fd, name)
 
     def forget(self) -> None:
         """The next read comes from the disk, as far as the kernel lets go of clean pages."""
-        os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.posix_fadvise(self.fd, 0, 0, os.POSIX_FADV_DONTNEED)

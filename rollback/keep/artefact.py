@@ -104,7 +104,7 @@ def _version(kept: Checkpoints, one: Checkpoint, component: str, inside: bytes) 
         what, digest = "unreadable", str(error)
     if entry is not None:
         what, size_bytes, mode = entry.kind, entry.size, entry.mode
-        digest = entry.sha256 or entry.tree or os.fsdecode(entry.target)
+        digest = entry.digest or entry.tree or os.fsdecode(entry.target)
     return Version(component, one.at, one.at, (one.id,), (one.name or one.id[:12],), what,
                    size_bytes, mode, digest)  # fmt: skip
 

@@ -2,8 +2,9 @@
 
 Folder by folder, what is below before what is above. A folder that looks to `stat` as it did when
 it was last read has the tree that it had; in another, files that look the same are not read. Every
-other file is looked at before and after it is read, through one descriptor; a folder before and
-after the whole walk. What moves meanwhile is read again, three times in all, then it is missing.
+other file is looked at before and after it is read, through one descriptor; and everything once more
+after the whole walk, so that what is captured stood there at one moment. What moves meanwhile is
+read again, three times in all, then it is missing.
 
 Hides: retries, hard-link groups, which names are not captured.
 Never: opens a FIFO, socket or device; skips silently; follows a link.
@@ -14,22 +15,40 @@ from __future__ import annotations
 import hashlib
 import os
 import stat as stat_
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from rollback.host.below import show
+from rollback.host.looking import Reading
 from rollback.keep.attributes import declared
+from rollback.keep.blocks import (
+    HEAD_BYTES,
+    SIZE_BYTES_MAX,
+    WHOLE_BYTES_MAX,
+    Stored,
+    block_bytes,
+    great_holes,
+    pieces,
+)
 from rollback.keep.content import Captured, Site
 from rollback.keep.entry import Entry, path_json
-from rollback.keep.manifest import Manifest, tree_bytes, tree_entries
-from rollback.keep.progress import counted
-from rollback.keep.stat_cache import RACY_NS, Frame, Frames, Fresh, looks, packed
-from rollback.keep.store import BLOCK_BYTES, PAGE_BLOCK_BYTES, WHOLE_BYTES_MAX, Stored
+from rollback.keep.manifest import (
+    Item,
+    Manifest,
+    entry_item,
+    items_bytes,
+    tree_bytes,
+    tree_items,
+)
+from rollback.keep.progress import SILENT, Progress, counted
+from rollback.keep.stat_cache import RACY_NS, Frame, Frames, Fresh, alike, packed
+from rollback.keep.store import Store
 from rollback.keep.survey import Folder, Survey, below, special
 from rollback.model.errors import StoreError
 from rollback.model.finding import Json
 
 TRIES = 3
+_CHANGED = "changed while it was read"
 _PAGE_BYTES = 4096
 Attributes = tuple[tuple[bytes, bytes], ...]
 _EMPTY_TREE = hashlib.sha256(tree_bytes(())).hexdigest()
@@ -37,13 +56,13 @@ _EMPTY_TREE = hashlib.sha256(tree_bytes(())).hexdigest()
 
 def capture_tree(site: Site, *, meta: Mapping[str, Json] | None = None) -> Captured:
     """The folder or file at the site is put into the store; its manifest."""
-    for attempt in range(TRIES):
-        one = _Pass(site)
+    whole: set[str] = set()
+    for _ in range(TRIES):
+        one = _Pass(site, whole)
         one.run()
         if not one.moved:
             break
-        if attempt == TRIES - 1:
-            one.missing += [(path, "names changed while it was read") for path in one.moved]
+    one.missing += one.moved.items()
     return one.captured(meta or {})
 
 
@@ -52,42 +71,45 @@ class _Pass:
     """One reading of a component."""
 
     site: Site
+    whole: set[str]  # trees all of which was put or looked up now
     top: Entry | None = None
     missing: list[tuple[bytes, str]] = field(default_factory=list)
     vanished: list[bytes] = field(default_factory=list)
     not_captured: list[tuple[bytes, str]] = field(default_factory=list)
-    moved: list[bytes] = field(default_factory=list)
+    moved: dict[bytes, str] = field(default_factory=dict)
     count: int = 0
     links: int = 0
     size_bytes: int = 0
-    whole: set[str] = field(default_factory=set)  # trees all of which was put or looked up now
     _trees: dict[bytes, str] = field(default_factory=dict)
     _first: dict[tuple[int, int], bytes] = field(default_factory=dict)
     _names: dict[bytes, list[int]] = field(default_factory=dict)
-    _times: dict[bytes, tuple[int, int, int]] = field(default_factory=dict)
+    _looks: dict[bytes, tuple[tuple[int, int, int], int]] = field(default_factory=dict)
+    _began_ns: int = 0
 
     def run(self) -> None:
         """Everything in scope is an entry, missing, or named as not captured."""
+        self._began_ns = int(self.site.host.clock.now().timestamp() * 1e9) - RACY_NS
         found = self.site.root.stat(self.site.at)
         if found is None:
             return
         if not stat_.S_ISDIR(found.st_mode):
             self.top = self._taken(b".", found)
-            self._count((self.top,) if self.top else ())
+            self._count((entry_item(self.top),) if self.top else ())
             return
         fresh = self.site.cache.fresh()
         self._walk(found, self.site.cache.frames(), fresh)
-        self._look_again()
-        if not self.moved:
-            fresh.commit()
+        if not self.site.volatile:
+            self._look_again()
+        if fresh.commit() and self.moved:
+            self.site.cache.reload()  # what did not move need not be read again
 
     def _walk(self, found: os.stat_result, known: Frames, fresh: Fresh) -> None:
         what, expected = f"capturing {self.site.component}", len(self.site.cache)
         for number, folder in enumerate(self._survey.folders(b".", found), start=1):
             total = max(number, expected) if expected else None  # as many as the last time
             self.site.progress(what, number, total, "folders")
-            self._times[folder.path] = _times(folder.seen)
             self.not_captured += folder.others
+            self.not_captured += [(path, self.site.scope.whose(path)) for path in folder.own]
             self.not_captured += [(below(folder.path, name), special(seen.st_mode))
                                   for name, seen in folder.specials]  # fmt: skip
             self._trees[folder.path] = self._tree(folder, known, fresh)
@@ -115,8 +137,9 @@ class _Pass:
     def _tree(self, folder: Folder, known: Frames, fresh: Fresh) -> str:
         """The id of the tree of a folder whose folders have theirs; it is put into the store."""
         stats = packed(folder.children)
+        self._looks[folder.path] = _times(folder.seen), _files(folder)
         ids = [bytes.fromhex(self._trees.get(below(folder.path, name), ""))
-               for name, _ in folder.folders()]  # fmt: skip
+               for name, _ in folder.folders]  # fmt: skip
         folder.exact = folder.exact and all(ids)
         trees = b"".join(ids)
         frame = known.get(folder.path) if folder.exact else None
@@ -132,11 +155,11 @@ class _Pass:
                     self.whole.add(tree)
                 return tree
         lost = len(self.missing) + len(self.vanished)
-        entries = self._entries(folder, dict(looks(stats)), self._before(folder.path, frame))
+        items, whole = self._items(folder, self._before(stats, frame))
         self._drop(folder)
-        count, links, size_bytes = self._count(entries)
-        tree = self.site.store.put(tree_bytes(entries))
-        if all(e.tree in self.whole if e.tree else not e.blocks for e in entries):
+        count, links, size_bytes = self._count(items)
+        tree = self.site.store.put(items_bytes(items))
+        if whole:
             self.whole.add(tree)
         if folder.exact and len(self.missing) + len(self.vanished) == lost:
             racy_from = folder.at_ns - RACY_NS
@@ -147,50 +170,55 @@ class _Pass:
         return tree
 
     def _drop(self, folder: Folder) -> None:
-        for name, _ in folder.folders():
+        for name, _ in folder.folders:
             self._trees.pop(below(folder.path, name), None)
 
-    def _before(self, path: bytes, frame: Frame | None) -> dict[bytes, tuple[bytes, Entry]]:
-        """What was last read in this folder: how it looked, and what it was, by name."""
+    def _before(self, stats: bytes, frame: Frame | None) -> dict[bytes, Item]:
+        """What the tree that the folder had says of those that look as they did then."""
         if frame is None:
             return {}
         try:
-            entries = tree_entries(self.site.store.get(frame.tree.hex()), path)
+            items = tree_items(self.site.store.get(frame.tree.hex()))
         except StoreError:
             return {}
-        then = dict(looks(frame.stats))
-        names = ((entry.path.rpartition(b"/")[2], entry) for entry in entries)
-        return {name: (then[name], entry) for name, entry in names if name in then}
+        return {name: items[name] for name in alike(frame.stats, stats) & items.keys()}
 
-    def _entries(
-        self, folder: Folder, now: dict[bytes, bytes], then: dict[bytes, tuple[bytes, Entry]]
-    ) -> list[Entry]:
-        found = []
+    def _items(self, folder: Folder, then: dict[bytes, Item]) -> tuple[list[Item], bool]:
+        """What is in the folder, and whether all below it was put or looked up now."""
+        found, whole = [], True
         for name, seen in folder.children:
-            path = below(folder.path, name)
             if stat_.S_ISDIR(seen.st_mode):
+                path = below(folder.path, name)
                 tree = self._trees.get(path)
                 if tree is not None and (name not in folder.loose or tree != _EMPTY_TREE):
-                    found.append(self._folder(path, seen, tree, held=name not in folder.loose))
+                    whole = whole and tree in self.whole
+                    found.append(entry_item(
+                        self._folder(path, seen, tree, held=name not in folder.loose)))  # fmt: skip
                 continue
-            look, entry = then.get(name, (b"", None))
-            if entry is None or look != now[name] or not self._stored(entry):
-                entry = self._taken(path, seen)
+            item = then.get(name)
+            if item is not None and (self.site.steady or self._stored(item)):
+                whole = whole and (self.site.steady or "blocks" not in item)
+                found.append(item)
+                continue
+            entry = self._taken(below(folder.path, name), seen)
             if entry is not None:
-                found.append(entry)
-        return found
+                found.append(entry_item(entry))
+        return found, whole
 
-    def _stored(self, entry: Entry) -> bool:
-        wanted = entry.blocks or (entry.sha256 if entry.size else "")
+    def _stored(self, item: Item) -> bool:
+        wanted = item.get("blocks") or (item["sha256"] if item.get("size") else "")
         return not wanted or self.site.store.has(wanted)
 
-    def _count(self, entries: Sequence[Entry]) -> tuple[int, int, int]:
-        links = sum(entry.kind == "hardlink" for entry in entries)
-        size_bytes = sum(entry.size for entry in entries if entry.kind == "file")
-        self.count += len(entries)
+    def _count(self, items: Iterable[Item]) -> tuple[int, int, int]:
+        count = links = size_bytes = 0
+        for item in items:
+            count += 1
+            links += item["kind"] == "hardlink"
+            size_bytes += item.get("size", 0)
+        self.count += count
         self.links += links
         self.size_bytes += size_bytes
-        return len(entries), links, size_bytes
+        return count, links, size_bytes
 
     def _folder(self, path: bytes, seen: os.stat_result, tree: str, *, held: bool) -> Entry:
         if not held:
@@ -225,12 +253,15 @@ class _Pass:
             first = self._first[key]
             self._names[first][0] += 1
             return dressed(Entry(path, "hardlink", target=first), found)
+        if found.st_size > SIZE_BYTES_MAX:
+            self.missing.append((path, f"larger than {SIZE_BYTES_MAX // 2**40} TiB"))
+            return None
         for _ in range(TRIES):
             read = read_steadily(self.site, full)
             if read is not None:
                 break
         else:
-            self.missing.append((path, "changed while it was read"))
+            self.missing.append((path, _CHANGED))
             return None
         stored, seen, attributes, rest = read
         if seen.st_nlink > 1:
@@ -241,13 +272,27 @@ class _Pass:
             xattrs=rest, allocated=_allocated(seen), attributes=attributes), seen)  # fmt: skip
 
     def _look_again(self) -> None:
-        """A name that came or went behind the walk's back shows in the times of its folder."""
-        if self.site.volatile:
+        """What changed since it was looked at is in `moved`; folder by folder, for memory's sake."""
+        site = self.site
+        gone = "vanished while it was read"
+        survey = Survey(site.root, site.at, site.scope, site.host.clock,
+                        lambda path, _error: self.moved.update({path: gone}))  # fmt: skip
+        found = site.root.stat(site.at)
+        if found is None or not stat_.S_ISDIR(found.st_mode):
+            self.moved[b"."] = gone
             return
-        for path, before in self._times.items():
-            now = self.site.root.stat(self._full(path))
-            if now is None or _times(now) != before:
-                self.moved.append(path)
+        for folder in survey.folders(b".", found):
+            times, looked = self._looks.pop(folder.path, (None, 0))
+            if times != _times(folder.seen):
+                self.moved[folder.path] = "names changed while it was read"
+            elif _files(folder) != looked:
+                files = ((name, seen) for name, seen in folder.children
+                         if not stat_.S_ISDIR(seen.st_mode))  # fmt: skip
+                paths = [below(folder.path, name) for name, seen in files
+                         if seen.st_ctime_ns >= self._began_ns]  # fmt: skip
+                self.moved |= dict.fromkeys(paths or [folder.path], _CHANGED)
+        if self._looks and not self.moved:
+            self.moved[b"."] = gone
 
     def captured(self, meta: Mapping[str, Json]) -> Captured:
         """The manifest; `meta` says what it does not hold."""
@@ -262,7 +307,7 @@ class _Pass:
         outside = sorted(path for path, (here, all_) in self._names.items() if here < all_)
         if outside:
             known["linked_outside"] = [path_json(path) for path in outside]
-        missing = sorted(self.missing)
+        missing = sorted(set(self.missing))
         if missing:
             known["missing"] = [{"path": path_json(path), "why": why} for path, why in missing]
         site = self.site
@@ -270,12 +315,6 @@ class _Pass:
                             self.size_bytes, self.links)  # fmt: skip
         said = tuple(f"{site.component}: {show(path)}: {why}" for path, why in missing)
         return Captured(manifest, said, frozenset(self.whole))
-
-
-def block_bytes(size: int) -> int:
-    """How a file of this size is cut: databases and images are whole pages, changed in place."""
-    pages = size > WHOLE_BYTES_MAX and size % _PAGE_BYTES == 0
-    return PAGE_BLOCK_BYTES if pages else BLOCK_BYTES
 
 
 def read_steadily(
@@ -287,13 +326,9 @@ def read_steadily(
     """
     with site.root.reading(full) as file:
         before = file.stat()
-        chunks = file.chunks(before.st_size)
-        if before.st_size <= WHOLE_BYTES_MAX:
-            stored = site.store.put_whole(b"".join(chunks))
-        else:
-            what = f"capturing {site.component}, {show(os.path.basename(full))}"
-            chunks = counted(chunks, site.progress, what, before.st_size)
-            stored = site.store.put_stream(chunks, block_bytes=block_bytes(before.st_size))
+        large = before.st_size > WHOLE_BYTES_MAX
+        what = f"capturing {site.component}, {show(os.path.basename(full))}" if large else ""
+        stored = put_file(site.store, file, before.st_size, site.progress, what)
         names = file.xattrs()
         held = {name: file.attribute(name) for name in names if declared(name, site.xattrs)}
         after = file.stat()
@@ -301,6 +336,17 @@ def read_steadily(
             return None
         rest = tuple(name for name in names if name not in held)
         return stored, after, tuple(sorted(held.items())), rest
+
+
+def put_file(
+    store: Store, file: Reading, size: int, progress: Progress = SILENT, what: str = ""
+) -> Stored:
+    """The first `size` bytes are put: as one object, or in blocks, holes without reading them."""
+    if size <= WHOLE_BYTES_MAX:
+        return store.put_whole(b"".join(file.chunks(size)))
+    each = block_bytes(size, file.at(0, HEAD_BYTES))
+    coming = counted(pieces(file, size, each), progress, what, size)
+    return store.put_stream(coming, block_bytes=each, hashed=not great_holes(file, size))
 
 
 def parted(found: dict[bytes, bytes], site: Site) -> tuple[Attributes, tuple[bytes, ...]]:
@@ -322,6 +368,12 @@ def _allocated(found: os.stat_result) -> int | None:
     """The bytes on disk of a file with holes; None of one without."""
     used: int = found.st_blocks * 512
     return used if used < found.st_size - _PAGE_BYTES else None
+
+
+def _files(folder: Folder) -> int:
+    """Equal while no file or link in the folder changed; that none came or went says its own time."""
+    return hash(tuple([seen.st_ctime_ns for _, seen in folder.children
+                       if not stat_.S_ISDIR(seen.st_mode)]))  # fmt: skip
 
 
 def _times(found: os.stat_result) -> tuple[int, int, int]:

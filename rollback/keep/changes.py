@@ -18,6 +18,7 @@ from typing import Literal
 
 from rollback.host import Tree
 from rollback.host.below import show
+from rollback.keep.blocks import Blocks
 from rollback.keep.difference import Difference, comparable, difference
 from rollback.keep.entry import Entry
 from rollback.keep.manifest import Manifest
@@ -169,6 +170,14 @@ class StoredSource:
         """The bytes, each block hashed. Raises: ObjectMissing, ObjectCorrupt."""
         blocks = self._store.blocks(entry.sha256, entry.blocks, entry.size)
         return (self._store.get(block) for block in blocks)
+
+    def blocks(self, entry: Entry) -> Blocks | None:
+        """How a large file is cut; None of another. Raises: ObjectMissing, ObjectCorrupt."""
+        return Blocks.of(entry.size, self._store.get(entry.blocks)) if entry.blocks else None
+
+    def block(self, identity: bytes) -> bytes:
+        """The bytes of one block, hashed. Raises: ObjectMissing, ObjectCorrupt."""
+        return self._store.get(identity.hex())
 
 
 @contextmanager

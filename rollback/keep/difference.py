@@ -12,11 +12,12 @@ from __future__ import annotations
 import os
 import stat as stat_
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from rollback.keep.entry import Entry
-from rollback.keep.manifest import Get, Manifest, read_tree, tree_entries
-from rollback.keep.stat_cache import Frame, Frames, looks, packed
+from rollback.keep.manifest import Get, Manifest, read_tree, tree_entries, tree_items
+from rollback.keep.stat_cache import Frame, Frames, alike, packed
 from rollback.keep.survey import Folder, Survey, below
 from rollback.model.errors import StoreError
 
@@ -27,7 +28,7 @@ HELD_MAX = 100_000  # children of folders that are kept in memory rather than lo
 class Difference:
     """The entries wanted, and the live folders as they are, wherever these may differ.
 
-    `digests` is the SHA-256 of files that look as they did when they were last read.
+    `digests` are those of files that look as they did when they were last read.
     """
 
     entries: list[Entry] = field(default_factory=list)
@@ -62,13 +63,16 @@ class _Comparing:
             entry, status = todo.pop()
             if not linked and self.trees.get(entry.path) == entry.tree:
                 continue
-            wanted = read_tree(self.get, entry)
-            self.found.entries += wanted
             folder, stats = self._folder(entry.path, status)
-            self.found.folders.append(folder)
-            self._vouch(folder, stats, entry, wanted)
+            frame = self.frames.get(folder.path)
+            same = set() if linked or frame is None else self._same(folder, stats, entry, frame)
+            wanted = read_tree(self.get, entry, without=same)
+            self.found.entries += wanted
+            self.found.folders.append(folder.without(same))
+            if frame is not None and frame.tree.hex() != entry.tree:
+                self._vouch(folder, stats, frame, same)
             folders = {one.path: one for one in wanted if one.kind == "folder"}
-            for name, child in folder.folders():
+            for name, child in folder.folders:
                 path = below(folder.path, name)
                 if path in folders:
                     todo.append((folders.pop(path), child))
@@ -83,7 +87,7 @@ class _Comparing:
         linked = False
         for folder in self.survey.folders(b".", seen):
             stats = packed(folder.children)
-            ids = [self.trees.get(below(folder.path, name), "") for name, _ in folder.folders()]
+            ids = [self.trees.get(below(folder.path, name), "") for name, _ in folder.folders]
             linked = linked or not folder.exact
             frame = self.frames.get(folder.path) if folder.exact and all(ids) else None
             if frame is not None and _same(frame, stats, ids):
@@ -99,23 +103,28 @@ class _Comparing:
         folder = self.survey.look(path, seen)
         return folder, packed(folder.children)
 
-    def _vouch(self, folder: Folder, stats: bytes, entry: Entry, wanted: tuple[Entry, ...]) -> None:
-        """The digests of the files in a folder that look as they did when they were read."""
-        frame = self.frames.get(folder.path)
-        if frame is None:
-            return
-        then = dict(looks(frame.stats))
-        now = dict(looks(stats))
-        read = wanted
-        if frame.tree.hex() != entry.tree:
+    def _same(self, folder: Folder, stats: bytes, entry: Entry, frame: Frame) -> set[bytes]:
+        """The names of files and links that look as they did when they were what is wanted."""
+        same = alike(frame.stats, stats)
+        same.difference_update(name for name, _ in folder.folders)
+        if frame.tree.hex() != entry.tree and same:
             try:
-                read = tree_entries(self.get(frame.tree.hex()), folder.path)
+                then = tree_items(self.get(frame.tree.hex()))
             except StoreError:
-                return
-        for one in read:
-            name = one.path.rpartition(b"/")[2]
-            if one.kind == "file" and name in now and now[name] == then.get(name):
-                self.found.digests[one.path] = one.sha256
+                return set()
+            wanted = tree_items(self.get(entry.tree))
+            same = {name for name in same if name in then and then[name] == wanted.get(name)}
+        return same
+
+    def _vouch(self, folder: Folder, stats: bytes, frame: Frame, same: set[bytes]) -> None:
+        """The digests of the other files in a folder that look as they did when they were read."""
+        known = alike(frame.stats, stats) - same
+        if not known:
+            return
+        with suppress(StoreError):
+            for one in tree_entries(self.get(frame.tree.hex()), folder.path, without=same):
+                if one.kind == "file" and one.path.rpartition(b"/")[2] in known:
+                    self.found.digests[one.path] = one.digest
 
     def _all(self, entry: Entry) -> Iterator[Entry]:
         todo = [entry] if entry.tree else []

@@ -60,6 +60,11 @@ class Entry:
     attributes: tuple[tuple[bytes, bytes], ...] = ()
 
     @property
+    def digest(self) -> str:
+        """What tells its bytes from others: the SHA-256, or where it has none the id of its blocks."""
+        return self.sha256 or self.blocks
+
+    @property
     def sparse(self) -> bool:
         """True when the file had holes."""
         return self.allocated is not None

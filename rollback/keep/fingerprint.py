@@ -12,6 +12,7 @@ import stat
 from collections.abc import Iterator
 
 from rollback.host import Tree
+from rollback.keep.blocks import digest
 from rollback.keep.scope import Scope
 
 
@@ -40,8 +41,7 @@ def _digest(tree: Tree, path: bytes, status: os.stat_result) -> str:
     told = hashlib.sha256(b"%o\0" % status.st_mode)
     if stat.S_ISREG(status.st_mode):
         with tree.reading(path) as reading:
-            for chunk in reading.chunks(status.st_size):
-                told.update(chunk)
+            told.update(digest(reading).encode())
     elif stat.S_ISLNK(status.st_mode):
         told.update(tree.readlink(path))
     return told.hexdigest()

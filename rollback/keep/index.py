@@ -11,9 +11,12 @@ from __future__ import annotations
 
 import hashlib
 import struct
+import sys
+from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
+from functools import cached_property
 
 from rollback.keep.pack import INDEX, Location
 
@@ -33,11 +36,24 @@ class Run:
     def __len__(self) -> int:
         return len(self.records) // INDEX.size
 
+    @cached_property
+    def _keys(self) -> array[int]:
+        """The first eight bytes of every id as numbers: bisecting these needs no Python at each step."""
+        found = array("Q", memoryview(self.records).cast("Q")[:: INDEX.size // 8].tobytes())
+        if sys.byteorder == "little":
+            found.byteswap()
+        return found
+
     def first(self, raw: bytes) -> int:
         """The number of the first record whose id is not before `raw`."""
-        records, size = self.records, INDEX.size
-        return bisect_left(range(len(self)), raw,
-                           key=lambda n: records[n * size : n * size + _ID])  # fmt: skip
+        keys, key = self._keys, int.from_bytes(raw[:8], "big")
+        at = bisect_left(keys, key)
+        while at < len(keys) and keys[at] == key and self._id(at) < raw:
+            at += 1
+        return at
+
+    def _id(self, number: int) -> bytes:
+        return self.records[number * INDEX.size : number * INDEX.size + _ID]
 
     def find(self, raw: bytes) -> Iterator[Location]:
         """Every place of this object in the packs of this run."""
@@ -103,6 +119,16 @@ class Index:
         for run in reversed(self.runs):
             yield from run.find(raw)
 
+    def locate(self, identity: str) -> Location | None:
+        """One place of the object, looked for in the large run first."""
+        raw = bytes.fromhex(identity)
+        for run in self.runs:
+            at = run.first(raw) * INDEX.size
+            if run.records[at : at + _ID] == raw:
+                _, offset, length, stored, codec, pack = INDEX.unpack_from(run.records, at)
+                return Location(run.packs[pack], offset, length, stored, codec)
+        return None
+
     def learn(self, pack: str, records: bytes) -> None:
         """The objects of one more pack are known, from its footer."""
         self.runs.append(Run((pack,), records))
@@ -120,6 +146,11 @@ class Index:
         for run in self.runs:
             for raw, _, _, stored, _, number in INDEX.iter_unpack(run.records):
                 yield raw.hex(), run.packs[number], stored
+
+    def holding(self, wanted: Set[bytes]) -> set[str]:
+        """The packs that hold any of these objects."""
+        return {run.packs[number] for run in self.runs
+                for raw, _, _, _, _, number in INDEX.iter_unpack(run.records) if raw in wanted}  # fmt: skip
 
     def identities(self, pack: str) -> Iterator[str]:
         """The ids of the objects of a pack."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +25,7 @@ FORMAT = 2
 _TOP = b"."
 
 Get = Callable[[str], bytes]
+Item = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Manifest:
         """The one spelling of this manifest."""
         return canonical({
             "format": FORMAT, "component": self.component, "content": self.content,
-            "top": None if self.top is None else _entry_json(self.top), "meta": dict(self.meta),
+            "top": None if self.top is None else entry_item(self.top), "meta": dict(self.meta),
             "count": self.count, "size_bytes": self.size_bytes, "links": self.links,
         })  # fmt: skip
 
@@ -88,23 +89,44 @@ class Manifest:
 
 def tree_bytes(entries: Iterable[Entry]) -> bytes:
     """The one spelling of what is in a folder; the entries are direct children, sorted by name."""
-    return canonical({"format": FORMAT, "entries": [_entry_json(entry) for entry in entries]})
+    return items_bytes([entry_item(entry) for entry in entries])
 
 
-def read_tree(get: Get, folder: Entry) -> tuple[Entry, ...]:
+def items_bytes(items: list[Item]) -> bytes:
+    """As `tree_bytes`, of what a tree says of each entry."""
+    return canonical({"format": FORMAT, "entries": items})
+
+
+def read_tree(get: Get, folder: Entry, *, without: Set[bytes] = frozenset()) -> tuple[Entry, ...]:
     """What is in a folder, sorted by name. Raises: ObjectMissing, ObjectCorrupt."""
-    return tree_entries(get(folder.tree), folder.path)
+    return tree_entries(get(folder.tree), folder.path, without=without)
 
 
-def tree_entries(data: bytes, above: bytes, *, strict: bool = False) -> tuple[Entry, ...]:
+def tree_items(data: bytes) -> dict[bytes, Item]:
+    """What an encoded tree of ours says of each name, as it is: to be compared, or said again.
+
+    Raises: ObjectCorrupt.
+    """
+    try:
+        return {_name(item): item for item in _read(data)["entries"]}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ObjectCorrupt(f"a tree cannot be read: {error}") from error
+
+
+def tree_entries(
+    data: bytes, above: bytes, *, strict: bool = False, without: Set[bytes] = frozenset()
+) -> tuple[Entry, ...]:
     """The children in an encoded tree, with their full paths; `above` is the path of the folder.
 
-    Raises: ObjectCorrupt when it is not one; `strict`: also when it is spelled in another way.
+    `without` are names that nobody asks for. Raises: ObjectCorrupt when it is not one; `strict`:
+    also when it is spelled in another way.
     """
     prefix = b"" if above == _TOP else above + b"/"
     try:
-        value = _read(data)
-        entries = tuple(_entry(item, prefix) for item in value["entries"])
+        items = _read(data)["entries"]
+        if without:
+            items = [item for item in items if _name(item) not in without]
+        entries = tuple(_entry(item, prefix) for item in items)
         before = b""
         for entry in entries:
             if entry.path <= before or b"/" in entry.path[len(prefix) :] or entry.path == _TOP:
@@ -147,9 +169,10 @@ def _read(data: bytes) -> Any:
     return value
 
 
-def _entry_json(entry: Entry) -> dict[str, Any]:
+def entry_item(entry: Entry) -> Item:
+    """What a tree says of an entry."""
     name = entry.path.rpartition(b"/")[2]
-    value: dict[str, Any] = {"name": path_json(name), "kind": entry.kind}
+    value: Item = {"name": path_json(name), "kind": entry.kind}
     for known in ("mode", "uid", "gid", "mtime_ns"):
         if getattr(entry, known) is not None:
             value[known] = getattr(entry, known)
@@ -172,12 +195,16 @@ def _entry_json(entry: Entry) -> dict[str, Any]:
     return value
 
 
-def _entry(item: dict[str, Any], prefix: bytes) -> Entry:
+def _name(item: Item) -> bytes:
     name = item["name"]
+    return name.encode("utf-8") if isinstance(name, str) else path_bytes(name)
+
+
+def _entry(item: Item, prefix: bytes) -> Entry:
     target = item.get("target")
     xattrs = item.get("xattrs")
     return Entry(
-        prefix + (name.encode("utf-8") if isinstance(name, str) else path_bytes(name)),
+        prefix + _name(item),
         item["kind"], item.get("mode"), item.get("uid"), item.get("gid"), item.get("mtime_ns"),
         item.get("size", 0), item.get("sha256", ""), item.get("blocks", ""),
         b"" if target is None else path_bytes(target),

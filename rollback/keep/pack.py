@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import hashlib
 import struct
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import zstandard
+from zstandard import frame_content_size
 
 from rollback.model.errors import ObjectCorrupt
 
@@ -31,12 +33,12 @@ WINDOW_BYTES_MAX = 2**27
 LEVEL = 1
 GAIN_MIN = 0.97
 _PART_BYTES = 2**20
+_LIKELY = 100  # times smaller: beyond, nothing is believed about what comes out
 
 Read = Callable[[int, int], bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class Location:
+class Location(NamedTuple):
     """Where an object lies: in `pack` at `offset`, `stored` bytes that become `length`."""
 
     pack: str
@@ -46,13 +48,20 @@ class Location:
     codec: int
 
 
-_compressor = zstandard.ZstdCompressor(level=LEVEL)
-_decompressor = zstandard.ZstdDecompressor(max_window_size=WINDOW_BYTES_MAX)
+class _Zstd(threading.local):
+    """A compressor and a decompressor for each thread: they may not be shared."""
+
+    def __init__(self) -> None:
+        self.smaller = zstandard.ZstdCompressor(level=LEVEL)
+        self.larger = zstandard.ZstdDecompressor(max_window_size=WINDOW_BYTES_MAX)
+
+
+_zstd = _Zstd()
 
 
 def squeezed(data: bytes) -> tuple[int, bytes]:
     """The codec and the bytes to store: raw where compressing gains next to nothing."""
-    smaller = _compressor.compress(data)
+    smaller = _zstd.smaller.compress(data)
     return (ZSTD, smaller) if len(smaller) < len(data) * GAIN_MIN else (RAW, data)
 
 
@@ -74,13 +83,22 @@ def opened(stored: bytes, location: Location, identity: str) -> bytes:
 
 def _unpacked(stored: bytes, length: int) -> bytes:
     """At most one byte more than `length`; a length that is a lie costs no memory."""
-    reader = _decompressor.stream_reader(stored)
+    if length <= len(stored) * _LIKELY + _PART_BYTES and frame_content_size(stored) == length:
+        return _zstd.larger.decompress(stored)  # it writes that many bytes, or fails
+    reader = _zstd.larger.stream_reader(stored)
     parts: list[bytes] = []
     left = min(length, OBJECT_BYTES_MAX) + 1
     while left and (part := reader.read(min(left, _PART_BYTES))):
         parts.append(part)
         left -= len(part)
     return b"".join(parts)
+
+
+def taken(record: bytes, location: Location, identity: str) -> bytes:
+    """The object in a whole record. Raises: ObjectCorrupt naming object and pack."""
+    if record[: RECORD.size] != record_header(identity, location):
+        raise _corrupt(identity, location, "its header has changed")
+    return opened(record[RECORD.size :], location, identity)
 
 
 def record_header(identity: str, location: Location) -> bytes:

@@ -88,10 +88,14 @@ class Packing:
 
     def _file(self, full: bytes, entry: Entry) -> Iterator[bytes]:
         yield self._head(full, entry, tarfile.REGTYPE, size=entry.size)
+        whole = hashlib.sha256()
         for block in self.store.blocks(entry.sha256, entry.blocks, entry.size):
-            yield self.store.get(block)
+            data = self.store.get(block)
+            if not entry.sha256:
+                whole.update(data)
+            yield data
         yield b"\0" * (-entry.size % _BLOCK)
-        self.digests[full] = entry.sha256
+        self.digests[full] = entry.sha256 or whole.hexdigest()
 
     def _bytes(self, full: bytes, data: bytes) -> Iterator[bytes]:
         entry = Entry(full, "file", mode=0o600, mtime_ns=self.at_s * 10**9, size=len(data))

@@ -19,6 +19,7 @@ from rollback.host import Clock, Tree
 from rollback.host.below import show
 from rollback.keep.attributes import Wanted, concerned, missing
 from rollback.keep.attributes import told as attributes_told
+from rollback.keep.blocks import digest
 from rollback.keep.changes import Change, Changes, StoredSource, What, told
 from rollback.keep.entry import Entry, Source, check, in_order, order
 from rollback.keep.scope import Scope
@@ -265,11 +266,9 @@ def _compare_file(
         plan.retype.add(path)
         return
     worn = _dressed(plan, tree, path, entry, live)
-    if live.st_size != entry.size and entry.sha256:
+    if live.st_size != entry.size and entry.digest:
         plan.write[path] = "bytes"
-    elif (deep or worn or not entry.sha256) and _live_digest(plan, tree, path) != _digest(
-        source, entry
-    ):
+    elif (deep or worn or not entry.digest) and not _same_bytes(plan, tree, source, entry):
         plan.write[path] = "bytes"
     elif live.st_nlink > 1 and not _same_names(plan, live) <= group:
         plan.write[path] = "it has other names"
@@ -352,16 +351,22 @@ def _worn(entry: Entry, live: os.stat_result, *, mode: bool = True) -> str:
 
 
 def tree_hash(tree: Tree, full: bytes) -> str:
-    """SHA-256 of a regular file as it is now."""
-    whole = hashlib.sha256()
+    """The digest of a regular file as it is now."""
     with tree.reading(full) as file:
-        for chunk in file.chunks(2**62):
-            whole.update(chunk)
-    return whole.hexdigest()
+        return digest(file)
 
 
-def _live_digest(plan: Plan, tree: Tree, path: bytes) -> str:
-    return plan.digests.get(path) or tree_hash(tree, plan.full(path))
+def _same_bytes(plan: Plan, tree: Tree, source: Source, entry: Entry) -> bool:
+    """Whether the live file holds what the source does; of a large one read up to a difference."""
+    known = plan.digests.get(entry.path)
+    if known and known == entry.digest:
+        return True
+    full = plan.full(entry.path)
+    blocks = source.blocks(entry) if isinstance(source, StoredSource) else None
+    if blocks is None:
+        return (known or tree_hash(tree, full)) == _digest(source, entry)
+    with tree.reading(full) as file:
+        return next(blocks.differing(file), None) is None
 
 
 def _digest(source: Source, entry: Entry) -> str:

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from rollback.host import Tree
 from rollback.host.below import show
 from rollback.keep.attributes import gives_rights
+from rollback.keep.blocks import BLOCK_BYTES
 from rollback.keep.plan import Plan
-from rollback.keep.store import BLOCK_BYTES
 from rollback.model.errors import Refused
 
 NAMED_MAX = 5

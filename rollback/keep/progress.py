@@ -17,11 +17,11 @@ def SILENT(_what: str, _done: int, _total: int | None, _unit: str) -> None:  # n
 
 
 def counted(
-    chunks: Iterable[bytes], progress: Progress, what: str, total: int | None
-) -> Iterator[bytes]:
-    """The same chunks, told as they go by."""
+    chunks: Iterable[bytes | int], progress: Progress, what: str, total: int | None
+) -> Iterator[bytes | int]:
+    """The same chunks, told as they go by; a number is of so many zeros."""
     done = 0
     for chunk in chunks:
-        done += len(chunk)
+        done += chunk if isinstance(chunk, int) else len(chunk)
         progress(what, done, total, "bytes")
         yield chunk

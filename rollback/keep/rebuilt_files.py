@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 from rollback.host.clock import Clock
+from rollback.keep.blocks import digest
 from rollback.keep.content import Rebuilt, Site
 from rollback.keep.entry import Entry, Source, check
 from rollback.keep.manifest import Manifest
@@ -97,7 +98,7 @@ class _Laid:
 def _items(entries: Iterable[Entry]) -> dict[str, str]:
     found = {entry.path: entry for entry in entries}
     return {
-        os.fsdecode(path): (found[entry.target] if entry.kind == "hardlink" else entry).sha256
+        os.fsdecode(path): (found[entry.target] if entry.kind == "hardlink" else entry).digest
         for path, entry in found.items()
         if entry.kind in ("file", "hardlink")
     }
@@ -149,11 +150,8 @@ def _bytes(value: Json) -> bytes | None:
 
 
 def _digest(site: Site, full: bytes) -> str:
-    whole = hashlib.sha256()
     with site.root.reading(full) as file:
-        for chunk in file.chunks(file.stat().st_size):
-            whole.update(chunk)
-    return whole.hexdigest()
+        return digest(file)
 
 
 def _unreadable(path: bytes, error: OSError) -> None:

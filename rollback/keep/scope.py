@@ -22,7 +22,10 @@ OURS = b".rollback-"  # our own temporary names, wherever they stand
 
 @dataclass(frozen=True)
 class Scope:
-    """`exclude` and `only` are globs; `reserved` are paths that nobody may restore over."""
+    """`exclude` and `only` are globs; `reserved` are paths that nobody may restore over.
+
+    So are names in `reserved_names`, those of repositories, at any depth.
+    """
 
     exclude: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
@@ -60,6 +63,11 @@ class Scope:
         """True for the tool's own files, and names that no restore may write."""
         name = path.rpartition(b"/")[2]
         return path in self.reserved or name in self.reserved_names or name.startswith(OURS)
+
+    def whose(self, path: bytes) -> str:
+        """Why a reserved path is reserved, for people."""
+        named = path.rpartition(b"/")[2] in self.reserved_names
+        return "the repository itself" if named else "the tool's own"
 
     def holds(self, path: bytes) -> bool:
         """True when this very path is ours, given that what is above it may be entered."""

@@ -54,13 +54,13 @@ class Frame:
 
 def packed(children: Iterable[tuple[bytes, os.stat_result]], *, racy_from: int = 2**63) -> bytes:
     """The looks of what is in a folder. What changed at `racy_from` or later will match nothing."""
-    pack, directory = _STAT.pack, stat_.S_ISDIR
+    pack = _STAT.pack
     parts = []
     for name, seen in children:
         mode, changed = seen.st_mode, seen.st_ctime_ns
         if changed >= racy_from:
             changed = _NEVER
-        if directory(mode):
+        if mode & 0o170000 == stat_.S_IFDIR:
             size = links = 0
         else:
             size, links = seen.st_size, seen.st_nlink
@@ -80,6 +80,24 @@ def looks(stats: bytes) -> Iterator[tuple[bytes, bytes]]:
         at = start + length
 
 
+def alike(then: bytes, now: bytes) -> set[bytes]:
+    """The names that look the same in two packed folders."""
+    if len(then) == len(now):
+        found, at = set(), 0
+        while at < len(now):
+            start = at + _STAT.size
+            end = start + int.from_bytes(now[at : at + 2], "little")
+            if now[start:end] != then[start:end]:
+                break  # other names: their looks stand elsewhere
+            if now[at:start] == then[at:start]:
+                found.add(now[start:end])
+            at = end
+        else:
+            return found
+    before = dict(looks(then))
+    return {name for name, look in looks(now) if before.get(name) == look}
+
+
 class StatCache:
     """The cache of one component, as it was when it was opened. `key` says what it is about."""
 
@@ -95,6 +113,10 @@ class StatCache:
     def doubt(self) -> None:
         """What was known is not believed; what is found now is kept as ever."""
         self._places.clear()
+
+    def reload(self) -> None:
+        """What was found last is what is known."""
+        self._places = _places(self._state, self._name, self._key)
 
     def frames(self) -> Frames:
         """The frames, read in any order through one descriptor."""
@@ -229,8 +251,8 @@ class Fresh:
             self._begun = True
         self._state.append(self._temporary, bytes(self._held), sync=False)
 
-    def commit(self) -> None:
-        """The new cache is the cache. Not synced: after a power loss it may be none."""
+    def commit(self) -> bool:
+        """True when the new cache is the cache. Not synced: after a power loss it may be none."""
         listed = b"".join(self._listed)
         self._held += listed + zlib.crc32(listed).to_bytes(4, "little")
         self._held += _TAIL.pack(self._offset, len(listed), self._key, MAGIC)
@@ -238,3 +260,5 @@ class Fresh:
         if not self._failed:
             with suppress(OSError, HostError):
                 self._state.rename(self._temporary, self._name)
+                return True
+        return False

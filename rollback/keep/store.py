@@ -10,11 +10,11 @@ Never: gives back bytes that it did not just hash.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
 
 from rollback.host import Host, Tree
+from rollback.keep.blocks import BLOCK_BYTES, Cutting, Stored
 from rollback.keep.entry import EMPTY_SHA256
 from rollback.keep.format import FORMAT, known
 from rollback.keep.index import Index
@@ -26,29 +26,17 @@ from rollback.keep.pack import (
     build,
     opened,
     read_index,
-    record_header,
     squeezed,
+    taken,
 )
 from rollback.keep.place import Place
 from rollback.keep.stores.folder import Folder
-from rollback.model.errors import ObjectCorrupt, ObjectMissing, StoreError
+from rollback.model.errors import HostError, ObjectCorrupt, ObjectMissing, StoreError
 
-WHOLE_BYTES_MAX = 4 * 2**20  # up to here a file is one object
-BLOCK_BYTES = 2**20
-PAGE_BLOCK_BYTES = 16 * 2**10  # for files whose pages change in place
 PENDING_BYTES_MAX = 64 * 2**20
 _INDEX = "index"
 UNLISTED_MAX = 2000  # objects, or packs by their weight, that the file `index` may lack
 _PACK_WEIGHT = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A file that is in the store: its own digest, and the list of its blocks if it has several."""
-
-    sha256: str
-    size: int
-    blocks: str = ""
 
 
 class Store:
@@ -167,19 +155,25 @@ class Store:
         """The ids of a file's objects in order: of `size` bytes with this digest and block list."""
         if listed:
             raw = self.get(listed)
-            return tuple(raw[at : at + 32].hex() for at in range(0, len(raw), 32))
+            known: dict[bytes, str] = {}  # one text for all the zeros of a file with holes
+            each = (raw[at : at + 32] for at in range(0, len(raw), 32))
+            return tuple(known.setdefault(one, one.hex()) for one in each)
         return (sha256,) if size else ()
 
     def _read(self, identity: str, location: Location) -> bytes:
-        path = f"packs/{location.pack}.pack"
         size = RECORD.size + location.stored
-        record = self.place.read(path, location.offset - RECORD.size, size)
-        return self._hashed(identity, location, memoryview(record), path)
+        record = self.place.read(f"packs/{location.pack}.pack", location.offset - RECORD.size, size)
+        return taken(record, location, identity)
 
-    def _hashed(self, identity: str, location: Location, record: memoryview, path: str) -> bytes:
-        if record[: RECORD.size] != record_header(identity, location):
-            raise ObjectCorrupt(f"object {identity} is damaged: its header has changed", where=path)
-        return opened(bytes(record[RECORD.size :]), location, identity)
+    def locate(self, identity: str) -> Location | None:
+        """Where a copy of the object lies."""
+        return self._index.locate(identity)
+
+    def piece(self, pack: str, offset: int, size_bytes: int) -> bytes:
+        """Bytes of a pack as they are; none where they cannot be read."""
+        with suppress(OSError, HostError):
+            return self.place.read(f"packs/{pack}.pack", offset, size_bytes)
+        return b""
 
     def pack_of(self, identity: str) -> str | None:
         """A pack that holds the object."""
@@ -189,6 +183,10 @@ class Store:
     def usable(self) -> frozenset[str]:
         """Every pack with a whole index."""
         return self._index.packs
+
+    def holding(self, raw: Set[bytes]) -> set[str]:
+        """The packs that hold any of these objects, given by their raw ids."""
+        return self._index.holding(raw)
 
     def packs_of(self, identity: str) -> tuple[str, ...]:
         """The packs that hold the object."""
@@ -266,28 +264,18 @@ class Store:
             return Stored(EMPTY_SHA256, 0)
         return Stored(self.put(data), len(data))
 
-    def put_stream(self, chunks: Iterable[bytes], *, block_bytes: int = BLOCK_BYTES) -> Stored:
-        """The bytes will be durable after `flush`: one object if they are few, else blocks."""
-        whole = hashlib.sha256()
-        size = 0
-        held = bytearray()
-        blocks: list[str] = []
-        in_blocks = False
-        for chunk in chunks:
-            whole.update(chunk)
-            size += len(chunk)
-            held += chunk
-            in_blocks = in_blocks or len(held) > WHOLE_BYTES_MAX
-            if in_blocks:
-                cut = len(held) // block_bytes * block_bytes
-                whole_blocks = memoryview(bytes(held[:cut]))
-                blocks += [self.put(bytes(whole_blocks[at : at + block_bytes]))
-                           for at in range(0, cut, block_bytes)]  # fmt: skip
-                del held[:cut]
-        if held:
-            blocks.append(self.put(bytes(held)))
-        listed = self.put(b"".join(map(bytes.fromhex, blocks))) if in_blocks else ""
-        return Stored(whole.hexdigest(), size, listed)
+    def put_stream(
+        self, pieces: Iterable[bytes | int], *, block_bytes: int = BLOCK_BYTES, hashed: bool = True
+    ) -> Stored:
+        """The bytes will be durable after `flush`: one object if they are few, else blocks.
+
+        A number among the pieces is of so many zeros, after whole blocks of a large file. Not
+        `hashed`: there is no SHA-256 of the whole, which takes its time.
+        """
+        cutting = Cutting(self.put, block_bytes, hashed=hashed)
+        for piece in pieces:
+            cutting.more(piece)
+        return cutting.stored()
 
     def flush(self) -> None:
         """Everything put is durable, and was read back from the disk and hashed.
@@ -333,7 +321,7 @@ class Store:
         data = memoryview(self.place.read(path, 0, size))
         for identity, one in zip(identities, locations, strict=True):
             start = one.offset - RECORD.size
-            self._hashed(identity, one, data[start : one.offset + one.stored], path)
+            taken(bytes(data[start : one.offset + one.stored]), one, identity)
         return size, found
 
     def drop(self) -> None:
@@ -353,7 +341,7 @@ class Store:
                 path = f"packs/{location.pack}.pack"
                 size = RECORD.size + location.stored
                 record = self.place.read(path, location.offset - RECORD.size, size)
-                self._hashed(identity, location, memoryview(record), path)
+                taken(record, location, identity)
                 self._wait(identity, location.length, location.codec, record[RECORD.size :])
                 return
         self.get(identity)  # says what is wrong with it

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import stat as stat_
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container, Iterator
+from dataclasses import dataclass, field, replace
 
 from rollback.host import Clock, Tree
 from rollback.keep.scope import Scope
@@ -18,6 +18,7 @@ _SPECIAL = {
     stat_.S_IFIFO: "fifo", stat_.S_IFSOCK: "socket", stat_.S_IFBLK: "block device",
     stat_.S_IFCHR: "character device",
 }  # fmt: skip
+_KIND = 0o170000  # S_IFMT as a number: this is asked of every file
 
 Children = list[tuple[bytes, os.stat_result]]
 Lost = Callable[[bytes, OSError], None]
@@ -37,8 +38,8 @@ def below(folder: bytes, name: bytes) -> bytes:
 class Folder:
     """What is in one folder of a component; paths are relative to the component.
 
-    `children` are ours, sorted by name, and the folders in which something may be; those in
-    `loose` are only the way to what is ours. `specials` are FIFOs, sockets and devices. `others`
+    `children` are ours, sorted by name, and the `folders` among them, in which something may be;
+    those in `loose` are only the way to what is ours. `specials` are FIFOs, sockets and devices. `others`
     are names that are left alone, and why; `own` are the tool's own. `exact`:
     everything in it could be looked at, and no file in it has another name.
     Units: `at_ns` since 1970, before the first look.
@@ -49,14 +50,16 @@ class Folder:
     at_ns: int
     loose: frozenset[bytes] = frozenset()
     children: Children = field(default_factory=list)
+    folders: Children = field(default_factory=list)
     specials: Children = field(default_factory=list)
     others: list[tuple[bytes, str]] = field(default_factory=list)
     own: list[bytes] = field(default_factory=list)
     exact: bool = True
 
-    def folders(self) -> Iterator[tuple[bytes, os.stat_result]]:
-        """The folders among the children."""
-        return ((name, seen) for name, seen in self.children if stat_.S_ISDIR(seen.st_mode))
+    def without(self, names: Container[bytes]) -> Folder:
+        """The same without these files."""
+        rest = [item for item in self.children if item[0] not in names]
+        return replace(self, children=rest)
 
 
 @dataclass
@@ -78,7 +81,7 @@ class Survey:
     def folders(self, path: bytes, seen: os.stat_result) -> Iterator[Folder]:
         """The folder at `path` and all below it, each after those that are in it."""
         first = self.look(path, seen)
-        stack = [(first, list(first.folders())[::-1])]
+        stack = [(first, first.folders[::-1])]
         while stack:
             folder, todo = stack[-1]
             if not todo:
@@ -95,7 +98,7 @@ class Survey:
                 self.lost(child, error)
                 folder.exact = False
                 continue
-            stack.append((opened, list(opened.folders())[::-1]))
+            stack.append((opened, opened.folders[::-1]))
 
     def look(self, path: bytes, seen: os.stat_result) -> Folder:
         """One folder, looked at now. Raises: OSError when it cannot be read; Confined."""
@@ -108,29 +111,40 @@ class Survey:
                 raise error
             self.lost(full if self.at == b"." else full[len(self.at) + 1 :], error)
 
-        found = self.root.scan(self.full(path), failed=lost)
+        children, folders, ours = folder.children, folder.folders, scope.ours
         loose = set()
-        for name, status in found:
-            child = below(path, name)
-            directory = stat_.S_ISDIR(status.st_mode)
-            if scope.narrow or name.startswith(scope.ours):
-                if not scope.enters(child):
-                    if scope.reserves(child):
-                        folder.own.append(child)
-                    else:
-                        folder.others.append((child, "excluded"))
+        for item in self.root.scan(self.full(path), failed=lost):
+            name, status = item
+            kind = status.st_mode & _KIND
+            if scope.narrow or name.startswith(ours):
+                stands = self._standing(folder, name, directory=kind == stat_.S_IFDIR)
+                if stands == "out":
                     continue
-                if not scope.holds(child):
-                    if not directory:
-                        folder.others.append((child, "not among the declared paths"))
-                        continue
+                if stands == "loose":
                     loose.add(name)
-            if not directory:
-                if stat_.S_IFMT(status.st_mode) in _SPECIAL:
-                    folder.specials.append((name, status))
-                    continue
-                if status.st_nlink > 1:
-                    folder.exact = False
-            folder.children.append((name, status))
+            if kind == stat_.S_IFDIR:
+                folders.append(item)
+            elif kind in _SPECIAL:
+                folder.specials.append(item)
+                continue
+            elif status.st_nlink > 1:
+                folder.exact = False
+            children.append(item)
         folder.loose = frozenset(loose)
         return folder
+
+    def _standing(self, folder: Folder, name: bytes, *, directory: bool) -> str:
+        """`ours`, `loose`: a folder in which something may be ours, or `out`, which is noted."""
+        child, scope = below(folder.path, name), self.scope
+        if not scope.enters(child):
+            if scope.reserves(child):
+                folder.own.append(child)
+            else:
+                folder.others.append((child, "excluded"))
+            return "out"
+        if scope.holds(child):
+            return "ours"
+        if not directory:
+            folder.others.append((child, "not among the declared paths"))
+            return "out"
+        return "loose"

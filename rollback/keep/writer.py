@@ -13,19 +13,21 @@ from __future__ import annotations
 import errno
 import os
 import stat as stat_
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 
 from rollback.host import Tree
 from rollback.host.below import show
+from rollback.host.looking import Reading
 from rollback.keep.attributes import Wanted, concerned, missing
-from rollback.keep.changes import Changes, told
+from rollback.keep.changes import Changes, StoredSource, told
 from rollback.keep.entry import Entry, Source
 from rollback.keep.plan import Plan, changes, make_plan
 from rollback.keep.preflight import Limits, preflight
 from rollback.keep.progress import SILENT
 from rollback.keep.scope import Scope
+from rollback.keep.stage import lay_out
 from rollback.model.errors import ObjectCorrupt, RollbackError
 from rollback.model.event import canonical
 from rollback.model.finding import Json
@@ -138,13 +140,15 @@ class _Work:
         each = len(plan.write) <= SYNC_EACH_MAX
         links = []
         progress = getattr(source, "progress", SILENT)
+        what = f"putting back {show(self.at)}"
         done, total = 0, sum(plan.wanted[path].size for path in plan.write)
         for path in plan.write:
             entry = plan.wanted[path]
             if entry.kind == "file":
-                self._stage_file(plan, entry, source, sync=each)
+                self._stage_file(plan, entry, source, sync=each, heard=lambda more, done=done: (
+                    progress(what, done + more, total, "bytes")))  # type: ignore[misc]  # fmt: skip
                 done += entry.size
-                progress(f"putting back {show(self.at)}", done, total, "bytes")
+                progress(what, done, total, "bytes")
                 if proof is not None:
                     proof(entry, os.fsdecode(os.path.join(self.ready.path, self.staged[path])))
             elif entry.kind == "symlink":
@@ -171,7 +175,20 @@ class _Work:
         self.staged[path] = b"%08d" % len(self.staged)
         return self.staged[path]
 
-    def _stage_file(self, plan: Plan, entry: Entry, source: Source, *, sync: bool) -> None:
+    @contextmanager
+    def _base(self, plan: Plan, path: bytes) -> Iterator[Reading | None]:
+        """The live file, to be read; None where there is none, or it cannot be."""
+        live = plan.live.get(path)
+        with ExitStack() as opened:
+            base = None
+            if live is not None and stat_.S_ISREG(live.st_mode):
+                with suppress(OSError, RollbackError):
+                    base = opened.enter_context(self.tree.reading(plan.full(path)))
+            yield base
+
+    def _stage_file(
+        self, plan: Plan, entry: Entry, source: Source, *, sync: bool, heard: Callable[[int], None]
+    ) -> None:
         live = plan.live.get(entry.path)
         mode = entry.mode
         if mode is None:
@@ -179,6 +196,15 @@ class _Work:
             mode = stat_.S_IMODE(live.st_mode) if live is not None and regular else 0o644
         name = self._name(entry.path)
         folder = os.path.dirname(plan.full(entry.path)) or b"."
+        if isinstance(source, StoredSource) and (blocks := source.blocks(entry)) is not None:
+            with (
+                self.ready.draft(name, sync=sync, near=(self.tree, folder)) as draft,
+                self._base(plan, entry.path) as base,
+            ):
+                lay_out(blocks, draft, base, source.block, holes=entry.sparse, told=heard)
+                draft.dress(mode=mode, owner=_owner(plan, entry), mtime_ns=entry.mtime_ns,
+                            attributes=entry.attributes)  # fmt: skip
+            return
         digest = self.ready.create(
             name, source.read(entry), mode=mode, owner=_owner(plan, entry),
             mtime_ns=entry.mtime_ns, sync=sync, holes=entry.sparse, proved=True,

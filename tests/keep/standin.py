@@ -17,6 +17,7 @@ from typing import Any
 from rollback.host import Host, Tap, Tree
 from rollback.keep.checkpoint import Checkpoints
 from rollback.keep.contents import append_only, files, git, postgres, sqlite
+from rollback.keep.stat_cache import RACY_NS
 from rollback.model.operations import Checkpoints as Declared
 
 KINDS = (append_only, files, git, postgres, sqlite)  # imported, so registered
@@ -90,6 +91,15 @@ def walked(root: Path | bytes) -> dict[bytes, tuple[Any, ...]]:
         for name in names_of_one:
             found[name] += (tuple(sorted(names_of_one)),)
     return found
+
+
+def settle(world: World) -> None:
+    """Nothing below changed so lately that its time could stay the same at another change."""
+    clock = Host().clock
+    newest = max(path.lstat().st_ctime_ns for path in (world.root, *world.root.rglob("*")))
+    assert clock.poll(
+        lambda: clock.now().timestamp() * 1e9 - newest > RACY_NS * 2, within_s=5, every_s=0.01
+    )
 
 
 def tree_of(path: Path, tap: Tap | None = None) -> Tree:

@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 
 from rollback.host import Tap
+from rollback.keep import capture
+from rollback.keep.content import Site
 from rollback.keep.life import Life
 from rollback.model.errors import (
     Confined,
@@ -26,7 +28,7 @@ from rollback.model.errors import (
     UsageError,
 )
 from rollback.model.finding import Answer
-from tests.keep.standin import World, component, walked
+from tests.keep.standin import World, component, settle, walked
 from tests.killed import KILLED, CountingTap, DyingTap, Failing, in_child, shots
 
 FAST = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
@@ -322,24 +324,81 @@ def test_a_file_that_never_holds_still_makes_it_partial(world: World) -> None:
             writer.stdout.close()
 
 
-def test_names_that_come_behind_the_walks_back_make_it_partial(world: World) -> None:
+def test_names_that_come_behind_the_walks_back_make_it_partial(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A file that appears in a folder already listed would be missed silently: it is not."""
-    with (world.root / "app/sub/long").open("wb") as file:
-        file.truncate(100 * 2**20)
-    script = (
-        "import sys, time\nprint('on', flush=True)\nfor n in range(100000):\n"
-        "    open(f'{sys.argv[1]}/0{n}', 'w').close(); time.sleep(0.005)"
-    )
-    argv = [sys.executable, "-c", script, str(world.root / "app/sub")]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE) as writer:
-        try:
-            assert writer.stdout is not None
-            writer.stdout.readline()
-            with world.open() as checkpoints, pytest.raises(Partial) as caught:
-                checkpoints.create("p")
-            assert caught.value.paths == ("app: sub: names changed while it was read",)
-        finally:
-            writer.kill()
+    real, came = capture.read_steadily, 0
+
+    def meanwhile(site: Site, full: bytes) -> object:
+        nonlocal came
+        if full.startswith(b"app/sub/"):
+            came += 1
+            (world.root / f"app/sub/new{came}").write_text("new")
+        return real(site, full)
+
+    monkeypatch.setattr(capture, "read_steadily", meanwhile)
+    with world.open() as checkpoints:
+        with pytest.raises(Partial) as caught:
+            checkpoints.create("p")
+        assert caught.value.paths == ("app: sub: names changed while it was read",)
+        assert came >= capture.TRIES
+
+
+@pytest.mark.parametrize("times", [1, 2, capture.TRIES])
+def test_a_checkpoint_never_mixes_what_stood_at_two_moments(
+    world: World, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    """Both files are rewritten in place when one is read and the other is not: old and new never mix."""
+    first, last = world.root / "app/a/f", world.root / "app/b/g"
+    for path in (first, last):
+        path.parent.mkdir()
+        path.write_text("version 0")
+    real, turn = capture.read_steadily, 0
+
+    def meanwhile(site: Site, full: bytes) -> object:
+        nonlocal turn
+        if full == b"app/b/g" and turn < times:
+            turn += 1
+            first.write_text(f"version {turn}")
+            last.write_text(f"version {turn}")
+        return real(site, full)
+
+    monkeypatch.setattr(capture, "read_steadily", meanwhile)
+    with world.open() as checkpoints:
+        if times == capture.TRIES:
+            with pytest.raises(Partial) as caught:
+                checkpoints.create("then")
+            assert caught.value.paths == tuple(f"app: {name}: changed while it was read"
+                                               for name in ("a/f", "b/g"))  # fmt: skip
+            return
+        made = checkpoints.create("then")
+        checkpoints.restore(made.id, "app", step="s")
+        assert (first.read_text(), last.read_text()) == (f"version {times}",) * 2
+
+
+def test_only_what_moved_is_read_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second reading opens the file that was rewritten, and not the others."""
+    app = world.root / "app"
+    (app / "a").mkdir()
+    for number in range(20):
+        (app / f"a/{number:02}").write_text("x")
+    settle(world)
+    read: list[bytes] = []
+    real = capture.read_steadily
+
+    def meanwhile(site: Site, full: bytes) -> object:
+        read.append(full)
+        if full == b"app/f" and read.count(full) == 1:
+            (app / "a/07").write_text("y")
+        return real(site, full)
+
+    monkeypatch.setattr(capture, "read_steadily", meanwhile)
+    with world.open() as checkpoints:
+        checkpoints.create("then", components=("app",))
+        again = read[len(set(read)) :]
+        assert again == [b"app/a/07"]
+        assert checkpoints.diff("then") == ()
 
 
 def test_a_link_where_a_component_should_be_is_kept_as_a_link(world: World) -> None:

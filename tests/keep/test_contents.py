@@ -249,6 +249,7 @@ def test_files_under_version_control_come_back_without_touching_the_repository(
         manifest = checkpoints.manifest(made.id, "it")
         assert [entry.path for entry in checkpoints.entries(made.id, "it")] == [b".", b"code.py"]
         assert manifest.meta["head"] == {"branch": "main", "commit": "a" * 40}
+        assert manifest.meta["not_captured"] == [{"path": ".git", "type": "the repository itself"}]
         (app / "code.py").write_text("now")
         (app / ".git/refs/heads/main").write_text("b" * 40 + "\n")
         repository = walked(app / ".git")

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
+import stat
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from rollback.keep.entry import Entry
+from rollback.keep.manifest import Manifest, tree_bytes
+from rollback.keep.store import Store
+from rollback.model.event import canonical
 from tests.keep.standin import World, component, walked
 
 SCRIPT = Path(__file__).parents[2] / "docs/extract.py"
@@ -101,3 +108,64 @@ def test_no_damaged_byte_is_believed(world: World, tmp_path: Path) -> None:
             assert (tmp_path / f"out{at}").read_text() == "one", at
         refused += done.returncode != 0
     assert refused > 20
+
+
+@pytest.mark.parametrize("stray", [b"", b"abc", b"x" * 56, b"\xff" * 200, None])
+def test_a_stray_pack_is_named_and_left_out(world: World, stray: bytes | None) -> None:
+    """Whatever lies there beside the packs: the others are read, and the status is that of the proof."""
+    with world.open() as checkpoints:
+        checkpoints.create("then")
+    path = world.state / "store/packs" / f"{'0' * 64}.pack"
+    path.mkdir() if stray is None else path.write_bytes(stray)
+    for words in ((), ("then", "verify")):
+        done = run(world, *words)
+        assert done.returncode == 0
+        assert done.stderr.startswith(f"{path.name} is left out: ")
+        assert done.stderr.count("\n") == 1
+
+
+def test_a_good_copy_makes_up_for_a_bad_one(world: World) -> None:
+    """An object in two packs, the first of which does not decompress: the other one is taken."""
+    with world.open() as checkpoints:
+        checkpoints.create("then")
+        again = Store.open(checkpoints.state, checkpoints.host)
+        again.again(hashlib.sha256(b"small\n" * 40).hexdigest())
+        again.flush()
+    first, other = sorted((world.state / "store/packs").iterdir())
+    for pack, sibling in ((first, other), (other, first)):
+        whole = pack.read_bytes()
+        size = 56 if pack.stat().st_size > sibling.stat().st_size else 0
+        if size:
+            continue
+        pack.write_bytes(whole[:70] + b"\xff" * 8 + whole[78:])
+        assert run(world, "then", "verify").returncode == 0
+        pack.write_bytes(whole)
+
+
+@pytest.mark.parametrize("target", ["../../outside", "out/f", "out"])
+def test_no_hard_link_leads_out(world: World, tmp_path: Path, target: str) -> None:
+    """A checkpoint made by an enemy: what is outside gets no second name, and no other mode."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "f").write_text("theirs")
+    (outside / "f").chmod(0o600)
+    tree = tree_bytes([
+        Entry(b"link", "hardlink", mode=0o666, target=target.encode()),
+        Entry(b"out", "symlink", target=os.fsencode(outside)),
+    ])  # fmt: skip
+    with world.open() as checkpoints:
+        made = checkpoints.create("then", components=("app",))
+        checkpoints.store.put(tree)
+        top = Entry(b".", "folder", tree=hashlib.sha256(tree).hexdigest())
+        manifest = Manifest("app", "files", top)
+        checkpoints.store.put(manifest.encode())
+        checkpoints.store.flush()
+    record = json.loads((world.state / f"store/checkpoints/{made.id}.json").read_bytes())
+    record["components"]["app"]["manifest"] = manifest.digest
+    record["name"] = "theirs"
+    body = canonical(record)
+    (world.state / f"store/checkpoints/{hashlib.sha256(body).hexdigest()}.json").write_bytes(body)
+    done = run(world, "theirs", "extract", "app", str(tmp_path / "out"))
+    assert done.returncode == 1
+    seen = (outside / "f").stat()
+    assert (seen.st_nlink, stat.S_IMODE(seen.st_mode)) == (1, 0o600)

@@ -11,13 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rollback.host import Host
 from rollback.host.looking import Looking
 from rollback.keep import capture
 from rollback.keep.checkpoint import Checkpoints
-from rollback.keep.stat_cache import RACY_NS
 from rollback.model.finding import Answer
-from tests.keep.standin import World, component, walked
+from tests.keep.standin import World, component, settle, walked
 
 OLD_NS = 10**18  # long before now: no racy entry
 
@@ -50,15 +48,6 @@ def filled(world: World) -> Path:
         path.write_bytes(b"%d" % number * 50)
     settle(world)
     return app
-
-
-def settle(world: World) -> None:
-    """Nothing below changed so lately that its time could stay the same at another change."""
-    clock = Host().clock
-    newest = max(path.lstat().st_ctime_ns for path in (world.root, *world.root.rglob("*")))
-    assert clock.poll(
-        lambda: clock.now().timestamp() * 1e9 - newest > RACY_NS * 2, within_s=5, every_s=0.01
-    )
 
 
 def test_what_looks_as_it_did_is_not_read_again(world: World, opened: list[bytes]) -> None:

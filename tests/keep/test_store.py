@@ -13,9 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rollback.host import Host
+from rollback.keep.blocks import BLOCK_BYTES, PAGE_BLOCK_BYTES, WHOLE_BYTES_MAX
 from rollback.keep.pack import Location, squeezed
 from rollback.keep.pack import opened as opened_bytes
-from rollback.keep.store import BLOCK_BYTES, PAGE_BLOCK_BYTES, WHOLE_BYTES_MAX, Store
+from rollback.keep.store import Store
 from rollback.model.errors import ObjectCorrupt, ObjectMissing, RunLocked, StoreError
 
 

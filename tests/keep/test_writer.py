@@ -158,7 +158,9 @@ def test_any_tree_comes_back_exactly_from_any_other(
                 assert kept[path][:5] == seen[:5]
 
 
+PAGES = bytes(16384) + os.urandom(16384) * 300  # a large file, with a page of zeros
 CASES_THEN: dict[bytes, Any] = {
+    b"large": ("file", PAGES, (0o640, 1, OWNERS[0])),
     b"changed": ("file", b"then" * 50, (0o640, 1, OWNERS[0])),
     b"gone": ("file", b"gone", (0o600, 2, OWNERS[-1])),
     b"same": ("file", b"same", (0o644, 3, OWNERS[0])),
@@ -172,6 +174,7 @@ CASES_THEN: dict[bytes, Any] = {
     b"twin": ("hard", 0, (0o644, 1, OWNERS[0])),
 }  # fmt: skip
 CASES_NOW: dict[bytes, Any] = {
+    b"large": ("file", PAGES[16384:] + b"now" * 7, (0o644, 11, OWNERS[0])),
     b"changed": ("file", b"now", (0o644, 11, OWNERS[0])),
     b"same": CASES_THEN[b"same"],
     b"mode": ("file", b"mode", (0o700, 12, OWNERS[0])),
@@ -321,6 +324,8 @@ def test_the_tools_own_state_inside_the_component_survives() -> None:
             made = checkpoints.create("then")
             names = {entry.path for entry in checkpoints.entries(made.id, "all")}
             assert names == {b".", b"f"}
+            assert checkpoints.manifest(made.id, "all").meta["not_captured"] == [
+                {"path": ".rollback", "type": "the tool's own"}]  # fmt: skip
             (found.root / "f").write_text("now")
             (found.root / "g").write_text("extra")
             checkpoints.restore("then", "all", step="s")

@@ -17,13 +17,12 @@ from contextlib import contextmanager, suppress
 
 from rollback.host import Tree, database
 from rollback.host.below import show
-from rollback.keep.capture import dressed, read_steadily
+from rollback.keep.capture import dressed, put_file, read_steadily
 from rollback.keep.changes import Changes, Rows
 from rollback.keep.content import Captured, Content, Rebuilt, Restore, Site
 from rollback.keep.entry import Entry
 from rollback.keep.manifest import Manifest
 from rollback.keep.plan import changes, tree_hash
-from rollback.keep.store import PAGE_BLOCK_BYTES
 from rollback.keep.transaction_log import Change as Logged
 from rollback.keep.transaction_log import LeftOut
 from rollback.keep.writer import finish, put_back
@@ -53,9 +52,7 @@ class Sqlite(Content):
         try:
             with _copied(site) as (path, integrity, tables):
                 with site.scratch.reading(path) as file:
-                    stored = site.store.put_stream(
-                        file.chunks(file.stat().st_size), block_bytes=PAGE_BLOCK_BYTES
-                    )
+                    stored = put_file(site.store, file, file.stat().st_size)
                 meta["integrity"] = integrity
                 meta["tables"] = dict(tables)
         except HostError as error:
