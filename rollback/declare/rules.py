@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from rollback.declare import authority, copies, literals, references, walk
+from rollback.declare import authority, copies, literals, references, standing, walk
 from rollback.declare.places import Places
 from rollback.declare.text import Document
 from rollback.declare.text import Path as Spot
@@ -37,6 +37,7 @@ def check(document: Document, data: dict[str, Any], found: Places) -> None:
     _contents(document, data)
     _environments(document, data)
     copies.check(document, data, found)
+    standing.check(document, data, found)
 
 
 def _wrong(document: Document, path: Spot, message: str, hint: str) -> None:

@@ -382,10 +382,10 @@ class Checkpoints:
             with self.putting(site, step, limits) as how:
                 return content.put(site, source, how)
 
-    def refresh_standby(self, wanted: str, *, limits: Limits | None = None) -> dict[str, bool]:
+    def refresh_standby(self, wanted: str, *, limits: Limits | None = None) -> dict[str, str]:
         """The standby of each component that is declared to have one holds this checkpoint.
 
-        By component; False where there can be none. Raises: as `restore`.
+        By component "", or why there can be none. Raises: as `restore`.
         """
         checkpoint = self.get(wanted)
         found = {}

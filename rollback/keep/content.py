@@ -36,8 +36,8 @@ class Standing(Protocol):
         """It has taken the place; None when it is not what the manifest says."""
         ...
 
-    def refresh(self, manifest: Manifest, intents: Tree, limits: Limits) -> bool:
-        """It is what the manifest says; False when it cannot be."""
+    def refresh(self, manifest: Manifest, intents: Tree, limits: Limits) -> str:
+        """It is what the manifest says; else why it cannot be."""
         ...
 
 

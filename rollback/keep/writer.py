@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 
 from rollback.host import Tree
 from rollback.host.below import show
+from rollback.host.renaming import LACKING
 from rollback.keep.attributes import Wanted, concerned, missing
 from rollback.keep.changes import Changes, told
 from rollback.keep.entry import Entry, Source
@@ -121,6 +122,7 @@ class _Work:
     _ready: Tree | None = None
     touched: set[bytes] = field(default_factory=set)  # folders of the tree, full paths
     kept: set[bytes] = field(default_factory=set)  # folders of the quarantine
+    _exchanges: bool = True  # until the file system says that it cannot
 
     # -- staging ---------------------------------------------------------------------------
 
@@ -216,25 +218,47 @@ class _Work:
         self._touch(full)
 
     def _swap(self, full: bytes, path: bytes) -> None:
-        """The new thing in the place of the old one of another type, which is in quarantine."""
-        kept = self._free_place(path if path != b"." else os.path.basename(self.at))
-        self.ready.move(self.staged[path], self.quarantine, kept)
-        try:
-            self.quarantine.exchange(kept, full, inside=self.tree)
-        except OSError as error:
-            if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.EXDEV):
-                raise
-            self.quarantine.move(kept, self.ready, self.staged[path])
+        """The new thing in the place of the old one of another type, which is in quarantine.
+
+        Without an exchange nothing stands there for a moment where one of them is a folder.
+        """
+        kept = self._free_place(path if path != b"." else os.path.basename(self.at), full)
+        if self._exchanges and self.quarantine.stat(kept) is None:
+            self.ready.move(self.staged[path], self.quarantine, kept, alone=True)
+            try:
+                self.quarantine.exchange(kept, full, inside=self.tree)
+                return
+            except OSError as error:
+                if error.errno not in (*LACKING, errno.EXDEV):
+                    raise
+                self._exchanges = error.errno == errno.EXDEV  # of this folder alone, or of none
+            self.quarantine.move(kept, self.ready, self.staged[path], alone=True)
+        if not self._second_name(full, kept, path):
             self._move(full, kept)
-            self.ready.put(self.staged[path], self.tree, full)
+        self.ready.put(self.staged[path], self.tree, full)
+
+    def _second_name(self, full: bytes, kept: bytes, path: bytes) -> bool:
+        """What stands there is in quarantine too, so that it can be replaced; False for folders."""
+        found, coming = self.tree.stat(full), self.ready.stat(self.staged[path])
+        if any(one is None or stat_.S_ISDIR(one.st_mode) for one in (found, coming)):
+            return False
+        if self.quarantine.stat(kept) is None:
+            try:
+                self.tree.link(full, kept, to=self.quarantine)
+            except OSError as error:
+                if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV):
+                    raise
+                return False
+        self.quarantine.sync_folder(os.path.dirname(kept))
+        return True
 
     def _away(self, full: bytes, path: bytes) -> None:
-        self._move(full, self._free_place(path))
+        self._move(full, self._free_place(path, full))
         self._touch(full)
 
     def _move(self, full: bytes, kept: bytes) -> None:
         try:
-            self.tree.move(full, self.quarantine, kept)
+            self.tree.move(full, self.quarantine, kept, alone=True)
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
@@ -249,13 +273,14 @@ class _Work:
                                   mtime_ns=found.st_mtime_ns)  # fmt: skip
             self.tree.remove_folder(full)
 
-    def _free_place(self, path: bytes) -> bytes:
-        """A name in quarantine where nothing stands yet, its folders made."""
+    def _free_place(self, path: bytes, full: bytes) -> bytes:
+        """A name in quarantine where nothing stands but perhaps this very file, its folders made."""
         number = 0
         while True:
             base = _KEPT if not number else _KEPT + b"-%d" % (number + 1)
             name = base + b"/" + path
-            if self.quarantine.stat(name) is None and self._makes(os.path.dirname(name)):
+            free = self.quarantine.stat(name) is None or self.quarantine.same(name, self.tree, full)
+            if free and self._makes(os.path.dirname(name)):
                 self.kept.add(os.path.dirname(name))
                 return name
             number += 1
