@@ -13,7 +13,7 @@ import errno
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from rollback.host import Tree
@@ -53,7 +53,8 @@ class Change:
 class Changes:
     """Every change, sorted by path. False when there is nothing to do.
 
-    Units: `need_bytes` is what has to be staged. `notes` say what is left as it is, and why.
+    Units: `need_bytes` is what has to be staged. `notes` say what is left as it is, and why. `kept`
+    are the full paths, or names, under which what was replaced is kept.
     """
 
     at: bytes = b"."
@@ -61,6 +62,7 @@ class Changes:
     notes: tuple[str, ...] = ()
     need_bytes: int = 0
     unchanged: int = 0
+    kept: tuple[str, ...] = field(default=(), compare=False)
 
     def __bool__(self) -> bool:
         return bool(self.changes)

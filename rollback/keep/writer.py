@@ -11,11 +11,12 @@ Never: deletes; writes in place; changes anything before all that is needed is s
 from __future__ import annotations
 
 import errno
+import json
 import os
 import stat as stat_
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rollback.host import Tree
 from rollback.host.below import show
@@ -53,6 +54,13 @@ class Intent:
         """Whoever finds the file knows what was being put back, and where the old things are."""
         self.folder.write(self._file, canonical(dict(about)) + b"\n")
 
+    def about(self) -> Mapping[str, Json]:
+        """What `begin` wrote, of a step that began and did not end; empty when none did."""
+        with suppress(FileNotFoundError, ValueError):
+            found = json.loads(self.folder.read(self._file))
+            return found if isinstance(found, dict) else {}
+        return {}
+
     def end(self) -> None:
         """The file is gone."""
         if self.folder.stat(self._file) is not None:
@@ -65,20 +73,22 @@ def put_back(
     source: Source, tree: Tree, *, at: bytes, quarantine: Tree, intent: Intent,
     scope: Scope | None = None, removes: frozenset[bytes] | None = None, deep: bool = True,
     limits: Limits | None = None, proof: Proof | None = None, first_out: Iterable[bytes] = (),
-    xattrs: tuple[str, ...] = (),
+    xattrs: tuple[str, ...] = (), kept_as: bytes = b"",
 ) -> Changes:  # fmt: skip
     """The component `at` below `tree` is what `source` says; what was changed.
 
     The arguments that `changes` has mean the same here. `quarantine` is a folder for this step
-    alone, on the same file system and outside the component: extra and replaced things are moved
-    to `kept/` in it under their relative names. `proof` is asked about each staged file (entry and
-    full path) and raises to refuse it. `first_out` are full paths that leave before anything else.
+    alone, on the same file system and outside the component: extra things, and those of another
+    type, are moved to `kept/` in it under their relative names. `proof` is asked about each staged
+    file (entry and full path) and raises to refuse it. `first_out` are full paths that leave before
+    anything else. A component that is one file is kept whole, as `kept_as` where that is given, and
+    `first_out` under names that begin so.
 
     Crash: parts are old, parts new, the intent stands. Again: converges; a tree that is right
     already is not touched. Raises: Refused, Confined, ObjectMissing or ObjectCorrupt with the tree
     untouched; HostError.
     """
-    work = _Work(tree, at, quarantine, intent)
+    work = _Work(tree, at, quarantine, intent, kept_as)
     with told(tree, at, hint="nothing was changed"):
         plan = make_plan(source, tree, at=at, scope=scope, removes=removes, deep=deep,
                          first_out=first_out, xattrs=xattrs)  # fmt: skip
@@ -97,11 +107,12 @@ def put_back(
             "format": 1, "step": intent.name, "root": show(tree.path), "at": show(at),
             "write": len(plan.write) + len(plan.make), "remove": len(plan.away),
             "attributes": len(plan.dress), "quarantine": show(quarantine.path),
+            **({"kept_as": os.fsdecode(kept_as)} if kept_as else {}),
         })  # fmt: skip
     with told(tree, at, hint=_AGAIN):
         work.apply(plan)
         work.tidy()
-    return found
+    return replace(found, kept=work.places())
 
 
 def finish(tree: Tree, at: bytes, quarantine: Tree, intent: Intent) -> None:
@@ -118,6 +129,7 @@ class _Work:
     at: bytes
     quarantine: Tree
     intent: Intent
+    kept_as: bytes = b""
     staged: dict[bytes, bytes] = field(default_factory=dict)
     _ready: Tree | None = None
     touched: set[bytes] = field(default_factory=set)  # folders of the tree, full paths
@@ -195,7 +207,7 @@ class _Work:
     def apply(self, plan: Plan) -> None:
         """The tree is what was planned, durably."""
         for full in plan.first_out:
-            self._away(full, full)
+            self._away(full, self._named(full))
         self._loosen(plan)
         self._make_room(plan)
         for path in sorted(
@@ -203,13 +215,13 @@ class _Work:
         ):
             self._place(plan, path)
         for path in plan.away:
-            self._away(plan.full(path), path if path != b"." else os.path.basename(self.at))
+            self._away(plan.full(path), path if path != b"." else self._named(self.at))
         self._dress(plan)
         self._sync(plan)
 
     def _place(self, plan: Plan, path: bytes) -> None:
         full = plan.full(path)
-        if path in plan.retype:
+        if path in plan.retype or (self.kept_as and path in plan.live):
             self._swap(full, path)
         elif path in self.staged:
             self.ready.put(self.staged[path], self.tree, full)
@@ -218,24 +230,32 @@ class _Work:
         self._touch(full)
 
     def _swap(self, full: bytes, path: bytes) -> None:
-        """The new thing in the place of the old one of another type, which is in quarantine.
+        """The new thing in the place of the old one, which is in quarantine.
 
         Without an exchange nothing stands there for a moment where one of them is a folder.
         """
-        kept = self._free_place(path if path != b"." else os.path.basename(self.at), full)
-        if self._exchanges and self.quarantine.stat(kept) is None:
-            self.ready.move(self.staged[path], self.quarantine, kept, alone=True)
-            try:
-                self.quarantine.exchange(kept, full, inside=self.tree)
-                return
-            except OSError as error:
-                if error.errno not in (*LACKING, errno.EXDEV):
-                    raise
-                self._exchanges = error.errno == errno.EXDEV  # of this folder alone, or of none
-            self.quarantine.move(kept, self.ready, self.staged[path], alone=True)
-        if not self._second_name(full, kept, path):
+        kept = self._free_place(path if path != b"." else self._named(self.at), full)
+        named = bool(self.kept_as) and self._second_name(full, kept, path)
+        if not named and self._exchanged(full, kept, path):
+            return
+        if not named and not self._second_name(full, kept, path):
             self._move(full, kept)
         self.ready.put(self.staged[path], self.tree, full)
+
+    def _exchanged(self, full: bytes, kept: bytes, path: bytes) -> bool:
+        """The two changed places, in one instant; False where that cannot be had."""
+        if not self._exchanges or self.quarantine.stat(kept) is not None:
+            return False
+        self.ready.move(self.staged[path], self.quarantine, kept, alone=True)
+        try:
+            self.quarantine.exchange(kept, full, inside=self.tree)
+        except OSError as error:
+            if error.errno not in (*LACKING, errno.EXDEV):
+                raise
+            self._exchanges = error.errno == errno.EXDEV  # of this folder alone, or of none
+            self.quarantine.move(kept, self.ready, self.staged[path], alone=True)
+            return False
+        return True
 
     def _second_name(self, full: bytes, kept: bytes, path: bytes) -> bool:
         """What stands there is in quarantine too, so that it can be replaced; False for folders."""
@@ -272,6 +292,20 @@ class _Work:
             self.quarantine.dress(kept, mode=stat_.S_IMODE(found.st_mode),
                                   mtime_ns=found.st_mtime_ns)  # fmt: skip
             self.tree.remove_folder(full)
+
+    def _named(self, full: bytes) -> bytes:
+        """Under which name what stands at the component's path, or beside it, is kept."""
+        if self.kept_as:
+            return self.kept_as + full.removeprefix(self.at)
+        return full if full != self.at else os.path.basename(full)
+
+    def places(self) -> tuple[str, ...]:
+        """Where what was replaced or moved away is kept, for people."""
+        if not self.kept_as:
+            bases = {name.partition(b"/")[0] for name in self.kept} - {b"."}
+            return tuple(self.quarantine.place(base) for base in sorted(bases))
+        names = sorted(base + b"/" + self.kept_as for base in self.kept if base != b".")
+        return tuple(self.quarantine.place(n) for n in names if self.quarantine.stat(n) is not None)
 
     def _free_place(self, path: bytes, full: bytes) -> bytes:
         """A name in quarantine where nothing stands but perhaps this very file, its folders made."""

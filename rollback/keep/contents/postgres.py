@@ -14,7 +14,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rollback.host import reference
@@ -80,7 +80,8 @@ class Postgres(Content):
             swap.finish()
             return changes
         swap.carry_out()
-        return changes
+        kept = (f"postgres:{swap.intent['old']}",) if swap.intent["live_oid"] else ()
+        return replace(changes, kept=kept)
 
     def compare(self, site: Site, manifest: Manifest) -> Changes:
         """What `restore` would change now, with the rows that each table would gain or lose."""

@@ -1,10 +1,12 @@
 """One SQLite database: copied while it is in use, restored to a side file, checked, swapped in.
 
-What SQLite leaves beside a database (`-journal`, `-wal`, `-shm`) belongs to the old one and goes to
-quarantine first. A database too damaged to be copied is captured byte by byte, and says so.
+It is swapped while nobody has it open, under the lock that SQLite itself takes. The old one stays in
+quarantine under a dated name; what SQLite leaves beside a database (`-journal`, `-wal`, `-shm`)
+belongs to it and goes there first, under the same name. A database too damaged to be copied is
+captured byte by byte, and says so.
 
 Hides: the copy, and how two databases are told apart.
-Never: opens the live database for writing.
+Never: writes into the live database; swaps it under somebody who has it open.
 """
 
 from __future__ import annotations
@@ -17,22 +19,25 @@ from contextlib import contextmanager
 
 from rollback.host import Tree, database
 from rollback.host.below import show
+from rollback.host.claim import claimed
 from rollback.keep.capture import dressed, read_steadily
 from rollback.keep.changes import Changes
 from rollback.keep.content import Captured, Content, Rebuilt, Restore, Site
-from rollback.keep.entry import Entry
+from rollback.keep.entry import Entry, Source
 from rollback.keep.manifest import Manifest
 from rollback.keep.plan import changes, tree_hash
 from rollback.keep.store import PAGE_BLOCK_BYTES
 from rollback.keep.transaction_log import Change as Logged
 from rollback.keep.transaction_log import LeftOut
-from rollback.keep.writer import finish, put_back
+from rollback.keep.writer import Proof, finish, put_back
 from rollback.model.component import TransactionLog
 from rollback.model.errors import Confined, HostError, ObjectCorrupt
 from rollback.model.finding import Json
 from rollback.model.registry import register
 
 _BESIDE = (b"-journal", b"-wal", b"-shm")
+DRAIN_S = 10.0  # as long as clients of other databases have
+COPY_S = 60.0  # for a moment in which it can be read
 _COPY = b"sqlite-copy.db"
 _LAID = b"sqlite-laid.db"
 
@@ -51,7 +56,7 @@ class Sqlite(Content):
         meta: dict[str, Json] = {}
         missing: tuple[str, ...] = ()
         try:
-            with _copied(site) as (path, integrity, tables):
+            with _copied(site, COPY_S) as (path, integrity, tables):
                 with site.scratch.reading(path) as file:
                     stored = site.store.put_stream(
                         file.chunks(file.stat().st_size), block_bytes=PAGE_BLOCK_BYTES
@@ -77,31 +82,58 @@ class Sqlite(Content):
 
     def restore(self, site: Site, manifest: Manifest, how: Restore) -> Changes:
         """The database is what was captured, proved before it was swapped in."""
-        found, first_out = self._compared(site, manifest)
+        found = self.compare(site, manifest)
         if not found:
             with how.quarantine() as quarantine:
-                finish(site.root, site.at, quarantine, how.intent)
-            return found
+                if not _split(quarantine, how):
+                    finish(site.root, site.at, quarantine, how.intent)
+                    return found
 
         def proof(entry: Entry, staged: str) -> None:
             _prove(staged, manifest)
 
-        with how.quarantine() as quarantine:
-            put_back(
-                site.source(manifest), site.root, at=site.at, quarantine=quarantine,
-                intent=how.intent, scope=site.scope, limits=how.limits, proof=proof,
-                first_out=first_out,
+        return dataclasses.replace(
+            found, kept=self._swap(site, site.source(manifest), how, proof).kept
+        )
+
+    def replace(self, site: Site, made: Rebuilt, how: Restore) -> Changes:
+        """As for any component, while nobody has the database open."""
+        return self._swap(site, made.source, how, None)
+
+    def _swap(self, site: Site, source: Source, how: Restore, proof: Proof | None) -> Changes:
+        """The database is what the source holds; the old one is whole in quarantine."""
+        with _claimed(site), how.quarantine() as quarantine:
+            return put_back(
+                source, site.root, at=site.at, quarantine=quarantine, intent=how.intent,
+                scope=site.scope, limits=how.limits, proof=proof, first_out=_beside(site),
+                kept_as=_kept_as(site, how),
             )  # fmt: skip
-        return found
 
     def compare(self, site: Site, manifest: Manifest) -> Changes:
-        """What `restore` would change now, with the rows that each table would gain or lose."""
-        return self._compared(site, manifest)[0]
+        """What `restore` would change now, with the rows that each table would gain or lose.
+
+        The bytes of a live database differ from its copy though it holds the same: what counts is
+        a copy of it made now.
+        """
+        first_out = _beside(site)
+        source = site.source(manifest)
+        plain = changes(source, site.root, at=site.at, scope=site.scope, first_out=first_out)
+        if not plain or manifest.top is None or "raw" in manifest.meta:
+            return plain
+        entry = manifest.top
+        try:
+            with _copied(site, DRAIN_S) as (path, _, tables):
+                if tree_hash(site.scratch, path) == entry.sha256 and _same_dress(site, entry):
+                    return Changes(site.at, unchanged=1)
+                notes = _rows(tables, manifest)
+        except HostError as error:
+            notes = (f"the live database cannot be read: {error.message}",)
+        return Changes(plain.at, plain.changes, (*plain.notes, *notes), plain.need_bytes)
 
     def items(self, site: Site, manifest: Manifest | None = None) -> dict[str, str]:
         """The digest of each row, by table and key."""
         if manifest is None:
-            with _copied(site) as (path, _, _tables):
+            with _copied(site, COPY_S) as (path, _, _tables):
                 return database.items(os.fsdecode(os.path.join(site.scratch.path, path)))
         with _laid_out(site, manifest) as file:
             return database.items(file)
@@ -123,34 +155,47 @@ class Sqlite(Content):
             source = _OneFile(site, base)
             yield Rebuilt(source, database.items(file), left, _beside(site))
 
-    def _compared(self, site: Site, manifest: Manifest) -> tuple[Changes, tuple[bytes, ...]]:
-        """The changes, and what lies beside the database and would leave with it.
-
-        The bytes of a live database differ from its copy though it holds the same: what counts is
-        a copy of it made now.
-        """
-        first_out = _beside(site)
-        source = site.source(manifest)
-        plain = changes(source, site.root, at=site.at, scope=site.scope, first_out=first_out)
-        if not plain or manifest.top is None or "raw" in manifest.meta:
-            return plain, first_out
-        entry = manifest.top
-        try:
-            with _copied(site) as (path, _, tables):
-                if tree_hash(site.scratch, path) == entry.sha256 and _same_dress(site, entry):
-                    return Changes(site.at, unchanged=1), ()
-                notes = _rows(tables, manifest)
-        except HostError as error:
-            notes = (f"the live database cannot be read: {error.message}",)
-        return Changes(plain.at, plain.changes, (*plain.notes, *notes), plain.need_bytes), first_out
-
 
 def _beside(site: Site) -> tuple[bytes, ...]:
     return tuple(site.at + end for end in _BESIDE if site.root.stat(site.at + end) is not None)
 
 
 @contextmanager
-def _copied(site: Site) -> Iterator[tuple[bytes, str, dict[str, int]]]:
+def _claimed(site: Site) -> Iterator[None]:
+    """Nobody has the live database open or uses it. Raises: HostError when somebody stays."""
+    found = site.root.stat(site.at)
+    if found is None or not stat_.S_ISREG(found.st_mode):
+        yield  # nothing is there that somebody could have open
+        return
+    users = ", ".join(site.users)
+    hint = (f"stop or drain {users} first: rollback run stop, or a step before this one" if users
+            else "stop what uses it, then try again")  # fmt: skip
+    beside = [site.at + end for end in _BESIDE]
+    with claimed(site.root, site.at, beside, clock=site.host.clock, within_s=DRAIN_S, hint=hint):
+        yield
+
+
+def _split(quarantine: Tree, how: Restore) -> bool:
+    """True when an attempt died between what lay beside the old database and the database itself."""
+    chosen = how.intent.about().get("kept_as")
+    if not isinstance(chosen, str):
+        return False
+    old = b"kept/" + os.fsencode(chosen)
+    there = [end for end in (b"", *_BESIDE) if quarantine.stat(old + end) is not None]
+    return bool(there) and b"" not in there
+
+
+def _kept_as(site: Site, how: Restore) -> bytes:
+    """The dated name of the old database, as an attempt that died chose it."""
+    chosen = how.intent.about().get("kept_as")
+    if isinstance(chosen, str):
+        return os.fsencode(chosen)
+    moment = site.host.clock.now()
+    return os.path.basename(site.at) + f"_old_{moment:%Y%m%d_%H%M%S}".encode()
+
+
+@contextmanager
+def _copied(site: Site, within_s: float) -> Iterator[tuple[bytes, str, dict[str, int]]]:
     """A copy of the live database: its name in `scratch`, and what SQLite says about it."""
     found = site.root.stat(site.at)
     if found is None or not stat_.S_ISREG(found.st_mode):
@@ -160,7 +205,7 @@ def _copied(site: Site) -> Iterator[tuple[bytes, str, dict[str, int]]]:
     path = os.fsdecode(os.path.join(scratch.path, _COPY))
     live = os.fsdecode(os.path.join(site.root.path, site.at))
     try:
-        database.copy(live, path, tap=site.host.tap)
+        database.copy(live, path, timeout_s=within_s, tap=site.host.tap)
         integrity = database.integrity(path)
         yield _COPY, integrity, database.tables(path) if integrity == "ok" else {}
     finally:
