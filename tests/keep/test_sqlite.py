@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TypeVar
@@ -195,6 +195,26 @@ def test_from_the_claim_to_the_end_nobody_reads_or_writes_it(world: World) -> No
     for call, answer in said:
         assert answer == "50" or "locked" in answer, (call, answer)
     assert any("locked" in answer for _, answer in said)
+
+
+def test_who_opens_it_meanwhile_is_named(world: World) -> None:
+    """They were told to wait, and hold the old database now: nobody finds out by chance."""
+    late = []
+
+    class Comes(Tap):
+        def change(
+            self, call: str, where: str | bytes, do: Callable[[], T],
+            torn: Callable[[], object] | None = None,
+        ) -> T:  # fmt: skip
+            done = super().change(call, where, do, torn)
+            if call == "rename" and os.fsdecode(where).endswith("s.json"):
+                late.append(stack.enter_context(client(world)))
+            return done
+
+    with ExitStack() as stack:
+        said = restore(world, Comes())
+    assert any(f"({late[0].pid}) opened the old database" in note for note in said.notes)
+    assert count(path_of(world)) == 50
 
 
 BARE = {"renameat2": errno.ENOSYS, "link": errno.EPERM}

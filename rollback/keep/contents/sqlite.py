@@ -19,7 +19,7 @@ from contextlib import contextmanager
 
 from rollback.host import Tree, database
 from rollback.host.below import show
-from rollback.host.claim import claimed
+from rollback.host.claim import Claim, claimed
 from rollback.keep.capture import dressed, read_steadily
 from rollback.keep.changes import Changes
 from rollback.keep.content import Captured, Content, Rebuilt, Restore, Site
@@ -92,9 +92,8 @@ class Sqlite(Content):
         def proof(entry: Entry, staged: str) -> None:
             _prove(staged, manifest)
 
-        return dataclasses.replace(
-            found, kept=self._swap(site, site.source(manifest), how, proof).kept
-        )
+        done = self._swap(site, site.source(manifest), how, proof)
+        return dataclasses.replace(found, kept=done.kept, notes=(*found.notes, *done.notes))
 
     def replace(self, site: Site, made: Rebuilt, how: Restore) -> Changes:
         """As for any component, while nobody has the database open."""
@@ -102,12 +101,15 @@ class Sqlite(Content):
 
     def _swap(self, site: Site, source: Source, how: Restore, proof: Proof | None) -> Changes:
         """The database is what the source holds; the old one is whole in quarantine."""
-        with _claimed(site), how.quarantine() as quarantine:
-            return put_back(
+        with _claimed(site) as claim, how.quarantine() as quarantine:
+            done = put_back(
                 source, site.root, at=site.at, quarantine=quarantine, intent=how.intent,
                 scope=site.scope, limits=how.limits, proof=proof, first_out=_beside(site),
                 kept_as=_kept_as(site, how),
             )  # fmt: skip
+            late = tuple(f"{who} opened the old database meanwhile and has it still: restart that"
+                         for who in (claim.others() if claim else ()))  # fmt: skip
+        return dataclasses.replace(done, notes=(*done.notes, *late))
 
     def compare(self, site: Site, manifest: Manifest) -> Changes:
         """What `restore` would change now, with the rows that each table would gain or lose.
@@ -161,18 +163,20 @@ def _beside(site: Site) -> tuple[bytes, ...]:
 
 
 @contextmanager
-def _claimed(site: Site) -> Iterator[None]:
+def _claimed(site: Site) -> Iterator[Claim | None]:
     """Nobody has the live database open or uses it. Raises: HostError when somebody stays."""
     found = site.root.stat(site.at)
     if found is None or not stat_.S_ISREG(found.st_mode):
-        yield  # nothing is there that somebody could have open
+        yield None  # nothing is there that somebody could have open
         return
     users = ", ".join(site.users)
     hint = (f"stop or drain {users} first: rollback run stop, or a step before this one" if users
             else "stop what uses it, then try again")  # fmt: skip
     beside = [site.at + end for end in _BESIDE]
-    with claimed(site.root, site.at, beside, clock=site.host.clock, within_s=DRAIN_S, hint=hint):
-        yield
+    with claimed(
+        site.root, site.at, beside, hint=hint, clock=site.host.clock, within_s=DRAIN_S
+    ) as one:
+        yield one
 
 
 def _split(quarantine: Tree, how: Restore) -> bool:
