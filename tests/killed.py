@@ -5,9 +5,12 @@ The taps that count and kill are those of the kill sweep. The killed one is a fo
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
+import platform
 import signal
+import struct
 import sys
 from collections.abc import Callable
 from typing import TypeVar
@@ -16,9 +19,45 @@ from drills.sweep_tap import CountingTap, DyingTap, Point, shots
 from rollback.host import Tap
 from rollback.model.errors import RollbackError
 
-__all__ = ["KILLED", "CountingTap", "DyingAt", "DyingTap", "Failing", "Point", "in_child", "shots"]
+__all__ = ["KILLED", "CountingTap", "DyingAt", "DyingTap", "Failing", "Lacking", "Point", "in_child",
+           "shots", "without_renameat2"]  # fmt: skip
 T = TypeVar("T")
 KILLED = -signal.SIGKILL
+_RENAMEAT2 = {"x86_64": 316, "aarch64": 276, "riscv64": 276}
+_NO_NEW_PRIVS, _SECCOMP, _FILTER = 38, 22, 2
+_LOAD, _IF_EQUAL, _RETURN, _ALLOW, _FAIL = 0x20, 0x15, 0x06, 0x7FFF0000, 0x00050000
+
+
+class Lacking(Tap):
+    """A kernel or a file system that does not know some calls: they fail with `code`.
+
+    The others pass through `inner`, which counts or kills.
+    """
+
+    def __init__(self, *calls: str, code: int = errno.ENOSYS, inner: Tap | None = None) -> None:
+        self.codes = dict.fromkeys(calls, code)
+        self.inner = inner or Tap()
+
+    def change(
+        self, call: str, where: str | bytes, do: Callable[[], T],
+        torn: Callable[[], object] | None = None,
+    ) -> T:  # fmt: skip
+        if call in self.codes:
+            raise OSError(self.codes[call], os.strerror(self.codes[call]))
+        return self.inner.change(call, where, do, torn)
+
+
+def without_renameat2() -> None:
+    """The kernel refuses renameat2 to this process from here on, as an old one does."""
+    number = _RENAMEAT2[platform.machine()]
+    code = b"".join(struct.pack("=HBBI", *line) for line in (
+        (_LOAD, 0, 0, 0), (_IF_EQUAL, 0, 1, number), (_RETURN, 0, 0, _FAIL | errno.ENOSYS),
+        (_RETURN, 0, 0, _ALLOW)))  # fmt: skip
+    held = ctypes.create_string_buffer(code)
+    program = struct.pack("@HP", len(code) // 8, ctypes.addressof(held))
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+    assert libc.prctl(_SECCOMP, _FILTER, ctypes.create_string_buffer(program), 0, 0) == 0
 
 
 class DyingAt(Tap):

@@ -35,11 +35,19 @@ def settle(site: Site, run: Run, telling: Telling | None = None) -> Run:
     _close_undone(site, run)
     _close_below(site, run)
     run = _measure_kept(site, run)
-    if run.state is State.COMPLETE:
+    if run.state is State.COMPLETE or _kept(run):
         make_ready(site)
     write_report(site, run)
     site.anchor()
     return run
+
+
+def _kept(run: Run) -> bool:
+    """True when the run ended and one of its steps took a checkpoint that may be gone back to."""
+    if run.state not in (*ENDED, State.MITIGATED):
+        return False
+    taking = [step.index for step in plan_of(run).steps if step.kind in ("checkpoint", "guarded")]
+    return any(index in run.steps and run.steps[index].status == "ended" for index in taking)
 
 
 def _copy(site: Site, run: Run) -> None:

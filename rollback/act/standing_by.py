@@ -24,4 +24,4 @@ def make_ready(site: Site) -> dict[str, Json]:
     except RollbackError as error:
         names = [n for n, one in site.system.components.items() if one.restore == "standby"]
         return dict.fromkeys(names, error.message)
-    return {name: ready or "it holds what no swap may take along" for name, ready in done.items()}
+    return {name: why or True for name, why in done.items()}

@@ -13,7 +13,15 @@ from typing import Any
 
 from pydantic_core import PydanticCustomError
 
-from rollback.declare import authority, copies, literals, references, services, walk
+from rollback.declare import (
+    authority,
+    copies,
+    literals,
+    references,
+    services,
+    standing,
+    walk,
+)
 from rollback.declare.places import Places
 from rollback.declare.text import Document
 from rollback.declare.text import Path as Spot
@@ -42,6 +50,7 @@ def check(document: Document, data: dict[str, Any], found: Places) -> None:
     _exempt(document, data)
     copies.check(document, data, found)
     services.check(document, data)
+    standing.check(document, data, found)
 
 
 def _wrong(document: Document, path: Spot, message: str, hint: str) -> None:

@@ -43,11 +43,13 @@ def integrity(path: str, *, timeout_s: float = 30.0) -> str:
 def copy(source: str, target: str, *, timeout_s: float = 60.0, tap: Tap) -> None:
     """`target` is one consistent moment of `source`, which may be in use meanwhile.
 
-    Raises: HostError; then there is no `target`.
+    Raises: HostError, also when somebody keeps it locked for longer; then there is no `target`.
     """
 
     def backup() -> None:
         with closing(_read_only(source, timeout_s)) as old, closing(sqlite3.connect(target)) as new:
+            old.execute("begin")  # copying by itself would wait for a lock without a limit
+            old.execute("select 1 from sqlite_master").fetchone()
             old.backup(new)
             new.execute("pragma journal_mode=delete")
 

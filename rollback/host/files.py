@@ -21,6 +21,7 @@ from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Self, TypeVar
 
+from rollback.host import renaming
 from rollback.host.below import checked, show
 from rollback.host.clock import Clock
 from rollback.host.draft import Attributes, Draft, allocated, dress, write_all
@@ -30,8 +31,6 @@ from rollback.model.errors import Confined, HostError, RunLocked
 
 T = TypeVar("T")
 TEMPORARY = b".rollback-tmp-"
-_RENAME_NOREPLACE = 1
-_RENAME_EXCHANGE = 2
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -280,12 +279,18 @@ class Tree(Looking):
             self._tap.change("rename", new, lambda: os.rename(
                 from_name, to_name, src_dir_fd=from_fd, dst_dir_fd=to_fd))  # fmt: skip
 
-    def move(self, source: bytes | str, to: Tree, target: bytes | str) -> None:
+    def move(
+        self, source: bytes | str, to: Tree, target: bytes | str, *, alone: bool = False
+    ) -> None:
         """What stood at `source` stands at `target` of `to`, where nothing stood.
 
-        Raises: FileExistsError when something stands there; nothing is ever replaced.
+        `alone`: nobody else writes in that folder, so that looking first is enough where nothing
+        better can be had. Crash: without renameat2 a file may have both names; the same call then
+        takes the old one away. Raises: FileExistsError when something stands there; HostError.
         """
-        self._renameat2(source, to, target, _RENAME_NOREPLACE)
+        old, new = checked(source), checked(target)
+        with self.parent(old) as one, to.parent(new) as other:
+            renaming.move(one, other, self._renaming(to, new), alone=alone)
 
     def put(self, source: bytes | str, to: Tree, target: bytes | str) -> None:
         """What stood at `source` stands at `target` of `to`, replacing a file or link there."""
@@ -295,8 +300,14 @@ class Tree(Looking):
                 from_name, to_name, src_dir_fd=from_fd, dst_dir_fd=to_fd))  # fmt: skip
 
     def exchange(self, one: bytes | str, other: bytes | str, *, inside: Tree | None = None) -> None:
-        """The two have changed places, in one instant; `other` stands in `inside`."""
-        self._renameat2(one, inside or self, other, _RENAME_EXCHANGE)
+        """The two have changed places, in one instant; `other` stands in `inside`.
+
+        Raises: OSError with a number of `renaming.LACKING` where that cannot be had.
+        """
+        to = inside or self
+        old, new = checked(one), checked(other)
+        with self.parent(old) as this, to.parent(new) as that:
+            renaming.exchange(this, that, self._renaming(to, new))
 
     def unlink(self, path: bytes | str) -> None:
         """Nothing stands at `path` (a file or link stood there)."""
@@ -404,16 +415,17 @@ class Tree(Looking):
 
     # -- inside ----------------------------------------------------------------------------
 
-    def _renameat2(self, source: bytes | str, to: Tree, target: bytes | str, flags: int) -> None:
-        old, new = checked(source), checked(target)
-        with self.parent(old) as (from_fd, from_name), to.parent(new) as (to_fd, to_name):
+    def _renaming(self, to: Tree, target: bytes) -> renaming.Change:
+        place = to.place(target)
 
-            def rename() -> None:
-                if _libc.renameat2(from_fd, from_name, to_fd, to_name, flags) != 0:
-                    code = ctypes.get_errno()
-                    raise OSError(code, os.strerror(code), to.place(new))
+        def change(call: str, do: Callable[[], None]) -> None:
+            try:
+                self._tap.change(call, place, do)
+            except OSError as error:
+                error.filename = place  # the kernel was told the last name only
+                raise
 
-            self._tap.change("renameat2", to.place(new), rename)
+        return change
 
     def _at(self, call: str, path: bytes | str, do: Callable[[int, bytes], T]) -> T:
         raw = checked(path)

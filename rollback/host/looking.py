@@ -63,6 +63,13 @@ class Looking:
             error.filename = self.place(raw)
             raise
 
+    def same(self, path: bytes | str, other: Looking, other_path: bytes | str) -> bool:
+        """True when the two are names of one file, and no folder; links not followed."""
+        one, two = self.stat(path), other.stat(other_path)
+        if one is None or two is None or stat_.S_ISDIR(one.st_mode):
+            return False
+        return (one.st_dev, one.st_ino) == (two.st_dev, two.st_ino)
+
     def read(self, path: bytes | str, *, limit_bytes: int = READ_BYTES_MAX) -> bytes:
         """The bytes of a regular file. Raises: FileNotFoundError; HostError over the limit."""
         fd = self.open_read(path)

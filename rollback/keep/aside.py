@@ -84,9 +84,9 @@ def put_aside(host: Host, state: Tree, tree: Tree, paths: Sequence[bytes], step:
         movable(tree, there)
         with quarantine(host, state, tree, there[0], step) as aside:
             for path in there:
-                kept = _free(aside, path)
+                kept = _free(aside, tree, path)
                 aside.make_folder(os.path.dirname(kept), parents=True)
-                tree.move(path, aside, kept)
+                tree.move(path, aside, kept, alone=True)
             for folder in sorted({os.path.dirname(path) or b"." for path in there}):
                 tree.sync_folder(folder)
             aside.sync_all()
@@ -104,7 +104,7 @@ def take_back(host: Host, state: Tree, tree: Tree, paths: Sequence[bytes], step:
                 kept = _KEPT + b"/" + path
                 if aside.stat(kept) is None:
                     continue
-                if tree.stat(path) is not None:
+                if tree.stat(path) is not None and not aside.same(kept, tree, path):
                     raise HostError("something else stands where this has to come back to",
                                     where=tree.place(path),
                                     hint=f"what was there is {show(aside.place(kept))}")  # fmt: skip
@@ -181,7 +181,8 @@ def all_at(
                     yield path, seen
 
 
-def _free(aside: Tree, path: bytes) -> bytes:
+def _free(aside: Tree, tree: Tree, path: bytes) -> bytes:
+    """A name in quarantine where nothing stands, but perhaps this file, on its way when it ended."""
     number = 1
     while True:
         base = _KEPT if number == 1 else _KEPT + b"-%d" % number
@@ -191,7 +192,7 @@ def _free(aside: Tree, path: bytes) -> bytes:
             (found := aside.stat(above[:at])) is not None and not stat_.S_ISDIR(found.st_mode)
             for at in [*(n for n, c in enumerate(above) if c == 0x2F), len(above)]
         )
-        if not blocked and aside.stat(name) is None:
+        if not blocked and (aside.stat(name) is None or aside.same(name, tree, path)):
             return name
         number += 1
 
@@ -225,8 +226,8 @@ def move_all(tree: Tree, pairs: Sequence[tuple[bytes, bytes]]) -> int:
     with told(tree, b"."):
         due = [(source, target) for source, target in pairs if tree.stat(source) is not None]
         movable(tree, [source for source, _ in due])
-        for _, target in due:
-            if tree.stat(target) is not None:
+        for source, target in due:
+            if tree.stat(target) is not None and not tree.same(source, tree, target):
                 raise HostError("something came to stand where this has to go",
                                 where=tree.place(target), hint="plan again")  # fmt: skip
         for source, target in due:

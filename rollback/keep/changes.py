@@ -71,8 +71,8 @@ class Rows:
 class Changes:
     """Every change, sorted by path. False when there is nothing to do.
 
-    Units: `need_bytes` is what has to be staged. `notes` say what is left as it is, and why; `kept`
-    where what stood there stays, if that is not the quarantine of the step.
+    Units: `need_bytes` is what has to be staged. `notes` say what is left as it is, and why. `kept`
+    are the full paths, or names, under which what was replaced is kept.
     """
 
     at: bytes = b"."
@@ -81,7 +81,7 @@ class Changes:
     need_bytes: int = 0
     unchanged: int = 0
     rows: tuple[Rows, ...] = field(default=(), compare=False)
-    kept: str = field(default="", compare=False)
+    kept: tuple[str, ...] = field(default=(), compare=False)
 
     def __bool__(self) -> bool:
         return bool(self.changes)

@@ -382,10 +382,10 @@ class Checkpoints:
             with self.putting(site, step, limits) as how:
                 return content.put(site, source, how)
 
-    def refresh_standby(self, wanted: str, *, limits: Limits | None = None) -> dict[str, bool]:
+    def refresh_standby(self, wanted: str, *, limits: Limits | None = None) -> dict[str, str]:
         """The standby of each component that is declared to have one holds this checkpoint.
 
-        By component; False where there can be none. Raises: as `restore`.
+        By component "", or why there can be none. Raises: as `restore`.
         """
         checkpoint = self.get(wanted)
         found = {}
@@ -445,11 +445,15 @@ class Checkpoints:
         folder = str(declaration.parent) if declaration is not None else ""
         site = Site(name, str(component.content), at, self._host, root, self.store, scratch, cache,
                     scope, component.volatile, getattr(component, "database", None), folder,
-                    xattrs=xattrs, progress=self.progress)  # fmt: skip
+                    xattrs=xattrs, progress=self.progress, users=self._users(name))  # fmt: skip
         if component.restore != "standby":
             return site
         ready = Standby(site, self._state, StatCache(self._state, f"{name}@standby", key))
         return replace(site, standby=ready)
+
+    def _users(self, component: str) -> tuple[str, ...]:
+        services = getattr(self._system, "services", {})
+        return tuple(name for name, one in services.items() if component in one.components)
 
 
 __all__ = ["Checkpoint", "Checkpoints", "HasTree"]

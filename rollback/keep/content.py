@@ -23,7 +23,7 @@ from rollback.keep.stat_cache import StatCache
 from rollback.keep.store import Store
 from rollback.keep.transaction_log import Change as Logged
 from rollback.keep.transaction_log import LeftOut
-from rollback.keep.writer import Intent, Limits
+from rollback.keep.writer import Intent, Limits, put_back
 from rollback.model.component import Database, TransactionLog
 from rollback.model.errors import HostError, PlanError
 from rollback.model.registry import Kind
@@ -36,8 +36,8 @@ class Standing(Protocol):
         """It has taken the place; None when it is not what the manifest says."""
         ...
 
-    def refresh(self, manifest: Manifest, intents: Tree, limits: Limits) -> bool:
-        """It is what the manifest says; False when it cannot be."""
+    def refresh(self, manifest: Manifest, intents: Tree, limits: Limits) -> str:
+        """It is what the manifest says; else why it cannot be."""
         ...
 
 
@@ -65,6 +65,7 @@ class Site:
     standby: Standing | None = None
     steady: bool = False  # what the cache names was whole in the store, and its packs are there
     xattrs: tuple[str, ...] = ()  # globs of the extended attributes that belong to it
+    users: tuple[str, ...] = ()  # the declared services that work with it
 
     def source(self, manifest: Manifest) -> StoredSource:
         """The captured component as something to put back from."""
@@ -130,6 +131,16 @@ class Content(Kind):
         raise PlanError(
             f"component {site.component} is {site.content} and comes back from checkpoints only"
         )
+
+    def replace(self, site: Site, made: Rebuilt, how: Restore) -> Changes:
+        """What was rebuilt stands in the place of the live component, which is in quarantine.
+
+        Again, also after a crash: converges. Raises: as `restore`.
+        """
+        with how.quarantine() as quarantine:
+            return put_back(made.source, site.root, at=site.at, quarantine=quarantine,
+                            intent=how.intent, scope=site.scope, limits=how.limits,
+                            first_out=made.first_out)  # fmt: skip
 
     def compare(self, site: Site, manifest: Manifest) -> Changes:
         """What `restore` would change now; changes nothing."""

@@ -14,7 +14,8 @@ from __future__ import annotations
 import json
 import os
 import stat as stat_
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from rollback.host import Tree
@@ -92,7 +93,8 @@ def freeze(
     """Nothing in the component has a bit that is not in `keeps`; how many paths were changed.
 
     Again: what is new, or has got such a bit since, too. Crash: what was to be changed is written
-    down, and thawing gives it back. Raises: Refused.
+    down, and thawing gives it back. Raises: Refused, also for a file that has another name
+    elsewhere: it would be frozen there too.
     """
     refuse(state, (component,), run)
     known = read(state, component)
@@ -102,18 +104,25 @@ def freeze(
     with told(root, at):
         modes = dict(known.modes) if known else {}
         paths = list(_ours(root, at, scope))
-        due = {path: mode for path, mode in paths if mode & ~keeps}
-        modes.update(due)  # what stands there now is what it has to have again
+        due = [(path, seen) for path, seen in paths if stat_.S_IMODE(seen.st_mode) & ~keeps]
+        touched = {path for path, _ in (paths if immutable else due)}
+        for path in _elsewhere(dict(paths)):
+            if path in touched:
+                raise Refused("frozen", "the file has another name outside of the component",
+                              where=root.place(path),
+                              hint="make it a file of its own: cp it, and move the copy over it")  # fmt: skip
+        # what stands there now is what it has to have again
+        modes.update({path: stat_.S_IMODE(seen.st_mode) for path, seen in due})
         if state.stat(_FOLDER) is None:
             state.make_folder(_FOLDER)
         body: list[Json] = [[path_json(path), mode] for path, mode in sorted(modes.items())]
         state.write(_name(component), canonical({
             "run": run, "immutable": immutable, "keeps": keeps, "modes": body}))  # fmt: skip
-        for path, mode in due.items():
-            root.dress(path, mode=mode & keeps)
+        for path, seen in due:
+            root.dress(path, mode=stat_.S_IMODE(seen.st_mode) & keeps, only=_which(seen))
         if immutable:
-            for path, _ in paths:
-                fix(root, path, on=True)
+            for path, seen in paths:
+                fix(root, path, on=True, only=_which(seen))
         root.sync_all()
     return len(due)
 
@@ -127,28 +136,32 @@ def again(state: Tree, root: Tree, component: str, at: bytes, scope: Scope, run:
 
 def loose(root: Tree, at: bytes, scope: Scope, keeps: int = READABLE) -> list[bytes]:
     """What in a component has a bit that is not in `keeps`."""
-    return [path for path, mode in _ours(root, at, scope) if mode & ~keeps]
+    return [path for path, seen in _ours(root, at, scope) if stat_.S_IMODE(seen.st_mode) & ~keeps]
 
 
 def thaw(state: Tree, root: Tree, component: str, at: bytes, scope: Scope) -> int:
     """What was frozen has its mode again; how many paths. Again: no change.
 
-    A mode that was changed since stays as it is.
+    A mode that was changed since stays as it is, and so does a file that has a name elsewhere by now.
     """
     found = read(state, component)
     if found is None:
         return 0
     with told(root, at):
         if found.immutable:
-            for path, _ in _ours(root, at, scope):
-                fix(root, path, on=False)
+            for path, seen in _ours(root, at, scope):
+                fix(root, path, on=False, only=_which(seen))
+        looked = {path: root.stat(path) for path in found.modes}
+        there = {path: one for path, one in looked.items() if one is not None}
+        for path in _elsewhere(there):
+            there.pop(path)
         changed = 0
-        for path, mode in found.modes.items():
-            seen = root.stat(path)
-            if seen is None or stat_.S_IMODE(seen.st_mode) != mode & found.keeps:
+        for path, seen in there.items():
+            mode = found.modes[path]
+            if stat_.S_IMODE(seen.st_mode) != mode & found.keeps:
                 continue
             if stat_.S_ISREG(seen.st_mode) or stat_.S_ISDIR(seen.st_mode):
-                root.dress(path, mode=mode)
+                root.dress(path, mode=mode, only=_which(seen))
                 changed += 1
         root.sync_all()
         state.unlink(_name(component))
@@ -156,23 +169,34 @@ def thaw(state: Tree, root: Tree, component: str, at: bytes, scope: Scope) -> in
     return changed
 
 
-def _ours(root: Tree, at: bytes, scope: Scope) -> Iterator[tuple[bytes, int]]:
-    """Every file and folder of the component with its mode, what is below before what is above."""
+def _ours(root: Tree, at: bytes, scope: Scope) -> Iterator[tuple[bytes, os.stat_result]]:
+    """Every file and folder of the component, what is below before what is above."""
     top = root.stat(at)
     if top is None:
         return
     if stat_.S_ISREG(top.st_mode):
-        yield at, stat_.S_IMODE(top.st_mode)
+        yield at, top
         return
     prefix = b"" if at == b"." else at + b"/"
     found = [
-        (path, stat_.S_IMODE(seen.st_mode))
+        (path, seen)
         for path, seen in root.walk(at, enter=lambda one: scope.enters(one[len(prefix) :]))
         if scope.holds(path[len(prefix) :])
         and (stat_.S_ISREG(seen.st_mode) or stat_.S_ISDIR(seen.st_mode))
     ]
     yield from reversed(found)
-    yield at, stat_.S_IMODE(top.st_mode)
+    yield at, top
+
+
+def _elsewhere(found: Mapping[bytes, os.stat_result]) -> list[bytes]:
+    """The files that have more names than are among these."""
+    names = Counter(_which(seen) for seen in found.values())
+    return [path for path, seen in found.items()
+            if stat_.S_ISREG(seen.st_mode) and seen.st_nlink > names[_which(seen)]]  # fmt: skip
+
+
+def _which(seen: os.stat_result) -> tuple[int, int]:
+    return seen.st_dev, seen.st_ino
 
 
 def _name(component: str) -> str:

@@ -15,7 +15,7 @@ from rollback.keep.changes import Change, Changes
 from rollback.keep.checkpoint import Checkpoints
 from rollback.keep.content import Content, Site
 from rollback.keep.transaction_log import LeftOut, Reading, read
-from rollback.keep.writer import Limits, finish, put_back
+from rollback.keep.writer import Limits, finish
 from rollback.model.component import TransactionLog
 from rollback.model.errors import HostError, PlanError
 from rollback.model.finding import Json
@@ -91,13 +91,12 @@ def from_log(
             outcome = Outcome(changes, left, reading)
             if dry_run:
                 return outcome
-            with kept.putting(site, step, limits) as how, how.quarantine() as quarantine:
+            with kept.putting(site, step, limits) as how:
                 if not changes:
-                    finish(site.root, site.at, quarantine, how.intent)
+                    with how.quarantine() as quarantine:
+                        finish(site.root, site.at, quarantine, how.intent)
                     return outcome
-                put_back(made.source, site.root, at=site.at, quarantine=quarantine,
-                         intent=how.intent, scope=site.scope, limits=how.limits,
-                         first_out=made.first_out)  # fmt: skip
+                content.replace(site, made, how)
             return outcome
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 
 from rollback.host import Tree
 from rollback.host.below import show
+from rollback.host.renaming import LACKING
 from rollback.keep.capture import capture_tree
 from rollback.keep.changes import Change, Changes, StoredSource
 from rollback.keep.content import Restore, Site
@@ -28,7 +29,7 @@ from rollback.keep.stat_cache import StatCache
 from rollback.keep.writer import Intent, Limits, put_back
 from rollback.model.errors import HostError
 
-_TREE, _ASIDE = b"tree", b"aside"
+_TREE, _ASIDE, _TRIAL = b"tree", b"aside", (b"one", b"other")
 
 
 @dataclass
@@ -55,7 +56,8 @@ class Standby:
     def swap(self, manifest: Manifest, how: Restore) -> Changes | None:
         """The component is what the manifest says, in one rename; None when that cannot be done.
 
-        Crash: it is the old tree or the new one; the intent stands until both names are on disk.
+        Then nothing was changed. Crash: it is the old tree or the new one; the intent stands until
+        both names are on disk.
         """
         site = self.site
         live = site.root.stat(site.at)
@@ -65,15 +67,20 @@ class Standby:
             "format": 1, "step": how.intent.name, "root": show(site.root.path),
             "at": show(site.at), "standby": self._base.place(self._tree),
         })  # fmt: skip
-        self._base.exchange(self._tree, site.at, inside=site.root)
+        try:
+            self._base.exchange(self._tree, site.at, inside=site.root)
+        except OSError:  # whatever stands against it: file by file it may go, or says what it is
+            how.intent.end()
+            return None
         site.root.sync_folder(os.path.dirname(site.at) or b".")
         self._base.sync_folder(self._folder)
         with suppress(OSError, HostError):
             self.cache.exchange(site.cache)
         how.intent.end()
-        kept = f"{self._base.place(self._tree)} until the next checkpoint"
+        note = (f"what stood there is whole in {self._base.place(self._tree)} until the standby is made "
+                "ready again: when a run is COMPLETE, and after the next checkpoint")  # fmt: skip
         changed = Change(site.at, "modify", "folder", "its standby took its place")
-        return Changes(site.at, (changed,), (f"what stood there is whole in {kept}",), kept=kept)
+        return Changes(site.at, (changed,), (note,), kept=(self._base.place(self._tree),))
 
     def _proved(self, manifest: Manifest) -> bool:
         scope = self.site.scope
@@ -87,23 +94,22 @@ class Standby:
     def _source(self, manifest: Manifest) -> StoredSource:
         return StoredSource(manifest, self.site.store, self.cache)
 
-    def refresh(self, manifest: Manifest, intents: Tree, limits: Limits) -> bool:
-        """The standby is what the manifest says; False when it cannot be one, and none is there.
+    def refresh(self, manifest: Manifest, intents: Tree, limits: Limits) -> str:
+        """The standby is what the manifest says; else none is there, and the answer says why.
 
         Every byte that was written is read again. Raises: HostError, Refused, StoreError.
         """
-        scope, base = self.site.scope, self._base
-        if scope.narrow or manifest.top is None or manifest.top.kind != "folder":
+        base = self._base
+        problem = self._impossible(manifest)
+        if problem:
             base.remove(self._folder)
-            return False
-        if base.stat(self._folder) is None:
-            base.make_folder(self._folder, parents=True)
+            return problem
         intent = Intent(intents, f"standby-{self.site.component}")
         base.make_folder(self._folder + b"/" + _ASIDE)
         with base.sub(self._folder + b"/" + _ASIDE) as aside:
             put_back(
                 self._source(manifest), base, at=self._tree, quarantine=aside, intent=intent,
-                scope=scope, limits=limits, xattrs=self.site.xattrs,
+                scope=self.site.scope, limits=limits, xattrs=self.site.xattrs,
             )  # fmt: skip
         base.remove(self._folder + b"/" + _ASIDE)
         ready = replace(self.site, root=base, at=self._tree, cache=self.cache)
@@ -111,5 +117,28 @@ class Standby:
         self.site.store.drop()
         if seen.missing or seen.manifest.top != manifest.top:
             base.remove(self._folder)
-            return False
-        return True
+            return "it did not become what the checkpoint says"
+        return ""
+
+    def _impossible(self, manifest: Manifest) -> str:
+        """Why there can be no standby of this; its folder is there, else."""
+        if self.site.scope.narrow:
+            return "it holds what no swap may take along"
+        if manifest.top is None or manifest.top.kind != "folder":
+            return "it is no folder"
+        base = self._base
+        if base.stat(self._folder) is None:
+            base.make_folder(self._folder, parents=True)
+        names = [self._folder + b"/" + name for name in _TRIAL]
+        try:
+            for name in names:
+                base.make_folder(name)
+            base.exchange(*names)
+        except OSError as error:
+            if error.errno not in LACKING:
+                raise
+            return "this file system cannot exchange two names; restores go file by file"
+        finally:
+            for name in names:
+                base.remove(name)
+        return ""

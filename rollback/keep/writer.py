@@ -11,15 +11,17 @@ Never: deletes; writes in place; changes anything before all that is needed is s
 from __future__ import annotations
 
 import errno
+import json
 import os
 import stat as stat_
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rollback.host import Tree
 from rollback.host.below import show
 from rollback.host.looking import Reading
+from rollback.host.renaming import LACKING
 from rollback.keep.attributes import Wanted, concerned, missing
 from rollback.keep.changes import Changes, StoredSource, told
 from rollback.keep.entry import Entry, Source
@@ -54,6 +56,13 @@ class Intent:
         """Whoever finds the file knows what was being put back, and where the old things are."""
         self.folder.write(self._file, canonical(dict(about)) + b"\n")
 
+    def about(self) -> Mapping[str, Json]:
+        """What `begin` wrote, of a step that began and did not end; empty when none did."""
+        with suppress(FileNotFoundError, ValueError):
+            found = json.loads(self.folder.read(self._file))
+            return found if isinstance(found, dict) else {}
+        return {}
+
     def end(self) -> None:
         """The file is gone."""
         if self.folder.stat(self._file) is not None:
@@ -66,20 +75,22 @@ def put_back(
     source: Source, tree: Tree, *, at: bytes, quarantine: Tree, intent: Intent,
     scope: Scope | None = None, removes: frozenset[bytes] | None = None, deep: bool = True,
     limits: Limits | None = None, proof: Proof | None = None, first_out: Iterable[bytes] = (),
-    xattrs: tuple[str, ...] = (),
+    xattrs: tuple[str, ...] = (), kept_as: bytes = b"",
 ) -> Changes:  # fmt: skip
     """The component `at` below `tree` is what `source` says; what was changed.
 
     The arguments that `changes` has mean the same here. `quarantine` is a folder for this step
-    alone, on the same file system and outside the component: extra and replaced things are moved
-    to `kept/` in it under their relative names. `proof` is asked about each staged file (entry and
-    full path) and raises to refuse it. `first_out` are full paths that leave before anything else.
+    alone, on the same file system and outside the component: extra things, and those of another
+    type, are moved to `kept/` in it under their relative names. `proof` is asked about each staged
+    file (entry and full path) and raises to refuse it. `first_out` are full paths that leave before
+    anything else. A component that is one file is kept whole, as `kept_as` where that is given, and
+    `first_out` under names that begin so.
 
     Crash: parts are old, parts new, the intent stands. Again: converges; a tree that is right
     already is not touched. Raises: Refused, Confined, ObjectMissing or ObjectCorrupt with the tree
     untouched; HostError.
     """
-    work = _Work(tree, at, quarantine, intent)
+    work = _Work(tree, at, quarantine, intent, kept_as)
     with told(tree, at, hint="nothing was changed"):
         plan = make_plan(source, tree, at=at, scope=scope, removes=removes, deep=deep,
                          first_out=first_out, xattrs=xattrs)  # fmt: skip
@@ -98,11 +109,12 @@ def put_back(
             "format": 1, "step": intent.name, "root": show(tree.path), "at": show(at),
             "write": len(plan.write) + len(plan.make), "remove": len(plan.away),
             "attributes": len(plan.dress), "quarantine": show(quarantine.path),
+            **({"kept_as": os.fsdecode(kept_as)} if kept_as else {}),
         })  # fmt: skip
     with told(tree, at, hint=_AGAIN):
         work.apply(plan)
         work.tidy()
-    return found
+    return replace(found, kept=work.places())
 
 
 def finish(tree: Tree, at: bytes, quarantine: Tree, intent: Intent) -> None:
@@ -119,10 +131,12 @@ class _Work:
     at: bytes
     quarantine: Tree
     intent: Intent
+    kept_as: bytes = b""
     staged: dict[bytes, bytes] = field(default_factory=dict)
     _ready: Tree | None = None
     touched: set[bytes] = field(default_factory=set)  # folders of the tree, full paths
     kept: set[bytes] = field(default_factory=set)  # folders of the quarantine
+    _exchanges: bool = True  # until the file system says that it cannot
 
     # -- staging ---------------------------------------------------------------------------
 
@@ -219,7 +233,7 @@ class _Work:
     def apply(self, plan: Plan) -> None:
         """The tree is what was planned, durably."""
         for full in plan.first_out:
-            self._away(full, full)
+            self._away(full, self._named(full))
         self._loosen(plan)
         self._make_room(plan)
         for path in sorted(
@@ -227,13 +241,13 @@ class _Work:
         ):
             self._place(plan, path)
         for path in plan.away:
-            self._away(plan.full(path), path if path != b"." else os.path.basename(self.at))
+            self._away(plan.full(path), path if path != b"." else self._named(self.at))
         self._dress(plan)
         self._sync(plan)
 
     def _place(self, plan: Plan, path: bytes) -> None:
         full = plan.full(path)
-        if path in plan.retype:
+        if path in plan.retype or (self.kept_as and path in plan.live):
             self._swap(full, path)
         elif path in self.staged:
             self.ready.put(self.staged[path], self.tree, full)
@@ -242,25 +256,55 @@ class _Work:
         self._touch(full)
 
     def _swap(self, full: bytes, path: bytes) -> None:
-        """The new thing in the place of the old one of another type, which is in quarantine."""
-        kept = self._free_place(path if path != b"." else os.path.basename(self.at))
-        self.ready.move(self.staged[path], self.quarantine, kept)
+        """The new thing in the place of the old one, which is in quarantine.
+
+        Without an exchange nothing stands there for a moment where one of them is a folder.
+        """
+        kept = self._free_place(path if path != b"." else self._named(self.at), full)
+        named = bool(self.kept_as) and self._second_name(full, kept, path)
+        if not named and self._exchanged(full, kept, path):
+            return
+        if not named and not self._second_name(full, kept, path):
+            self._move(full, kept)
+        self.ready.put(self.staged[path], self.tree, full)
+
+    def _exchanged(self, full: bytes, kept: bytes, path: bytes) -> bool:
+        """The two changed places, in one instant; False where that cannot be had."""
+        if not self._exchanges or self.quarantine.stat(kept) is not None:
+            return False
+        self.ready.move(self.staged[path], self.quarantine, kept, alone=True)
         try:
             self.quarantine.exchange(kept, full, inside=self.tree)
         except OSError as error:
-            if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.EXDEV):
+            if error.errno not in (*LACKING, errno.EXDEV):
                 raise
-            self.quarantine.move(kept, self.ready, self.staged[path])
-            self._move(full, kept)
-            self.ready.put(self.staged[path], self.tree, full)
+            self._exchanges = error.errno == errno.EXDEV  # of this folder alone, or of none
+            self.quarantine.move(kept, self.ready, self.staged[path], alone=True)
+            return False
+        return True
+
+    def _second_name(self, full: bytes, kept: bytes, path: bytes) -> bool:
+        """What stands there is in quarantine too, so that it can be replaced; False for folders."""
+        found, coming = self.tree.stat(full), self.ready.stat(self.staged[path])
+        if any(one is None or stat_.S_ISDIR(one.st_mode) for one in (found, coming)):
+            return False
+        if self.quarantine.stat(kept) is None:
+            try:
+                self.tree.link(full, kept, to=self.quarantine)
+            except OSError as error:
+                if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV):
+                    raise
+                return False
+        self.quarantine.sync_folder(os.path.dirname(kept))
+        return True
 
     def _away(self, full: bytes, path: bytes) -> None:
-        self._move(full, self._free_place(path))
+        self._move(full, self._free_place(path, full))
         self._touch(full)
 
     def _move(self, full: bytes, kept: bytes) -> None:
         try:
-            self.tree.move(full, self.quarantine, kept)
+            self.tree.move(full, self.quarantine, kept, alone=True)
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
@@ -275,13 +319,28 @@ class _Work:
                                   mtime_ns=found.st_mtime_ns)  # fmt: skip
             self.tree.remove_folder(full)
 
-    def _free_place(self, path: bytes) -> bytes:
-        """A name in quarantine where nothing stands yet, its folders made."""
+    def _named(self, full: bytes) -> bytes:
+        """Under which name what stands at the component's path, or beside it, is kept."""
+        if self.kept_as:
+            return self.kept_as + full.removeprefix(self.at)
+        return full if full != self.at else os.path.basename(full)
+
+    def places(self) -> tuple[str, ...]:
+        """Where what was replaced or moved away is kept, for people."""
+        if not self.kept_as:
+            bases = {name.partition(b"/")[0] for name in self.kept} - {b"."}
+            return tuple(self.quarantine.place(base) for base in sorted(bases))
+        names = sorted(base + b"/" + self.kept_as for base in self.kept if base != b".")
+        return tuple(self.quarantine.place(n) for n in names if self.quarantine.stat(n) is not None)
+
+    def _free_place(self, path: bytes, full: bytes) -> bytes:
+        """A name in quarantine where nothing stands but perhaps this very file, its folders made."""
         number = 0
         while True:
             base = _KEPT if not number else _KEPT + b"-%d" % (number + 1)
             name = base + b"/" + path
-            if self.quarantine.stat(name) is None and self._makes(os.path.dirname(name)):
+            free = self.quarantine.stat(name) is None or self.quarantine.same(name, self.tree, full)
+            if free and self._makes(os.path.dirname(name)):
                 self.kept.add(os.path.dirname(name))
                 return name
             number += 1

@@ -297,9 +297,9 @@ def _kept(run: Run, events: Iterable[Event]) -> Iterable[dict[str, Json]]:
     assert isinstance(counts, list)
     yield from (_dict(one) for one in counts)
     for index, record in run.steps.items():
-        if record.evidence.get("kept"):
-            where = str(record.evidence["kept"])
-            yield {"step": index, "where": where, "entries": None, "bytes": None}
+        kept = record.evidence.get("kept")
+        for where in kept if isinstance(kept, list) else ():
+            yield {"step": index, "where": str(where), "entries": None, "bytes": None}
 
 
 def _not_looked_at(system: System, run: Run, plan: Mapping[str, Any]) -> list[str]:

@@ -29,7 +29,9 @@ from rollback.act.site import Site
 from rollback.act.stopping import answer
 from rollback.host import Clock, Host
 from rollback.keep import frozen
-from rollback.model.errors import PlanError
+from rollback.keep.contents import sqlite
+from rollback.keep.rebuild import from_log
+from rollback.model.errors import HostError, PlanError
 from rollback.model.lifecycle import Run, State
 from tests.cli.program import rollback
 from tests.killed import KILLED, CountingTap, DyingTap, in_child, shots
@@ -219,6 +221,26 @@ def test_from_the_logs_hardly_anything_is_lost_and_the_rest_is_a_question(tmp_pa
         answer(site, site.run(run.id), item="salvage", text="done, by hand", by="ada")
         assert roll_back(site, run.id).state is State.MITIGATED
         assert len([e for e in site.journal.events() if e.kind == "task.opened"]) == 1
+
+
+def test_what_a_log_replaces_is_kept_whole_and_not_under_somebody_who_has_it_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a checkpoint is put back: a database is swapped in one way only."""
+    monkeypatch.setattr(sqlite, "DRAIN_S", 0.2)
+    box = Box(tmp_path)
+    box.since()
+    box.lose()
+    lost = box.rows()
+    with box.site() as site, site.checkpoints as kept:
+        with closing(box.db()), pytest.raises(HostError, match="in use"):
+            from_log(kept, site.system, "state", "good", step="x")
+        from_log(kept, site.system, "state", "good", step="x")
+    assert box.rows() == NOW
+    (old,) = (tmp_path / ".rollback/quarantine/x/kept").iterdir()
+    assert old.name.startswith("state.db_old_")
+    with closing(sqlite3.connect(old)) as db:
+        assert db.execute("select id, state from work order by id").fetchall() == lost
 
 
 @pytest.mark.requirement("MB-49", "MB-64")

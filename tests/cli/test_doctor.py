@@ -47,7 +47,7 @@ def test_this_machine_is_ready_and_nothing_is_left_behind(system: Path) -> None:
     ended = program.rollback(system, "--json", "doctor")
     found = findings(ended)
     assert (ended.status, ended.json["healthy"]) == (0, True), found
-    needed = {"system", "python", "openat2", "pidfd", "exchange", "clock", "libgit2", "declaration",
+    needed = {"system", "python", "openat2", "pidfd", "clock", "libgit2", "declaration",
               "root", "state", "one file system", "free space", "write root", "write state",
               "write component data", "store"}  # fmt: skip
     assert {what for what, one in found.items() if one["needed"]} == needed

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from rollback.host import Host, Tap, Tree
+from rollback.host import Clock, Host, Tap, Tree
 from rollback.keep.checkpoint import Checkpoints
 from rollback.keep.contents import append_only, files, git, postgres, sqlite
 from rollback.keep.stat_cache import RACY_NS
@@ -37,6 +37,8 @@ class World:
     base: Path
     components: dict[str, Any]
     checkpoints: Any = field(default_factory=Declared)
+    services: dict[str, Any] = field(default_factory=dict)
+    clock: Any = field(default_factory=Clock)
 
     @property
     def root(self) -> Path:
@@ -56,11 +58,12 @@ class World:
             system=SimpleNamespace(id="small"), root_path=self.root, state_path=self.state,
             components=self.components, digest="d" * 64, repository=None,
             checkpoints=self.checkpoints, declaration=self.base / "rollback.yaml",
+            services=self.services,
         )  # fmt: skip
 
     @contextmanager
     def open(self, tap: Tap | None = None) -> Any:
-        host = Host(tap=tap or Tap())
+        host = Host(tap=tap or Tap(), clock=self.clock)
         with host.tree(str(self.state)) as state, Checkpoints(self.system(), host, state) as found:
             yield found
 

@@ -79,6 +79,7 @@ def test_a_database_in_use_is_captured_at_one_moment_and_comes_back(tmp_path: Pa
             said = checkpoints.restore("then", "it", step="s", dry_run=True)
             assert walked(world.root) == before
             assert said.notes == ("table t: 400 rows now, 500 then",)
+            db.close()
             assert checkpoints.restore("then", "it", step="s") == said
             assert rows(path) == wanted
             assert not checkpoints.restore("then", "it", step="s")
@@ -100,8 +101,8 @@ def test_what_a_database_left_beside_itself_goes_to_quarantine_first(tmp_path: P
         assert {change.path for change in said.removes} == {b"data.db-wal", b"data.db-shm"}
         assert sorted(os.listdir(world.root)) == ["data.db"]
         assert len(rows(path)) == 500
-        kept = world.state / "quarantine/s/kept"
-        assert (kept / "data.db-wal").read_bytes() == b"left by the dead"
+        (kept,) = (world.state / "quarantine/s/kept").glob("data.db_old_*-wal")
+        assert kept.read_bytes() == b"left by the dead"
 
 
 def test_a_write_ahead_log_belongs_to_the_moment(tmp_path: Path) -> None:
@@ -187,7 +188,8 @@ def test_a_database_comes_back_whole_or_not_at_all(tmp_path: Path) -> None:
         restore(Tap())
         assert len(rows(path)) == 50
         assert list((world.state / "scratch").iterdir()) == []
-        assert list((world.state / "quarantine").iterdir()) == []
+        (old,) = (world.state / "quarantine/s/kept").iterdir()
+        assert len(rows(old)) == 40
         assert list((world.state / "intents").iterdir()) == []
 
 

@@ -1,19 +1,22 @@
 """While another process rewrites the tree: nothing outside is read or written, ever.
 
 Each race has a control that does the same by plain paths, and must be caught: a test that cannot
-fail shows nothing.
+fail shows nothing. An attempt is one file that was worked on while the other process was at it.
 """
 
 from __future__ import annotations
 
 import ctypes
 import hashlib
+import mmap
 import os
 import shutil
 import signal
+import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,13 +24,20 @@ import pytest
 
 from rollback.host import Host, Tap
 from rollback.keep.aside import put_aside
+from rollback.keep.frozen import freeze
+from rollback.keep.scope import Scope
 from rollback.model.errors import HostError, RollbackError
 from tests.keep.standin import World, component, tree_of, walked
+from tests.killed import in_child
+from tests.private import BIND, mount, privately, unmounted
 
-ROUNDS = int(os.environ.get("RACE_ROUNDS", "40"))  # `make drill` may ask for more
+ATTEMPTS = int(os.environ.get("RACE_ATTEMPTS", "240"))  # in each race; `make drill` asks for more
 FILES = 12
 SECRET = b"a secret of somebody else"
+LONG = 3 * 2**20  # a few reads
+NAIVE_WITHIN_S = 120.0
 T = TypeVar("T")
+Deed = Callable[["World"], None]
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -40,13 +50,15 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path, {"app": component("app")}).make()
 
 
-def fill(world: World, text: str, mode: int = 0o644) -> Path:
+def fill(world: World, body: bytes, mode: int = 0o644) -> Path:
     """The component with a folder of files, and a link to the outside beside it."""
     app, outside = world.root / "app", world.base / "outside"
+    while unmounted(os.fsencode(app / "d")):
+        pass
     shutil.rmtree(app, ignore_errors=True)
     (app / "d").mkdir(parents=True)
     for number in range(FILES):
-        (app / "d" / f"f{number}").write_text(text)
+        (app / "d" / f"f{number}").write_bytes(body)
         (app / "d" / f"f{number}").chmod(mode)
     if not outside.exists():
         outside.mkdir()
@@ -57,6 +69,9 @@ def fill(world: World, text: str, mode: int = 0o644) -> Path:
         os.utime(outside, ns=(1, 1))
     (app / "evil").symlink_to(outside)
     return outside
+
+
+# -- what the other process does -----------------------------------------------------------------
 
 
 def swapper(world: World) -> Callable[[], None]:
@@ -77,26 +92,40 @@ def planter(world: World) -> Callable[[], None]:
         with suppress(OSError):
             spare.unlink()
         with suppress(OSError):
-            spare.write_text("then")
+            spare.write_bytes(b"then")
             os.rename(spare, victim)
 
     return plant
 
 
-@contextmanager
-def racing(deed: Callable[[], None]) -> Iterator[None]:
-    """Another process does the deed again and again; it is gone afterwards."""
-    child = os.fork()
-    if not child:
-        with suppress(BaseException):
-            while True:
-                deed()
-        os._exit(0)
-    try:
-        yield
-    finally:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+def truncater(world: World) -> Callable[[], None]:
+    """The files are cut to nothing and written anew in place, each time of another letter."""
+    turn = 0
+
+    def cut() -> None:
+        nonlocal turn
+        turn += 1
+        letter = b"ab"[turn % 2 : turn % 2 + 1]
+        for number in range(FILES):
+            with suppress(OSError), (world.root / f"app/d/f{number}").open("wb") as file:
+                file.write(letter * LONG)
+
+    return cut
+
+
+def mounter(world: World) -> Callable[[], None]:
+    """The folder outside is mounted over ours, then it is not."""
+    there, here = os.fsencode(world.base / "outside"), os.fsencode(world.root / "app/d")
+
+    def over() -> None:
+        with suppress(OSError):
+            mount(there, here, BIND)
+        unmounted(here)
+
+    return over
+
+
+# -- what we do, and how it would be done naively ------------------------------------------------
 
 
 def restored(world: World) -> None:
@@ -105,10 +134,26 @@ def restored(world: World) -> None:
 
 
 def captured(world: World) -> None:
+    """No byte of the outside is in a checkpoint, and no file that never stood there as it is."""
+    shutil.rmtree(world.state)
+    world.state.mkdir(mode=0o700)
     with world.open() as checkpoints:
         made = checkpoints.create(None, allow_partial=True)
-        digests = {entry.sha256 for entry in checkpoints.entries(made.id, "app")}
-    assert hashlib.sha256(SECRET).hexdigest() not in digests
+        found = [entry for entry in checkpoints.entries(made.id, "app") if entry.kind == "file"]
+        assert hashlib.sha256(SECRET).hexdigest() not in {entry.sha256 for entry in found}
+        for entry in found:
+            assert not entry.size or len(set(checkpoints.store.get(entry.sha256))) <= 4
+
+
+def captured_whole(world: World) -> None:
+    """A file in a checkpoint is of one letter: before the cut or after it, never both."""
+    shutil.rmtree(world.state)
+    world.state.mkdir(mode=0o700)
+    with world.open() as checkpoints:
+        made = checkpoints.create(None, allow_partial=True)
+        for entry in checkpoints.entries(made.id, "app"):
+            if entry.kind == "file" and entry.size:
+                assert len(set(checkpoints.store.get(entry.sha256))) == 1
 
 
 def put_away(world: World) -> None:
@@ -118,80 +163,179 @@ def put_away(world: World) -> None:
     shutil.rmtree(world.state / "quarantine", ignore_errors=True)
 
 
+def frozen(world: World) -> None:
+    with tree_of(world.root) as root, tree_of(world.state) as state:
+        freeze(state, root, "app", b"app", Scope(), "r", immutable=False)
+    shutil.rmtree(world.state / "frozen", ignore_errors=True)
+
+
+def each(world: World) -> Iterator[Path]:
+    yield from (world.root / "app/d" / f"f{number}" for number in range(FILES))
+
+
 def naively_restored(world: World) -> None:
-    for number in range(FILES):
-        path = world.root / "app/d" / f"f{number}"
+    for path in each(world):
         with suppress(OSError):
             (path.parent / ".new").write_text("then")
             os.replace(path.parent / ".new", path)
 
 
 def naively_captured(world: World) -> None:
-    for number in range(FILES):
+    for path in each(world):
         with suppress(OSError):
-            assert (world.root / "app/d" / f"f{number}").read_bytes() != SECRET
+            assert path.read_bytes() != SECRET
+
+
+def naively_read(world: World) -> None:
+    for path in each(world):
+        with suppress(OSError), path.open("rb", buffering=0) as file:
+            assert (
+                len({letter for part in iter(lambda: file.read(4096), b"") for letter in part}) <= 1
+            )
 
 
 def naively_put_away(world: World) -> None:
-    for number in range(FILES):
+    for path in each(world):
         with suppress(OSError):
-            os.rename(world.root / "app/d" / f"f{number}", world.base / "kept")
+            os.rename(path, world.base / "kept")
+
+
+def naively_emptied(world: World) -> None:
+    for path in each(world):
+        with suppress(OSError):
+            shutil.copy(path, world.base / "kept")
+            path.open("wb").close()
 
 
 def naively_dressed(world: World) -> None:
-    for number in range(FILES):
+    for path in each(world):
         with suppress(OSError):
-            os.chmod(world.root / "app/d" / f"f{number}", 0o600)
+            os.chmod(path, 0o600)
 
 
-Deed = Callable[[World], None]
-RACES: dict[str, tuple[Callable[[World], Callable[[], None]], Deed, Deed]] = {
-    "swap-restore": (swapper, restored, naively_restored),
-    "swap-capture": (swapper, captured, naively_captured),
-    "swap-aside": (swapper, put_away, naively_put_away),
-    "plant-restore": (planter, restored, naively_dressed),
+@dataclass(frozen=True)
+class Race:
+    """Who works against whom. `body` is what stands in the files when it begins.
+
+    Of attempts that take long, only every `share`th is made.
+    """
+
+    other: Callable[[World], Callable[[], None]]
+    ours: Deed
+    naive: Deed
+    body: bytes = b"now"
+    mounts: bool = False
+    share: int = 1
+
+
+RACES = {
+    "swap-restore": Race(swapper, restored, naively_restored),
+    "swap-capture": Race(swapper, captured, naively_captured),
+    "swap-aside": Race(swapper, put_away, naively_put_away),
+    "plant-restore": Race(planter, restored, naively_dressed, b"then"),  # dressed in place
+    "plant-aside": Race(planter, put_away, naively_emptied),
+    "plant-freeze": Race(planter, frozen, naively_dressed),
+    "truncate-capture": Race(truncater, captured_whole, naively_read, b"a" * LONG, share=4),
+    "mount-restore": Race(mounter, restored, naively_restored, mounts=True),
+    "mount-capture": Race(mounter, captured, naively_captured, mounts=True),
+    "mount-aside": Race(mounter, put_away, naively_emptied, mounts=True),
 }
 
 
+class Deeds:
+    """How often the other process has done its deed, counted where both see it."""
+
+    def __init__(self) -> None:
+        self._shared = mmap.mmap(-1, 8)
+
+    def __int__(self) -> int:
+        return int(struct.unpack("=q", self._shared[:8])[0])
+
+    def count(self) -> None:
+        """One more."""
+        self._shared[:8] = struct.pack("=q", int(self) + 1)
+
+
+@contextmanager
+def racing(deed: Callable[[], None], deeds: Deeds) -> Iterator[None]:
+    """Another process does the deed again and again, and has begun; it is gone afterwards."""
+    before = int(deeds)
+    child = os.fork()
+    if not child:
+        with suppress(BaseException):
+            while True:
+                deed()
+                deeds.count()
+        os._exit(0)
+    try:
+        end_s = time.monotonic() + 60
+        while int(deeds) == before:
+            assert time.monotonic() < end_s, "the other process does not begin"
+            time.sleep(0)
+        yield
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+def seen(outside: Path) -> dict[bytes, tuple[object, ...]]:
+    """A planted link is one more name of a file outside; its bytes and dress are as before."""
+    return {path: one[:5] for path, one in walked(outside).items()}
+
+
+def carried_out(race: Race, do: Callable[[], None]) -> None:
+    status = privately(do) if race.mounts else in_child(do)
+    assert status == 0, "see the traceback of the child"
+
+
+@pytest.mark.timeout(7200)
 @pytest.mark.parametrize("name", RACES)
 def test_nothing_outside_is_touched_while_the_tree_is_rewritten(world: World, name: str) -> None:
     """In every round the operation is done, or refused with an error of ours."""
-    other, ours, _ = RACES[name]
-    outside = fill(world, "then", 0o600)
-    with world.open() as checkpoints:
-        checkpoints.create("then")
-    before = walked(outside)
-    for _ in range(ROUNDS):
-        fill(world, "then" if other is planter else "now")  # the planter's are dressed in place
-        with racing(other(world)), suppress(RollbackError):
-            ours(world)
-        now = walked(outside)
-        # a planted link is one more name of the file outside; its bytes and dress are as before
-        assert {path: seen[:5] for path, seen in now.items()} == {
-            path: seen[:5] for path, seen in before.items()}  # fmt: skip
+    race = RACES[name]
+
+    def rounds() -> None:
+        outside = fill(world, b"then", 0o600)
+        with world.open() as checkpoints:
+            checkpoints.create("then")
+        before, deeds, attempts = seen(outside), Deeds(), 0
+        while attempts * race.share < ATTEMPTS:
+            fill(world, race.body)
+            with racing(race.other(world), deeds):
+                begun = int(deeds)
+                with suppress(RollbackError):
+                    race.ours(world)
+                if int(deeds) > begun:  # else the other one had no turn meanwhile
+                    attempts += FILES
+            assert seen(outside) == before
+
+    carried_out(race, rounds)
 
 
 @pytest.mark.parametrize("name", RACES)
 def test_the_naive_way_is_caught(world: World, name: str) -> None:
     """The same races against plain paths, until one is lost."""
-    other, _, naive = RACES[name]
-    outside = fill(world, "then")
-    before = walked(outside)
-    end_s = time.monotonic() + 60
-    while time.monotonic() < end_s:
-        fill(world, "now")
-        lost = False
-        with racing(other(world)):
-            for _ in range(200):
-                try:
-                    naive(world)
-                except AssertionError:
-                    lost = True
-        if lost or {p: seen[:5] for p, seen in walked(outside).items()} != {
-            p: seen[:5] for p, seen in before.items()
-        }:
-            return
-    pytest.fail("the race cannot be lost: it shows nothing")
+    race = RACES[name]
+
+    def until_lost() -> None:
+        outside = fill(world, b"then")
+        before, deeds = seen(outside), Deeds()
+        end_s = time.monotonic() + NAIVE_WITHIN_S
+        while time.monotonic() < end_s:
+            fill(world, race.body)
+            with racing(race.other(world), deeds):
+                for _ in range(200):
+                    try:
+                        race.naive(world)
+                    except AssertionError:
+                        return
+            while unmounted(os.fsencode(world.root / "app/d")):
+                pass
+            if seen(outside) != before:
+                return
+        raise AssertionError("the race cannot be lost: it shows nothing")
+
+    carried_out(race, until_lost)
 
 
 class Planting(Tap):
@@ -216,13 +360,13 @@ class Planting(Tap):
 
 def test_a_file_planted_between_plan_and_change_is_not_dressed(world: World) -> None:
     """The one inode that was planned with, or none: the run stops, and says where."""
-    outside = fill(world, "then", 0o600)
+    outside = fill(world, b"then", 0o600)
     with world.open() as checkpoints:
         checkpoints.create("then")
-    before = walked(outside)
-    fill(world, "then")
+    before = seen(outside)
+    fill(world, b"then")
     tap = Planting(world)
     with world.open(tap) as checkpoints, pytest.raises(HostError, match="another file"):
         checkpoints.restore("then", "app", step="r")
     assert tap.planted
-    assert {p: s[:5] for p, s in walked(outside).items()} == {p: s[:5] for p, s in before.items()}
+    assert seen(outside) == before

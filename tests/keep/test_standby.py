@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
+from rollback.host import Tap
 from rollback.keep.checkpoint import Checkpoints
 from rollback.model.errors import RollbackError
 from tests.keep.standin import World, component, walked
-from tests.killed import KILLED, CountingTap, DyingTap, Failing, in_child, shots
+from tests.killed import (
+    KILLED,
+    CountingTap,
+    DyingTap,
+    Failing,
+    Lacking,
+    in_child,
+    shots,
+    without_renameat2,
+)
+
+READY = {"app": ""}
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -30,7 +46,7 @@ def ready(world: World) -> dict[bytes, tuple[object, ...]]:
     """A standby of the present is made; what the present looks like."""
     with world.open() as checkpoints:
         checkpoints.create("then")
-        assert checkpoints.refresh_standby("then") == {"app": True}
+        assert checkpoints.refresh_standby("then") == READY
     return walked(world.root / "app")
 
 
@@ -60,7 +76,7 @@ def test_it_is_swapped_in_whole_and_the_old_tree_is_kept(world: World) -> None:
         assert not list((world.state / "intents").iterdir())
         assert checkpoints.diff("then") == ()
         assert not checkpoints.restore("then", "app", step="again")
-        assert checkpoints.refresh_standby("then") == {"app": True}
+        assert checkpoints.refresh_standby("then") == READY
         assert walked(world.state / "standby/app/tree") == then
 
 
@@ -110,7 +126,7 @@ def test_another_checkpoint_than_it_holds_is_restored_the_other_way(world: World
         before = inode(world)
         checkpoints.restore("later", "app", step="s")
         assert (inode(world), walked(world.root / "app")) == (before, later)
-        assert checkpoints.refresh_standby("later") == {"app": True}
+        assert checkpoints.refresh_standby("later") == READY
         (world.root / "app/g").write_bytes(b"worse")
         checkpoints.restore("later", "app", step="s2")
         assert walked(world.root / "app") == later
@@ -178,10 +194,77 @@ def test_killed_at_any_change_it_is_the_old_tree_or_the_new(world: World, do: st
             act(checkpoints, do)
             assert walked(world.root / "app") == then, number
             assert not list((world.state / "intents").iterdir())
-            assert checkpoints.refresh_standby("then") == {"app": True}
+            assert checkpoints.refresh_standby("then") == READY
             assert walked(world.state / "standby/app/tree") == then
             assert [p.name for p in (world.state / "standby/app").iterdir()] == ["tree"]
     assert died > 8
+
+
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.EINVAL, errno.EACCES, errno.EBUSY])
+def test_where_names_cannot_be_exchanged_the_restore_goes_the_other_way(
+    world: World, code: int
+) -> None:
+    """Neither the kernel, the file system nor our rights may stop it after its intent."""
+    then = ready(world)
+    before = inode(world)
+    damage(world)
+    with world.open(Refusing(code)) as checkpoints:
+        checkpoints.restore("then", "app", step="s")
+    assert (inode(world), walked(world.root / "app")) == (before, then)
+    assert not list((world.state / "intents").iterdir())
+
+
+class Refusing(Lacking):
+    """No two names change places here."""
+
+    def __init__(self, code: int, inner: Tap | None = None) -> None:
+        super().__init__(inner=inner)
+        self.code = code
+
+    def change(
+        self, call: str, where: str | bytes, do: Callable[[], T],
+        torn: Callable[[], object] | None = None,
+    ) -> T:  # fmt: skip
+        if call == "renameat2" and os.fsencode(where).endswith(b"/app"):
+            raise OSError(self.code, os.strerror(self.code))
+        return super().change(call, where, do, torn)
+
+
+def test_killed_where_names_cannot_be_exchanged_it_converges(world: World) -> None:
+    """At any change, with the standby that was made while they could."""
+    then = ready(world)
+    damage(world)
+    counting = CountingTap()
+    with world.open(Lacking("renameat2", inner=counting)) as checkpoints:
+        act(checkpoints, "swap")
+    for shot in shots(counting.points):
+        damage(world)
+        with world.open() as checkpoints:
+            assert checkpoints.refresh_standby("then") == READY
+
+        def die(shot: tuple[int, str] = shot) -> None:
+            with world.open(Lacking("renameat2", inner=DyingTap(*shot))) as checkpoints:
+                act(checkpoints, "swap")
+
+        assert in_child(die) in (KILLED, 0)
+        with world.open(Lacking("renameat2")) as checkpoints:
+            act(checkpoints, "swap")
+        assert walked(world.root / "app") == then, shot
+        assert not list((world.state / "intents").iterdir())
+
+
+def test_a_file_system_that_cannot_exchange_gets_no_standby(world: World) -> None:
+    """It would cost its size and never be used; the answer says why. Asked of the kernel itself."""
+    ready(world)
+
+    def old_kernel() -> None:
+        without_renameat2()
+        with world.open() as checkpoints:
+            said = checkpoints.refresh_standby("then")
+            assert "cannot exchange" in said["app"], said
+
+    assert in_child(old_kernel) == 0
+    assert not (world.state / "standby/app").exists()
 
 
 def test_a_full_disk_while_it_is_made_ready_is_an_error_of_ours(world: World) -> None:

@@ -90,7 +90,7 @@ class RestoreStep(Step):
         return {
             "component": name, "changed": len(changes), "added": len(changes.adds),
             "modified": len(changes.modifies), "removed": len(changes.removes),
-            "notes": list(changes.notes[:20]), **({"kept": changes.kept} if changes.kept else {}),
+            "notes": list(changes.notes[:20]), "kept": list(changes.kept),
         }  # fmt: skip
 
     def probe(self, scene: Scene) -> Finding:

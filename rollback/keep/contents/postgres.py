@@ -80,8 +80,8 @@ class Postgres(Content):
             swap.finish()
             return changes
         swap.carry_out()
-        old = str(swap.intent.get("old", "")) if swap.intent.get("live_oid") else ""
-        return replace(changes, kept=f"database {old}" if old else "")
+        kept = (f"postgres:{swap.intent['old']}",) if swap.intent["live_oid"] else ()
+        return replace(changes, kept=kept)
 
     def compare(self, site: Site, manifest: Manifest) -> Changes:
         """What `restore` would change now, with the rows that each table would gain or lose."""

@@ -1,10 +1,12 @@
 """One SQLite database: copied while it is in use, restored to a side file, checked, swapped in.
 
-What SQLite leaves beside a database (`-journal`, `-wal`, `-shm`) belongs to the old one and goes to
-quarantine first. A database too damaged to be copied is captured byte by byte, and says so.
+It is swapped while nobody has it open, under the lock that SQLite itself takes. The old one stays in
+quarantine under a dated name; what SQLite leaves beside a database (`-journal`, `-wal`, `-shm`)
+belongs to it and goes there first, under the same name. A database too damaged to be copied is
+captured byte by byte, and says so.
 
 Hides: the copy, and how two databases are told apart.
-Never: opens the live database for writing.
+Never: writes into the live database; swaps it under somebody who has it open.
 """
 
 from __future__ import annotations
@@ -17,20 +19,23 @@ from contextlib import contextmanager, suppress
 
 from rollback.host import Tree, database
 from rollback.host.below import show
+from rollback.host.claim import Claim, claimed
 from rollback.keep.capture import dressed, put_file, read_steadily
 from rollback.keep.changes import Changes, Rows
 from rollback.keep.content import Captured, Content, Rebuilt, Restore, Site
-from rollback.keep.entry import Entry
+from rollback.keep.entry import Entry, Source
 from rollback.keep.manifest import Manifest
 from rollback.keep.plan import changes, tree_hash
 from rollback.keep.transaction_log import Change as Logged
 from rollback.keep.transaction_log import LeftOut
-from rollback.keep.writer import finish, put_back
+from rollback.keep.writer import Proof, finish, put_back
 from rollback.model.component import TransactionLog
 from rollback.model.errors import Confined, HostError, ObjectCorrupt, StoreError
 from rollback.model.finding import Json
 from rollback.model.registry import register
 
+DRAIN_S = 10.0  # as long as clients of other databases have
+COPY_S = 60.0  # for a moment in which it can be read
 _COPY = b"sqlite-copy.db"
 _LAID = b"sqlite-laid.db"
 ROWS_BYTES_MAX = 2**28  # of a database whose rows are told apart one by one
@@ -50,7 +55,7 @@ class Sqlite(Content):
         meta: dict[str, Json] = {}
         missing: tuple[str, ...] = ()
         try:
-            with _copied(site) as (path, integrity, tables):
+            with _copied(site, COPY_S) as (path, integrity, tables):
                 with site.scratch.reading(path) as file:
                     stored = put_file(site.store, file, file.stat().st_size)
                 meta["integrity"] = integrity
@@ -74,31 +79,43 @@ class Sqlite(Content):
 
     def restore(self, site: Site, manifest: Manifest, how: Restore) -> Changes:
         """The database is what was captured, proved before it was swapped in."""
-        found, first_out = self._compared(site, manifest)
+        found = self._compared(site, manifest)
         if not found:
             with how.quarantine() as quarantine:
-                finish(site.root, site.at, quarantine, how.intent)
-            return found
+                if not _split(quarantine, how):
+                    finish(site.root, site.at, quarantine, how.intent)
+                    return found
 
         def proof(entry: Entry, staged: str) -> None:
             _prove(staged, manifest)
 
-        with how.quarantine() as quarantine:
-            put_back(
-                site.source(manifest), site.root, at=site.at, quarantine=quarantine,
-                intent=how.intent, scope=site.scope, limits=how.limits, proof=proof,
-                first_out=first_out,
+        done = self._swap(site, site.source(manifest), how, proof)
+        return dataclasses.replace(found, kept=done.kept, notes=(*found.notes, *done.notes))
+
+    def replace(self, site: Site, made: Rebuilt, how: Restore) -> Changes:
+        """As for any component, while nobody has the database open."""
+        return self._swap(site, made.source, how, None)
+
+    def _swap(self, site: Site, source: Source, how: Restore, proof: Proof | None) -> Changes:
+        """The database is what the source holds; the old one is whole in quarantine."""
+        with _claimed(site) as claim, how.quarantine() as quarantine:
+            done = put_back(
+                source, site.root, at=site.at, quarantine=quarantine, intent=how.intent,
+                scope=site.scope, limits=how.limits, proof=proof, first_out=_beside(site),
+                kept_as=_kept_as(site, how),
             )  # fmt: skip
-        return found
+            late = tuple(f"{who} opened the old database meanwhile and has it still: restart that"
+                         for who in (claim.others() if claim else ()))  # fmt: skip
+        return dataclasses.replace(done, notes=(*done.notes, *late))
 
     def compare(self, site: Site, manifest: Manifest) -> Changes:
         """What `restore` would change now, with the rows that each table would gain or lose."""
-        return self._compared(site, manifest, measured=True)[0]
+        return self._compared(site, manifest, measured=True)
 
     def items(self, site: Site, manifest: Manifest | None = None) -> dict[str, str]:
         """The digest of each row, by table and key."""
         if manifest is None:
-            with _copied(site) as (path, _, _tables):
+            with _copied(site, COPY_S) as (path, _, _tables):
                 return database.items(os.fsdecode(os.path.join(site.scratch.path, path)))
         with _laid_out(site, manifest) as file:
             return database.items(file)
@@ -120,31 +137,28 @@ class Sqlite(Content):
             source = _OneFile(site, base)
             yield Rebuilt(source, database.items(file), left, _beside(site))
 
-    def _compared(
-        self, site: Site, manifest: Manifest, *, measured: bool = False
-    ) -> tuple[Changes, tuple[bytes, ...]]:
-        """The changes, and what lies beside the database and would leave with it.
+    def _compared(self, site: Site, manifest: Manifest, *, measured: bool = False) -> Changes:
+        """What differs from a copy made now; `measured`: row by row, too.
 
-        The bytes of a live database differ from its copy though it holds the same: what counts is
-        a copy of it made now. `measured`: row by row, too.
+        The bytes of a live database differ from its copy though it holds the same.
         """
         first_out = _beside(site)
         source = site.source(manifest)
         plain = changes(source, site.root, at=site.at, scope=site.scope, first_out=first_out)
         if not plain or manifest.top is None or "raw" in manifest.meta:
-            return plain, first_out
+            return plain
         entry = manifest.top
         rows: tuple[Rows, ...] = ()
         try:
-            with _copied(site) as (path, _, tables):
+            with _copied(site, DRAIN_S) as (path, _, tables):
                 if tree_hash(site.scratch, path) == entry.sha256 and _same_dress(site, entry):
-                    return Changes(site.at, unchanged=1), ()
+                    return Changes(site.at, unchanged=1)
                 notes = _counts(tables, manifest)
                 rows = _rows(site, path, tables, manifest) if measured else ()
         except HostError as error:
             notes = (f"the live database cannot be read: {error.message}",)
         notes = (*plain.notes, *notes)
-        return Changes(plain.at, plain.changes, notes, plain.need_bytes, rows=rows), first_out
+        return Changes(plain.at, plain.changes, notes, plain.need_bytes, rows=rows)
 
 
 def _beside(site: Site) -> tuple[bytes, ...]:
@@ -154,7 +168,43 @@ def _beside(site: Site) -> tuple[bytes, ...]:
 
 
 @contextmanager
-def _copied(site: Site) -> Iterator[tuple[bytes, str, dict[str, int]]]:
+def _claimed(site: Site) -> Iterator[Claim | None]:
+    """Nobody has the live database open or uses it. Raises: HostError when somebody stays."""
+    found = site.root.stat(site.at)
+    if found is None or not stat_.S_ISREG(found.st_mode):
+        yield None  # nothing is there that somebody could have open
+        return
+    users = ", ".join(site.users)
+    hint = (f"stop or drain {users} first: rollback run stop, or a step before this one" if users
+            else "stop what uses it, then try again")  # fmt: skip
+    beside = [site.at + end for end in database.BESIDE]
+    with claimed(
+        site.root, site.at, beside, hint=hint, clock=site.host.clock, within_s=DRAIN_S
+    ) as one:
+        yield one
+
+
+def _split(quarantine: Tree, how: Restore) -> bool:
+    """True when an attempt died between what lay beside the old database and the database itself."""
+    chosen = how.intent.about().get("kept_as")
+    if not isinstance(chosen, str):
+        return False
+    old = b"kept/" + os.fsencode(chosen)
+    there = [end for end in (b"", *database.BESIDE) if quarantine.stat(old + end) is not None]
+    return bool(there) and b"" not in there
+
+
+def _kept_as(site: Site, how: Restore) -> bytes:
+    """The dated name of the old database, as an attempt that died chose it."""
+    chosen = how.intent.about().get("kept_as")
+    if isinstance(chosen, str):
+        return os.fsencode(chosen)
+    moment = site.host.clock.now()
+    return os.path.basename(site.at) + f"_old_{moment:%Y%m%d_%H%M%S}".encode()
+
+
+@contextmanager
+def _copied(site: Site, within_s: float) -> Iterator[tuple[bytes, str, dict[str, int]]]:
     """A copy of the live database: its name in `scratch`, and what SQLite says about it."""
     found = site.root.stat(site.at)
     if found is None or not stat_.S_ISREG(found.st_mode):
@@ -164,7 +214,7 @@ def _copied(site: Site) -> Iterator[tuple[bytes, str, dict[str, int]]]:
     path = os.fsdecode(os.path.join(scratch.path, _COPY))
     live = os.fsdecode(os.path.join(site.root.path, site.at))
     try:
-        database.copy(live, path, tap=site.host.tap)
+        database.copy(live, path, timeout_s=within_s, tap=site.host.tap)
         integrity = database.integrity(path)
         yield _COPY, integrity, database.tables(path) if integrity == "ok" else {}
     finally:
