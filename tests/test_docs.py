@@ -19,6 +19,9 @@ import pytest
 
 import rollback.cli
 import rollback.model.errors
+from drills.demo import RESTORED_BROKEN
+from drills.sandboxes.studio import DECLARATION, Studio
+from rollback.declare import load
 from rollback.kinds import FOLDERS, load_all
 from rollback.model.registry import kinds
 from tests import trace
@@ -123,6 +126,15 @@ def test_commands_in_all_pages_exist() -> None:
     for page in PAGES:
         for name in re.findall(r"`rollback ([a-z]+(?:-[a-z]+)*)", page.read_text(encoding="utf-8")):
             assert name in known, f"{page.name}: rollback {name}"
+
+
+def test_the_readme_names_every_level_and_every_bad_release_of_the_demo() -> None:
+    """Those that it names exist, and none is left out but the one that `make demo` ships."""
+    start = README.index("Other levels, by id or rank")
+    section = README[start : README.index("## Your own system")]
+    told = set(re.findall(r"`(?:rollback demo )?(?:--level |--fault )?([a-z0-9-]+)`", section))
+    levels = set(load(DECLARATION).levels)
+    assert told == levels | set(Studio.FAULTS) - {"errors-5xx"} | {RESTORED_BROKEN}
 
 
 def test_every_error_stands_beside_its_exit_status() -> None:
