@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import re
 from itertools import pairwise
 from pathlib import Path
 
@@ -34,6 +35,26 @@ def test_the_same_run_has_the_same_points_each_time(world: World) -> None:
     _, again = sweep.refer(world)
     assert [p.call for p in points] == [p.call for p in again]
     assert reference.end == "MITIGATED"
+
+
+def test_there_are_as_many_points_as_the_readme_says(tmp_path: Path) -> None:
+    """Counted in a run of each way back, twice per change and once more where a write can tear."""
+    readme = (Path(sweep.__file__).parents[1] / "README.md").read_text()
+    said = re.search(r"\(more than ([\d,]+) points over (\w+) ways back;", readme)
+    assert said is not None
+    existing = {}
+    for case in CASES:
+        made = World(tmp_path / case.id, case)
+        made.build()
+        try:
+            existing[case.id] = len(shots(sweep.refer(made)[1]))
+        finally:
+            made.remove()
+    claimed = int(said[1].replace(",", ""))
+    assert claimed < sum(existing.values()) < claimed * 1.3, existing
+    assert said[2] == "seven"
+    assert len(existing) == 7
+    assert {name for name, count in existing.items() if count < 500} == {"flag", "gate"}
 
 
 def test_a_point_in_the_middle_is_reached_and_nothing_runs_on(world: World) -> None:
