@@ -101,7 +101,7 @@ def undo_plan(site: Site, old: Run, *, run: str, requester: str, reason: str) ->
     return ad_hoc(
         site, f"Back to before run {old.id}", written, run=run, requester=requester,
         reason=reason or f"undo of {old.id}", target=target, strict=strict, undoes=old.id,
-        component=plan.component, environment=plan.environment,
+        component=plan.component,
     )  # fmt: skip
 
 

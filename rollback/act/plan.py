@@ -186,16 +186,15 @@ def make_plan(
 def ad_hoc(
     site: Site, title: str, written: list[dict[str, Any]], *, run: str, requester: str, reason: str,
     target: Target, strict: Level, undoes: str = "", component: str = "",
-    environment: str = "production",
 ) -> Plan:  # fmt: skip
     """A plan of these steps under the authority of `strict`, without a gate: it never ends COMPLETE.
 
-    `strict` is a level of the system as it is in `environment`.
+    It works in the environment of the site.
     """
-    site = site.there(environment)
     scene = Scene(
         system=site.system, host=site.host, state=site.state, level="", run=run, step="",
-        target=target, stamp=_stamp(site, run), component=component, environment=environment,
+        target=target, stamp=_stamp(site, run), component=component,
+        environment=site.system.environment_name,
     )  # fmt: skip
     steps = tuple(
         bind(scene, str(number), *_one(item)) for number, item in enumerate(written, start=1)

@@ -17,7 +17,7 @@ from rollback.model.errors import RollbackError
 from rollback.model.lifecycle import Run, State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from rollback.keep.checkpoint import Checkpoint
 
@@ -29,12 +29,13 @@ def present(site: Site, run: Run, touched: tuple[str, ...], *, where: str = "") 
 
     Again: the same one while it still is the present, else another. Raises: StoreError, OSError.
     """
-    newest = next(_made(site, run, where), None)
+    listed = site.checkpoints.list()
+    newest = next(_made(listed, run, where), None)
     if newest is not None and _stands(site, newest, touched):
         return newest
     kind, _, _ = kept_as(plan_of(run))
     return site.checkpoints.create(
-        _free(site, _name(run, where)), kind=kind, components=touched, reason=_reason(run, where)
+        _free(listed, _name(run, where)), kind=kind, components=touched, reason=_reason(run, where)
     )
 
 
@@ -42,7 +43,7 @@ def safety_of(site: Site, run: Run, plan: Plan, step: PlannedStep) -> str:
     """The checkpoint of the present of the environment that the step works in; "" for none."""
     if step.environment == plan.environment or not step.touches:
         return run.safety
-    found = next(_made(site, run, step.environment), None)
+    found = next(_made(site.checkpoints.list(), run, step.environment), None)
     return found.id if found else ""
 
 
@@ -70,9 +71,9 @@ def _name(run: Run, where: str) -> str:
     return f"{kept_as(plan_of(run))[1]}-{run.id}" + (f"-{where}" if where else "")
 
 
-def _free(site: Site, name: str) -> str:
+def _free(listed: Iterable[Checkpoint], name: str) -> str:
     """The name, with a number where another checkpoint has it."""
-    taken = {one.name for one in site.checkpoints.list()}
+    taken = {one.name for one in listed}
     found, number = name, 1
     while found in taken:
         number += 1
@@ -84,10 +85,10 @@ def _reason(run: Run, where: str) -> str:
     return kept_as(plan_of(run))[2] + (f", of {where}" if where else "")
 
 
-def _made(site: Site, run: Run, where: str) -> Iterator[Checkpoint]:
+def _made(listed: Iterable[Checkpoint], run: Run, where: str) -> Iterator[Checkpoint]:
     """The whole ones that were made before this run, the newest first."""
     name = re.compile(re.escape(_name(run, where)) + r"(-[0-9]+)?")
-    for one in site.checkpoints.list():
+    for one in listed:
         if one.state == "whole" and name.fullmatch(one.name) and one.reason == _reason(run, where):
             yield one
 

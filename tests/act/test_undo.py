@@ -512,6 +512,26 @@ def test_a_run_in_staging_as_a_whole_is_taken_back_there(tmp_path: Path) -> None
     assert made.bytes() == was
 
 
+def test_a_command_guarded_in_staging_is_taken_back_there(tmp_path: Path) -> None:
+    """From what was kept of staging; production is not touched."""
+    made = build(tmp_path)
+    made.edit("components:\n", "environments: {staging: {root: trial}}\ncomponents:\n")
+    for old in ("{roles: [lead, chief], quorum: all}", "{roles: [lead], count: 2}"):
+        made.edit(old, "{roles: [op], alone: true}")
+    for name in ("config", "pages"):
+        (tmp_path / "trial" / name).mkdir(parents=True)
+    trial = tmp_path / "trial" / "config" / "app.yaml"
+    trial.write_text("party: false\nlimit: 7\n")
+    was = made.bytes()
+    words = ("guard", "--environment", "staging", "--as", "ada", "--yes", "--")
+    rollback(tmp_path, *words, "/bin/rm", "trial/config/app.yaml")
+    assert not trial.exists()
+    ended = rollback(tmp_path, "--json", "undo", "--as", "ada", "--yes")
+    assert ended.json["state"] == "MITIGATED", ended.out
+    assert trial.read_text() == "party: false\nlimit: 7\n"
+    assert made.bytes() == was
+
+
 def test_what_was_kept_before_the_run_is_gone_is_said_and_nothing_is_claimed(shop: Shop) -> None:
     """Without the checkpoint nobody can tell; the run is not closed."""
     from rollback.keep.life import Life

@@ -115,10 +115,9 @@ class FlagStep(Step):
         with tree_of(scene.system, scene.host) as tree:
             data = read(tree, slot.path)
         found = slot.written(data) if data is not None else None
-        said = f"{slot.path} holds {slot.key}={found}"
         if (found is None) == (was is None) and same(found, was):
-            return passed(said)
-        return failed(f"{said}, {was} before the run")
+            return passed(f"{slot.key} in {slot.path} is as before the run")
+        return failed(f"{slot.key} in {slot.path} is not as before the run")
 
     def _confirmed(self, scene: Scene, *, within_s: float) -> Finding:
         flag, kind = declared(scene.system, self.flag)

@@ -115,8 +115,9 @@ class SetStep(Step):
         pointer, was = self._pointer(), scene.bound["was"]
         with tree_of(scene.system, scene.host) as tree:
             found = pointer.now(tree)
-        said = f"{pointer.path} holds {pointer.name}={found}"
-        return passed(said) if found == was else failed(f"{said}, {was} before the run")
+        if found == was:
+            return passed(f"{pointer.name} in {pointer.path} is as before the run")
+        return failed(f"{pointer.name} in {pointer.path} is not as before the run")
 
     def _pointer(self) -> Pointer:
         if self.link is not None:
