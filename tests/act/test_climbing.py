@@ -216,7 +216,8 @@ def test_no_level_is_tried_twice_in_one_incident(shop: Shop) -> None:
     ended = run(shop, "config")
     assert ended.status == 9
     assert [one["level"] for one in (*ended.json["climbed_from"], ended.json)] == ["config", "full"]
-    for _ in range(2):
+    for number in range(2):
+        (shop.tree / "pages" / "index.html").write_text(f"broken again {number}\n")  # full has work
         for name in ("r0001", "r0002"):
             assert typed(shop, "--json", "resume", name).status == 9
     assert planned(shop) == ["config", "full"]
