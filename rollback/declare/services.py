@@ -105,21 +105,20 @@ def _alone(document: Document, data: dict[str, Any], spot: Path, one: dict[str, 
 
 def _measured(document: Document, data: dict[str, Any]) -> None:
     """What a process uses can be measured where the process is known: by its lock."""
+    asked = list(walk.find(data, "metrics.*.source.process.service"))
     for found in walk.asked(data):
         written = found.parameters
         if found.kind == "memory":
-            asked = [((*found.path, "service"), written.get("service"))]
+            asked.append(((*found.path, "service"), written.get("service")))
         elif found.kind == "process" and (written.get("memory") or written.get("descriptors")):
             several = written.get("services")
-            asked = [((*found.path, "services", n), name)
-                     for n, name in enumerate(several if isinstance(several, list) else ())]  # fmt: skip
-        else:
-            continue
-        for path, name in asked:
-            service = walk.at(data, ("services", name)) if isinstance(name, str) else None
-            if isinstance(service, dict) and not service.get("lock"):
-                _wrong(document, path, f"{name} has no lock: which process to measure cannot be known",
-                       "declare its lock, or ask only whether it lives")  # fmt: skip
+            for number, name in enumerate(several if isinstance(several, list) else ()):
+                asked.append(((*found.path, "services", number), name))
+    for path, name in asked:
+        service = walk.at(data, ("services", name)) if isinstance(name, str) else None
+        if isinstance(service, dict) and not service.get("lock"):
+            _wrong(document, path, f"{name} has no lock: which process to measure cannot be known",
+                   "declare its lock, or ask only whether it lives")  # fmt: skip
 
 
 def _first(one: dict[str, Any]) -> int:

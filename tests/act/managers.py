@@ -33,7 +33,8 @@ if (folder / "lost").exists():
     print("Failed to connect to bus: Connection refused"); sys.exit(1)
 if verb == "show":
     known = unit == "web.service"
-    print("LoadState=" + ("loaded" if known else "not-found"))
+    there = known and not (folder / "gone").exists()
+    print("LoadState=" + ("loaded" if there else "not-found"))
     print("ActiveState=" + (said or ("active" if known and state.exists() else "inactive")))
     print("SubState=" + {{"activating": "auto-restart", "active": "exited"}}.get(said, "dead"))
     print("MainPID=7\\nInvocationID=" + ("abc" if state.exists() else ""))

@@ -134,6 +134,19 @@ def test_another_stranger_than_the_one_that_was_there_is_not_known(
         service.running(world.scene().view(), "web")
 
 
+def test_a_stranger_that_came_while_the_service_ran_elsewhere_is_known_for_one(
+    world: World, stranger: subprocess.Popen[bytes]
+) -> None:
+    """The service ran on its fallback port all the time: whoever has its first is not the service."""
+    _started(world)
+    stranger.kill()
+    stranger.wait()
+    with _listening(world.ports[0]):
+        stop, scene = world.bound("service", {"stop": ["web"], "within": "5s"})
+        stop.apply(scene)
+        assert stop.probe(scene).answer is Answer.PASS, stop.probe(scene).evidence
+
+
 def test_when_the_first_port_is_free_again_a_restart_takes_it(
     world: World, stranger: subprocess.Popen[bytes]
 ) -> None:
@@ -370,6 +383,19 @@ def test_a_process_that_was_not_started_by_us_is_not_looked_for_on_our_port(
     assert "web" in finding.evidence
     service.stop(world.scene().view(), "web", within_s=5)
     assert not world.running()["web"]
+
+
+def test_what_is_remembered_and_cannot_be_read_is_not_taken_for_nothing(
+    world: World, stranger: subprocess.Popen[bytes]
+) -> None:
+    """The stranger would be asked for the service."""
+    _started(world)
+    (record,) = (world.state.path / "services").glob("web.*.json")
+    record.write_text("{}")
+    url = f"http://127.0.0.1:{world.ports[0]}/health"
+    finding = ask(_check("http", url=url), world.scene().view())
+    assert finding.answer is Answer.UNKNOWN
+    assert "cannot be read" in finding.evidence
 
 
 def test_who_needs_the_service_is_started_with_the_port_that_it_took(

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from pydantic_core import PydanticCustomError
 
 from rollback.act.scene import Scene
+from rollback.host import Host, Tap
 from rollback.model.errors import Confined, HostError, PlanError
 from rollback.model.finding import Answer
 from rollback.model.registry import read_item
 
 from .conftest import World
 
+T = TypeVar("T")
 SAYS = {"command": {"argv": ["/bin/cat", "current/app.py"], "contains": "1.0.0"}}
 
 
@@ -59,29 +62,32 @@ def test_a_link_is_switched_and_the_plan_says_from_where_to_where(releases: Worl
     assert os.readlink(releases.root / "current") == "releases/2.0.0"
 
 
+class Reading(Tap):
+    """Whoever opens the file through the link, after every change to the world."""
+
+    def __init__(self, file: Path) -> None:
+        self.file, self.seen = file, [file.read_text()]
+
+    def change(
+        self, call: str, where: str | bytes, do: Callable[[], T],
+        torn: Callable[[], object] | None = None,
+    ) -> T:  # fmt: skip
+        """The result of `do()`; what is read then is noted."""
+        done = do()
+        self.seen.append(self.file.read_text())
+        return done
+
+
 def test_nobody_ever_finds_no_link(releases: World) -> None:
-    """Read a thousand times while it is switched to and fro: it always leads somewhere whole."""
-    seen, done = set(), threading.Event()
-
-    def read() -> None:
-        while not done.is_set():
-            seen.add((releases.root / "current/app.py").read_text())
-
-    reader = threading.Thread(target=read)
+    """After every single change it leads to one of the two, first to the old, then to the new."""
+    reading = Reading(releases.root / "current/app.py")
     step, scene = _link(releases)
-    errors: list[BaseException] = []
-    hook, threading.excepthook = threading.excepthook, lambda args: errors.append(args.exc_value)  # type: ignore[arg-type]
-    try:
-        reader.start()
-        for _ in range(20):
-            step.apply(scene)
-            step.undo(scene)
-    finally:
-        done.set()
-        reader.join()
-        threading.excepthook = hook
-    assert not errors
-    assert seen <= {"1.0.0", "2.0.0"}
+    step.apply(replace(scene, host=Host(tap=reading)))
+    there = reading.seen.index("1.0.0")
+    assert set(reading.seen[:there]) == {"2.0.0"}
+    assert set(reading.seen[there:]) == {"1.0.0"}
+    step.undo(replace(scene, host=Host(tap=reading)))
+    assert reading.seen[-1] == "2.0.0"
 
 
 @pytest.mark.parametrize(

@@ -180,6 +180,57 @@ def test_a_way_that_may_still_run_lets_no_other_be_tried(
     assert stop.probe(there).answer is Answer.UNKNOWN
 
 
+@pytest.mark.parametrize("project", [False, True])
+def test_a_compose_project_that_cannot_be_read_is_not_taken_for_none(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, project: bool
+) -> None:
+    """Where there is no compose file the next way is tried; where there is one, nobody can know."""
+    home = installed("compose", tmp_path / "m", monkeypatch)
+    (home / "lost").touch()
+    if project:
+        (world.root / "compose.yaml").write_text("services: {")
+    _ways(world, COMPOSE)
+    start, scene = world.bound("service", {"start": ["web"], "within": "10s"})
+    if project:
+        with pytest.raises(HostError, match="cannot be established"):
+            start.apply(scene)
+    else:
+        start.apply(scene)
+    assert world.running()["web"] is not project
+
+
+def test_a_unit_without_a_file_that_is_still_active_is_not_taken_for_none(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """systemd calls it not-found and active: a bad release took the file away, not the process."""
+    systemd = installed("systemd", tmp_path / "m", monkeypatch)
+    (systemd / "gone").touch()
+    _ways(world, UNIT)
+    (systemd / "active").touch()
+    start, scene = world.bound("service", {"start": ["web"], "within": "10s"})
+    with pytest.raises(HostError, match="cannot be established"):
+        start.apply(scene)
+    assert not world.running()["web"]
+    (systemd / "active").unlink()
+    start.apply(scene)
+    assert world.running()["web"]
+
+
+def test_an_answer_does_not_count_when_the_service_has_ended(world: World) -> None:
+    """The ready check passes once nobody holds the lock any more: somebody else answered."""
+    says = (
+        "import fcntl, time\nfile = open('run/web.lock')\nwhile True:\n"
+        "    try:\n        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)\n        break\n"
+        "    except BlockingIOError:\n        time.sleep(0.01)\n"
+    )
+    ready = {"command": {"argv": [sys.executable, "-I", "-c", says], "within": "5s"}}
+    dead = _program(world, "-c", "raise SystemExit(3)")
+    _declared(world, argv=dead, ready=read_item("check", ready), ports=(), fallback_ports=())
+    start, scene = world.bound("service", {"start": ["web"], "within": "10s"})
+    with pytest.raises(HostError, match="ended while it was starting"):
+        start.apply(scene)
+
+
 def test_what_runs_by_two_ways_at_once_is_stopped_by_both(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -353,18 +404,21 @@ def test_a_control_program_is_given_the_fallback_port_and_is_stopped_there(
     os.kill(stranger, 0)
 
 
-def test_docker_compose_gets_what_is_declared_and_required_at_every_call(
-    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("manager", ["compose", "command"])
+def test_the_program_of_a_manager_gets_what_is_declared_and_required_at_every_call(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, manager: str
 ) -> None:
-    """Its file may not even be read without: asking and stopping are given it, too."""
-    home = installed("compose", tmp_path / "m", monkeypatch)
-    _declared(world, manager="compose", unit="web.service", ready=None, ports=(), fallback_ports=(),
-              required_environment=["TOKEN_OF_TEST"], environment={"PORT": "5"})  # fmt: skip
+    """A compose file may not even be read without: asking and stopping are given it, too."""
+    home = installed(manager, tmp_path / "m", monkeypatch)
+    _declared(world, manager=manager, ready=None, ports=(), fallback_ports=(),
+              required_environment=["TOKEN_OF_TEST"], environment={"PORT": "5"},
+              reload={"signal": "HUP"}, **how(manager, home))  # fmt: skip
     monkeypatch.setenv("NOBODY_ASKED_FOR", "it")
     monkeypatch.setenv("TOKEN_OF_TEST", "abc")
     view = world.scene().view()
     for does in (lambda: service.running(view, "web"),
                  lambda: service.start(view, "web", within_s=5),
+                 lambda: service.reload(view, "web", within_s=5),
                  lambda: service.stop(view, "web", within_s=5)):  # fmt: skip
         does()
         given = json.loads((home / "environment").read_text())

@@ -764,6 +764,14 @@ def test_what_a_process_uses_is_not_asked_of_a_service_that_is_known_by_no_lock(
     assert declare(alive).services
 
 
+def test_a_metric_of_what_a_process_uses_needs_its_lock(base: str, problems: Problems) -> None:
+    """It would never be a number."""
+    text = base.replace(WORKER, "    manager: systemd\n    unit: worker\n").replace(
+        "metrics:\n", "metrics:\n  fat: {unit: bytes, source: {process: {service: worker}}}\n")  # fmt: skip
+    (found,) = problems(text)
+    assert "metrics.fat.source.process.service: worker has no lock" in found.message
+
+
 def test_the_database_of_a_component_may_not_lie_behind_a_fallback_port(
     base: str, problems: Problems
 ) -> None:

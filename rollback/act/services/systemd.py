@@ -57,7 +57,11 @@ class SystemdService(Kind):
             "inactive",
             "failed",
         )  # one without a file may still run
-        unknown = not os.path.isdir(_BOOTED) or (fields.get("LoadState") == "not-found" and rests)
+        unknown = (
+            not os.path.isdir(_BOOTED)
+            if done.status
+            else fields.get("LoadState") == "not-found" and rests
+        )
         if done.status != 0 or fields.get("LoadState") not in ("loaded", "masked"):
             raise (Unmanaged if unknown else HostError)(
                 f"systemd does not know {_unit(service)}: whether {name} runs cannot be established",
