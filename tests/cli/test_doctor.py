@@ -118,7 +118,10 @@ while True:
 
 @pytest.mark.requirement("VR-25")
 def test_a_service_on_its_fallback_port_is_found_there(system: Path) -> None:
-    """The first port is told to be somebody else's, not held by the service; `run stop` ends it."""
+    """The first port is told to be somebody else's, and a suite's child asks on the other one.
+
+    `run stop` ends it, and then the suite is red: the stranger takes the connection and says nothing.
+    """
     (system / "serves.py").write_text(SERVES)
     with socket.create_server(("127.0.0.1", 0)) as stranger:
         port = stranger.getsockname()[1]
@@ -127,17 +130,22 @@ def test_a_service_on_its_fallback_port_is_found_there(system: Path) -> None:
         declare_service(system, argv0=sys.executable, port=port)
         file = system / "rollback.yaml"
         text = file.read_text().replace("-m, http.server", f'-I, serves.py, "{port}"')
-        file.write_text(f"{text}    fallback_ports: [{other}]\n"
-                        f"    ready: {{port: {{ports: [{port}], expect: well}}}}\n")  # fmt: skip
+        asked = f"ports: [{port}], expect: well, within: 1s"
+        smoke = f"  smoke:\n    - port: {{id: answers, {asked}}}\n"
+        more = f"    fallback_ports: [{other}]\n    ready: {{port: {{{asked}}}}}\n"
+        file.write_text(text.replace("  smoke:\n", smoke) + more)
         assert program.rollback(system, "trust", "--yes").status == 0
         started = program.rollback(system, "run", "start", "--yes")
         try:
             assert started.status == 0, started.err
             found = findings(program.rollback(system, "--json", "doctor"))[f"port {port}"]
+            green = program.rollback(system, "verify", "smoke")
         finally:
             stopped = program.rollback(system, "run", "stop", "--yes")
         assert (found["answer"], str(other) in found["evidence"]) == ("pass", True), found
         assert stopped.status == 0, stopped.err
+        assert green.status == 0, green.out
+        assert program.rollback(system, "verify", "smoke").status == 7
         found = findings(program.rollback(system, "--json", "doctor"))[f"port {port}"]
         assert found["answer"] == "fail"
 
