@@ -11,8 +11,9 @@ import shutil
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import click
@@ -28,6 +29,7 @@ from rollback.act.sealing import seal_checkpoint
 from rollback.act.site import Site
 from rollback.cli.driving import drive
 from rollback.cli.failing import status_of
+from rollback.cli.pasted import options, pasted
 from rollback.cli.planning import plan_lines
 from rollback.cli.show import paint, plain_json, seconds, table
 from rollback.cli.timeline import Live, exit_status, result, result_lines
@@ -35,7 +37,7 @@ from rollback.declare import load
 from rollback.host import Host
 from rollback.judge.decision import Decision
 from rollback.model.errors import NeedsOperator, PlanError, RollbackError, UsageError
-from rollback.model.lifecycle import Run, State
+from rollback.model.lifecycle import FINAL, Run, State
 from rollback.model.quantity import read_as
 from rollback.observe.view import View
 
@@ -79,11 +81,26 @@ def demo(
     level, fault = _choice(level, fault)  # a wrong word is refused before anything is built
     studio = Studio.build(directory)
     stage.head(f"A studio in {directory}")
-    system = load(studio.declaration)
+    try:
+        return _shown(studio, stage, level, fault, as_json=as_json, keep=keep)
+    except (
+        KeyboardInterrupt,
+        RollbackError,
+    ):  # whatever its end was, what can be typed now is said
+        stage.say(_next(studio, _last(studio), fault, keep))
+        raise
+
+
+def _shown(
+    studio: Studio, stage: Stage, level: str, fault: str, *, as_json: bool, keep: bool
+) -> int:
+    system, directory = load(studio.declaration), studio.directory
+    here = partial(pasted, given=options(str(studio.declaration), None))
     with ExitStack() as stack:
         if not keep:
             stack.enter_context(Watchdog(folders=[directory], keep=True, within_s=DEMO_S_MAX))
-        site = stack.enter_context(Site.open(system, Host(), listen=Live(quiet=as_json)))
+        live = Live(quiet=as_json, pasted=here)
+        site = stack.enter_context(Site.open(system, Host(), listen=live))
         stack.enter_context(_services(site, keep=keep))
         stage.say(
             [f"  v1.0.0 runs: {', '.join(system.services)}; three agents hand work to each other"]
@@ -99,13 +116,19 @@ def demo(
         if as_json:
             click.echo(plain_json(ended))
         else:
-            click.echo(
-                "\n".join([*result_lines(site, run), *_next(studio, site, run, fault, keep)])
-            )
+            said = map(here, result_lines(site, run))
+            click.echo("\n".join([*said, *_next(studio, run, fault, keep)]))
         return exit_status(run)
 
 
-def _next(studio: Studio, site: Site, run: Run, fault: str, keep: bool) -> list[str]:
+def _last(studio: Studio) -> Run | None:
+    """The run that the demo began, if it came so far."""
+    with suppress(RollbackError), Site.open(load(studio.declaration), Host()) as site:
+        return next(reversed(site.runs().values()), None)
+    return None
+
+
+def _next(studio: Studio, run: Run | None, fault: str, keep: bool) -> list[str]:
     """What to type to go on with this studio, in lines that work when pasted."""
     program = (
         "rollback" if shutil.which("rollback") else str(Path(sys.executable).with_name("rollback"))
@@ -118,9 +141,12 @@ def _next(studio: Studio, site: Site, run: Run, fault: str, keep: bool) -> list[
         lines.append("  to put right what broke the version that was restored:")
         lines.append(f"    {shlex.join(['cp', *map(str, studio.good_catalogue)])}")
     lines += ["  to start it again:", f"    {ours} run start --yes"]
-    if run.state is State.NEEDS_OPERATOR:
-        lines += ["  and then have it proved, or taken back:", f"    {ours} resume {run.id}",
-                  f"    {ours} undo {run.id} --yes"]  # fmt: skip
+    if run is not None and run.state not in FINAL:
+        back = "undo" if run.state is State.NEEDS_OPERATOR else "abort"
+        confirmed = " --yes" if back == "undo" else ""
+        lines += ["  and then have it proved, or taken back:", f"    {ours} resume {run.id}"]
+        if run.state is not State.MITIGATED:  # whose steps are done: the gate comes first
+            lines.append(f"    {ours} {back} {run.id}{confirmed}")
     return [*lines, "  and at the end:", f"    {ours} run stop --yes"]
 
 

@@ -21,9 +21,9 @@ def command(
 
     The level picks the kind of bad release it is for; without one the decision picks the level.
     """
-    from rollback.host.processes import attend
+    from rollback.host.interrupt import QUIET, attend
 
-    argv = ["-m", "drills.demo"]
+    argv = ["-c", QUIET + "import sys; from drills.demo import main; sys.exit(main())"]
     for option, value in (("--level", level), ("--fault", fault), ("--dir", directory)):
         argv += [f"{option}={value}"] if value is not None else []
     argv += ["--json"] if as_json or desk.as_json else []

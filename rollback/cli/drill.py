@@ -5,8 +5,9 @@ from __future__ import annotations
 import click
 
 from rollback.cli.desk import Desk, pass_desk
+from rollback.host.interrupt import QUIET
 
-_START = "import sys; from drills.__main__ import run; sys.exit(run('rollback drill'))"
+_START = QUIET + "import sys; from drills.__main__ import run; sys.exit(run('rollback drill'))"
 
 
 @click.command(
@@ -18,6 +19,6 @@ _START = "import sys; from drills.__main__ import run; sys.exit(run('rollback dr
 @pass_desk
 def command(desk: Desk, arguments: tuple[str, ...]) -> int:
     """Run `python -m drills ARGUMENTS`: up, break, down, sweep (each has its own --help)."""
-    from rollback.host.processes import attend
+    from rollback.host.interrupt import attend
 
     return attend(["-c", _START, *arguments, *(["--json"] if desk.as_json else [])])

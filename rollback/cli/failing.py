@@ -13,6 +13,7 @@ from collections.abc import Callable
 import click
 
 from rollback.cli.show import clipped, error_json, error_lines, plain_json, safe, silence
+from rollback.host.interrupt import interrupts_are_raised
 from rollback.model.errors import RollbackError
 
 INTERRUPTED = "rollback status shows where it stands; rollback resume goes on"
@@ -27,6 +28,7 @@ def status_of(
     `pasted` makes commands in what is said work where the operator is; `interrupted` is what can
     be typed after an interrupt.
     """
+    interrupts_are_raised()
     try:
         result = attempt()
         if sys.stdout is not None:

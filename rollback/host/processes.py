@@ -17,7 +17,6 @@ import os
 import selectors
 import signal as signal_
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -371,16 +370,3 @@ def started(pid: int) -> float:
 def _boot() -> str:
     with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
         return file.read().strip()
-
-
-def attend(arguments: Sequence[str]) -> int:
-    """This interpreter has run with these arguments, on our terminal; its exit status.
-
-    An interrupt goes to both of us, as it does to any foreground job; the child answers it.
-    """
-    process = subprocess.Popen([sys.executable, *arguments])
-    while True:
-        try:
-            return process.wait()
-        except KeyboardInterrupt:
-            continue

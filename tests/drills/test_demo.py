@@ -113,6 +113,8 @@ def test_a_demo_that_is_ended_leaves_no_service_behind(
     if number is signal.SIGINT:
         assert process.returncode == 130
         assert "rollback: interrupted" in said
+        again = said.splitlines().index("  to start it again:")
+        assert said.splitlines()[again + 1].endswith(f"{tmp_path}/d/rollback.yaml run start --yes")
     _until(lambda: not [one for one in lock.parent.glob("*.lock") if holders(one)])
 
 

@@ -1,0 +1,39 @@
+"""What an interrupt (Ctrl-C) does to us: before our work, during it, and while a child does it.
+
+Python answers one with a traceback of whatever is being imported. Until there is work that has to
+be put in order, the system's own answer is the right one: the program ends, with status 130.
+
+Hides: signal handlers.
+Never: makes anything interruptible that was started to ignore interrupts.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+
+# The first words of a child, before anything is imported.
+QUIET = "import signal; signal.signal(signal.SIGINT, signal.SIG_DFL); "
+
+
+def interrupts_are_raised() -> None:
+    """An interrupt is KeyboardInterrupt from now on, so that work can be put in order."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def attend(arguments: Sequence[str]) -> int:
+    """This interpreter has run with these arguments, on our terminal; its exit status.
+
+    An interrupt goes to both of us, as it does to any foreground job; the child answers it.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, lambda _number, _frame: None)  # the child does not inherit it
+    try:
+        status = subprocess.Popen([sys.executable, *arguments]).wait()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    return 128 - status if status < 0 else status
