@@ -59,7 +59,7 @@ def down(directory: Path, as_json: bool) -> None:
     _say({"stopped": told}, told, as_json)
 
 
-@main.command("break")
+@main.command("break", short_help="Ship a bad release, or inject a fault.")
 @click.argument("name", default="")
 @click.option("--dir", "directory", type=DIRECTORY, required=True)
 @click.option("--for", "seconds", type=float, default=30.0, help="How long, unless it lasts.")
@@ -81,7 +81,8 @@ def break_(name: str, directory: Path, seconds: float, as_json: bool) -> None:
         return
     names = sorted({*Studio.FAULTS, *known_faults()})
     if name not in known_faults():
-        raise UsageError(f"there is no fault {name!r}", hint=f"faults: {', '.join(names)}")
+        what = f"there is no fault {name!r}" if name else "which fault?"
+        raise UsageError(what, hint=f"faults: {', '.join(names)}")
     one = find(name).of(studio)
     if one.lasting:
         one.inject()
@@ -99,7 +100,7 @@ def break_(name: str, directory: Path, seconds: float, as_json: bool) -> None:
         click.echo(one.prove_gone() if name != "corrupt-file" else "healed")
 
 
-@main.command("sweep")
+@main.command("sweep", short_help="Kill a rollback at every change it makes.")
 @click.option("--level", "levels", multiple=True, help="Only these; may be repeated.")
 @click.option("--every", type=click.IntRange(1), default=1, help="Only every n-th point.")
 @click.option("--again", type=click.IntRange(0), default=sweep.AGAIN, show_default=True,

@@ -19,7 +19,7 @@ def command() -> None:
     """Ask for an approval in a file, and take in what comes back signed."""
 
 
-@command.command("export")
+@command.command("export", short_help="Print what PERSON is to sign.")
 @click.argument("run", default="last")
 @click.option("--as", "person", required=True, metavar="PERSON", help="Who is asked.")
 @pass_desk
@@ -47,7 +47,7 @@ def export(desk: Desk, run: str, person: str) -> int:
         return 0
 
 
-@command.command("import")
+@command.command("import", short_help="Take in an approval that came back.")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False))
 @click.option(
     "--signature",

@@ -13,7 +13,7 @@ def command() -> None:
     """The journal: is it what was written, and all of it?"""
 
 
-@command.command("verify")
+@command.command("verify", short_help="Check every hash, the chain and the anchor.")
 @pass_desk
 def verify(desk: Desk) -> int:
     """Check every event's hash and chain, and the count and head against the anchor."""

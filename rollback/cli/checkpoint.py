@@ -31,7 +31,7 @@ for _one in (copy, due, export, fetch, history, prune, revoke, verify):
     command.add_command(_one)
 
 
-@command.command("create")
+@command.command("create", short_help="Capture components, verify every stored byte, list it.")
 @click.argument("name", required=False)
 @click.option(
     "--component", "components", multiple=True, metavar="C", help="Only these components."
@@ -101,7 +101,7 @@ def create(
         return 7 if sealed and not sealed.green else 0
 
 
-@command.command("resume")
+@command.command("resume", short_help="Let services work again that were drained.")
 @pass_desk
 def resume(desk: Desk) -> int:
     """Let services work again that a checkpoint drained and, killed, did not resume."""
@@ -114,7 +114,7 @@ def resume(desk: Desk) -> int:
         return 0
 
 
-@command.command("list")
+@command.command("list", short_help="All checkpoints, and which can be gone back to.")
 @pass_desk
 def list_(desk: Desk) -> int:
     """All checkpoints, newest first, with whether they can be gone back to."""
@@ -159,7 +159,7 @@ def list_(desk: Desk) -> int:
         return 0
 
 
-@command.command("show")
+@command.command("show", short_help="What a checkpoint holds.")
 @click.argument("checkpoint")
 @click.option("--component", default=None, metavar="C", help="List the entries of this component.")
 @pass_desk
@@ -196,7 +196,7 @@ _SINCE = {"add": ("-", "removed"), "remove": ("+", "added"), "modify": ("~", "ch
           "attributes": ("%", "mode, owner or time")}  # fmt: skip
 
 
-@command.command("diff")
+@command.command("diff", short_help="What has changed since CHECKPOINT.")
 @click.argument("checkpoint")
 @click.option("--component", default=None, metavar="C", help="Only this component.")
 @click.option("--deep", is_flag=True, help="Read every file; believe none for its times and size.")
@@ -231,7 +231,7 @@ def diff(desk: Desk, checkpoint: str, component: str | None, deep: bool) -> int:
         return 0
 
 
-@command.command("restore")
+@command.command("restore", short_help="Put a checkpoint back, as a run of its own.")
 @click.argument("checkpoint")
 @click.option(
     "--component", "components", multiple=True, metavar="C", help="Only these components."
@@ -266,7 +266,7 @@ def restore(
         return carry(desk, site, begin(site, plan), person=who, yes=yes, wait=False)
 
 
-@command.command("delete")
+@command.command("delete", short_help="Delete one checkpoint.")
 @click.argument("checkpoint")
 @click.option("--as", "person", default=None, metavar="PERSON", help="Who deletes it.")
 @click.option("--yes", is_flag=True, help="Delete without being asked.")

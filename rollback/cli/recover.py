@@ -35,7 +35,7 @@ def _given(function: Callable[..., int]) -> Callable[..., int]:
     return function
 
 
-@command.command("corrupted")
+@command.command("corrupted", short_help="Repair a component, attempt by attempt.")
 @_given
 @pass_desk
 def corrupted(
@@ -50,7 +50,7 @@ def corrupted(
     return _carried(desk, plan, dry_run=dry_run, person=person, yes=yes)
 
 
-@command.command("lost-work")
+@command.command("lost-work", short_help="Get work back, from checkpoint or log.")
 @click.option("--priority", type=click.Choice(["time", "quality", "balanced"]), default="balanced",
               show_default=True, help="What matters most: how soon, that nothing is lost, or both.",
               )  # fmt: skip

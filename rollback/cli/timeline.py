@@ -23,7 +23,7 @@ from rollback.keep import lease
 from rollback.model.event import Event
 from rollback.model.lifecycle import ENDED, TRANSITIONS, Run, State, elapsed_s
 from rollback.model.quantity import spoken
-from rollback.tell.phases import phases
+from rollback.tell.phases import of_a_run, phases
 
 
 class Live:
@@ -74,6 +74,8 @@ class Live:
         if event.kind in _WORDS:
             word = state(_WORDS[event.kind], stream=sys.stderr)
             said = str(data.get("reason") or data.get("what") or "")
+            if _WORDS[event.kind] == "NEEDS_OPERATOR":
+                said = ""  # the end of the run says it, with everything else that is known
             return f"{event.at[11:19]} {word}" + (f"  {safe(said)}" if said else "")
         return ""
 
@@ -137,8 +139,8 @@ def result(site: Site, run: Run) -> dict[str, Any]:
         "run_id": run.id, "state": run.state.value, "level": plan.level, "rank": plan.rank,
         "component": plan.component, "incident": run.incident, "target": plan.as_json()["target"],
         "changed": any(r.status in ("ended", "failed", "doubted") for r in run.steps.values()),
-        **clocks(site, run), "phases": _budgeted(site, run), "suites": suites, "reason": run.reason,
-        "fallbacks": [one.to for one in plan.fallbacks],
+        **clocks(site, run), "phases": of_a_run(run), "budgeted": _budgeted(site, run),
+        "suites": suites, "reason": run.reason, "fallbacks": [one.to for one in plan.fallbacks],
         "waiting_for": run.waiting_for or None, "safety": run.safety or None,
         "report": str(report) if report.is_file() else None, "system": str(site.system.declaration),
     }  # fmt: skip

@@ -1,7 +1,7 @@
-"""How long each declared phase of a level took, read from the journal, beside its budget.
+"""How long the phases of a run took, read from the journal: its own, and those that a level declares.
 
 Hides: which events begin and end a phase.
-Never: knows a phase that the declaration does not name.
+Never: gives a budget to what the declaration does not name.
 """
 
 from __future__ import annotations
@@ -12,9 +12,26 @@ from typing import Any
 from rollback.model.event import Event
 from rollback.model.finding import Json
 from rollback.model.level import Level, Procedure
-from rollback.model.lifecycle import between
+from rollback.model.lifecycle import Run, between, elapsed_s
 
+_OF_A_RUN = (
+    ("plan and approval", "run.planned", "run.authorized"),
+    ("protect", "run.authorized", "run.protected"),
+    ("steps", "run.protected", "run.mitigated"),
+    ("prove", "run.mitigated", "gate.opened"),
+)
 _ENDS = ("step.ended", "step.failed", "step.skipped", "step.undone")
+
+
+def of_a_run(run: Run) -> list[dict[str, Any]]:
+    """The phases that every run has, those that have ended, in order: `phase` and `took_s`."""
+    found = []
+    for name, since, until in _OF_A_RUN:
+        closed = until == "gate.opened" and until not in run.moments
+        took = elapsed_s(run, "gate.closed" if closed else until, since=since)
+        if took is not None:
+            found.append({"phase": name, "took_s": max(0.0, took[0])})
+    return found
 
 
 def phases(

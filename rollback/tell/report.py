@@ -16,18 +16,12 @@ from rollback.model.lifecycle import Run, State, elapsed_s
 from rollback.model.quantity import counted, sized, spoken
 from rollback.model.system import System
 from rollback.tell.loss import loss
-from rollback.tell.phases import phases
+from rollback.tell.phases import of_a_run, phases
 
 FORMAT = 1
 _BAR_CHARS = 40
 CELL_CHARS_MAX = 160
 _READINGS_MAX = 40
-_PHASES = (
-    ("plan and approval", "run.planned", "run.authorized"),
-    ("protect", "run.authorized", "run.protected"),
-    ("steps", "run.protected", "run.mitigated"),
-    ("prove", "run.mitigated", "gate.opened"),
-)
 
 
 def build(system: System, run: Run, events: Iterable[Event]) -> dict[str, Any]:
@@ -53,7 +47,7 @@ def build(system: System, run: Run, events: Iterable[Event]) -> dict[str, Any]:
             "complete": _clock(run, "gate.opened", budgets.complete if budgets else None),
             "waited_s": round(run.waited_s, 3),
         },
-        "phases": _phases(run), "budgeted": phases(level, plan, mine),
+        "phases": of_a_run(run), "budgeted": phases(level, plan, mine),
         "steps": list(_steps(run, plan)), "safety": run.safety,
         "impact": plan["impact"], "kept": list(_kept(run, mine)),
         "fallbacks": list(plan.get("fallbacks", ())),
@@ -257,18 +251,6 @@ def _clock(run: Run, kind: str, budget_s: float | None) -> dict[str, Json]:
         "took_s": took[0] if took else None, "budget_s": budget_s,
         "approximate": bool(took and took[1]),
     }  # fmt: skip
-
-
-def _phases(run: Run) -> list[dict[str, Any]]:
-    found = []
-    for name, since, until in _PHASES:
-        ended = (
-            until if until in run.moments else "gate.closed" if until == "gate.opened" else until
-        )
-        took = elapsed_s(run, ended, since=since)
-        if took is not None:
-            found.append({"phase": name, "took_s": max(0.0, took[0])})
-    return found
 
 
 def _steps(run: Run, plan: Mapping[str, Any]) -> Iterable[dict[str, Any]]:

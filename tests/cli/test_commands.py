@@ -180,6 +180,15 @@ def test_what_holds_for_every_command_may_stand_behind_it(folder: Path) -> None:
     assert group._hoisted(["guard", "x", "--json"]) == (False, ["guard", "x", "--json"])
 
 
+@pytest.mark.parametrize("name", ["checkpoint", "recover", "approval", "audit"])
+def test_what_a_group_lists_is_not_cut(name: str, folder: Path) -> None:
+    """Each of its commands in words that fit their line."""
+    said = typed(folder, name, "--help").out
+    listed = said[said.index("Commands:") :].splitlines()[1:]
+    assert listed
+    assert not [line for line in listed if line.endswith("...")]
+
+
 def test_the_version_is_told(folder: Path) -> None:
     """As in the project file."""
     said = typed(folder, "--version")

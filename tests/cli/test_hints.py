@@ -140,3 +140,20 @@ def test_at_a_gate_that_stays_closed_what_is_down_is_started_first(shop: Shop) -
         assert rollback(shop.folder, "resume", "r0001", "--as", "ada").status == 0
     finally:
         rollback(shop.folder, "run", "stop", "--as", "ada", "--yes")
+
+
+def test_a_plan_counts_only_what_there_is(shop: Shop) -> None:
+    """One file changes; that nothing else comes, goes or gets another mode is not said."""
+    said = rollback(shop.folder, "plan", "config").out
+    (line,) = [one for one in said.splitlines() if "1 change" in one]
+    assert not re.search(r"\b0 ", line), line
+
+
+def test_why_a_run_stopped_is_said_once(shop: Shop) -> None:
+    """While it runs the state, at its end the reasons: nobody reads a long line twice."""
+    (shop.tree / "config" / "app.yaml").write_text("limit: 3\n")
+    done = rollback(shop.folder, "run", "flag", "--as", "ada", "--yes")
+    assert done.status == 9
+    assert done.err.splitlines()[-1].endswith("NEEDS_OPERATOR")
+    reason = rollback(shop.folder, "--json", "status").json["runs_open"][0]["reason"]
+    assert (done.out + done.err).count(reason) == 1

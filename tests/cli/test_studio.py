@@ -51,3 +51,11 @@ def test_services_that_are_down_are_started_before_anything_goes_back(studio: St
     finally:
         studio_run.start(studio)
     assert "not running" not in typed(studio, "run", "configuration", "--yes").out
+
+
+def test_a_fault_that_was_not_named_is_asked_for(studio: Studio) -> None:
+    """Not looked up as one of no name."""
+    done = typed(studio, "drill", "break", "--dir", str(studio.directory))
+    assert done.status == 2
+    assert done.err.splitlines()[0] == "rollback: which fault?"
+    assert "errors-5xx" in done.err.splitlines()[1]

@@ -140,12 +140,13 @@ def test_a_long_watch_shows_its_ends_and_all_that_was_bad() -> None:
 def test_phases_stand_beside_their_budgets(watched: Watched) -> None:
     """From the first step of a phase to its last, waiting in it; what was not begun has no time."""
     with watched.shop.site() as site:
-        look = result(site, site.run(watched.run.id))["phases"][0]
+        look = result(site, site.run(watched.run.id))["budgeted"][0]
     assert look["open"] is True
     watched.later(61)
     with watched.shop.site() as site:
         run = site.run(watched.run.id)
-        look, back, never = result(site, run)["phases"]
+        look, back, never = result(site, run)["budgeted"]
+        assert result(site, run)["phases"] == watched.report()["phases"] != []
         told = "\n".join(result_lines(site, run))
     assert 661 < look["took_s"] < 700
     assert (look["over"], look["open"], look["budget_s"]) == (True, False, 300)

@@ -214,8 +214,8 @@ def _limits(scene: Scene) -> Limits:
 
 
 def _counts(bound: Any) -> str:
-    return (
-        f"{bound['adds']} come back, {bound['modifies']} change, {bound['removes']} "
-        f"{'go' if bound['source'] == 'git' else 'go to quarantine'}, "
-        f"{bound['attributes']} get another mode or time, {bound['bytes']} bytes"
-    )
+    what = {"adds": "come back", "modifies": "change",
+            "removes": "go" if bound["source"] == "git" else "go to quarantine",
+            "attributes": "get another mode or time"}  # fmt: skip
+    said = [f"{bound[name]} {word}" for name, word in what.items() if bound[name]]
+    return ", ".join([*said, f"{bound['bytes']} bytes"]) if said else "nothing differs"

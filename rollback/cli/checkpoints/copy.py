@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rollback.keep.copies import Copied
 
 
-@click.command("copy")
+@click.command("copy", short_help="Copy what has to be in further places.")
 @click.argument("store", required=False)
 @click.option(
     "--adopt",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rollback.act.keeping import Scheduled
 
 
-@click.command("due")
+@click.command("due", short_help="Take what is scheduled and due now.")
 @click.option("--dry-run", is_flag=True, help="Show the schedule; take nothing.")
 @pass_desk
 def due(desk: Desk, dry_run: bool) -> int:

@@ -9,7 +9,7 @@ from rollback.cli.show import safe, size
 from rollback.model.quantity import counted
 
 
-@click.command("export")
+@click.command("export", short_help="Write a checkpoint as a plain tar.")
 @click.argument("checkpoint")
 @click.argument("file", type=click.Path())
 @click.option(

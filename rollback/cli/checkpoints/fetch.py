@@ -9,7 +9,7 @@ from rollback.cli.show import safe
 from rollback.model.quantity import counted
 
 
-@click.command("fetch")
+@click.command("fetch", short_help="Bring checkpoints back from a further place.")
 @click.argument("store")
 @click.argument("checkpoint", required=False)
 @pass_desk

@@ -8,7 +8,7 @@ from rollback.cli.desk import Desk, pass_desk
 from rollback.cli.show import safe, size, table
 
 
-@click.command("history")
+@click.command("history", short_help="Every version of one file or folder.")
 @click.argument("path")
 @pass_desk
 def history(desk: Desk, path: str) -> int:

@@ -9,7 +9,7 @@ from rollback.cli.show import safe, size, table
 from rollback.model.quantity import counted
 
 
-@click.command("prune")
+@click.command("prune", short_help="Let go what retention lets go.")
 @click.option("--dry-run", is_flag=True, help="Show what would go and what it would free.")
 @click.option("--all", "everything", is_flag=True, help="List what stays too, and why.")
 @pass_desk

@@ -7,7 +7,7 @@ import click
 from rollback.cli.desk import Desk, pass_desk
 
 
-@click.command("revoke")
+@click.command("revoke", short_help="Never go back to CHECKPOINT any more.")
 @click.argument("checkpoint")
 @click.option("--reason", required=True, help="Why; it stands beside the checkpoint.")
 @click.option("--as", "person", default=None, metavar="PERSON", help="Who says so.")

@@ -20,7 +20,7 @@ _REPAIR = "rollback checkpoint verify --repair"
 _AGAIN = "rollback checkpoint create NAME --seal, since what was found nowhere stays lost"
 
 
-@click.command("verify")
+@click.command("verify", short_help="Prove that checkpoints can be restored.")
 @click.argument("checkpoint", required=False)
 @click.option("--deep", is_flag=True, help="Read and hash every stored object again.")
 @click.option("--copies", is_flag=True, help="Look at the copies in further places too.")
