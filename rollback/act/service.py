@@ -13,11 +13,12 @@ Never: finds a process by its name.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Protocol, cast
 
 from rollback.declare.ports import Move, moved, names
-from rollback.host import net, processes
+from rollback.host import locks, net, processes
 from rollback.keep import started
 from rollback.keep.started import Started
 from rollback.model.component import Service
@@ -245,6 +246,7 @@ def _until_ready(view: View, name: str, end: float) -> Finding:
     """The first PASS, or the last answer. A process that dies will not become ready: that ends it."""
     clock = view.host.clock
     check = _ready_check(view, name)
+    stuck = False
     while True:
         if check is None:
             finding = _up(view, name)
@@ -254,10 +256,35 @@ def _until_ready(view: View, name: str, end: float) -> Finding:
         if not _lives(view, name):  # whoever answered, it was not the service
             raise HostError(f"{name} ended while it was starting", where=name,
                             hint=_look_into(view, name))  # fmt: skip
-        if finding.answer is Answer.PASS or clock.boot_s() >= end:
+        if finding.answer is Answer.PASS:
+            return finding
+        waits = _waits_for_its_lock(view, name)
+        if waits and stuck:  # one that its own parent is about to let go is no reason
+            lock = declared(view.system, name).lock
+            raise HostError(
+                f"{name} waits for its lock {lock}, which it has already: rollback takes it and hands "
+                "it down to the program", where=name,
+                hint="let the program leave that file alone; what it locks itself is another file",
+            )  # fmt: skip
+        stuck = waits
+        if clock.boot_s() >= end:
             return finding
         if check is None:
             clock.sleep(POLL_S)
+
+
+def _waits_for_its_lock(view: View, name: str) -> bool:
+    """True while a process of the service waits for the lock that was handed down to it."""
+    lock = declared(view.system, name).lock
+    if lock is None:
+        return False
+    path = str(view.root / lock)
+    with suppress(HostError):
+        found = processes.holder(path)
+        if found is not None:
+            with found:
+                return bool(locks.waiting(path, session=found.pid))
+    return False
 
 
 def ready(view: View, name: str) -> Finding:

@@ -165,6 +165,8 @@ def _services(found: Found) -> str:
         "# What runs. A service is known by a lock that its process holds, or by its manager:",
         "# never by its name in a process list. `rollback run start` and `rollback run stop` start and",
         "# stop what is declared here: start it before the first seal, whose checks want it to answer.",
+        "# `lock` is a file of ours: rollback locks it and hands it down to the program, which must not",
+        "# lock that file itself. A program with a lock file of its own gets another one here.",
         "# services:",
         "#   web:",
         "#     manager: registry # or: systemd, compose, supervisor, command",
