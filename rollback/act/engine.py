@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from rollback.act import asked, authorize, climbing, eyes, gating, phasing, protecting, starting
 from rollback.act.guarding import command_of, elsewhere
 from rollback.act.plan import Plan, PlannedStep, plan_of
-from rollback.act.scene import Action, Later, Question, Scene, Undoable
+from rollback.act.scene import Action, Later, Question, Scene, Trailing, Undoable
 from rollback.act.site import Site
 from rollback.host.below import why
 from rollback.keep.lease import Lease
@@ -282,7 +282,11 @@ def _take_back(site: Site, run: Run, plan: Plan, step: PlannedStep) -> Run:
         except Exception as error:  # noqa: BLE001 - as in _apply
             blame = _blame(error)["error"]
             return _stop(site, run, f"step {step.index} {step.id} cannot be taken back: {blame}")
-        return site.note(run, "step.undone", index=step.index, id=step.id)
+        stays = (
+            action.stays(scene_of(site, run, plan, step)) if isinstance(action, Trailing) else ""
+        )
+        told: dict[str, Json] = {"because": stays} if stays else {}
+        return site.note(run, "step.undone", index=step.index, id=step.id, **told)
     if step.exempt or (not step.touches and _status(run, step) in _WITHOUT_END):
         return site.note(
             run, "step.undone", index=step.index, id=step.id, because="it had stored nothing away"

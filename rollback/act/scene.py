@@ -182,3 +182,11 @@ class Traced(Undoable, Protocol):
 
         PASS: nothing is left to take back. FAIL: something is, or may be. UNKNOWN: ask a person.
         """
+
+
+@runtime_checkable
+class Trailing(Protocol):
+    """A kind of step of which something stays when it is taken back."""
+
+    def stays(self, scene: Scene) -> str:
+        """What stays, for people; "" where nothing does."""

@@ -168,6 +168,16 @@ class GitStep(Step):
                     return failed(f"the branch is {here}, {came_from} before the run")
         return passed(f"{self.verb} {name} stays as a trace")
 
+    def stays(self, scene: Scene) -> str:
+        """What of it is there after it was taken back: names cost nothing, a remote is not ours."""
+        if self.branch is not None:
+            return f"branch {scene.bound['name']} stays"
+        if self.tag is not None:
+            return f"tag {scene.bound['name']} stays"
+        if self.push is not None and scene.system.repository is not None:
+            return f"{scene.bound['name']} stays at the remote {scene.system.repository.remote}"
+        return ""
+
     # -- inside ----------------------------------------------------------------------------
 
     def _bind_move(self, scene: Scene, repository: Repository) -> dict[str, Json]:

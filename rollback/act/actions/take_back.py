@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from rollback.act import before
 from rollback.act.moment import mark, marked, unmark
-from rollback.act.scene import Action, Scene, Target, Traced, Undoable
+from rollback.act.scene import Action, Scene, Target, Traced, Trailing, Undoable
 from rollback.model.errors import PlanError
 from rollback.model.finding import Answer, Finding, Json, failed, passed
 from rollback.model.registry import read_item, register
@@ -50,9 +50,10 @@ class TakeBack(Step):
         return {"changes": int(not done), "found": finding.evidence}
 
     def describe(self, scene: Scene) -> tuple[str, ...]:
-        """What would be taken back, and what is known of it."""
+        """What would be taken back, what is known of it, and what stays all the same."""
         what = f"take back step {self.step['index']} {self.step['id']} of run {self.run}"
-        return (what, str(scene.bound["found"])) if scene.bound.get("found") else (what,)
+        found, stays = str(scene.bound.get("found") or ""), self._stays(scene)
+        return (what, *(line for line in (stays or found,) if line))
 
     def touches(self, scene: Scene) -> tuple[str, ...]:
         """The components that the step had changed."""
@@ -65,7 +66,11 @@ class TakeBack(Step):
         unmark(scene)
         action.undo(self._then(scene))
         mark(scene)
-        return {"taken_back": f"{self.run}/{self.step['index']}"}
+        stays = self._stays(scene)
+        return {
+            "taken_back": f"{self.run}/{self.step['index']}",
+            **({"said": stays} if stays else {}),
+        }
 
     def probe(self, scene: Scene) -> Finding:
         """PASS when it came to its end. Else again, unless nobody can tell what that would do."""
@@ -106,6 +111,11 @@ class TakeBack(Step):
         action = self._action()
         assert isinstance(action, Traced)
         return action.undone(self._then(scene))
+
+    def _stays(self, scene: Scene) -> str:
+        """What the step leaves behind all the same, for people; "" where nothing."""
+        action = self._action()
+        return action.stays(self._then(scene)) if isinstance(action, Trailing) else ""
 
     def _action(self) -> Action:
         made = read_item("action", {self.step["kind"]: self.step["parameters"]})
