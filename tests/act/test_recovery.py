@@ -350,6 +350,47 @@ def test_corrupted_state_is_kept_aside_and_nobody_else_touches_it_until_it_is_go
     assert box.rows() == THEN
 
 
+def test_who_is_not_root_can_repair_what_is_closed_to_others(tmp_path: Path) -> None:
+    """Its owner keeps the right to write; everybody else has none until it is good again."""
+    warm = Box(tmp_path / "warm")
+    warm.since()
+    warm.lose()
+    with warm.site() as site:
+        assert started(site, repaired(site)).state is State.MITIGATED  # and everything is imported
+    folder = Path(tempfile.mkdtemp(prefix="box-", dir="/tmp"))
+    box = Box(folder)
+    for path in [folder, *folder.rglob("*")]:
+        os.chown(path, NOBODY, NOBODY)
+
+    def as_its_owner() -> None:
+        os.setgroups([])
+        os.setgid(NOBODY)
+        os.setuid(NOBODY)
+        box.since()
+        box.lose()
+        box.state.chmod(0o666)
+        with box.site() as site:
+            run = authorize.create(site, repaired(site))
+            authorize.approve(site, run, person="ada")
+            run = site.run(run.id)
+            closed = index_of(run, "read-only")
+            while not resting(site, run):
+                run = advance(site, run)
+                if closed in run.steps and run.steps[closed].status == "ended" and (
+                    index_of(run, "thaw") not in run.steps
+                ):  # fmt: skip
+                    assert stat.S_IMODE(box.state.stat().st_mode) & 0o077 == 0
+            assert run.state is State.MITIGATED, (run.reason, run.steps)
+            assert frozen.names(site.state.tree) == ()
+
+    try:
+        assert in_child(as_its_owner) == 0
+        assert stat.S_IMODE(box.state.stat().st_mode) == 0o644
+        assert box.rows() == THEN
+    finally:
+        shutil.rmtree(folder)
+
+
 def test_a_run_that_is_taken_back_gives_the_component_free(open_box: Box) -> None:
     """Garbage and rights are what they were."""
     box = open_box
