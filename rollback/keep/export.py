@@ -19,6 +19,7 @@ from rollback.host import Host
 from rollback.keep.checkpoint import Checkpoints
 from rollback.keep.entry import Entry
 from rollback.keep.manifest import Manifest, read_tree
+from rollback.keep.progress import counted as told
 from rollback.keep.store import Store
 from rollback.model.errors import ObjectCorrupt, UsageError
 
@@ -63,7 +64,9 @@ def export(
 
     whole = hashlib.sha256()
     with host.tree(os.path.realpath(folder)) as tree:
-        tree.write(name, _hashed(_archive(kept, found.id, names, counted), whole.update))
+        parts = told(_archive(kept, found.id, names, counted), kept.progress, f"exporting {name}",
+                     sum(found.parts[one].size_bytes for one in names if one in found.parts))  # fmt: skip
+        tree.write(name, _hashed(parts, whole.update))
         with tree.reading(name) as file:
             file.forget()
         again = hashlib.sha256()

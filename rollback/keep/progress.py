@@ -7,6 +7,7 @@ Never: knows who listens, or what is done with it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
 # what is done, how much of it so far, how much in all (None: not known), and in which unit
 Progress = Callable[[str, int, int | None, str], None]
@@ -20,8 +21,25 @@ def counted(
     chunks: Iterable[bytes], progress: Progress, what: str, total: int | None
 ) -> Iterator[bytes]:
     """The same chunks, told as they go by."""
-    done = 0
-    for chunk in chunks:
-        done += len(chunk)
-        progress(what, done, total, "bytes")
-        yield chunk
+    return Tally(progress, what, total).through(chunks)
+
+
+@dataclass
+class Tally:
+    """One piece of work that comes in several streams of bytes, told as one."""
+
+    progress: Progress
+    what: str
+    total: int | None
+    done: int = 0
+
+    def add(self, size_bytes: int) -> None:
+        """So many more bytes are done."""
+        self.done += size_bytes
+        self.progress(self.what, self.done, self.total, "bytes")
+
+    def through(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """The same chunks, counted as they go by."""
+        for chunk in chunks:
+            self.add(len(chunk))
+            yield chunk

@@ -26,7 +26,7 @@ from rollback.keep.changes import Changes, told
 from rollback.keep.entry import Entry, Source
 from rollback.keep.plan import Plan, changes, make_plan
 from rollback.keep.preflight import Limits, preflight
-from rollback.keep.progress import SILENT
+from rollback.keep.progress import SILENT, Tally
 from rollback.keep.scope import Scope
 from rollback.model.errors import ObjectCorrupt, RollbackError
 from rollback.model.event import canonical
@@ -151,14 +151,13 @@ class _Work:
         self._ready = self.quarantine.sub(_STAGE)
         each = len(plan.write) <= SYNC_EACH_MAX
         links = []
-        progress = getattr(source, "progress", SILENT)
-        done, total = 0, sum(plan.wanted[path].size for path in plan.write)
+        total = sum(plan.wanted[p].size for p in plan.write if plan.wanted[p].kind == "file")
+        what = getattr(source, "what", "") or f"putting back {show(self.at)}"
+        heard = Tally(getattr(source, "progress", SILENT), what, total)
         for path in plan.write:
             entry = plan.wanted[path]
             if entry.kind == "file":
-                self._stage_file(plan, entry, source, sync=each)
-                done += entry.size
-                progress(f"putting back {show(self.at)}", done, total, "bytes")
+                self._stage_file(plan, entry, source, sync=each, heard=heard)
                 if proof is not None:
                     proof(entry, os.fsdecode(os.path.join(self.ready.path, self.staged[path])))
             elif entry.kind == "symlink":
@@ -185,7 +184,9 @@ class _Work:
         self.staged[path] = b"%08d" % len(self.staged)
         return self.staged[path]
 
-    def _stage_file(self, plan: Plan, entry: Entry, source: Source, *, sync: bool) -> None:
+    def _stage_file(
+        self, plan: Plan, entry: Entry, source: Source, *, sync: bool, heard: Tally
+    ) -> None:
         live = plan.live.get(entry.path)
         mode = entry.mode
         if mode is None:
@@ -194,7 +195,7 @@ class _Work:
         name = self._name(entry.path)
         folder = os.path.dirname(plan.full(entry.path)) or b"."
         digest = self.ready.create(
-            name, source.read(entry), mode=mode, owner=_owner(plan, entry),
+            name, heard.through(source.read(entry)), mode=mode, owner=_owner(plan, entry),
             mtime_ns=entry.mtime_ns, sync=sync, holes=entry.sparse, proved=True,
             near=(self.tree, folder), attributes=entry.attributes,
         )  # fmt: skip
