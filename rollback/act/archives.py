@@ -17,6 +17,7 @@ from rollback.host import Host, Tree
 from rollback.host.clock import iso
 from rollback.keep.archive import Archive, ArchiveSource, read_archive
 from rollback.keep.outside import find, path_of, place, present
+from rollback.keep.progress import SILENT, Progress
 from rollback.keep.quarantine import sub_folder
 from rollback.model.errors import HostError, ObjectCorrupt, PlanError, StoreError
 from rollback.model.system import System
@@ -79,11 +80,13 @@ def opened(system: System, host: Host, path: str) -> Iterator[tuple[Tree, bytes]
         yield tree, rest
 
 
-def read(system: System, host: Host, path: str, *, digest: str = "") -> Archive:
+def read(
+    system: System, host: Host, path: str, *, digest: str = "", progress: Progress = SILENT
+) -> Archive:
     """The archive, read whole. Raises: StoreError, also when it is another one than `digest`."""
     with opened(system, host, path) as (tree, name):
         try:
-            found = read_archive(tree, name)
+            found = read_archive(tree, name, progress)
         except OSError as error:
             raise StoreError(f"it cannot be read: {error.strerror}", where=path) from error
     if digest and found.digest != digest:
@@ -92,10 +95,10 @@ def read(system: System, host: Host, path: str, *, digest: str = "") -> Archive:
     return found
 
 
-def seen(system: System, host: Host, path: str) -> Archive | str:
+def seen(system: System, host: Host, path: str, progress: Progress = SILENT) -> Archive | str:
     """The archive, or why it is no candidate."""
     try:
-        return read(system, host, path)
+        return read(system, host, path, progress=progress)
     except (StoreError, HostError) as error:
         return str(error)
 
@@ -120,7 +123,7 @@ def put_back(
     Raises: StoreError, Refused, Confined before the first change.
     """
     digest, path = split(identity)
-    found = read(scene.system, scene.host, path, digest=digest)
+    found = read(scene.system, scene.host, path, digest=digest, progress=scene.progress)
     where = os.fsencode(scene.system.components[component].path)
     source = ArchiveSource(found, os.fsdecode(where))
     with scene.checkpoints as kept:
@@ -132,7 +135,7 @@ def put_back(
                   for change in said if change.what in ("add", "modify")]  # fmt: skip
         with _spool(scene, step) as spool:
             with opened(scene.system, scene.host, path) as (tree, name):
-                source.fetch(tree, name, wanted, spool)
+                source.fetch(tree, name, wanted, spool, scene.progress)
             return kept.put(component, source, step=step, limits=limits)
 
 

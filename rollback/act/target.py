@@ -339,7 +339,7 @@ def _archives(site: Site, wanted: str, needed: tuple[str, ...]) -> tuple[Candida
             why = f"{newer} is newer and whole"
             found.append(Candidate("archive", path, told, at, False, why, size))
             continue
-        read = archives.seen(site.system, site.host, path)
+        read = archives.seen(site.system, site.host, path, site.progress)
         why = read if isinstance(read, str) else archives.why_not(site.system, read, needed)
         digest = "" if isinstance(read, str) else read.digest
         found.append(Candidate("archive", f"{digest}:{path}", told, at, not why, why, size))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import quote
@@ -18,6 +19,7 @@ from rollback.model.errors import HostError
 
 Value = None | int | float | str | bytes
 ROWS_MAX = 10_000
+_STEP_BYTES = 16 * 2**20  # copied at once
 BESIDE = (b"-journal", b"-wal", b"-shm")  # the endings of what SQLite leaves beside a database
 
 
@@ -40,17 +42,23 @@ def integrity(path: str, *, timeout_s: float = 30.0) -> str:
     return "; ".join(str(row[0]) for row in rows[:5])
 
 
-def copy(source: str, target: str, *, timeout_s: float = 60.0, tap: Tap) -> None:
+def copy(
+    source: str, target: str, *, timeout_s: float = 60.0, tap: Tap,
+    heard: Callable[[int, int], None] = lambda _done, _total: None,
+) -> None:  # fmt: skip
     """`target` is one consistent moment of `source`, which may be in use meanwhile.
 
-    Raises: HostError, also when somebody keeps it locked for longer; then there is no `target`.
+    `heard` is told how many bytes are copied, and of how many. Raises: HostError, also when somebody
+    keeps it locked for longer; then there is no `target`.
     """
 
     def backup() -> None:
         with closing(_read_only(source, timeout_s)) as old, closing(sqlite3.connect(target)) as new:
             old.execute("begin")  # copying by itself would wait for a lock without a limit
             old.execute("select 1 from sqlite_master").fetchone()
-            old.backup(new)
+            ((page,),) = old.execute("pragma page_size").fetchall()
+            old.backup(new, pages=max(1, _STEP_BYTES // page), progress=lambda _, left, pages: heard(
+                (pages - left) * page, pages * page))  # fmt: skip
             new.execute("pragma journal_mode=delete")
 
     try:

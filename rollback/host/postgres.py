@@ -15,12 +15,12 @@ import re
 import selectors
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from rollback.host.processes import base_environment, run
+from rollback.host.processes import base_environment, position, run
 from rollback.host.tap import Tap
 from rollback.model.errors import CommandFailed, HostError
 
@@ -28,6 +28,7 @@ Row = dict[str, Any]
 _REACHED = re.compile(
     r'connection to server (?:at|on socket) "[^"]*"(?: \([^)]*\))?(?:, port \d+)? '
 )
+Heard = Callable[[int], None]  # of so many bytes
 _QUIET = ("-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1")
 # What a row looks like as text depends on these; fixed, two servers spell the same row alike.
 _SPELLING = (
@@ -72,11 +73,14 @@ class Server:
         """The path of one of PostgreSQL's programs."""
         return os.path.join(self.programs, name) if self.programs else name
 
-    def call(self, name: str, arguments: Sequence[str] = (), *, stdin: bytes = b"") -> bytes:
+    def call(
+        self, name: str, arguments: Sequence[str] = (), *, stdin: bytes = b"",
+        watch: Callable[[int], None] | None = None,
+    ) -> bytes:  # fmt: skip
         """What the program printed. Raises: HostError with what the server said."""
         try:
             done = run([self.program(name), *arguments], cwd="/", timeout_s=self.timeout_s,
-                       environment=self.environment(), stdin=stdin, tap=self.tap)  # fmt: skip
+                       environment=self.environment(), stdin=stdin, tap=self.tap, watch=watch)  # fmt: skip
         except CommandFailed as error:
             raise HostError(f"{name} {error.message}", where=self.where,
                             hint="install PostgreSQL's client programs, or name their folder: "
@@ -95,10 +99,18 @@ class Server:
         """The rows of a query. Raises: HostError."""
         return _rows(self.call("psql", _QUIET, stdin=f"{_SPELLING}\n{_as_json(sql)}".encode()))
 
-    def dump(self, path: str, *, moment: str) -> None:
-        """`path` is a dump, in PostgreSQL's custom format, of a moment that a session holds."""
+    def dump(self, path: str, *, moment: str, heard: Heard = lambda _bytes: None) -> None:
+        """`path` is a dump, in PostgreSQL's custom format, of a moment that a session holds.
+
+        `heard` is told now and then how many bytes it has.
+        """
+
+        def watch(_pid: int) -> None:
+            with suppress(OSError):
+                heard(os.stat(path).st_size)
+
         self.call("pg_dump", ["--format=custom", "--compress=0", f"--snapshot={moment}",
-                              "--lock-wait-timeout=10s", f"--file={path}"])  # fmt: skip
+                              "--lock-wait-timeout=10s", f"--file={path}"], watch=watch)  # fmt: skip
 
     def schema(self, *, moment: str = "") -> bytes:
         """The statements that make everything but the rows, without what differs from call to call."""
@@ -106,9 +118,13 @@ class Server:
         lines = self.call("pg_dump", given).splitlines()
         return b"\n".join(line for line in lines if line and not line.startswith((b"--", b"\\")))
 
-    def load(self, path: str) -> None:
-        """The dump has been read into this database, in one transaction. Raises: HostError."""
-        self.call("pg_restore", ["--exit-on-error", "--single-transaction", "--dbname=", path])
+    def load(self, path: str, *, heard: Heard = lambda _bytes: None) -> None:
+        """The dump has been read into this database, in one transaction. Raises: HostError.
+
+        `heard` is told now and then how many of its bytes.
+        """
+        self.call("pg_restore", ["--exit-on-error", "--single-transaction", "--dbname=", path],
+                  watch=lambda pid: heard(position(pid, path)))  # fmt: skip
 
 
 class Session:

@@ -18,7 +18,7 @@ import selectors
 import signal as signal_
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
@@ -30,6 +30,7 @@ from rollback.model.errors import CommandFailed, HostError
 OUTPUT_BYTES_MAX = 4 * 2**20
 _DRAIN_S = 0.2  # what a program wrote before it ended is there by then
 _ASKING_S = 0.02
+_WATCH_S = 0.25
 _TRIES = 20
 _BASE_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TZ", "HOME", "TMPDIR")
 
@@ -61,11 +62,13 @@ def inherited(names: Sequence[str]) -> dict[str, str]:
 def run(
     argv: Sequence[str], *, cwd: str, timeout_s: float, environment: Mapping[str, str] | None = None,
     stdin: bytes = b"", limit_bytes: int = OUTPUT_BYTES_MAX, tap: Tap | None = None,
+    watch: Callable[[int], None] | None = None,
 ) -> Completed:  # fmt: skip
     """The program has ended, with all it started in its session; its output and status.
 
     Past `timeout_s` the whole session is killed and `timed_out` is True. `environment` is complete
-    (see `base_environment`). Raises: CommandFailed when it cannot be started.
+    (see `base_environment`). `watch` is called with its number, now and then while it runs. Raises:
+    CommandFailed when it cannot be started.
     """
     began = time.monotonic()
     tap = tap or Tap()
@@ -82,7 +85,7 @@ def run(
         whole = False
         try:
             stdout, stderr, timed_out, whole = _collect(
-                process, stdin, began + timeout_s, limit_bytes
+                process, stdin, began + timeout_s, limit_bytes, watch
             )
         finally:  # an interrupt included: it never reaches a session of its own
             _kill_session(process.pid, thorough=not whole)
@@ -91,7 +94,11 @@ def run(
 
 
 def _collect(
-    process: subprocess.Popen[bytes], stdin: bytes, deadline: float, limit_bytes: int
+    process: subprocess.Popen[bytes],
+    stdin: bytes,
+    deadline: float,
+    limit_bytes: int,
+    watch: Callable[[int], None] | None,
 ) -> tuple[bytes, bytes, bool, bool]:
     """What it wrote, whether its time ran out, and whether nobody holds its pipes any more.
 
@@ -116,7 +123,10 @@ def _collect(
             if now >= deadline:
                 timed_out = not ended
                 break
-            for key, _ in waiting.select(deadline - now):
+            if watch is not None and not ended:
+                watch(process.pid)
+            left_s = deadline - now
+            for key, _ in waiting.select(left_s if watch is None else min(left_s, _WATCH_S)):
                 if key.fd == pidfd:
                     ended = True
                     deadline = min(deadline, now + _DRAIN_S)  # a child of its own may keep a pipe
@@ -147,6 +157,18 @@ def _feed(waiting: selectors.BaseSelector, pipe: IO[bytes], left: memoryview) ->
         waiting.unregister(pipe)
         pipe.close()
     return left
+
+
+def position(pid: int, path: str) -> int:
+    """Up to which byte the process has read or written the file; 0 where that cannot be told."""
+    with suppress(OSError, ValueError):
+        wanted = os.stat(path)
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            found = os.stat(f"/proc/{pid}/fd/{name}")
+            if (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino):
+                with open(f"/proc/{pid}/fdinfo/{name}", encoding="ascii") as file:
+                    return int(file.readline().removeprefix("pos:"))
+    return 0
 
 
 def _kill_session(leader: int, *, thorough: bool) -> None:

@@ -21,6 +21,7 @@ from typing import Any
 from rollback.host import Tree
 from rollback.host.below import checked, show
 from rollback.keep.entry import Entry, check
+from rollback.keep.progress import SILENT, Progress, counted
 from rollback.model.errors import Confined, HostError, ObjectCorrupt, PlanError, Refused
 
 MANIFEST = b"MANIFEST.sha256"
@@ -162,7 +163,7 @@ class Archive:
                 yield replace(entry, path=path[len(start) :], target=target)
 
 
-def read_archive(tree: Tree, name: bytes) -> Archive:
+def read_archive(tree: Tree, name: bytes, progress: Progress = SILENT) -> Archive:
     """What is in the archive, after all of it was read.
 
     Raises: ObjectCorrupt with the reason why it is nothing to go back to; OSError.
@@ -182,7 +183,8 @@ def read_archive(tree: Tree, name: bytes) -> Archive:
 
     with tree.reading(name) as file:
         seen = file.stat()
-        stream = _Stream(file.chunks(2**62))
+        what = f"reading {show(os.path.basename(name))}"
+        stream = _Stream(counted(file.chunks(2**62), progress, what, seen.st_size))
         _walk(stream, take, tree.place(name))
         if not found:
             raise ObjectCorrupt("nothing is in it", where=tree.place(name))
@@ -208,7 +210,10 @@ class ArchiveSource:
         """What the archive holds of it."""
         return self._entries
 
-    def fetch(self, tree: Tree, name: bytes, wanted: Iterable[bytes], spool: Tree) -> None:
+    def fetch(
+        self, tree: Tree, name: bytes, wanted: Iterable[bytes], spool: Tree,
+        progress: Progress = SILENT,
+    ) -> None:  # fmt: skip
         """These files of the component, by their paths in it, can be read.
 
         Raises: ObjectCorrupt when the archive is not the one that was read before; Refused when
@@ -230,7 +235,9 @@ class ArchiveSource:
                 spool.create(self._names[path], chunks, sync=False)
 
         with tree.reading(name) as file:
-            stream = _Stream(file.chunks(2**62))
+            what = f"taking out of {show(os.path.basename(name))}"
+            chunks = counted(file.chunks(2**62), progress, what, self._archive.size_bytes)
+            stream = _Stream(chunks)
             _walk(stream, take, self._archive.path)
             if stream.digest != self._archive.digest:
                 raise ObjectCorrupt("the archive is another one than was planned with",

@@ -142,13 +142,16 @@ class Changes:
 class StoredSource:
     """A captured component as a source; `cache` says what its live folders looked like.
 
-    `progress` hears how much of what is put back has been read.
+    `progress` hears how far the live tree was looked at, and how much of what is put back was read;
+    `what` is told of the latter, if anything.
     """
 
     def __init__(
-        self, manifest: Manifest, store: Store, cache: StatCache, progress: Progress = SILENT
-    ) -> None:
+        self, manifest: Manifest, store: Store, cache: StatCache, progress: Progress = SILENT,
+        what: str = "",
+    ) -> None:  # fmt: skip
         self.progress = progress
+        self.what = what
         self._manifest = manifest
         self._store = store
         self._cache = cache
@@ -161,6 +164,14 @@ class StoredSource:
         if not comparable(self._manifest, survey.root.stat(survey.at)):
             return None
         return difference(self._manifest, self._store.get, survey, self._cache.frames())
+
+    def looked(self, folders: int) -> None:
+        """So many live folders were looked at; whoever listens hears of how many they were last."""
+        known = len(self._cache)
+        total = max(known, folders) if known else None
+        self.progress(
+            self.what or f"comparing {self._manifest.component}", folders, total, "folders"
+        )
 
     def entries(self) -> Iterable[Entry]:
         """What was captured."""

@@ -274,6 +274,8 @@ class Copies:
                                 where=one.id[:12], hint="rollback checkpoint verify --repair")  # fmt: skip
         sizes = store.place.sizes("packs")
         needed = {name: sizes[f"{name}.pack"] for name in self._needed(one)}
+        lacking = sum(size for name, size in needed.items() if place.packs.get(name) != size)
+        heard = place.listen(self._kept.progress, f"copying to {place.where}", 2 * lacking)
         for name, size in sorted(needed.items()):
             if place.packs.get(name) == size:
                 continue
@@ -282,7 +284,7 @@ class Copies:
                     "this pack is damaged here; it was not copied", where=f"packs/{name}.pack",
                     hint="rollback checkpoint verify --repair",
                 )  # fmt: skip
-            place.add_pack(name, size, _parts(store, f"packs/{name}.pack", size))
+            place.add_pack(name, size, heard.through(_parts(store, f"packs/{name}.pack", size)))
             tally.packs += 1
             tally.size_bytes += size
         path = f"checkpoints/{one.id}.json"
@@ -349,6 +351,8 @@ class Copies:
     ) -> Iterator[Finding]:
         known: dict[str, str] = {}  # why a file is damaged; "" when it is not
         seen = self._seen(name)
+        if deep:
+            place.listen(self._kept.progress, f"reading {name}", sum(place.packs.values()))
         for one in wanted:
             why = place.lacks(one.id)
             if not why and deep:

@@ -26,6 +26,7 @@ from rollback.keep import reference, revoked
 from rollback.keep.ciphered import Ciphered
 from rollback.keep.format import FORMAT
 from rollback.keep.place import Place, StoreKind
+from rollback.keep.progress import SILENT, Progress, Tally
 from rollback.model.errors import HostUnreachable, ObjectCorrupt, Refused, StoreError
 from rollback.model.event import canonical
 
@@ -76,6 +77,7 @@ class CopyPlace:
     where: str
     packs: dict[str, int] = field(default_factory=dict)  # bytes, by name without ending
     records: frozenset[str] = frozenset()
+    heard: Tally = field(default_factory=lambda: Tally(SILENT, "", None))  # of what is read there
     _lists: dict[str, Listed] = field(default_factory=dict)
 
     @classmethod
@@ -110,6 +112,11 @@ class CopyPlace:
 
     def __exit__(self, *_: object) -> None:
         self.place.close()
+
+    def listen(self, progress: Progress, what: str, total: int) -> Tally:
+        """Whoever listens is told of every byte that is read there from now on; add others to it."""
+        self.heard = Tally(progress, what, total)
+        return self.heard
 
     def lock(self) -> AbstractContextManager[None]:
         """One writer at a time. Raises: RunLocked, Refused."""
@@ -167,7 +174,9 @@ class CopyPlace:
         """The bytes of a file there, in parts. Raises: FileNotFoundError, ObjectCorrupt."""
         size = self.place.size(name)
         for at in range(0, size, PART_BYTES):
-            yield self.place.read(name, at, PART_BYTES)
+            part = self.place.read(name, at, PART_BYTES)
+            self.heard.add(len(part))
+            yield part
 
     # -- changing it -----------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from rollback.host.files import TEMPORARY
 from rollback.keep.checkpoint import Checkpoints
 from rollback.keep.entry import Entry
 from rollback.keep.manifest import Manifest, read_tree
+from rollback.keep.progress import counted as told
 from rollback.keep.store import Store
 from rollback.model.errors import ObjectCorrupt, UsageError
 
@@ -82,7 +83,9 @@ def write(
 
     def sized() -> Iterator[bytes]:
         nonlocal size
-        for part in _hashed(_archive(kept, found.id, names, counted), whole.update):
+        parts = told(_archive(kept, found.id, names, counted), kept.progress, f"exporting {name}",
+                     sum(found.parts[one].size_bytes for one in names if one in found.parts))  # fmt: skip
+        for part in _hashed(parts, whole.update):
             size += len(part)
             fits(size)
             yield part

@@ -13,6 +13,7 @@ from rollback.keep.checkpoint import Checkpoints
 from rollback.keep.checkpoint_record import Checkpoint, matching, read
 from rollback.keep.copies import Copies, told
 from rollback.keep.copy_place import CopyPlace
+from rollback.keep.progress import Progress
 from rollback.keep.store import Store
 from rollback.model.errors import ObjectCorrupt, PlanError, StoreError
 from rollback.model.registry import nearest
@@ -52,7 +53,7 @@ def fetch(
             if identity in here:
                 continue
             try:
-                _bring(local, identity, place)
+                _bring(local, identity, place, kept.progress)
                 brought.append(identity)
             except (StoreError, OSError) as error:
                 problems.append(f"{identity[:12]}: {told(error)}")
@@ -78,8 +79,10 @@ def _there(
     return found
 
 
-def _bring(local: Store, identity: str, place: CopyPlace) -> None:
-    for name, size in sorted(place.listed(identity).packs.items()):
+def _bring(local: Store, identity: str, place: CopyPlace, progress: Progress) -> None:
+    packs = place.listed(identity).packs
+    place.listen(progress, f"fetching from {place.where}", 2 * sum(packs.values()))
+    for name, size in sorted(packs.items()):
         path = f"packs/{name}.pack"
         if name in local.usable and local.place.size(path) == size:
             continue

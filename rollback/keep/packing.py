@@ -20,6 +20,7 @@ from rollback.host import Tree
 from rollback.keep.archive import MANIFEST, read_archive
 from rollback.keep.entry import Entry
 from rollback.keep.manifest import Manifest
+from rollback.keep.progress import SILENT, Progress, counted
 from rollback.keep.scope import Scope
 from rollback.keep.store import Store
 from rollback.model.errors import HostError
@@ -41,6 +42,7 @@ class Packing:
     exclude: tuple[str, ...] = ()
     extra: Mapping[str, bytes] = field(default_factory=dict)
     at_s: int = 0
+    progress: Progress = SILENT
     digests: dict[bytes, str] = field(default_factory=dict)
     members: int = 0
 
@@ -48,7 +50,8 @@ class Packing:
         """The bytes of the archive. Raises: ObjectMissing, ObjectCorrupt."""
         squeeze = zlib.compressobj(_LEVEL, wbits=31)
         size = 0
-        for chunk in self._plain():
+        total = sum(manifest.size_bytes for manifest in self.parts.values())
+        for chunk in counted(self._plain(), self.progress, "packing", total):
             size += len(chunk)
             yield squeeze.compress(chunk)
         yield squeeze.compress(b"\0" * (2 * _BLOCK + -(size + 2 * _BLOCK) % _RECORD))
@@ -120,12 +123,14 @@ class Packing:
         return member.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
 
 
-def verify_packed(tree: Tree, name: bytes, digests: Mapping[bytes, str]) -> str:
+def verify_packed(
+    tree: Tree, name: bytes, digests: Mapping[bytes, str], progress: Progress = SILENT
+) -> str:
     """The SHA-256 of the archive, which was read whole and holds exactly these files.
 
     Raises: ObjectCorrupt; HostError when it holds others.
     """
-    found = read_archive(tree, name)
+    found = read_archive(tree, name, progress)
     held = {path: entry.sha256 for path, entry in found.entries.items() if entry.kind == "file"}
     if held != dict(digests):
         raise HostError("the disk gives back another archive than was written",

@@ -107,6 +107,8 @@ def make_plan(
 ) -> Plan:  # fmt: skip
     """The plan behind `changes`."""
     survey = Survey(tree, at, scope or Scope(), Clock())
+    if isinstance(source, StoredSource):
+        survey.heard = source.looked
     plan = Plan(at, xattrs=xattrs)
     plan.first_out = [path for path in first_out if tree.stat(path) is not None]
     narrowed = source.against(survey) if isinstance(source, StoredSource) else None

@@ -26,6 +26,7 @@ from rollback.keep.entry import Entry
 from rollback.keep.manifest import decode, tree_entries
 from rollback.keep.pack import HEADER, RECORD, Location, opened
 from rollback.keep.place import DAMAGED, Place
+from rollback.keep.progress import Tally
 from rollback.keep.store import Store
 from rollback.model.errors import HostError, ObjectCorrupt, RollbackError, StoreError
 from rollback.model.quantity import counted
@@ -81,7 +82,10 @@ class Repair:
     def _run(self) -> Repaired:
         store = self._store
         store.refresh()
+        sizes = store.place.sizes("packs")
+        heard = Tally(self._kept.progress, "reading packs", sum(sizes.values()))
         for name in store.packs():
+            heard.add(sizes.get(f"{name}.pack", 0))
             if store.pack_digest(name) != name:
                 store.disregard({name: "its bytes have changed"})
         bad = dict(store.damaged)

@@ -92,7 +92,8 @@ class Standby:
                            xattrs=self.site.xattrs)  # fmt: skip
 
     def _source(self, manifest: Manifest) -> StoredSource:
-        return StoredSource(manifest, self.site.store, self.cache)
+        what = f"making the standby of {self.site.component} ready"
+        return StoredSource(manifest, self.site.store, self.cache, self.site.progress, what)
 
     def refresh(self, manifest: Manifest, intents: Tree, limits: Limits) -> str:
         """The standby is what the manifest says; else none is there, and the answer says why.

@@ -71,6 +71,7 @@ class Survey:
     scope: Scope
     clock: Clock
     lost: Lost | None = None
+    heard: Callable[[int], None] = lambda _folders: None  # how many folders were looked at
 
     def full(self, path: bytes) -> bytes:
         """The path from the root of the system."""
@@ -81,11 +82,14 @@ class Survey:
     def folders(self, path: bytes, seen: os.stat_result) -> Iterator[Folder]:
         """The folder at `path` and all below it, each after those that are in it."""
         first = self.look(path, seen)
+        count = 0
         stack = [(first, first.folders[::-1])]
         while stack:
             folder, todo = stack[-1]
             if not todo:
                 stack.pop()
+                count += 1
+                self.heard(count)
                 yield folder
                 continue
             name, found = todo.pop()

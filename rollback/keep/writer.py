@@ -27,7 +27,7 @@ from rollback.keep.changes import Changes, StoredSource, told
 from rollback.keep.entry import Entry, Source
 from rollback.keep.plan import Plan, changes, make_plan
 from rollback.keep.preflight import Limits, preflight
-from rollback.keep.progress import SILENT
+from rollback.keep.progress import SILENT, Tally
 from rollback.keep.scope import Scope
 from rollback.keep.stage import lay_out
 from rollback.model.errors import ObjectCorrupt, RollbackError
@@ -153,16 +153,13 @@ class _Work:
         self._ready = self.quarantine.sub(_STAGE)
         each = len(plan.write) <= SYNC_EACH_MAX
         links = []
-        progress = getattr(source, "progress", SILENT)
-        what = f"putting back {show(self.at)}"
-        done, total = 0, sum(plan.wanted[path].size for path in plan.write)
+        total = sum(plan.wanted[p].size for p in plan.write if plan.wanted[p].kind == "file")
+        what = getattr(source, "what", "") or f"putting back {show(self.at)}"
+        heard = Tally(getattr(source, "progress", SILENT), what, total)
         for path in plan.write:
             entry = plan.wanted[path]
             if entry.kind == "file":
-                self._stage_file(plan, entry, source, sync=each, heard=lambda more, done=done: (
-                    progress(what, done + more, total, "bytes")))  # type: ignore[misc]  # fmt: skip
-                done += entry.size
-                progress(what, done, total, "bytes")
+                self._stage_file(plan, entry, source, sync=each, heard=heard)
                 if proof is not None:
                     proof(entry, os.fsdecode(os.path.join(self.ready.path, self.staged[path])))
             elif entry.kind == "symlink":
@@ -201,7 +198,7 @@ class _Work:
             yield base
 
     def _stage_file(
-        self, plan: Plan, entry: Entry, source: Source, *, sync: bool, heard: Callable[[int], None]
+        self, plan: Plan, entry: Entry, source: Source, *, sync: bool, heard: Tally
     ) -> None:
         live = plan.live.get(entry.path)
         mode = entry.mode
@@ -215,12 +212,15 @@ class _Work:
                 self.ready.draft(name, sync=sync, near=(self.tree, folder)) as draft,
                 self._base(plan, entry.path) as base,
             ):
-                lay_out(blocks, draft, base, source.block, holes=entry.sparse, told=heard)
+                begun = heard.done
+                lay_out(blocks, draft, base, source.block, holes=entry.sparse,
+                        told=lambda done: heard.reach(begun + done))  # fmt: skip
+                heard.reach(begun + entry.size)
                 draft.dress(mode=mode, owner=_owner(plan, entry), mtime_ns=entry.mtime_ns,
                             attributes=entry.attributes)  # fmt: skip
             return
         digest = self.ready.create(
-            name, source.read(entry), mode=mode, owner=_owner(plan, entry),
+            name, heard.through(source.read(entry)), mode=mode, owner=_owner(plan, entry),
             mtime_ns=entry.mtime_ns, sync=sync, holes=entry.sparse, proved=True,
             near=(self.tree, folder), attributes=entry.attributes,
         )  # fmt: skip

@@ -17,6 +17,7 @@ from typing import Any
 from rollback.host import Clock, Host, Tap, Tree
 from rollback.keep.checkpoint import Checkpoints
 from rollback.keep.contents import append_only, files, git, postgres, sqlite
+from rollback.keep.progress import SILENT, Progress
 from rollback.keep.stat_cache import RACY_NS
 from rollback.model.operations import Checkpoints as Declared
 
@@ -39,6 +40,7 @@ class World:
     checkpoints: Any = field(default_factory=Declared)
     services: dict[str, Any] = field(default_factory=dict)
     clock: Any = field(default_factory=Clock)
+    progress: Progress = SILENT
 
     @property
     def root(self) -> Path:
@@ -64,7 +66,10 @@ class World:
     @contextmanager
     def open(self, tap: Tap | None = None) -> Any:
         host = Host(tap=tap or Tap(), clock=self.clock)
-        with host.tree(str(self.state)) as state, Checkpoints(self.system(), host, state) as found:
+        with (
+            host.tree(str(self.state)) as state,
+            Checkpoints(self.system(), host, state, self.progress) as found,
+        ):
             yield found
 
 

@@ -115,7 +115,7 @@ class ArchiveStep(Step):
                          for name in names}  # fmt: skip
                 packing = Packing(
                     kept.store, parts, self.exclude, self._extra(scene),
-                    int(scene.host.clock.now().timestamp()),
+                    int(scene.host.clock.now().timestamp()), progress=scene.progress,
                 )  # fmt: skip
 
                 def counted_chunks() -> Iterator[bytes]:
@@ -127,7 +127,7 @@ class ArchiveStep(Step):
 
                 staged = tree.stage(file, counted_chunks(), mode=0o600)
         try:
-            digest = verify_packed(tree, staged, packing.digests)
+            digest = verify_packed(tree, staged, packing.digests, scene.progress)
             tree.move(staged, tree, file)
         except BaseException:
             if tree.stat(staged) is not None:
@@ -143,7 +143,7 @@ class ArchiveStep(Step):
         if tree.stat(file) is None:
             return failed(f"there is no {os.fsdecode(file)}")
         try:
-            found = read_archive(tree, file)
+            found = read_archive(tree, file, scene.progress)
         except (StoreError, OSError) as error:
             return failed(str(error))
         return passed(f"{os.fsdecode(file)} holds {len(found.entries)} members",

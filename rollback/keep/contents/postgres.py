@@ -25,6 +25,7 @@ from rollback.keep.content import Captured, Content, Restore, Site
 from rollback.keep.entry import Entry
 from rollback.keep.manifest import Manifest
 from rollback.keep.postgres_tables import creation, described, figures, held, likeness
+from rollback.keep.progress import counted
 from rollback.model.errors import HostError, ObjectCorrupt, RollbackError
 from rollback.model.event import canonical
 from rollback.model.finding import Json
@@ -65,9 +66,13 @@ class Postgres(Content):
             raise HostError("it refuses connections", where=live.where)
         with _emptied(site) as path, one_moment(live) as (session, moment):
             meta = {**figures(live, session, moment), "like": _like(found)}
-            live.dump(path, moment=moment)
+            live.dump(path, moment=moment, heard=lambda done: site.progress(
+                f"dumping {site.component}", done, None, "bytes"))  # fmt: skip
             with site.scratch.reading(_DUMP) as file:
-                stored = site.store.put_stream(file.chunks(file.stat().st_size))
+                size = file.stat().st_size
+                stored = site.store.put_stream(
+                    counted(file.chunks(size), site.progress, f"keeping {site.component}", size)
+                )
         entry = Entry(b".", "file", mode=0o600, size=stored.size, sha256=stored.sha256,
                       blocks=stored.blocks)  # fmt: skip
         return Captured(Manifest.of_file(site.component, site.content, entry, meta))
@@ -181,9 +186,11 @@ class _Swap:
         self.server.do(creation(side, like))
         beside = self.live.on(side)
         with _emptied(self.site) as path:
-            source = self.site.source(self.manifest)
-            self.site.scratch.create(_DUMP, source.read(self.manifest.top), mode=0o600)
-            beside.load(path)
+            size, name, told = self.manifest.top.size, self.site.component, self.site.progress
+            chunks = self.site.source(self.manifest).read(self.manifest.top)
+            laid = counted(chunks, told, f"laying out {name}", size)
+            self.site.scratch.create(_DUMP, laid, mode=0o600)
+            beside.load(path, heard=lambda done: told(f"loading {name}", done, size, "bytes"))
         beside.do("analyze;")
         self._prove(beside)
         if now:

@@ -26,6 +26,7 @@ from rollback.keep.content import Captured, Content, Rebuilt, Restore, Site
 from rollback.keep.entry import Entry, Source
 from rollback.keep.manifest import Manifest
 from rollback.keep.plan import changes, tree_hash
+from rollback.keep.progress import counted
 from rollback.keep.transaction_log import Change as Logged
 from rollback.keep.transaction_log import LeftOut
 from rollback.keep.writer import Proof, finish, put_back
@@ -57,7 +58,8 @@ class Sqlite(Content):
         try:
             with _copied(site, COPY_S) as (path, integrity, tables):
                 with site.scratch.reading(path) as file:
-                    stored = put_file(site.store, file, file.stat().st_size)
+                    stored = put_file(site.store, file, file.stat().st_size, site.progress,
+                                      f"keeping {site.component}")  # fmt: skip
                 meta["integrity"] = integrity
                 meta["tables"] = dict(tables)
         except HostError as error:
@@ -214,7 +216,9 @@ def _copied(site: Site, within_s: float) -> Iterator[tuple[bytes, str, dict[str,
     path = os.fsdecode(os.path.join(scratch.path, _COPY))
     live = os.fsdecode(os.path.join(site.root.path, site.at))
     try:
-        database.copy(live, path, timeout_s=within_s, tap=site.host.tap)
+        told = site.progress
+        database.copy(live, path, timeout_s=within_s, tap=site.host.tap, heard=(
+            lambda done, total: told(f"copying {site.component}", done, total, "bytes")))  # fmt: skip
         integrity = database.integrity(path)
         yield _COPY, integrity, database.tables(path) if integrity == "ok" else {}
     finally:
@@ -227,7 +231,10 @@ def _laid_out(site: Site, manifest: Manifest | None) -> Iterator[str]:
     _sweep(site.scratch, _LAID)
     try:
         if manifest is not None and manifest.top is not None:
-            site.scratch.create(_LAID, site.source(manifest).read(manifest.top), sync=False)
+            chunks = site.source(manifest).read(manifest.top)
+            what = f"laying out {site.component}"
+            told = counted(chunks, site.progress, what, manifest.top.size)
+            site.scratch.create(_LAID, told, sync=False)
         yield os.fsdecode(os.path.join(site.scratch.path, _LAID))
     finally:
         _sweep(site.scratch, _LAID)
