@@ -38,7 +38,7 @@ def rollback(folder: Path, *argv: str, **environ: str) -> Ended:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("ROLLBACK")} | environ
     done = subprocess.run(
         [sys.executable, "-c", _START, *argv], cwd=folder, env=environment, text=True,
-        capture_output=True, timeout=120, check=False, stdin=subprocess.DEVNULL,
+        capture_output=True, timeout=240, check=False, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     assert "Traceback" not in done.stderr, done.stderr
     return Ended(done.returncode, done.stdout, done.stderr)

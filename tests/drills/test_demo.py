@@ -24,7 +24,7 @@ from tests.cli.program import rollback
 PROGRAM = [sys.executable, "-m", "rollback"]
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_the_quickest_level_ends_complete_and_says_it_in_one_document(tmp_path: Path) -> None:
     """By rank, from the program's own command; all that it says is looked up from outside."""
     done = rollback(tmp_path, "demo", "--level", "1", "--dir", "made here", "--json")
