@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from rollback.act.site import Site
-from rollback.judge.decision import Decision, Known, decide
+from rollback.judge.condition import Known
+from rollback.judge.decision import Decision, decide
 from rollback.observe.metric import read_all
 from rollback.observe.view import View
 
