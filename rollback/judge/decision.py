@@ -128,8 +128,9 @@ def _conclude(
     unknown = tuple(sample.metric for sample in samples if not sample.known)
     doubts = tuple(f"{match.trigger} cannot be told: {match.because}" for match in unsure)
     best = _best(system, fired)
+    doubted = (one for one in unsure if not one.unsaid)
     stricter = [
-        match for match in unsure if best is None or weight(system, match) > weight(system, best)
+        one for one in doubted if best is None or weight(system, one) > weight(system, best)
     ]
     said = tuple(f"{'also ' if match is not best else ''}{match.trigger}: {match.because}: {match.said}"
                  for match in sorted(fired, key=lambda match: match is not best))  # fmt: skip

@@ -191,6 +191,7 @@ def test_one_tier_or_none_and_the_most_severe(
     events = (told(event),) if event else ()
     found = decide(system("ai_workflow"), known({**QUIET, **readings}, *events, history=history))
     assert found.trigger == wanted
+    assert (found.respond == "hold") == (wanted == "")
 
 
 GROWING = st.fixed_dictionaries(
@@ -314,7 +315,7 @@ def test_the_matrix_says_level_deadline_and_role(
     found = decide(
         system("party_mode"), known({**CALM, **readings}, *([told(event)] if event else []))
     )
-    assert found.level == level
+    assert (found.respond, found.level) == ("roll-back" if level else "hold", level)
     if level:
         best = found.best
         assert best is not None
