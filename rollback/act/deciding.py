@@ -62,14 +62,17 @@ def readings(events: Iterable[Event], since: datetime) -> dict[str, list[Sample]
     """The readings of earlier decisions by metric, oldest first."""
     found: dict[str, list[Sample]] = {}
     for event in events:
-        if event.kind != "decision.taken" or parse_iso(event.at) < since:
-            continue
-        written = event.data.get("samples")
-        for one in written if isinstance(written, list) else ():
-            if isinstance(one, dict):
-                sample = _sample(one)
+        if event.kind == "decision.taken" and parse_iso(event.at) >= since:
+            for sample in samples_of(event):
                 found.setdefault(sample.metric, []).append(sample)
     return found
+
+
+def samples_of(event: Event) -> list[Sample]:
+    """The readings that a journalled decision rested on."""
+    written = event.data.get("samples")
+    rows = written if isinstance(written, list) else []
+    return [_sample(one) for one in rows if isinstance(one, dict)]
 
 
 def _sample(written: dict[str, Json]) -> Sample:
