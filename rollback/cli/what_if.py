@@ -56,7 +56,7 @@ def _lines(told: Replayed) -> list[str]:
     rows = [
         (f"{one.since:%Y-%m-%d %H:%M:%S}", spoken((one.until - one.since).total_seconds()),
          one.trigger, one.said)
-        for one in told.alarms
+        for one in told.alerts
     ]  # fmt: skip
     said = [
         f"{told.moments} moments over {spoken(told.span_s)}, {told.unknown} with something UNKNOWN"
@@ -76,5 +76,5 @@ def _lines(told: Replayed) -> list[str]:
     middle = spoken(delays[len(delays) // 2]) if delays else "-"
     said.append(f"noticed    {told.detected} of {told.episodes}, half of them within {middle}")
     if told.false_a_month is not None:
-        said.append(f"false      {told.false_a_month:.1f} alarms a month")
+        said.append(f"false      {told.false_a_month:.1f} alerts a month")
     return [safe(line) for line in said]

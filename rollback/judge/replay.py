@@ -1,10 +1,10 @@
 """What the present rules would have said to past readings, and how good that is where it is known.
 
-An alarm is an unbroken row of moments at which something was called for; an episode is an unbroken
-row of moments that are labelled bad. An alarm is true when it overlaps an episode. The first alarm
+An alert is an unbroken row of moments at which something was called for; an episode is an unbroken
+row of moments that are labelled bad. An alert is true when it overlaps an episode. The first alert
 within an episode gives its delay.
 
-Hides: how rows of moments become alarms and episodes.
+Hides: how rows of moments become alerts and episodes.
 Never: reads a past that is not given; invents a label.
 """
 
@@ -32,7 +32,7 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True)
-class Alarm:
+class Alert:
     """From when to when something was called for, by which rule at first, and its strictest level."""
 
     since: datetime
@@ -59,18 +59,18 @@ class Replayed:
     moments: int
     unknown: int
     span_s: float
-    alarms: tuple[Alarm, ...]
+    alerts: tuple[Alert, ...]
     episodes: int | None = None
     detected: int | None = None
-    true_alarms: int | None = None
+    true_alerts: int | None = None
     delays_s: tuple[float, ...] = ()
 
     @property
     def precision(self) -> float | None:
-        """Share of the alarms that were true; None without labels or alarms."""
-        if self.true_alarms is None or not self.alarms:
+        """Share of the alerts that were true; None without labels or alerts."""
+        if self.true_alerts is None or not self.alerts:
             return None
-        return self.true_alarms / len(self.alarms)
+        return self.true_alerts / len(self.alerts)
 
     @property
     def recall(self) -> float | None:
@@ -81,19 +81,19 @@ class Replayed:
 
     @property
     def false_a_month(self) -> float | None:
-        """False alarms in 30 days at this rate; None without labels."""
-        if self.true_alarms is None or self.span_s <= 0:
+        """False alerts in 30 days at this rate; None without labels."""
+        if self.true_alerts is None or self.span_s <= 0:
             return None
-        return (len(self.alarms) - self.true_alarms) * MONTH_S / self.span_s
+        return (len(self.alerts) - self.true_alerts) * MONTH_S / self.span_s
 
     def as_json(self) -> dict[str, Json]:
         """For `--json`."""
         return {
             "moments": self.moments, "unknown": self.unknown, "span_s": self.span_s,
-            "alarms": [alarm.as_json() for alarm in self.alarms], "episodes": self.episodes,
-            "detected": self.detected, "true_alarms": self.true_alarms,
+            "alerts": [alert.as_json() for alert in self.alerts], "episodes": self.episodes,
+            "detected": self.detected, "true_alerts": self.true_alerts,
             "precision": self.precision, "recall": self.recall, "delays_s": [*self.delays_s],
-            "false_alarms_a_month": self.false_a_month,
+            "false_alerts_a_month": self.false_a_month,
         }  # fmt: skip
 
 
@@ -109,36 +109,36 @@ def replay(system: System, moments: Iterable[Moment], *, threshold: int = 1) -> 
         assert at is not None, "a moment of the past has a time"
         decision = decide(system, moment.known)
         unknown += bool(decision.unknown)
-        # a doubt is no alarm: nothing fired
+        # a doubt is no alert: nothing fired
         calls = decision.respond not in _QUIET and bool(decision.matches)
         row = row + 1 if calls else 0
         told.append((at, decision if row >= threshold else None, moment.bad))
     span_s = (told[-1][0] - told[0][0]).total_seconds() if told else 0.0
-    alarms = tuple(_alarms(system, told))
+    alerts = tuple(_alerts(system, told))
     labelled = any(bad is not None for _, _, bad in told)
     if not labelled:
-        return Replayed(len(told), unknown, span_s, alarms)
+        return Replayed(len(told), unknown, span_s, alerts)
     episodes = _episodes([(at, bool(bad)) for at, _, bad in told])
-    delays = [delay for delay in (_delay(one, alarms) for one in episodes) if delay is not None]
-    true = sum(any(_overlap(alarm, one) for one in episodes) for alarm in alarms)
+    delays = [delay for delay in (_delay(one, alerts) for one in episodes) if delay is not None]
+    true = sum(any(_overlap(alert, one) for one in episodes) for alert in alerts)
     return Replayed(
-        len(told), unknown, span_s, alarms, len(episodes), len(delays), true, tuple(delays)
+        len(told), unknown, span_s, alerts, len(episodes), len(delays), true, tuple(delays)
     )
 
 
-def _alarms(
+def _alerts(
     system: System, told: Sequence[tuple[datetime, Decision | None, bool | None]]
-) -> Iterable[Alarm]:
-    open_: Alarm | None = None
+) -> Iterable[Alert]:
+    open_: Alert | None = None
     for at, decision, _ in told:
         if decision is None:
             if open_ is not None:
                 yield open_
             open_ = None
         elif open_ is None:
-            open_ = Alarm(at, at, decision.trigger, _said(decision), decision.level)
+            open_ = Alert(at, at, decision.trigger, _said(decision), decision.level)
         else:
-            open_ = Alarm(open_.since, at, open_.trigger, open_.said,
+            open_ = Alert(open_.since, at, open_.trigger, open_.said,
                           _higher(system, open_.level, decision.level))  # fmt: skip
     if open_ is not None:
         yield open_
@@ -163,11 +163,11 @@ def _episodes(labels: Sequence[tuple[datetime, bool]]) -> list[tuple[datetime, d
     return found
 
 
-def _overlap(alarm: Alarm, episode: tuple[datetime, datetime]) -> bool:
-    return alarm.since <= episode[1] and episode[0] <= alarm.until
+def _overlap(alert: Alert, episode: tuple[datetime, datetime]) -> bool:
+    return alert.since <= episode[1] and episode[0] <= alert.until
 
 
-def _delay(episode: tuple[datetime, datetime], alarms: Sequence[Alarm]) -> float | None:
-    """Seconds from the begin of the episode to its first alarm; 0 if that began before it."""
-    first = next((alarm for alarm in alarms if _overlap(alarm, episode)), None)
+def _delay(episode: tuple[datetime, datetime], alerts: Sequence[Alert]) -> float | None:
+    """Seconds from the begin of the episode to its first alert; 0 if that began before it."""
+    first = next((alert for alert in alerts if _overlap(alert, episode)), None)
     return None if first is None else max(0.0, (first.since - episode[0]).total_seconds())

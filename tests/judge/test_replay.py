@@ -41,27 +41,27 @@ def above(row: dict[str, str]) -> bool:
 def test_a_rising_error_rate_is_noticed_once_and_late_by_what_it_takes_to_rise(
     system: System,
 ) -> None:
-    """One alarm, true, from the first row above the limit; its delay is counted from the label."""
+    """One alert, true, from the first row above the limit; its delay is counted from the label."""
     trace = rows("errors_rising")
     began = next(place for place, row in enumerate(trace) if row["bad"] == "1")
     fired = next(place for place, row in enumerate(trace) if above(row))
     told = from_table(system, TRACES / "errors_rising.csv")
-    assert (told.moments, told.episodes, told.detected, told.true_alarms) == (len(trace), 1, 1, 1)
+    assert (told.moments, told.episodes, told.detected, told.true_alerts) == (len(trace), 1, 1, 1)
     assert told.delays_s == ((fired - began) * MINUTE_S,)
     assert fired > began, "a trace that is noticed at once shows no delay"
-    assert [(alarm.level, alarm.trigger) for alarm in told.alarms] == [("code", "errors-high")]
+    assert [(alert.level, alert.trigger) for alert in told.alerts] == [("code", "errors-high")]
     assert (told.precision, told.recall, told.false_a_month) == (1.0, 1.0, 0.0)
 
 
-def test_a_burst_that_was_nothing_is_a_false_alarm(system: System) -> None:
-    """Flapping gives many alarms for one episode; two bursts outside of it are false."""
+def test_a_burst_that_was_nothing_is_a_false_alert(system: System) -> None:
+    """Flapping gives many alerts for one episode; two bursts outside of it are false."""
     trace = rows("flapping")
-    alarms = sum(above(row) and not above(before) for before, row in itertools.pairwise(trace))
+    alerts = sum(above(row) and not above(before) for before, row in itertools.pairwise(trace))
     false = sum(above(row) for row in trace if row["bad"] == "0")
     told = from_table(system, TRACES / "flapping.csv")
-    assert (len(told.alarms), told.true_alarms) == (alarms, alarms - false)
+    assert (len(told.alerts), told.true_alerts) == (alerts, alerts - false)
     assert false == 2
-    assert told.precision == pytest.approx((alarms - false) / alarms)
+    assert told.precision == pytest.approx((alerts - false) / alerts)
     assert told.recall == 1.0
     span_s = (len(trace) - 1) * MINUTE_S
     assert told.false_a_month == pytest.approx(false * 30 * 86400 / span_s)
@@ -75,17 +75,17 @@ def test_a_threshold_in_a_row_spares_the_bursts_and_costs_delay(system: System) 
     assert told.delays_s[0] > from_table(system, TRACES / "flapping.csv").delays_s[0]
 
 
-def test_readings_that_are_gone_are_unknown_and_no_alarm(system: System) -> None:
+def test_readings_that_are_gone_are_unknown_and_no_alert(system: System) -> None:
     """Absence is neither health nor a fault: the episode is missed, and said to be."""
     gone = [row for row in rows("readings_gone") if row["bad"] == "1"]
     told = from_table(system, TRACES / "readings_gone.csv")
-    assert (told.unknown, told.alarms, told.recall, told.precision) == (len(gone), (), 0.0, None)
+    assert (told.unknown, told.alerts, told.recall, told.precision) == (len(gone), (), 0.0, None)
 
 
 def test_a_quiet_day_is_quiet(system: System) -> None:
-    """No alarm; without a labelled episode there is no recall."""
+    """No alert; without a labelled episode there is no recall."""
     told = from_table(system, TRACES / "quiet.csv")
-    assert (told.alarms, told.episodes, told.recall, told.false_a_month) == ((), 0, None, 0.0)
+    assert (told.alerts, told.episodes, told.recall, told.false_a_month) == ((), 0, None, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -123,11 +123,11 @@ verification:""")  # fmt: skip
             (shop.tree / "errors.txt").write_text(f"{value}\n")
             assert decide_now(site).respond == "hold"
             shop.clock.ahead_s += 60
-        assert from_journal(site).alarms == ()
+        assert from_journal(site).alerts == ()
     shop.edit("above: 50%", "above: 20%")
     before = shop.journal.read_bytes()
     told = rollback(shop.folder, "--json", "what-if").json
-    assert [alarm["level"] for alarm in told["alarms"]] == ["config"]
+    assert [alert["level"] for alert in told["alerts"]] == ["config"]
     assert told["moments"] == 4
     assert told["precision"] is None
     assert shop.journal.read_bytes() == before
