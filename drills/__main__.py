@@ -18,7 +18,8 @@ from drills.faults import known as known_faults
 from drills.faults.bad_release import BadRelease
 from drills.sandboxes import find as find_sandbox
 from drills.sandboxes.studio import Studio
-from rollback.model.errors import NeedsOperator, RollbackError, UsageError
+from rollback.cli.failing import status_of
+from rollback.model.errors import NeedsOperator, UsageError
 
 DIRECTORY = click.Path(path_type=Path, file_okay=False)
 
@@ -156,25 +157,12 @@ def _say(body: dict[str, Any], lines: list[str], as_json: bool) -> None:
 
 def run(typed: str = "python -m drills") -> int:
     """The exit status of the command; `typed` is how its user calls it, for help and hints."""
-    try:
-        main.main(prog_name=typed, standalone_mode=False)
-    except RollbackError as error:
-        if "--json" in sys.argv:
-            click.echo(json.dumps({"error": {
-                "kind": type(error).__name__, "message": error.message, "where": error.where,
-                "hint": error.hint, "exit_status": error.exit_status}}))  # fmt: skip
-        else:
-            click.echo(f"drills: {error}" + (f"\n  {error.hint}" if error.hint else ""), err=True)
-        return error.exit_status
-    except click.ClickException as wrong:
-        wrong.show()
-        return 2
-    except click.exceptions.Exit as ended:
-        return ended.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("drills: interrupted", err=True)
-        return 130
-    return 0
+    return status_of(
+        lambda: main.main(prog_name=typed, standalone_mode=False),
+        as_json="--json" in sys.argv,
+        program=typed,
+        interrupted=f"{typed} down --dir DIR, which stops what still runs",
+    )
 
 
 if __name__ == "__main__":

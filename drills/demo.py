@@ -6,20 +6,19 @@ Never: pretends; what it prints was measured, and the exit status is the run's.
 
 from __future__ import annotations
 
-import json
 import shlex
 import shutil
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import click
 
 import rollback.kinds  # noqa: F401 - registers every kind
+from drills.faults.watchdog import Watchdog
 from drills.load import Load
 from drills.sandboxes.studio import DECLARATION, Studio
 from rollback.act import authorize, service
@@ -28,17 +27,20 @@ from rollback.act.plan import Plan, find_level, make_plan
 from rollback.act.sealing import seal_checkpoint
 from rollback.act.site import Site
 from rollback.cli.driving import drive
-from rollback.cli.show import error_lines, paint, plain_json, seconds, table
+from rollback.cli.failing import status_of
+from rollback.cli.show import paint, plain_json, seconds, table
 from rollback.cli.timeline import Live, exit_status, plan_lines, result, result_lines
 from rollback.declare import load
 from rollback.host import Host
 from rollback.judge.decision import Decision
-from rollback.model.errors import NeedsOperator, RollbackError, UsageError
+from rollback.model.errors import NeedsOperator, PlanError, RollbackError, UsageError
 from rollback.model.lifecycle import Run, State
+from rollback.model.quantity import read_as
 from rollback.observe.view import View
 
 LOAD_PER_S = 20.0
 NOTICE_S_MAX = 60.0
+DEMO_S_MAX = 1800.0
 RESTORED_BROKEN = "restored-version-broken"
 FAULT_OF = {
     "flag": "context-leak",
@@ -47,7 +49,6 @@ FAULT_OF = {
     "full-restore": "corrupt-state",
     "component": "damaged-knowledge",
 }
-NOT_NOTICED = ("memory-leak",)  # no declared metric sees it; the gate's performance suite does
 
 
 @dataclass
@@ -66,16 +67,23 @@ class Stage:
             print("\n".join(lines), file=sys.stderr, flush=True)
 
 
-def demo(level: str, fault: str, directory: Path, *, as_json: bool, keep: bool) -> int:
-    """The whole demo; its exit status."""
+def demo(
+    level: str | None, fault: str | None, directory: Path, *, as_json: bool, keep: bool
+) -> int:
+    """The whole demo; its exit status.
+
+    Whatever becomes of this process, no service is left running, unless `keep`.
+    """
     stage = Stage(quiet=as_json)
-    declared = load(DECLARATION)  # so that a wrong word is refused before anything is built
-    ranks = {found.rank: key for key, found in declared.levels.items()}
-    level, fault = _choice(level, fault, list(declared.levels), ranks)
-    stage.head(f"A studio in {directory}")
+    level, fault = _choice(level, fault)  # a wrong word is refused before anything is built
     studio = Studio.build(directory)
+    stage.head(f"A studio in {directory}")
     system = load(studio.declaration)
-    with Site.open(system, Host(), listen=Live(quiet=as_json)) as site, _services(site, keep=keep):
+    with ExitStack() as stack:
+        if not keep:
+            stack.enter_context(Watchdog(folders=[directory], keep=True, within_s=DEMO_S_MAX))
+        site = stack.enter_context(Site.open(system, Host(), listen=Live(quiet=as_json)))
+        stack.enter_context(_services(site, keep=keep))
         stage.say(
             [f"  v1.0.0 runs: {', '.join(system.services)}; three agents hand work to each other"]
         )
@@ -115,15 +123,17 @@ def _next(studio: Studio, site: Site, run: Run, fault: str, keep: bool) -> list[
     return [*lines, "  and at the end:", f"    {ours} run stop --yes"]
 
 
-def _choice(level: str, fault: str, levels: list[str], ranks: dict[int, str]) -> tuple[str, str]:
-    if level.isdigit() and int(level) in ranks:
-        level = ranks[int(level)]
-    if level and level not in levels:
-        raise UsageError(f"the studio has no level {level}", hint=f"levels: {', '.join(levels)}")
-    known = [name for name in (*Studio.FAULTS, RESTORED_BROKEN) if name not in NOT_NOTICED]
-    if fault and fault not in known:
+def _choice(level: str | None, fault: str | None) -> tuple[str, str]:
+    """The level ("": the decision picks it) and the kind of bad release, both known."""
+    levels = load(DECLARATION).levels
+    if level is not None:
+        level = {str(found.rank): key for key, found in levels.items()}.get(level, level)
+        if level not in levels:
+            raise PlanError(f"the studio has no level {level}", hint=f"levels: {', '.join(levels)}")
+    known = (*Studio.FAULTS, RESTORED_BROKEN)
+    if fault is not None and fault not in known:
         raise UsageError(f"the demo has no fault {fault}", hint=f"faults: {', '.join(known)}")
-    return level, fault or FAULT_OF.get(level, "errors-5xx")
+    return level or "", fault or FAULT_OF.get(level or "", "errors-5xx")
 
 
 @contextmanager
@@ -194,10 +204,10 @@ def _notice(site: Site, stage: Stage, *, since_s: float) -> Decision:
         noticed = site.host.clock.poll(bad, within_s=NOTICE_S_MAX, every_s=1.0)
     decision = last[0]
     rows = [
-        (s.metric, "UNKNOWN" if s.value is None else f"{s.value:.4g}", s.unit, s.count, s.note)
+        (s.metric, "UNKNOWN" if s.value is None else read_as(s.value, s.unit), s.count, s.note)
         for s in decision.samples
     ]
-    stage.say(table(("metric", "value", "unit", "readings", ""), rows, indent="  "))
+    stage.say(table(("metric", "value", "readings", ""), rows, indent="  "))
     if not noticed:
         raise NeedsOperator("no trigger fired within a minute", hint="; ".join(decision.reasoning))
     took = site.host.clock.boot_s() - since_s
@@ -248,17 +258,18 @@ def _working(stage: Stage, what: str) -> Iterator[None]:
 
 
 @click.command("demo")
-@click.option(
-    "--level", default="", help="flag, configuration, code, full-restore, component, or a rank."
-)
-@click.option(
-    "--fault", default="", help="Ship this kind of bad release instead of the level's own."
-)
-@click.option("--dir", "directory", type=click.Path(path_type=Path), default=None)
+@click.option("--level", help="flag, configuration, code, full-restore, component, or a rank.")
+@click.option("--fault", help="Ship this kind of bad release instead of the level's own.")
+@click.option("--dir", "directory", help="A new folder.")
 @click.option("--json", "as_json", is_flag=True)
 @click.option("--keep", is_flag=True, help="Leave the studio running.")
-def _command(level: str, fault: str, directory: Path | None, as_json: bool, keep: bool) -> int:
-    return demo(level, fault, directory or _fresh(), as_json=as_json, keep=keep)
+def _command(
+    level: str | None, fault: str | None, directory: str | None, as_json: bool, keep: bool
+) -> int:  # fmt: skip
+    if directory == "":
+        raise UsageError("--dir names no folder", hint="name a new one, or leave --dir out")
+    where = Path(directory).absolute() if directory else _fresh()
+    return demo(level, fault, where, as_json=as_json, keep=keep)
 
 
 def _fresh() -> Path:
@@ -268,22 +279,15 @@ def _fresh() -> Path:
     return (above / f"demo-{stamp}").absolute()
 
 
-def main() -> int:
-    """The exit status of the demo."""
-    attempt: Callable[[], Any] = lambda: _command.main(standalone_mode=False)  # noqa: E731
-    try:
-        return int(attempt() or 0)
-    except RollbackError as error:
-        if "--json" in sys.argv:
-            body = {"kind": type(error).__name__, "message": error.message, "where": error.where,
-                    "hint": error.hint, "exit_status": error.exit_status}  # fmt: skip
-            print(json.dumps({"error": body}))
-        else:
-            print("\n".join(error_lines(error)), file=sys.stderr)
-        return error.exit_status
-    except click.ClickException as wrong:
-        print(f"rollback demo: {wrong.format_message()}", file=sys.stderr)
-        return 2
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit status of the demo with these words, by default those that were typed."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    return status_of(
+        lambda: _command.main(args=words, prog_name="rollback demo", standalone_mode=False),
+        as_json="--json" in words,
+        program="rollback demo",
+        interrupted="rollback demo, for a new one; of this one nothing runs any more",
+    )
 
 
 if __name__ == "__main__":

@@ -12,6 +12,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import uv
+
+import rollback
+from drills import demo_judge
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -37,20 +41,17 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def program(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`rollback` of an environment that holds the wheel, and our dependencies but not our checkout."""
+    """`rollback` as an installer put it there, into an environment that has our dependencies beside it."""
     home = tmp_path_factory.mktemp("home") / "env"
     venv.create(home, with_pip=False, symlinks=True)
-    site = Path(sysconfig.get_path("purelib", vars={"base": str(home), "platbase": str(home)}))
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(site)
+    argv = [uv.find_uv_bin(), "pip", "install", "--offline", "--no-index", "--no-deps", "--no-cache",
+            "--no-config", "--python", str(home / "bin" / "python"), str(wheel)]  # fmt: skip
+    done = subprocess.run(argv, capture_output=True, check=False, env=_environment())
+    assert done.returncode == 0, done.stderr.decode()
     # A path that a .pth file adds is not searched for .pth files: the editable install stays out.
+    site = Path(sysconfig.get_path("purelib", vars={"base": str(home), "platbase": str(home)}))
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
-    script = home / "bin" / "rollback"
-    script.write_text(
-        f"#!{home}/bin/python -I\nfrom rollback.cli import main\nmain()\n", encoding="utf-8"
-    )
-    script.chmod(0o755)
-    return script
+    return home / "bin" / "rollback"
 
 
 def test_the_wheel_carries_suites_drills_and_systems(wheel: Path) -> None:
@@ -78,6 +79,33 @@ def test_installed_in_an_empty_folder_the_first_gate_opens(program: Path, tmp_pa
     assert (tmp_path / "settings.json").read_text(encoding="utf-8") == '{"limit": 10}\n'
     status, whole = _told(program, tmp_path, "audit", "verify")
     assert (status, whole["whole"]) == (0, True)
+
+
+def test_what_was_installed_is_what_runs(program: Path, tmp_path: Path) -> None:
+    """The program is the declared entry point; every room comes from the environment, none from here."""
+    python = program.with_name("python")
+    asked = ("import json, rollback, verification, drills, importlib.metadata as m\n"
+             "script, = m.entry_points(group='console_scripts', name='rollback')\n"
+             "rooms = [r.__path__[0] for r in (rollback, verification, drills)]\n"
+             "print(json.dumps([script.value, script.dist.version, *rooms]))")  # fmt: skip
+    done = subprocess.run([str(python), "-I", "-c", asked], capture_output=True, check=True, cwd=tmp_path,
+                          env=_environment())  # fmt: skip
+    value, version, *rooms = json.loads(done.stdout)
+    home = program.parents[1]
+    assert value == "rollback.cli:main"
+    assert version == rollback.VERSION
+    assert all(home in Path(room).parents for room in rooms), rooms
+    assert program.read_bytes().startswith(b"#!")
+
+
+@pytest.mark.timeout(180)
+def test_installed_in_an_empty_folder_the_demo_ends_complete(program: Path, tmp_path: Path) -> None:
+    """A studio boots, goes bad, and is rolled back and proved, with nothing but the wheel."""
+    status, ended = _told(program, tmp_path, "demo", "--level", "flag")
+    assert status == 0, ended
+    (made,) = tmp_path.iterdir()
+    assert ended["system"] == str(made / "rollback.yaml")
+    assert demo_judge.complete(ended, level="flag", rank=1, program=[str(program)]) == []
 
 
 def _told(program: Path, cwd: Path, *arguments: str) -> tuple[int, dict[str, object]]:

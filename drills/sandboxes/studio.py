@@ -68,8 +68,15 @@ class Studio:
     def build(cls, directory: Path) -> Self:
         """The directory holds a studio at v1.0.0 with a dozen finished sessions; nothing runs yet."""
         directory = directory.absolute()
-        directory.mkdir(parents=True, exist_ok=True)
-        if any(directory.iterdir()):
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            filled = any(directory.iterdir())
+        except OSError as error:
+            raise UsageError(
+                f"no studio can be built here: {error.strerror}", where=str(directory),
+                hint="name a new folder in a place that may be written",
+            ) from error  # fmt: skip
+        if filled:
             raise UsageError(
                 "the directory is not empty", where=str(directory), hint="name a new one"
             )

@@ -43,10 +43,13 @@ def create(
 ) -> Checkpoint:  # fmt: skip
     """A checkpoint is listed; with services to drain, of one moment, and they work again.
 
-    Raises: PlanError where a service declares no way to drain or resume it; HostError when one
-    cannot be drained: then those that were work again, and there is no checkpoint; Partial.
+    Raises: PlanError for a service that is not declared, or declares no way to drain or resume it;
+    HostError when one cannot be drained: then those that were work again, and there is no
+    checkpoint; Partial.
     Crash: what was drained is drained, and `still_drained` says so.
     """
+    for each in drain:
+        service.declared(site.system, each)
     if not drain:
         return site.checkpoints.create(name, kind=kind, components=components, reason=reason,
                                        allow_partial=allow_partial)  # fmt: skip

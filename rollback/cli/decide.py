@@ -8,7 +8,7 @@ from rollback.cli.desk import Desk, pass_desk
 from rollback.cli.event import pairs
 from rollback.cli.show import paint, safe, table
 from rollback.model.errors import UsageError
-from rollback.model.quantity import duration_s, spoken
+from rollback.model.quantity import duration_s, read_as, spoken
 
 _NO_METRIC = [
     "no metric is declared, so nothing can be measured and no trigger can hold",
@@ -37,7 +37,7 @@ def command(desk: Desk, facts: tuple[str, ...], for_: str) -> int:
 
         def lines() -> list[str]:
             rows = [
-                (s.metric, "UNKNOWN" if s.value is None else f"{s.value:.4g} {s.unit}", s.count,
+                (s.metric, "UNKNOWN" if s.value is None else read_as(s.value, s.unit), s.count,
                  f"{spoken(s.window_s)}" if s.window_s else "now", safe(s.note))
                 for s in decision.samples
             ]  # fmt: skip

@@ -8,20 +8,14 @@ from rollback.cli.desk import Desk, pass_desk
 
 
 @click.command("demo", short_help="See a bad release rolled back and proved well.")
-@click.option(
-    "--level", default="", help="flag, configuration, code, full-restore, component, or a rank."
-)
-@click.option(
-    "--fault", default="", help="Ship this kind of bad release instead of the level's own."
-)
-@click.option(
-    "--dir", "directory", default=None, metavar="DIR", help="Where; a new folder by default."
-)
+@click.option("--level", help="flag, configuration, code, full-restore, component, or a rank.")
+@click.option("--fault", help="Ship this kind of bad release instead of the level's own.")
+@click.option("--dir", "directory", metavar="DIR", help="Where; a new folder by default.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
 @click.option("--keep", is_flag=True, help="Leave the studio running afterwards.")
 @pass_desk
 def command(
-    desk: Desk, level: str, fault: str, directory: str | None, as_json: bool, keep: bool
+    desk: Desk, level: str | None, fault: str | None, directory: str | None, as_json: bool, keep: bool,
 ) -> int:  # fmt: skip
     """Boot a studio of agents that really runs, ship it a bad release under load, and go back.
 
@@ -29,8 +23,9 @@ def command(
     """
     from rollback.host.processes import attend
 
-    argv = ["-m", "drills.demo", "--level", level, "--fault", fault]
-    argv += ["--dir", directory] if directory else []
+    argv = ["-m", "drills.demo"]
+    for option, value in (("--level", level), ("--fault", fault), ("--dir", directory)):
+        argv += [f"{option}={value}"] if value is not None else []
     argv += ["--json"] if as_json or desk.as_json else []
     argv += ["--keep"] if keep else []
     return attend(argv)

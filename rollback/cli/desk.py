@@ -11,12 +11,13 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from rollback.cli import given
 from rollback.cli.pasted import options, pasted
 from rollback.cli.show import plain_json, silence
 from rollback.host import Host
@@ -199,4 +200,13 @@ class Desk:
         return click.confirm(question, err=True)
 
 
-pass_desk = click.make_pass_decorator(Desk)
+def pass_desk(command: Callable[..., int]) -> Callable[..., int]:
+    """The command gets the desk first, and what was typed only if it can mean something."""
+
+    @wraps(command)
+    def called(*args: Any, **typed: Any) -> int:
+        ctx = click.get_current_context()
+        given.check(ctx)
+        return command(ctx.ensure_object(Desk), *args, **typed)
+
+    return called

@@ -1,23 +1,21 @@
-"""The top command: finds its subcommands in this folder, and turns every failure into one line.
+"""The top command: finds its subcommands in this folder.
 
-Hides: how errors become exit statuses.
-Never: lets a traceback reach an operator.
+Hides: where subcommands are found, and when they are imported.
+Never: does what a command does.
 """
 
 from __future__ import annotations
 
 import importlib
-import os
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 import click
 
+from rollback.cli import given
 from rollback.cli.desk import Desk
+from rollback.cli.failing import status_of
 from rollback.cli.pasted import commands
-from rollback.cli.show import error_json, error_lines, plain_json, safe, silence
-from rollback.model.errors import RollbackError
 from rollback.model.registry import nearest
 
 
@@ -48,46 +46,12 @@ class _Commands(click.Group):
         """The exit status of one call."""
         as_json, words = _hoisted(argv)
         desk = Desk()
-        try:
-            result = self.main(args=words, prog_name="rollback", standalone_mode=False, obj=desk)
-            if sys.stdout is not None:
-                sys.stdout.flush()  # what cannot be written shows here, not at the end of Python
-        except click.exceptions.Exit as done:
-            return done.exit_code
-        except (click.Abort, KeyboardInterrupt):
-            hint = desk.pasted("rollback status shows where it stands; rollback resume goes on")
-            return _fail(
-                as_json, "interrupted", "interrupted: nothing more was done", "", 130, hint
-            )
-        except click.ClickException as wrong:
-            if not words:  # `rollback` alone asks what there is
-                _say(wrong.format_message().splitlines())
-                return wrong.exit_code
-            where = (
-                wrong.ctx.command_path if isinstance(wrong, click.UsageError) and wrong.ctx else ""
-            )
-            hint = f"{where or 'rollback'} --help" if isinstance(wrong, click.UsageError) else ""
-            return _fail(as_json, "UsageError", wrong.format_message(), where, 2, hint)
-        except RollbackError as error:
-            if as_json:
-                _answer(desk.pasted(plain_json(error_json(error))))
-            else:
-                _say([desk.pasted(line) for line in error_lines(error)])
-            return error.exit_status
-        except (BrokenPipeError, SystemExit):  # the latter is how click says the former
-            silence()  # whoever read us has seen enough
-            return 0
-        except OSError as error:
-            place = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
-            return _fail(as_json, "OSError", error.strerror or str(error), place, 8,
-                         "make room, or correct the permissions there, then type it again")  # fmt: skip
-        except Exception as error:
-            if os.environ.get("ROLLBACK_TRACEBACK"):
-                raise
-            said = f"{type(error).__name__}: {error}"
-            return _fail(as_json, "bug", f"this is a bug of rollback: {said}", "", 1,
-                         "set ROLLBACK_TRACEBACK=1, type it again, and send us what you see")  # fmt: skip
-        return result if isinstance(result, int) else 0
+
+        def called() -> Any:
+            given.no_nul(words)
+            return self.main(args=words, prog_name="rollback", standalone_mode=False, obj=desk)
+
+        return status_of(called, as_json=as_json, pasted=desk.pasted)
 
 
 def _hoisted(argv: Sequence[str]) -> tuple[bool, list[str]]:
@@ -100,39 +64,6 @@ def _hoisted(argv: Sequence[str]) -> tuple[bool, list[str]]:
     return True, ["--json", *kept, *words[end:]]
 
 
-def _fail(as_json: bool, kind: str, message: str, where: str, status: int, hint: str) -> int:
-    if as_json:
-        body = {
-            "kind": kind,
-            "message": message,
-            "where": where,
-            "hint": hint,
-            "exit_status": status,
-        }
-        _answer(plain_json({"error": body}))
-    else:
-        place = f"{where}: " if where and kind == "OSError" else ""
-        said = safe(f"rollback: {place}{message}")
-        _say([said, *([f"  try: {safe(hint)}"] if hint else [])])
-    return status
-
-
-def _answer(document: str) -> None:
-    try:
-        click.echo(document)
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except OSError:
-        silence()  # standard output is closed; the exit status still tells
-
-
-def _say(lines: list[str]) -> None:
-    try:
-        click.echo("\n".join(lines), err=True)
-    except OSError:
-        return  # standard error is closed; the exit status still tells
-
-
 @click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--system", "declaration", metavar="FILE", envvar="ROLLBACK_SYSTEM",
               help="The declaration [default: ./rollback.yaml].")  # fmt: skip
@@ -141,6 +72,7 @@ def _say(lines: list[str]) -> None:
 @click.pass_context
 def _cli(ctx: click.Context, declaration: str | None, state: str | None, as_json: bool) -> None:
     """Take verified checkpoints, go back when a release goes wrong, and prove that it worked."""
+    given.check(ctx)
     ctx.ensure_object(Desk).take(declaration=declaration, state=state, as_json=as_json)
 
 

@@ -15,7 +15,9 @@ import shlex
 from functools import cache
 from pathlib import Path
 
-NOT_COMMANDS = ("bar", "checkpoints", "desk", "driving", "group", "pasted", "show", "timeline")
+NOT_COMMANDS = (
+    "bar", "checkpoints", "desk", "driving", "failing", "given", "group", "pasted", "show", "timeline",
+)  # fmt: skip
 
 
 def commands() -> list[str]:
@@ -32,10 +34,22 @@ def options(declaration: str | None, state: str | None) -> str:
     """
     said = ""
     if declaration and Path(declaration).absolute() != Path("rollback.yaml").absolute():
-        said += f" --system {shlex.quote(declaration)}"
+        said += f" --system {quoted(declaration)}"
     if state:
-        said += f" --state {shlex.quote(state)}"
+        said += f" --state {quoted(state)}"
     return said
+
+
+def quoted(word: str) -> str:
+    """The word as a shell reads it again, on one line and with nothing that moves a cursor.
+
+    >>> print(quoted("other shop.yaml"), quoted("a\\nb"))
+    'other shop.yaml' $'a\\nb'
+    """
+    if word.isprintable():
+        return shlex.quote(word)
+    escaped = word.encode("unicode_escape").decode("ascii").replace("'", "\\'")
+    return f"$'{escaped}'"
 
 
 def pasted(text: str, given: str) -> str:

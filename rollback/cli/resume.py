@@ -23,6 +23,8 @@ def command(desk: Desk, run: str, wait: bool, person: str | None) -> int:
     from rollback.model.lifecycle import State
 
     with desk.site(create=False, listen=desk.live()) as site:
+        if person:
+            desk.person(person)  # a name that nobody has goes on with nothing
         found = site.run(run)
         if found.state is State.NEEDS_OPERATOR:
             found = retry(site, found, by=desk.person(person))

@@ -13,8 +13,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rollback.model.errors import RollbackError, SpecError
-from rollback.model.quantity import spoken
+from rollback.model.quantity import sized, spoken
 
+LINE_MAX = 2000
 _CODES = {"red": "31", "green": "32", "yellow": "33", "blue": "34", "dim": "2", "bold": "1"}
 _STATE_COLOURS = {
     "COMPLETE": "green", "MITIGATED": "yellow", "NEEDS_OPERATOR": "red", "WAITING": "yellow",
@@ -46,20 +47,9 @@ def safe(text: object) -> str:
     return "".join(c if c.isprintable() or c == " " else repr(c)[1:-1] for c in str(text))
 
 
-# The name by which the demo asks for it.
+# The names by which the demo and the commands ask for them.
 seconds = spoken
-
-
-def size(value: int | None) -> str:
-    """A size for people."""
-    if value is None:
-        return "-"
-    amount = float(value)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if amount < 1024 or unit == "GiB":
-            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
-        amount /= 1024
-    raise AssertionError
+size = sized
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]], *, indent: str = "") -> list[str]:
@@ -95,11 +85,22 @@ def plain_json(body: Any) -> str:
     return json.dumps(body, indent=2, ensure_ascii=True, default=str)
 
 
+def clipped(text: str) -> str:
+    """What is too long for a line keeps its beginning and its end.
+
+    >>> len(clipped("x" * 5000)), clipped("short")
+    (2000, 'short')
+    """
+    if len(text) <= LINE_MAX:
+        return text
+    return f"{text[: LINE_MAX - 203]} … {text[-200:]}"
+
+
 def error_json(error: RollbackError) -> dict[str, Any]:
     """An error as `--json` prints it."""
     body: dict[str, Any] = {
-        "kind": type(error).__name__, "message": error.message, "where": error.where,
-        "hint": error.hint, "exit_status": error.exit_status,
+        "kind": type(error).__name__, "message": clipped(error.message), "where": clipped(error.where),
+        "hint": clipped(error.hint), "exit_status": error.exit_status,
     }  # fmt: skip
     if isinstance(error, SpecError):
         body["problems"] = [
@@ -116,7 +117,7 @@ def error_lines(error: RollbackError) -> list[str]:
             hint = f"; {problem.hint}" if problem.hint else ""
             lines.append(safe(f"{problem.where}: {problem.message}{hint}"))
         return lines
-    lines = [safe(f"rollback: {error}")]
+    lines = [safe(clipped(f"rollback: {error}"))]
     if error.hint:
-        lines.append(safe(f"  try: {error.hint}"))
+        lines.append(safe(clipped(f"  try: {error.hint}")))
     return lines

@@ -25,13 +25,16 @@ def command(desk: Desk, person: str | None, key: str, yes: bool) -> int:
         before = trust.pinned(site.state.tree)
         now = site.system.authority_digest
         parts = trust.differing(site.system, site.state.tree) if before else ()
+        allowed = may_accept(site) if before else tuple(m.id for m in desk.system.people.members)
+        if person:
+            desk.one_of(allowed, person)  # asked before it is known whether there is anything to do
         body = {"before": before or None, "now": now, "changed": before != now, "parts": [*parts]}
         if before == now:
             desk.out(
                 body, lambda: [f"these people and this policy are trusted already ({now[:16]})"]
             )
             return 0
-        who = desk.one_of(may_accept(site), person) if before else desk.person(person)
+        who = desk.one_of(allowed, person)
         named = f" ({', '.join(parts)})" if parts else ""
         question = f"believe policy {now[:16]} instead of {before[:16]}?{named}"
         if before and not yes and not desk.confirm(question):

@@ -23,6 +23,7 @@ TABLE: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("services.*.depends_on", "services", ()),
     ("services.*.components", "components", ()),
     ("services.*.host", "hosts", ()),
+    ("metrics.*.source.process.service", "services", ()),
     ("people.owner", "people.roles", ()),
     ("people.roles.*.reports_to", "people.roles", ()),
     ("people.members.*.roles", "people.roles", ()),

@@ -138,7 +138,9 @@ def checks(data: Any) -> Iterator[tuple[str, Item]]:
 def asked(data: Any) -> Iterator[Item]:
     """Every check, wherever it is declared."""
     yield from (found for _, found in checks(data))
-    for pattern in ("components.*.open_items", "services.*.ready", "services.*.drain"):
+    for pattern in (
+        "components.*.open_items", "services.*.ready", "services.*.drain", "metrics.*.source.check"
+    ):  # fmt: skip
         for path, written in find(data, pattern):
             found = item(path, written)
             if found is not None:

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 
 from rollback.model.finding import Answer, Json, Sample
 from rollback.model.policy import Condition
-from rollback.model.quantity import spoken
+from rollback.model.quantity import counted, read_as, sized, spoken
 
 LOOKBACK_S = 24 * 3600.0  # an event without `within` counts for as long
 _TRUTHS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
@@ -105,7 +105,8 @@ def _metric(condition: Condition, known: Known) -> _Told:
         return Answer.UNKNOWN, f"{name} is unknown: {sample.note if sample else 'it was not read'}"
     held = _held(condition, sample, known)
     said = (
-        f"{name} is {sample.value:.4g} {sample.unit} ({sample.count} readings), {_words(condition)}"
+        f"{name} is {read_as(sample.value, sample.unit)} ({counted(sample.count, 'reading')}), "
+        f"{_words(condition, sample.unit)}"
     )
     if held is None:
         return Answer.UNKNOWN, f"{name} has no normal value to compare with"
@@ -188,10 +189,14 @@ def _several(condition: Condition, known: Known) -> _Told:
     return (Answer.UNKNOWN if Answer.UNKNOWN in answers else other), because
 
 
-def _words(condition: Condition) -> str:
+def _words(condition: Condition, unit: str) -> str:
     words = {"above": condition.above, "below": condition.below, "at least": condition.at_least,
              "at most": condition.at_most, "equal to": condition.equals}  # fmt: skip
-    said = [f"{word} {limit:g}" for word, limit in words.items() if limit is not None]
+    said = [
+        f"{word} {sized(limit) if unit == 'bytes' else f'{limit:g}'}"
+        for word, limit in words.items()
+        if limit is not None
+    ]
     if condition.times_normal is not None:
         said.append(f"more than {condition.times_normal:g} times normal")
     return "fires " + " and ".join(said)

@@ -113,6 +113,31 @@ def spoken(seconds: float | None) -> str:
     return f"{days} d {hours} h" if hours else f"{days} d"
 
 
+def sized(size_bytes: float | None) -> str:
+    """A size as an operator would say it, the one way in which it is printed anywhere.
+
+    >>> [sized(one) for one in (None, 512, 2048, 167772160, 3 * 2**40)]
+    ['-', '512 B', '2.0 KiB', '160.0 MiB', '3072.0 GiB']
+    """
+    if size_bytes is None:
+        return "-"
+    amount = float(size_bytes)
+    for unit in ("B", "KiB", "MiB"):
+        if abs(amount) < 1024:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} GiB"
+
+
+def read_as(value: float, unit: str) -> str:
+    """A reading with its unit.
+
+    >>> read_as(0.15071, "fraction"), read_as(169_000_000, "bytes")
+    ('0.1507 fraction', '161.2 MiB')
+    """
+    return sized(value) if unit == "bytes" else f"{value:.4g} {unit}"
+
+
 def counted(count: int, one: str, many: str = "") -> str:
     """A number of things, in words.
 

@@ -148,7 +148,7 @@ class System:
         if name in self.levels:
             return name, self.levels[name]
         for key, written in self.source["levels"].items():
-            if name.isdigit() and written["rank"] == int(name):
+            if name == str(written["rank"]):
                 return key, self.levels[key]
         return None
 

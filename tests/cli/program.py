@@ -1,14 +1,20 @@
-"""The program as an operator starts it: a child process, its status, what it printed."""
+"""The program as an operator starts it: its status, and what it printed; as a child or in this process."""
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from rollback.cli.group import cli
 
 _START = "from rollback.cli import main; main()"
 
@@ -36,3 +42,33 @@ def rollback(folder: Path, *argv: str, **environ: str) -> Ended:
     )  # fmt: skip
     assert "Traceback" not in done.stderr, done.stderr
     return Ended(done.returncode, done.stdout, done.stderr)
+
+
+@dataclass(frozen=True)
+class Typed:
+    """How one call in this process ended."""
+
+    status: int
+    out: str
+    err: str
+    took_s: float
+
+
+def typed(folder: Path, *argv: str) -> Typed:
+    """The program called in this process, in this folder."""
+    out, err = io.StringIO(), io.StringIO()
+    began = time.monotonic()
+    with inside(folder), redirect_stdout(out), redirect_stderr(err):
+        status = cli.run(list(argv))
+    return Typed(status, out.getvalue(), err.getvalue(), time.monotonic() - began)
+
+
+@contextmanager
+def inside(folder: Path) -> Iterator[None]:
+    """This folder is the current one."""
+    before = os.getcwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)

@@ -88,6 +88,18 @@ RULES: dict[str, tuple[str, str, str, str]] = {
         "there is no check 'htp'",
         "planned",
     ),
+    "metric of an unknown service": (
+        "source: {log: {file: logs/access.jsonl, share: {field: status, above: 499}, time: at}}",
+        "source: {process: {service: wbe}}",
+        "there is no service 'wbe'",
+        "did you mean web?",
+    ),
+    "check of a metric of an unknown service": (
+        "source: {log: {file: logs/access.jsonl, share: {field: status, above: 499}, time: at}}",
+        "source: {check: {process: {services: [wbe]}}}",
+        "there is no service 'wbe'",
+        "did you mean web?",
+    ),
     "unknown kind of metric": ("source: {log:", "source: {lgo:", "there is no metric 'lgo'", ""),
     "unknown notifier": ("team: {file:", "team: {pigeon:", "there is no notifier 'pigeon'", ""),
     "kind with two keys": (

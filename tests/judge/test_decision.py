@@ -157,3 +157,11 @@ def test_holding_is_a_decision_with_reasons(system: System) -> None:
     assert found.respond == "hold"
     assert found.reasoning
     assert found.as_json()["respond"] == "hold"
+
+
+def test_a_size_and_a_single_reading_are_said_as_an_operator_would() -> None:
+    """160 MiB and not 1.67772e+08 bytes; one reading and not 1 readings."""
+    read = Sample("errors", 175.0 * 2**20, "bytes", NOW, None, 1)
+    answer, because = evaluate(metric(above="160 MiB"), Known({"errors": read}))
+    assert answer is P
+    assert because == "errors is 175.0 MiB (1 reading), fires above 160.0 MiB"

@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 
+from rollback.host import net
 from rollback.host.clock import iso
 from rollback.model.errors import PlanError
 from rollback.model.finding import Sample
 from rollback.observe.measure import percentile, slope, spread_out
 from rollback.observe.metric import read, read_all
 from rollback.observe.view import View
-from tests.observe.world import free_port
+from tests.observe.world import free_port, running
 
 ViewOf = Callable[..., View]
 
@@ -232,6 +233,63 @@ def test_a_number_is_read_while_the_database_is_written(view_of: ViewOf, root: P
         writer.execute("commit")
         assert sample_of(view_of, source).value == 3.0
     writer.close()
+
+
+# -- what a service uses -----------------------------------------------------------------------
+
+
+def used(service: str, **more: Any) -> dict[str, Any]:
+    return {"process": {"service": service, **more}}
+
+
+def services() -> dict[str, Any]:
+    by_lock = {"argv": ["unused"], "lock": "run/product.lock"}
+    return {"product": by_lock, "unit": {"manager": "systemd", "unit": "web.service"}}
+
+
+def test_what_a_service_uses_is_read_from_the_process_that_holds_its_lock(
+    view_of: ViewOf, root: Path
+) -> None:
+    """Memory agrees with what the kernel says of that very process, and grows when it grows."""
+
+    def read_now(**more: Any) -> Sample:
+        source = used("product", **more)
+        metrics = {"m": {"unit": "bytes" if not more else "count", "source": source}}
+        return read("m", view_of(services=services(), metrics=metrics))
+
+    with running(root) as (port, pid):
+        before = read_now()
+        status = Path(f"/proc/{pid}/status").read_text()
+        kernel = int(status.split("VmRSS:")[1].split()[0]) * 1024
+        assert before.value == pytest.approx(kernel, rel=0.05)
+        assert (before.unit, before.count) == ("bytes", 1)
+        assert f"process {pid}" in before.note
+        for _ in range(400):
+            assert net.request(f"http://127.0.0.1:{port}/grow", timeout_s=5.0).status == 200
+        after = read_now()
+        assert after.value is not None
+        assert before.value is not None
+        assert after.value - before.value > 400 * 40_000
+        assert read_now(uses="processes").value == 1.0
+        descriptors = read_now(uses="descriptors").value
+        assert descriptors is not None
+        assert 3 <= descriptors < 50
+
+
+def test_what_a_service_uses_is_unknown_unless_its_one_process_answers_for_it(
+    view_of: ViewOf, root: Path
+) -> None:
+    """Not running, no lock, not declared: a reason, and never a zero that looks like health."""
+
+    def why(source: dict[str, Any], **sections: Any) -> str:
+        metrics = {"m": {"unit": "bytes", "source": source}}
+        sample = read("m", view_of(metrics=metrics, **sections))
+        assert sample.value is None
+        return sample.note
+
+    assert why(used("product"), services=services()) == "product does not run"
+    assert "has no lock" in why(used("unit"), services=services())
+    assert "no service produkt" in why(used("produkt"), services=services())
 
 
 # -- figures ---------------------------------------------------------------------------------------

@@ -165,8 +165,13 @@ def _words(scene: Scene) -> list[str]:
 
 
 def _number(pattern: str, said: str) -> int | None:
+    """The last number that the pattern finds; None when it finds none, or what is no count.
+
+    >>> _number("[0-9]+ passed|([0-9]+)", "3 of 12"), _number("(.+)", "²"), _number("9+", "9" * 5000)
+    (12, None, None)
+    """
     found = re.findall(pattern, said)
     if not found:
         return None
     last = found[-1] if isinstance(found[-1], str) else found[-1][0]
-    return int(last) if last.isdigit() else None
+    return int(last) if re.fullmatch(r"[0-9]{1,18}", last) else None

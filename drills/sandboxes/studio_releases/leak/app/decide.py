@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from settings import AGENTS, ROOT
 
-PAGE = (ROOT / "AGENTS.md").read_text(encoding="utf-8") * 20
+PAGE = (ROOT / "AGENTS.md").read_text(encoding="utf-8") * 300
 decided: list[str] = []  # every decision with the page it was made from
 
 WORDS = {
