@@ -1,26 +1,88 @@
-"""A decision taken now: metrics read, triggers evaluated, the outcome journalled, hold included.
+"""A decision taken now: metrics read, rules evaluated, the outcome journalled, hold included.
 
-Hides: that reading and judging are two rooms.
+What was read for earlier decisions stands in the journal with them: a condition that has to last is
+judged on those readings, and what was told (events, facts) counts as long as it holds.
+
+Hides: that reading and judging are two rooms, and where earlier readings come from.
 Never: starts a run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
 
 from rollback.act import eyes
 from rollback.act.site import Site
-from rollback.judge.decision import Decision, Known, decide
+from rollback.act.told import events_of, facts_of
+from rollback.host.clock import parse_iso
+from rollback.judge.condition import LOOKBACK_S, Known
+from rollback.judge.decision import Decision, decide
+from rollback.model.event import Event
+from rollback.model.finding import Json, Sample
+from rollback.model.system import System
 from rollback.observe.metric import read_all
+
+GAP_INTERVALS = 3.0  # as many intervals without a reading, and nobody looked
 
 
 def decide_now(site: Site, facts: Mapping[str, str] | None = None) -> Decision:
-    """What the declared triggers call for at this moment; it stands in the journal.
+    """What the declared rules call for at this moment; it stands in the journal.
 
     Where the state directory may not be written, it is only told.
     """
     samples = read_all(eyes.of(site))
-    decision = decide(site.system, Known(samples, facts or {}))
+    decision = decide(site.system, known(site, samples, facts or {}))
     if site.state.writable:
         site.tell("decision.taken", run="", **decision.as_json())
     return decision
+
+
+def known(site: Site, samples: Mapping[str, Sample], facts: Mapping[str, str]) -> Known:
+    """These readings with everything that the journal adds to them; `facts` are told just now."""
+    return known_at(site.system, site.journal.events(), samples, facts, site.host.clock.now())
+
+
+def known_at(
+    system: System, events: Iterable[Event], samples: Mapping[str, Sample],
+    facts: Mapping[str, str], now: datetime,
+) -> Known:  # fmt: skip
+    """What was known at this moment, from the events until then."""
+    lookback_s = system.monitor.lookback or LOOKBACK_S
+    since = now - timedelta(seconds=lookback_s)
+    told = [event for event in events if parse_iso(event.at) <= now]
+    return Known(
+        samples, {**facts_of(told, now), **facts}, events_of(told), history=readings(told, since),
+        normals={name: one.normal for name, one in system.metrics.items() if one.normal is not None},
+        now=now, lookback_s=lookback_s, gap_s=GAP_INTERVALS * system.monitor.interval,
+    )  # fmt: skip
+
+
+def readings(events: Iterable[Event], since: datetime) -> dict[str, list[Sample]]:
+    """The readings of earlier decisions by metric, oldest first."""
+    found: dict[str, list[Sample]] = {}
+    for event in events:
+        if event.kind == "decision.taken" and parse_iso(event.at) >= since:
+            for sample in samples_of(event):
+                found.setdefault(sample.metric, []).append(sample)
+    return found
+
+
+def samples_of(event: Event) -> list[Sample]:
+    """The readings that a journalled decision rested on."""
+    written = event.data.get("samples")
+    rows = written if isinstance(written, list) else []
+    return [_sample(one) for one in rows if isinstance(one, dict)]
+
+
+def _sample(written: dict[str, Json]) -> Sample:
+    value, window_s, count = (written.get(name) for name in ("value", "window_s", "count"))
+    return Sample(
+        str(written["metric"]), _number(value), str(written.get("unit", "")),
+        parse_iso(str(written["at"])), _number(window_s), int(_number(count) or 0),
+        str(written.get("source", "")), str(written.get("note", "")),
+    )  # fmt: skip
+
+
+def _number(value: Json) -> float | None:
+    return float(value) if isinstance(value, (int, float)) else None

@@ -5,9 +5,10 @@ from __future__ import annotations
 import click
 
 from rollback.cli.desk import Desk, pass_desk
+from rollback.cli.event import pairs
 from rollback.cli.show import paint, safe, table
 from rollback.model.errors import UsageError
-from rollback.model.quantity import read_as, spoken
+from rollback.model.quantity import duration_s, read_as, spoken
 
 _NO_METRIC = [
     "no metric is declared, so nothing can be measured and no trigger can hold",
@@ -19,17 +20,18 @@ _NO_METRIC = [
 @click.option(
     "--fact", "facts", multiple=True, metavar="K=V", help="Something only a person knows."
 )
+@click.option("--for", "for_", default="1h", show_default=True, metavar="TIME",
+              help="How long the facts hold.")  # fmt: skip
 @pass_desk
-def command(desk: Desk, facts: tuple[str, ...]) -> int:
+def command(desk: Desk, facts: tuple[str, ...], for_: str) -> int:
     """Read every declared metric, and say what the triggers call for. The decision is journalled."""
     from rollback.act.deciding import decide_now
+    from rollback.act.told import tell_facts
 
-    told = {}
-    for fact in facts:
-        name, equals, value = fact.partition("=")
-        if not equals or not name:
-            raise UsageError(f"{fact!r} is not a fact", hint="write --fact name=value")
-        told[name] = value
+    told = pairs(facts)
+    if told:
+        with desk.site() as site:
+            tell_facts(site, told, by=desk.asker(), for_s=_seconds(for_))
     with desk.look() as site:
         decision = decide_now(site, told)
 
@@ -39,7 +41,9 @@ def command(desk: Desk, facts: tuple[str, ...]) -> int:
                  f"{spoken(s.window_s)}" if s.window_s else "now", safe(s.note))
                 for s in decision.samples
             ]  # fmt: skip
-            word = decision.respond + (f" at {decision.level}" if decision.level else "")
+            word = decision.respond + (
+                f" at {decision.level}" if decision.level else f" {safe(decision.what)}"
+            )
             head = ("metric", "value", "readings", "window", "")
             said = [*(table(head, rows) if rows else _NO_METRIC), "",
                     paint(word, "bold"), *(f"  {safe(reason)}" for reason in decision.reasoning)]  # fmt: skip
@@ -47,3 +51,10 @@ def command(desk: Desk, facts: tuple[str, ...]) -> int:
 
         desk.out(decision.as_json(), lines)
         return 0
+
+
+def _seconds(written: str) -> float:
+    try:
+        return duration_s(written)
+    except ValueError as error:
+        raise UsageError(f"--for {written}: {error}", hint="write --for 30m") from None

@@ -19,7 +19,7 @@ from rollback.cli.failing import status_of
 from rollback.cli.pasted import commands
 from rollback.model.registry import nearest
 
-LATER = ("ack", "event", "failure", "monitor", "notify", "ready", "redeploy", "what-if")
+LATER = ("ack", "failure", "monitor", "notify", "ready", "redeploy")
 _GLOBAL = ("--system", "--state")
 
 

@@ -1,68 +1,58 @@
-"""From samples to a decision: hold, roll back at a level, or escalate, with what led to it.
+"""From what is known to a decision: what is called for, and the rules that led to it.
 
-Conditions have three values; what is UNKNOWN never fires a rollback, and is named.
+The declared style and the triggers both speak, and the strictest answer wins. What is UNKNOWN fires
+nothing; where it could have been stricter than what was found, a person is asked. That nobody has
+stated a fact is no such doubt: people state facts when they know them.
 
-Hides: how conditions combine, and which trigger wins.
+Hides: which styles speak in which order.
 Never: reads a metric; samples, facts and events are given.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
-from rollback.model.errors import PlanError
+from rollback.judge import styles
+from rollback.judge.condition import Known, evaluate
+from rollback.judge.match import Match, Word, called_for, strictest, weight
+from rollback.judge.styles import Heard
 from rollback.model.finding import Answer, Json, Sample
-from rollback.model.policy import Condition, Trigger
-from rollback.model.quantity import counted, read_as, sized
+from rollback.model.policy import Decision as Policy
+from rollback.model.policy import Filter
 from rollback.model.system import System
-
-BUILT = ("most-severe", "first")
-_TRUTHS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-_NUMBER = re.compile(r"[-+]?[0-9]{1,15}(\.[0-9]{1,9})?\Z", re.ASCII)
-
-
-@dataclass(frozen=True)
-class Known:
-    """What a decision may rest on: readings, facts told by people, the normal value of metrics."""
-
-    samples: Mapping[str, Sample]
-    facts: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Match:
-    """A trigger that fired, and why, in words."""
-
-    trigger: str
-    level: str
-    because: str
-    urgency_s: float | None
 
 
 @dataclass(frozen=True)
 class Decision:
-    """`respond` with `level` where it is roll-back; `unknown` are the metrics that gave no number."""
+    """`respond` is what is called for, with `level` where it is roll-back, else `what`.
 
-    respond: Literal["hold", "roll-back", "escalate"]
+    `unknown` are the metrics that gave no number. `matches` are all rules that fired.
+    """
+
+    respond: Word
     level: str
     trigger: str
     reasoning: tuple[str, ...]
     samples: tuple[Sample, ...]
     unknown: tuple[str, ...] = ()
     matches: tuple[Match, ...] = ()
+    what: str = ""
+    best: Match | None = None
+
+    @property
+    def confidence(self) -> float | None:
+        """How sure the rule is that decided; None where it does not say."""
+        return self.best.confidence if self.best else None
 
     def as_json(self) -> dict[str, Json]:
         """For the journal and `--json`."""
         return {
-            "respond": self.respond, "level": self.level, "trigger": self.trigger,
+            "respond": self.respond, "level": self.level, "what": self.what, "trigger": self.trigger,
+            "confidence": self.confidence, "urgency_s": self.best.urgency_s if self.best else None,
+            "severity": self.best.severity if self.best else "",
             "reasoning": [*self.reasoning], "unknown": [*self.unknown],
-            "matches": [
-                {"trigger": m.trigger, "level": m.level, "because": m.because, "urgency_s": m.urgency_s}
-                for m in self.matches
-            ],
+            "matches": [match.as_json() for match in self.matches],
             "samples": [
                 {"metric": s.metric, "value": s.value, "unit": s.unit, "count": s.count,
                  "window_s": s.window_s, "at": s.at.isoformat(), "note": s.note, "source": s.source}
@@ -71,144 +61,110 @@ class Decision:
         }  # fmt: skip
 
 
+_Style = Callable[[Policy, Known], Heard]
+_STYLES: dict[str, tuple[_Style, ...]] = {
+    "most-severe": (), "first": (), "asked": (), "tree": (styles.tree,),
+    "scored": (styles.scored,), "tiers": (styles.tiers,),
+    "strictest": (styles.tree, styles.scored),
+}  # fmt: skip
+
+
 def decide(system: System, known: Known) -> Decision:
-    """What the declared triggers call for. Raises: PlanError for a style that is not built yet."""
-    style = system.decision.style
-    if style not in BUILT:
-        raise PlanError(
-            f"decisions of style {style} are not built yet", where=str(system.declaration),
-            hint=f"built: {', '.join(BUILT)}; name the level yourself: rollback run LEVEL",
-        )  # fmt: skip
-    matches: list[Match] = []
-    escalations: list[str] = []
-    unsure: list[str] = []
-    for trigger in system.triggers:
-        if not trigger.enabled:
-            continue
-        answer, because = evaluate(trigger.when, known)
-        if answer is Answer.UNKNOWN:
-            unsure.append(f"{trigger.id} cannot be told: {because}")
-        elif answer is Answer.PASS:
-            _file(trigger, because, matches, escalations)
-    return _conclude(system, style, known, matches, escalations, unsure)
+    """What the declared rules call for."""
+    policy = system.decision
+    heard = [styles.triggers(system, known), styles.breakers(policy, known)]
+    heard += [style(policy, known) for style in _STYLES[policy.style]]
+    fired = tuple(match for one in heard for match in one.fired)
+    unsure = tuple(match for one in heard for match in one.unsure)
+    spared, notes = _filtered(policy, known, fired)
+    return _conclude(system, known, spared, unsure, notes)
 
 
-def evaluate(condition: Condition, known: Known) -> tuple[Answer, str]:
-    """PASS when the condition holds, FAIL when not, UNKNOWN when it cannot be told; in words why."""
-    if condition.metric is not None:
-        return _metric(condition, known)
-    if condition.fact is not None:
-        return _fact(condition, known)
-    if condition.not_ is not None:
-        answer, because = evaluate(condition.not_, known)
-        turned = {Answer.PASS: Answer.FAIL, Answer.FAIL: Answer.PASS}.get(answer, answer)
-        return turned, f"not ({because})"
-    if condition.all or condition.any:
-        return _several(condition, known)
-    return Answer.UNKNOWN, "events are not counted yet"
+def ask_tree(system: System, known: Known) -> Match | None:
+    """What the declared questions call for when a person answers them, whatever the style."""
+    return next(iter(styles.tree(system.decision, known).fired), None)
 
 
-def limits(condition: Condition, value: float, normal: float | None = None) -> bool | None:
-    """Whether the value is within every limit of the condition; strict where the words are strict.
-
-    None when a limit rests on a normal value that is not known.
-    """
-    c = condition
-    tests: list[bool | None] = [
-        *([value > c.above] if c.above is not None else []),
-        *([value < c.below] if c.below is not None else []),
-        *([value >= c.at_least] if c.at_least is not None else []),
-        *([value <= c.at_most] if c.at_most is not None else []),
-        *([value == c.equals] if c.equals is not None else []),
+def _filtered(
+    policy: Policy, known: Known, fired: tuple[Match, ...]
+) -> tuple[tuple[Match, ...], tuple[str, ...]]:
+    """Going back is held when a reason against it holds, none for it, and nobody overrules it."""
+    told = [(one, evaluate(one.when, known)) for one in policy.filters if one.when is not None]
+    pro = [
+        one for one, (answer, _) in told if one.answer == "appropriate" and answer is Answer.PASS
     ]
-    if c.times_normal is not None:
-        tests.append(value > normal * c.times_normal if normal else None)
-    if False in tests:
-        return False
-    return None if None in tests or not tests else True
-
-
-def _metric(condition: Condition, known: Known) -> tuple[Answer, str]:
-    name = str(condition.metric)
-    sample = known.samples.get(name)
-    if sample is None or sample.value is None:
-        return Answer.UNKNOWN, f"{name} is unknown: {sample.note if sample else 'it was not read'}"
-    if condition.for_ is not None or condition.times is not None:
-        return Answer.UNKNOWN, f"{name}: lasting conditions need the agent, which is not built yet"
-    held = limits(condition, sample.value)
-    said = (
-        f"{name} is {read_as(sample.value, sample.unit)} ({counted(sample.count, 'reading')}), "
-        f"{_words(condition, sample.unit)}"
+    con = [
+        (one, why) for one, (answer, why) in told
+        if one.answer == "not-appropriate" and answer is Answer.PASS
+        and not _overruled(one, known)
+    ]  # fmt: skip
+    notes = tuple(f"appropriate: {one.title}" for one in pro)
+    if pro or not con or not any(match.level for match in fired):
+        return fired, notes
+    one, why = con[0]
+    who = (
+        f"; {' or '.join(one.overridden_by)} may overrule it: --fact overrule_{one.id}=ROLE"
+        if one.overridden_by
+        else ""
     )
-    if held is None:
-        return Answer.UNKNOWN, f"{name} has no normal value to compare with"
-    return (Answer.PASS if held else Answer.FAIL), said
+    notes += (f"not appropriate: {one.title}: {why}{who}",)
+    held = tuple(
+        replace(match, word="hold", what=one.title, because=f"{match.said}, but {one.title}")
+        if match.level and not match.automatic else match
+        for match in fired
+    )  # fmt: skip
+    return held, notes
 
 
-def _fact(condition: Condition, known: Known) -> tuple[Answer, str]:
-    name = str(condition.fact)
-    told = known.facts.get(name)
-    if told is None:
-        return Answer.UNKNOWN, f"nobody has told {name}; add --fact {name}=…"
-    held: bool | None
-    if condition.is_ is None and limits(condition, 0.0) is None:
-        held = _TRUTHS.get(told.lower())
-    elif isinstance(condition.is_, bool):
-        truth = _TRUTHS.get(told.lower())
-        held = None if truth is None else truth is condition.is_
-    elif condition.is_ is not None:
-        held = told.lower() == str(condition.is_).lower()
-    else:
-        held = limits(condition, float(told)) if _NUMBER.match(told) else None
-    if held is None:
-        return Answer.UNKNOWN, f"{name} is {told!r}, which is no answer to what is asked"
-    return (Answer.PASS if held else Answer.FAIL), f"{name} is {told}"
-
-
-def _several(condition: Condition, known: Known) -> tuple[Answer, str]:
-    parts = [evaluate(one, known) for one in (*condition.all, *condition.any)]
-    answers = [answer for answer, _ in parts]
-    joined = " and " if condition.all else " or "
-    because = joined.join(text for _, text in parts)
-    decisive, other = (Answer.FAIL, Answer.PASS) if condition.all else (Answer.PASS, Answer.FAIL)
-    if decisive in answers:
-        return decisive, because
-    return (Answer.UNKNOWN if Answer.UNKNOWN in answers else other), because
-
-
-def _file(trigger: Trigger, because: str, matches: list[Match], escalations: list[str]) -> None:
-    if trigger.respond.roll_back:
-        matches.append(Match(trigger.id, trigger.respond.roll_back, because, trigger.urgency))
-    elif trigger.respond.hold is None:
-        escalations.append(f"{trigger.id}: {because}; its response needs a person")
+def _overruled(one: Filter, known: Known) -> bool:
+    return known.facts.get(f"overrule_{one.id}", "") in one.overridden_by
 
 
 def _conclude(
-    system: System, style: str, known: Known, matches: Sequence[Match], escalations: Sequence[str],
-    unsure: Sequence[str],
+    system: System, known: Known, fired: tuple[Match, ...], unsure: tuple[Match, ...],
+    notes: tuple[str, ...],
 ) -> Decision:  # fmt: skip
     samples = tuple(known.samples.values())
     unknown = tuple(sample.metric for sample in samples if not sample.known)
-    if matches:
-        first = style == "first"
-        best = matches[0] if first else max(matches, key=lambda m: system.levels[m.level].rank)
-        said = [f"{best.trigger}: {best.because}: roll back at {best.level}"]
-        said += [f"also {m.trigger}: {m.because}: {m.level}" for m in matches if m is not best]
-        return Decision("roll-back", best.level, best.trigger, (*said, *escalations, *unsure), samples,
-                        unknown, tuple(matches))  # fmt: skip
-    if escalations or unsure:
-        return Decision("escalate", "", "", (*escalations, *unsure), samples, unknown)
-    return Decision("hold", "", "", ("no trigger holds",), samples)
-
-
-def _words(condition: Condition, unit: str) -> str:
-    words = {"above": condition.above, "below": condition.below, "at least": condition.at_least,
-             "at most": condition.at_most, "equal to": condition.equals}  # fmt: skip
-    said = [
-        f"{word} {sized(limit) if unit == 'bytes' else f'{limit:g}'}"
-        for word, limit in words.items()
-        if limit is not None
+    doubts = tuple(f"{match.trigger} cannot be told: {match.because}" for match in unsure)
+    best = _best(system, fired)
+    doubted = (one for one in unsure if not one.unsaid)
+    stricter = [
+        one for one in doubted if best is None or weight(system, one) > weight(system, best)
     ]
-    if condition.times_normal is not None:
-        said.append(f"more than {condition.times_normal:g} times normal")
-    return "fires " + " and ".join(said)
+    said = tuple(f"{'also ' if match is not best else ''}{match.trigger}: {match.because}: {match.said}"
+                 for match in sorted(fired, key=lambda match: match is not best))  # fmt: skip
+    reasons = (*said, *notes, *doubts)
+    if best is None:
+        best = _otherwise(system) if not stricter else None
+    if (
+        stricter
+        and (best is None or not best.level)
+        and system.autonomy.default_when_unknown == "ask"
+    ):
+        return Decision("escalate", "", best.trigger if best else "", reasons, samples, unknown, fired,
+                        what=best.said if best else "", best=best)  # fmt: skip
+    if best is None:
+        return Decision("hold", "", "", reasons or ("no trigger holds",), samples, unknown, fired)
+    word: Word = "decide" if system.decision.style == "asked" and best.level else best.word
+    return Decision(
+        word, best.level if word == "roll-back" else "", best.trigger,
+        reasons or (best.because,), samples, unknown, fired, what=best.what, best=best,
+    )  # fmt: skip
+
+
+def _best(system: System, fired: tuple[Match, ...]) -> Match | None:
+    if not fired:
+        return None
+    return fired[0] if system.decision.style == "first" else strictest(system, fired)
+
+
+def _otherwise(system: System) -> Match | None:
+    respond = system.decision.otherwise
+    if respond is None:
+        return None
+    word, what = called_for(respond)
+    return Match("otherwise", word, what, "no rule holds", respond=respond)
+
+
+__all__ = ["Decision", "Known", "Match", "ask_tree", "decide"]

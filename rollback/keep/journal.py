@@ -315,8 +315,16 @@ def last_at(state: Path, kind: str, host: Host) -> str:
 
     Raises: JournalCorrupt. Changes nothing, and makes no state directory.
     """
-    if not (state / "journal" / os.fsdecode(EVENTS)).is_file():
-        return ""
-    with host.tree(str(state / "journal")) as tree:
-        found = [event.at for event in Journal(tree, host).events() if event.kind == kind]
+    found = [event.at for event in events_at(state, host) or () if event.kind == kind]
     return found[-1] if found else ""
+
+
+def events_at(state: Path, host: Host) -> list[Event] | None:
+    """All events of the journal in a state directory, oldest first; None when there is no journal.
+
+    Raises: JournalCorrupt. Changes nothing, and makes no state directory.
+    """
+    if not (state / "journal" / os.fsdecode(EVENTS)).is_file():
+        return None
+    with host.tree(str(state / "journal")) as tree:
+        return Journal(tree, host).events()

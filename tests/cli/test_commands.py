@@ -20,10 +20,10 @@ from tests.systems import Shop, build, environment, make_key, walk
 
 COMMANDS = {
     "abort", "answer", "approval", "approve", "audit", "checkpoint", "decide", "demo", "deny",
-    "doctor", "guard", "history", "init", "plan", "report", "resume", "run", "status", "trust", "undo",
-    "validate", "verify", "watch",
+    "doctor", "event", "guard", "history", "init", "plan", "report", "resume", "run", "status",
+    "trust", "undo", "validate", "verify", "watch", "what-if",
 }  # fmt: skip
-LATER = {"event", "what-if", "ack", "monitor", "ready", "failure", "redeploy", "recover",
+LATER = {"ack", "monitor", "ready", "failure", "redeploy", "recover",
          "notify", "drill"}  # fmt: skip
 
 
@@ -46,6 +46,7 @@ WRONG: list[tuple[int, str]] = [
     (2, "--system /no/such/file status"), (2, "--system . status"), (2, "--system /dev/null status"),
     (2, "--system tree status"), (8, "--state /no/such/dir/at/all history"),
     (2, "--state tree/pages/index.html history"), (2, "-x"), (2, "status extra"), (2, "status --nothing"),
+    (3, "event nothing"), (2, "what-if nothing.csv"), (2, "what-if --since soon"), (2, "event"),
     (3, "plan nothing"), (2, "plan ''"), (2, "plan -1"), (3, "plan 99"), (2, "plan"), (2, "plan flag extra"),
     (3, "plan config --to nothing"), (3, "plan config --to checkpoint:"), (2, "plan config --to"),
     (2, "plan config --to git:HEAD"), (2, "plan config --component x"), (3, "plan config --component pages"),

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rollback.judge.decision import Known, decide, evaluate, limits
-from rollback.model.errors import PlanError
+from rollback.judge.condition import Known, evaluate, limits
+from rollback.judge.decision import decide
 from rollback.model.finding import Answer, Sample
 from rollback.model.policy import Condition
 from rollback.model.system import System
@@ -157,13 +157,6 @@ def test_holding_is_a_decision_with_reasons(system: System) -> None:
     assert found.respond == "hold"
     assert found.reasoning
     assert found.as_json()["respond"] == "hold"
-
-
-def test_a_style_that_is_not_built_is_refused(system: System) -> None:
-    """With what is built."""
-    other = system.decision.model_copy(update={"style": "guarded"})
-    with pytest.raises(PlanError, match="not built yet"):
-        decide(system.having(decision=other), Known({}))
 
 
 def test_a_size_and_a_single_reading_are_said_as_an_operator_would() -> None:

@@ -13,7 +13,8 @@ from rollback import declare
 from rollback.act import authorize
 from rollback.act.afterwards import settle
 from rollback.act.engine import roll_back
-from rollback.judge.decision import Known, decide
+from rollback.judge.condition import Known
+from rollback.judge.decision import decide
 from rollback.model.finding import Sample
 from tests.requirements.stepping import stepped
 from tests.systems import Shop, build

@@ -12,7 +12,8 @@ import rollback.kinds  # noqa: F401 - registers the kinds
 from rollback import declare
 from rollback.host import Host
 from rollback.host.clock import iso
-from rollback.judge.decision import Known, decide
+from rollback.judge.condition import Known
+from rollback.judge.decision import decide
 from rollback.observe.metric import read
 from rollback.observe.view import View
 

@@ -16,7 +16,7 @@ from rollback.act.afterwards import settle
 from rollback.act.engine import roll_back
 from rollback.act.stopping import answer, retry
 from rollback.host import Host
-from rollback.judge.decision import Known, evaluate
+from rollback.judge.condition import Known, evaluate
 from rollback.model.finding import Answer, Sample
 from rollback.model.lifecycle import Run, State
 from rollback.model.registry import Kind

@@ -1,0 +1,150 @@
+"""Past readings for `what-if`: from the journal's own decisions, or from a table somebody made.
+
+A table is CSV: a column `at` (UTC, ISO 8601), one column for each metric, and `bad` (0 or 1) where
+somebody knows. An empty cell, or one that is no number, is UNKNOWN.
+
+Hides: where a past reading comes from.
+Never: takes an empty cell for zero; changes anything.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections import deque
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+
+from rollback.act.deciding import GAP_INTERVALS, samples_of
+from rollback.act.site import Site
+from rollback.act.told import events_of, facts_of
+from rollback.host.clock import parse_iso
+from rollback.judge.condition import LOOKBACK_S, Known, Told
+from rollback.judge.replay import Moment, Replayed, replay
+from rollback.model.errors import UsageError
+from rollback.model.event import Event
+from rollback.model.finding import Sample
+from rollback.model.policy import MetricDeclared
+from rollback.model.system import System
+
+ROWS_MAX = 1_000_000
+
+
+def from_journal(site: Site, *, since: datetime | None = None) -> Replayed:
+    """What the present rules say to the readings of every decision that was taken."""
+    return replay(site.system, _decisions(site, since), threshold=site.system.monitor.threshold)
+
+
+def _decisions(site: Site, since: datetime | None) -> Iterator[Moment]:
+    past, told, facts = _Past(site.system), list[Told](), dict[str, Event]()
+    for event in site.journal.events():
+        if event.kind == "event.told":
+            told += events_of([event])
+        elif event.kind == "fact.told":
+            facts[str(event.data["name"])] = event
+        elif event.kind == "decision.taken":
+            at = parse_iso(event.at)
+            samples = {one.metric: one for one in samples_of(event)}
+            if samples and (since is None or at >= since):
+                yield Moment(past.known(samples, at, tuple(told), facts_of(facts.values(), at)))
+            past.add(samples, at)
+
+
+def from_table(system: System, path: Path) -> Replayed:
+    """What the present rules say to the rows of a CSV file. Raises: UsageError with the line."""
+    return replay(system, _moments(system, path), threshold=system.monitor.threshold)
+
+
+class _Past:
+    """Earlier readings, as far back as the declaration looks."""
+
+    def __init__(self, system: System) -> None:
+        self._lookback_s = system.monitor.lookback or LOOKBACK_S
+        self._gap_s = GAP_INTERVALS * system.monitor.interval
+        metrics = system.metrics.items()
+        self._normals = {name: one.normal for name, one in metrics if one.normal is not None}
+        self._history: dict[str, deque[Sample]] = {}
+
+    def known(
+        self, samples: Mapping[str, Sample], at: datetime, events: tuple[Told, ...],
+        facts: Mapping[str, str],
+    ) -> Known:  # fmt: skip
+        return Known(samples, facts, events, self._history, self._normals, at, self._lookback_s,
+                     self._gap_s)  # fmt: skip
+
+    def add(self, samples: Mapping[str, Sample], at: datetime) -> None:
+        for name, sample in samples.items():
+            past = self._history.setdefault(name, deque())
+            past.append(sample)
+            while (at - past[0].at).total_seconds() > self._lookback_s:
+                past.popleft()
+
+
+def _moments(system: System, path: Path) -> Iterator[Moment]:
+    past = _Past(system)
+    before: datetime | None = None
+    for line, row in _rows(system, path):
+        at = _time(path, line, row)
+        if before is not None and at <= before:
+            raise _wrong(path, line, f"{row['at']} is not after the row before it")
+        before = at
+        samples = {
+            name: _reading(name, row[name], declared, at, path)
+            for name, declared in system.metrics.items() if name in row
+        }  # fmt: skip
+        bad = {"0": False, "1": True}.get(row.get("bad", ""))
+        yield Moment(past.known(samples, at, (), {}), bad)
+        past.add(samples, at)
+
+
+def _reading(name: str, cell: str, declared: MetricDeclared, at: datetime, path: Path) -> Sample:
+    value = _cell(cell)
+    return Sample(name, value, declared.unit, at, declared.window, declared.min_samples, str(path),
+                  "" if value is not None else "the table has no number")  # fmt: skip
+
+
+def _rows(system: System, path: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            table = csv.DictReader(file)
+            names = table.fieldnames or []
+            strange = [name for name in names if name not in ("at", "bad", *system.metrics)]
+            if "at" not in names or strange or len(set(names)) != len(names):
+                what = (
+                    f"no metric {strange[0]}"
+                    if strange
+                    else "columns at and metrics, each once, are needed"
+                )
+                raise _wrong(path, 1, what)
+            for line, row in enumerate(table, start=2):
+                if None in row or None in row.values():
+                    raise _wrong(path, line, f"{len(names)} cells are needed")
+                if line > ROWS_MAX:
+                    raise _wrong(path, line, f"more than {ROWS_MAX:,} rows")
+                yield line, row
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(
+            f"{path} cannot be read as a table: {error}", hint="give a CSV file"
+        ) from None
+
+
+def _time(path: Path, line: int, row: Mapping[str, str]) -> datetime:
+    try:
+        return parse_iso(row["at"])
+    except (ValueError, OverflowError):
+        raise _wrong(
+            path, line, f"{row['at']!r} is no UTC time like 2026-11-20T12:00:00Z"
+        ) from None
+
+
+def _cell(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _wrong(path: Path, line: int, what: str) -> UsageError:
+    return UsageError(f"{path}:{line}: {what}", hint="correct the table, then type it again")

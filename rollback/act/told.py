@@ -1,0 +1,102 @@
+"""What people and programs tell the journal: declared events, and facts that hold for a while.
+
+Hides: how a fact ends.
+Never: takes what is not declared; starts anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+
+from rollback.act.site import Site
+from rollback.host.clock import iso, parse_iso
+from rollback.judge.condition import Told
+from rollback.model.errors import PlanError, Refused, UsageError
+from rollback.model.event import Event
+from rollback.model.finding import Json
+from rollback.model.lifecycle import ENDED, State
+from rollback.model.registry import nearest
+
+DEPLOYMENT = "deployment"
+_TRUTHS = {"true": True, "yes": True, "false": False, "no": False}
+
+
+def tell_event(
+    site: Site, kind: str, fields: Mapping[str, str], *, by: str, identity: str = ""
+) -> Event | None:
+    """The declared event is in the journal; None when one with this `identity` was told before.
+
+    Raises: PlanError for one that is not declared; UsageError for a field that is not, or is not of
+    its type; Refused for a deployment while a run is open.
+    """
+    declared = site.system.events.get(kind)
+    if declared is None:
+        raise PlanError(f"there is no event {kind}", hint=nearest(kind, tuple(site.system.events)))
+    typed: dict[str, Json] = {
+        name: _typed(name, text, declared.fields) for name, text in fields.items()
+    }
+    events = site.journal.events()
+    if identity and any(
+        one.kind == "event.told" and one.data.get("id") == identity for one in events
+    ):
+        return None
+    if kind == DEPLOYMENT and site.system.guardrails.no_deployment_during_run:
+        _no_run_open(site)
+    return site.tell("event.told", event=kind, fields=typed, by=by, id=identity)
+
+
+def tell_facts(site: Site, facts: Mapping[str, str], *, by: str, for_s: float) -> None:
+    """Each fact is in the journal, and holds until its time is over or it is told anew."""
+    until = iso(site.host.clock.now() + timedelta(seconds=for_s))
+    for name, value in facts.items():
+        site.tell("fact.told", name=name, value=value, by=by, until=until)
+
+
+def events_of(events: Iterable[Event]) -> tuple[Told, ...]:
+    """The declared events that were told, oldest first."""
+    found = []
+    for event in events:
+        fields = event.data.get("fields")
+        if event.kind == "event.told" and isinstance(fields, dict):
+            found.append(Told(str(event.data.get("event")), parse_iso(event.at), fields))
+    return tuple(found)
+
+
+def facts_of(events: Iterable[Event], now: datetime) -> dict[str, str]:
+    """The facts that hold: each as it was last told, unless its time is over."""
+    found: dict[str, tuple[str, str]] = {}
+    for event in events:
+        if event.kind == "fact.told":
+            found[str(event.data["name"])] = (str(event.data["value"]), str(event.data["until"]))
+    return {name: value for name, (value, until) in found.items() if parse_iso(until) > now}
+
+
+def _typed(name: str, text: str, declared: Mapping[str, str]) -> Json:
+    wanted = declared.get(name)
+    if wanted is None:
+        raise UsageError(f"there is no field {name}", hint=nearest(name, tuple(declared)))
+    if wanted == "bool" and text.lower() in _TRUTHS:
+        return _TRUTHS[text.lower()]
+    if wanted == "number":
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if value == value and abs(value) != float("inf"):
+            return int(value) if value.is_integer() and "." not in text else value
+    if wanted == "text":
+        return text
+    raise UsageError(f"{name}={text} is no {wanted}", hint=f"write {name}={_EXAMPLES[wanted]}")
+
+
+_EXAMPLES = {"bool": "true", "number": "3.5"}
+
+
+def _no_run_open(site: Site) -> None:
+    for run in site.runs().values():
+        if run.state not in ENDED or (run.state is State.NEEDS_OPERATOR and run.steps):
+            raise Refused(
+                "no-deployment-during-run", f"run {run.id} is open: it is {run.state}",
+                hint=f"deploy when it has ended: rollback watch {run.id}",
+            )  # fmt: skip
