@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -78,60 +78,50 @@ class Stored:
     blocks: str = ""
 
 
-class Cutting:
-    """A file becomes objects while its bytes come: one if they are few, else blocks of `each`."""
+class Passing:
+    """Pieces of a file that go by: bytes, or how many zeros come; what they are is known at the end."""
 
-    def __init__(self, put: Callable[[bytes], str], each: int, *, hashed: bool) -> None:
-        self._put, self._each = put, each
+    def __init__(self, pieces: Iterable[bytes | int], *, hashed: bool) -> None:
+        self._pieces = pieces
         self._whole = hashlib.sha256() if hashed else None
-        self._size = 0
-        self._held = bytearray()  # less than a block, once there are blocks
-        self._ids = bytearray()
+        self.size = 0
 
-    def more(self, piece: bytes | int) -> None:
-        """These bytes come next; or so many zeros, after whole blocks of a file that will be large."""
+    def __iter__(self) -> Iterator[bytes | int]:
+        for piece in self._pieces:
+            self.size += piece if isinstance(piece, int) else len(piece)
+            if self._whole is not None:
+                for part in _zeros(piece) if isinstance(piece, int) else (piece,):
+                    self._whole.update(part)
+            yield piece
+
+    @property
+    def sha256(self) -> str:
+        """Of everything that went by; empty where nobody wants to know."""
+        return "" if self._whole is None else self._whole.hexdigest()
+
+
+def cut(pieces: Iterable[bytes | int], each: int) -> Iterator[bytes | int]:
+    """Blocks of `each` bytes, but for the last; a number is of so many blocks of zeros.
+
+    Zeros come after whole blocks.
+    """
+    held = bytearray()
+    for piece in pieces:
         if isinstance(piece, int):
-            self._zeros(piece)
-        else:
-            self._add(piece)
-
-    def _add(self, data: bytes) -> None:
-        if self._whole is not None:
-            self._whole.update(data)
-        self._size += len(data)
-        if self._size <= WHOLE_BYTES_MAX or len(self._held) + len(data) < self._each:
-            self._held += data
-        else:
-            self._cut(bytes(self._held) + data if self._held else data)
-
-    def _cut(self, data: bytes) -> None:
-        view, each = memoryview(data), self._each
-        cut = len(view) // each * each
-        for at in range(0, cut, each):
-            self._ids += bytes.fromhex(self._put(bytes(view[at : at + each])))
-        self._held = bytearray(view[cut:])
-
-    def _zeros(self, count: int) -> None:
-        self._cut(bytes(self._held))
-        if self._whole is not None:
-            for part in _zeros(count):
-                self._whole.update(part)
-        self._size += count
-        blocks, rest = divmod(count, self._each)
-        if blocks:
-            self._ids += bytes.fromhex(self._put(bytes(self._each))) * blocks
-        self._held = bytearray(rest)
-
-    def stored(self) -> Stored:
-        """That was all: what is to be kept of it."""
-        digest = "" if self._whole is None else self._whole.hexdigest()
-        if self._size <= WHOLE_BYTES_MAX:
-            if self._held:
-                self._put(bytes(self._held))
-            return Stored(digest, self._size)
-        if self._held:
-            self._ids += bytes.fromhex(self._put(bytes(self._held)))
-        return Stored(digest, self._size, self._put(bytes(self._ids)))
+            yield from (bytes(held[at : at + each]) for at in range(0, len(held), each))
+            count, rest = divmod(piece, each)
+            held = bytearray(rest)
+            if count:
+                yield count
+            continue
+        held += piece
+        whole = len(held) // each * each
+        if whole:
+            data = bytes(held[:whole]) if len(held) > len(piece) else piece
+            yield from (data[at : at + each] for at in range(0, whole, each))
+            del held[:whole]
+    if held:
+        yield bytes(held)
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,10 +267,9 @@ def digest(file: Reading) -> str:
             whole.update(chunk)
         return whole.hexdigest()
     each = block_bytes(size, file.at(0, HEAD_BYTES))
-    cutting = Cutting(lambda data: hashlib.sha256(data).hexdigest(), each, hashed=False)
-    for piece in pieces(file, size, each):
-        cutting.more(piece)
-    return cutting.stored().blocks
+    return hashlib.sha256(b"".join(
+        zeros_id(each) * block if isinstance(block, int) else hashlib.sha256(block).digest()
+        for block in cut(pieces(file, size, each), each))).hexdigest()  # fmt: skip
 
 
 def _runs(

@@ -7,12 +7,12 @@ Never: gives back bytes that were not just hashed; forgets to look for another c
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from typing import Protocol
 
-from rollback.keep.pack import RECORD, Location, taken
-from rollback.keep.store import Store
+from rollback.keep.pack import RECORD, Location, holds, taken
 from rollback.model.errors import StoreError
 
 _THREADS = 2
@@ -28,7 +28,27 @@ Got = bytes | StoreError
 Wanted = list[tuple[str, Location | None]]
 
 
-def read_all(store: Store, identities: Iterable[str]) -> Iterator[tuple[str, Got]]:
+class Packs(Protocol):
+    """Where objects lie, and what lies there."""
+
+    def locate(self, identity: str) -> Location | None:
+        """Where a copy of the object lies."""
+        ...
+
+    def piece(self, pack: str, offset: int, size_bytes: int) -> bytes:
+        """Bytes of a pack as they are; none where they cannot be read."""
+        ...
+
+    def get(self, identity: str) -> bytes:
+        """The bytes of an object, hashed just now. Raises: StoreError."""
+        ...
+
+    def pack_digest(self, name: str) -> str:
+        """SHA-256 of a whole pack file as it is now."""
+        ...
+
+
+def read_all(store: Packs, identities: Iterable[str]) -> Iterator[tuple[str, Got]]:
     """Each object with its bytes, hashed just now, or why they cannot be had.
 
     Shape: in the order in which they were asked for.
@@ -53,14 +73,14 @@ def _in_order(window: Wanted, runs: list[Future[dict[str, Got]]]) -> Iterator[tu
     return ((identity, found[identity]) for identity, _ in window)
 
 
-def digests(store: Store, packs: Iterable[str]) -> Iterator[tuple[str, str]]:
+def digests(store: Packs, packs: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Each of these packs with the SHA-256 of its whole file as it is now."""
     names = sorted(packs)
     with ThreadPoolExecutor(_THREADS) as pool:
         yield from zip(names, pool.map(store.pack_digest, names), strict=True)
 
 
-def _windows(store: Store, identities: Iterable[str]) -> Iterator[Wanted]:
+def _windows(store: Packs, identities: Iterable[str]) -> Iterator[Wanted]:
     window: Wanted = []
     size = 0
     for identity in identities:
@@ -96,16 +116,34 @@ def _lies(one: tuple[str, Location | None]) -> tuple[str, int]:
     return ("", 0) if one[1] is None else (one[1].pack, one[1].offset)
 
 
-def _read(store: Store, run: Wanted) -> dict[str, Got]:
-    first, last = run[0][1], run[-1][1]
-    start, data = 0, b""
-    if first is not None and last is not None:
-        start = first.offset - RECORD.size
-        data = store.piece(first.pack, start, last.offset + last.stored - start)
+def _read(store: Packs, run: Wanted) -> dict[str, Got]:
+    start, data = _piece(store, run)
     return {identity: _object(store, data, start, identity, place) for identity, place in run}
 
 
-def _object(store: Store, data: bytes, start: int, identity: str, place: Location | None) -> Got:
+def _piece(store: Packs, run: Wanted) -> tuple[int, bytes]:
+    """Where the first of these objects has its record, and what lies from there to the last one."""
+    first, last = run[0][1], run[-1][1]
+    if first is None or last is None:
+        return 0, b""
+    start = first.offset - RECORD.size
+    return start, store.piece(first.pack, start, last.offset + last.stored - start)
+
+
+def whole(store: Packs, wanted: Mapping[str, tuple[Location, bytes]]) -> set[str]:
+    """Those of these objects that lie where they should, read just now, and hold these bytes."""
+    found = set()
+    for run in _runs([(identity, place) for identity, (place, _) in wanted.items()]):
+        start, data = _piece(store, run)
+        for identity, _ in run:
+            place, held = wanted[identity]
+            record = data[place.offset - RECORD.size - start : place.offset + place.stored - start]
+            if holds(record, place, identity, held):
+                found.add(identity)
+    return found
+
+
+def _object(store: Packs, data: bytes, start: int, identity: str, place: Location | None) -> Got:
     try:
         if place is not None:
             with suppress(StoreError):  # another copy may be good

@@ -20,9 +20,10 @@ from rollback.keep.checkpoint_record import Checkpoint
 from rollback.keep.checkpoint_verify import Reach
 from rollback.keep.manifest import Manifest
 from rollback.keep.pack import HEADER, INDEX, RECORD, TAIL
+from rollback.keep.pending import PENDING_BYTES_MAX
 from rollback.keep.progress import SILENT, Progress
 from rollback.keep.stat_cache import forget_unless
-from rollback.keep.store import PENDING_BYTES_MAX, Store
+from rollback.keep.store import Store
 from rollback.model.errors import StoreError
 
 ALIVE_MIN = 0.5  # of a pack's bytes; below, it is rewritten

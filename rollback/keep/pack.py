@@ -101,6 +101,18 @@ def taken(record: bytes, location: Location, identity: str) -> bytes:
     return opened(record[RECORD.size :], location, identity)
 
 
+def holds(record: bytes, location: Location, identity: str, data: bytes) -> bool:
+    """True when a whole record is that of the object, whose bytes are these."""
+    if record[: RECORD.size] != record_header(identity, location):
+        return False
+    stored = record[RECORD.size :]
+    try:
+        found = _unpacked(stored, location.length) if location.codec == ZSTD else stored
+    except zstandard.ZstdError:
+        return False
+    return found == data
+
+
 def record_header(identity: str, location: Location) -> bytes:
     """The bytes that stand before an object in its pack."""
     return RECORD.pack(bytes.fromhex(identity), location.length, location.stored, location.codec)

@@ -10,30 +10,33 @@ Never: gives back bytes that it did not just hash.
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Set
+from concurrent.futures import Future
 from contextlib import AbstractContextManager, suppress
+from itertools import chain
 
 from rollback.host import Host, Tree
-from rollback.keep.blocks import BLOCK_BYTES, Cutting, Stored
+from rollback.keep.blocks import BLOCK_BYTES, WHOLE_BYTES_MAX, Passing, Stored, cut
+from rollback.keep.bulk import whole
 from rollback.keep.entry import EMPTY_SHA256
 from rollback.keep.format import FORMAT, known
 from rollback.keep.index import Index
 from rollback.keep.pack import (
-    INDEX,
     OBJECT_BYTES_MAX,
     RECORD,
     Location,
-    build,
-    opened,
     read_index,
     squeezed,
     taken,
 )
+from rollback.keep.pending import Pending, Squeezed, Written
 from rollback.keep.place import Place
 from rollback.keep.stores.folder import Folder
 from rollback.model.errors import HostError, ObjectCorrupt, ObjectMissing, StoreError
 
-PENDING_BYTES_MAX = 64 * 2**20
+_BATCH_BYTES = 2**20  # of blocks that are hashed and looked up in one go
+_BATCHES_AHEAD = 8
 _INDEX = "index"
 UNLISTED_MAX = 2000  # objects, or packs by their weight, that the file `index` may lack
 _PACK_WEIGHT = 100
@@ -48,8 +51,7 @@ class Store:
         self._index = Index()
         self._sizes: dict[str, int] = {}  # of the packs in the index
         self._listed = 0  # objects in the file `index`
-        self._pending: dict[str, tuple[int, int, bytes]] = {}
-        self._pending_bytes = 0
+        self._pending = Pending(place, self._learned)
         self._proved: set[str] = set()
         self._own: set[str] = set()  # packs written, and so proved, by this one
         self._read_index()
@@ -134,8 +136,7 @@ class Store:
     def get(self, identity: str) -> bytes:
         """The bytes of an object, hashed just now. Raises: ObjectMissing, ObjectCorrupt."""
         if identity in self._pending:
-            length, codec, stored = self._pending[identity]
-            return opened(stored, Location("", 0, length, len(stored), codec), identity)
+            return self._pending.get(identity)
         problem: StoreError | None = None
         for location in self._index.find(identity):
             try:
@@ -234,15 +235,8 @@ class Store:
         identity = hashlib.sha256(data).hexdigest()
         if identity in self._pending or self._proves(identity):
             return identity
-        codec, stored = squeezed(data)
-        self._wait(identity, len(data), codec, stored)
+        self._pending.add(identity, data)
         return identity
-
-    def _wait(self, identity: str, length: int, codec: int, stored: bytes) -> None:
-        self._pending[identity] = (length, codec, stored)
-        self._pending_bytes += len(stored)
-        if self._pending_bytes >= PENDING_BYTES_MAX:
-            self._write_pending()
 
     def _proves(self, identity: str) -> bool:
         """True when the stored object is whole: nobody may build on a copy that nobody looked at."""
@@ -272,62 +266,69 @@ class Store:
         A number among the pieces is of so many zeros, after whole blocks of a large file. Not
         `hashed`: there is no SHA-256 of the whole, which takes its time.
         """
-        cutting = Cutting(self.put, block_bytes, hashed=hashed)
-        for piece in pieces:
-            cutting.more(piece)
-        return cutting.stored()
+        passing = Passing(pieces, hashed=hashed)
+        coming = iter(passing)
+        first: list[bytes | int] = []
+        while passing.size <= WHOLE_BYTES_MAX and (piece := next(coming, None)) is not None:
+            first.append(piece)
+        if passing.size <= WHOLE_BYTES_MAX:
+            return self.put_whole(b"".join(piece for piece in first if isinstance(piece, bytes)))
+        ids = b"".join(self._put_all(cut(chain(first, coming), block_bytes), block_bytes))
+        return Stored(passing.sha256, passing.size, self.put(ids))
+
+    def _put_all(self, blocks: Iterable[bytes | int], each: int) -> Iterator[bytes]:
+        """As `put`, of many at once: their raw ids, in order; a number is of blocks of zeros."""
+        waiting: deque[Future[list[tuple[str, Squeezed | None]]]] = deque()
+        for batch in _batches(blocks):
+            if isinstance(batch, int):
+                while waiting:
+                    yield from self._wait(waiting.popleft().result())
+                yield bytes.fromhex(self.put(bytes(each))) * batch
+                continue
+            waiting.append(self._pending.pool.submit(self._looked_up, batch))
+            if len(waiting) > _BATCHES_AHEAD:
+                yield from self._wait(waiting.popleft().result())
+        while waiting:
+            yield from self._wait(waiting.popleft().result())
+
+    def _looked_up(self, batch: list[bytes]) -> list[tuple[str, Squeezed | None]]:
+        """The id of each, and how it is stored, if no whole copy is known; changes nothing."""
+        ids = [hashlib.sha256(data).hexdigest() for data in batch]
+        stored = {identity: (place, data) for identity, data in zip(ids, batch, strict=True)
+                  if identity not in self._pending and (place := self.locate(identity))}  # fmt: skip
+        good = whole(self, stored)
+
+        def there(identity: str) -> bool:
+            if identity in stored:
+                return identity in good or self._proves(identity)
+            return identity in self._pending
+
+        return [(identity, None if there(identity) else Squeezed(len(data), *squeezed(data)))
+                for identity, data in zip(ids, batch, strict=True)]  # fmt: skip
+
+    def _wait(self, looked_up: list[tuple[str, Squeezed | None]]) -> Iterator[bytes]:
+        for identity, one in looked_up:
+            if one is not None:
+                self._pending.add_stored(identity, one)
+            yield bytes.fromhex(identity)
 
     def flush(self) -> None:
         """Everything put is durable, and was read back from the disk and hashed.
 
         Raises: StoreError; then none of it may be relied on.
         """
-        self._write_pending()
+        self._pending.flush()
         self._write_index()
 
-    def _write_pending(self) -> None:
-        if not self._pending:
-            return
-        objects = [(identity, *rest) for identity, rest in self._pending.items()]
-        name, chunks, locations = build(objects)
-        path = f"packs/{name}.pack"
-        try:
-            self.place.create(path, _joined(chunks))
-            self.place.forget(path)
-            size, found = self._prove(path, [one[0] for one in objects], locations)
-        except OSError as error:
-            raise StoreError(
-                f"the store cannot be written: {error.strerror}", where=path
-            ) from error
-        if name not in self._index.packs:
-            self._index.learn(name, found)
-            self._sizes[name] = size
-        self._own.add(name)
-        self.drop()
-
-    def _prove(
-        self, path: str, identities: list[str], locations: list[Location]
-    ) -> tuple[int, bytes]:
-        """The size and the index of the pack, read back, after every object in it was hashed."""
-        pack = path.removeprefix("packs/").removesuffix(".pack")
-        size = self.place.size(path)
-        found = read_index(pack, size, self._reader(path))
-        wanted = sorted(
-            INDEX.pack(bytes.fromhex(identity), one.offset, one.length, one.stored, one.codec, 0)
-            for identity, one in zip(identities, locations, strict=True)
-        )
-        if found != b"".join(wanted):
-            raise ObjectCorrupt("the index on disk is not the one that was written", where=path)
-        data = memoryview(self.place.read(path, 0, size))
-        for identity, one in zip(identities, locations, strict=True):
-            start = one.offset - RECORD.size
-            taken(bytes(data[start : one.offset + one.stored]), one, identity)
-        return size, found
+    def _learned(self, pack: Written) -> None:
+        if pack.name not in self._index.packs:
+            self._index.learn(pack.name, pack.records)
+            self._sizes[pack.name] = pack.size
+        self._own.add(pack.name)
 
     def drop(self) -> None:
         """What was put and not flushed is forgotten."""
-        self._pending.clear()
-        self._pending_bytes = 0
+        self._pending.drop()
 
     def again(self, identity: str) -> None:
         """The object will lie in a new pack too, after `flush`, stored as it is.
@@ -342,7 +343,10 @@ class Store:
                 size = RECORD.size + location.stored
                 record = self.place.read(path, location.offset - RECORD.size, size)
                 taken(record, location, identity)
-                self._wait(identity, location.length, location.codec, record[RECORD.size :])
+                stored = record[RECORD.size :]
+                self._pending.add_stored(
+                    identity, Squeezed(location.length, location.codec, stored)
+                )
                 return
         self.get(identity)  # says what is wrong with it
 
@@ -366,13 +370,20 @@ class Store:
         self.refresh()
 
 
-def _joined(chunks: list[bytes]) -> Iterator[bytes]:
-    """The same bytes in fewer pieces: one system call for many small objects."""
-    held = bytearray()
-    for chunk in chunks:
-        held += chunk
-        if len(held) >= BLOCK_BYTES:
-            yield bytes(held)
-            held.clear()
-    if held:
-        yield bytes(held)
+def _batches(blocks: Iterable[bytes | int]) -> Iterator[list[bytes] | int]:
+    batch: list[bytes] = []
+    size = 0
+    for block in blocks:
+        if isinstance(block, int):
+            if batch:
+                yield batch
+                batch, size = [], 0
+            yield block
+            continue
+        batch.append(block)
+        size += len(block)
+        if size >= _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
