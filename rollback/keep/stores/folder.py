@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from rollback.host import Host, Tree
 from rollback.host.files import TEMPORARY
@@ -17,7 +17,19 @@ from rollback.model.errors import HostUnreachable
 from rollback.model.registry import register
 
 FOLDERS = ("packs", "checkpoints")
+OPENED_MAX = 32
 LISTS = "lists"  # of copies alone: which packs a checkpoint needs
+
+
+class _Opened:
+    """A file that is read from again and again. It is closed when nobody reads from it any more."""
+
+    def __init__(self, tree: Tree, name: str) -> None:
+        self.fd = tree.open_read(name)
+
+    def __del__(self) -> None:
+        with suppress(AttributeError):  # it could not be opened
+            os.close(self.fd)
 
 
 class Folder:
@@ -26,9 +38,11 @@ class Folder:
     def __init__(self, tree: Tree, host: Host) -> None:
         self._tree = tree
         self._host = host
+        self._opened: dict[str, _Opened] = {}
 
     def names(self, folder: str) -> list[str]:
         """The names of the finished files in a folder."""
+        self._opened = {}  # others may have put new files in the place of damaged ones
         if self._tree.stat(folder) is None:
             return []
         found = (name for name in self._tree.names(folder) if not name.startswith(TEMPORARY))
@@ -48,27 +62,37 @@ class Folder:
 
     def read(self, name: str, offset: int, size_bytes: int) -> bytes:
         """At most that many bytes from there on."""
-        return self._tree.read_at(name, offset, size_bytes)
+        opened = self._opened.get(name)
+        if opened is None:
+            opened = _Opened(self._tree, name)
+            if len(self._opened) >= OPENED_MAX:
+                self._opened = {}
+            self._opened[name] = opened
+        return os.pread(opened.fd, size_bytes, offset)
 
     def create(self, name: str, chunks: Iterable[bytes]) -> None:
         """The file is there, whole and durable."""
         for folder in FOLDERS:
             self._folder(folder)
         self._folder(os.path.dirname(name))
+        self._opened.pop(name, None)
         self._tree.write(name, chunks, mode=0o600)
 
     def replace(self, name: str, data: bytes) -> None:
         """The file is exactly `data`, or what it was."""
+        self._opened.pop(name, None)
         self._tree.write(name, data, mode=0o600, sync=False)
 
     def remove(self, name: str) -> None:
         """The file is gone, durably."""
+        self._opened.pop(name, None)
         if self._tree.stat(name) is not None:
             self._tree.unlink(name)
             self._tree.sync_folder(os.path.dirname(name) or b".")
 
     def set_aside(self, name: str) -> None:
         """The file lies in `damaged/`, under its own name."""
+        self._opened.pop(name, None)
         self._folder(DAMAGED)
         self._tree.rename(name, f"{DAMAGED}/{os.path.basename(name)}")
         self._tree.sync_folder(DAMAGED)
@@ -98,6 +122,7 @@ class Folder:
 
     def close(self) -> None:
         """The folder is given back."""
+        self._opened = {}
         self._tree.close()
 
 
