@@ -90,6 +90,11 @@ class QuarantineStep(Step):
         return (f"{counted(len(found), 'item')} of {bound['component']} moved aside: "
                 f"{self.reason}", *(f"- {show(path)}" for path in found))  # fmt: skip
 
+    @property
+    def harmless(self) -> bool:
+        """A copy takes nothing away."""
+        return self.stays
+
     def touches(self, scene: Scene) -> tuple[str, ...]:
         """The component; nothing where it stays."""
         return () if self.stays else (self._component(scene),)
