@@ -283,7 +283,7 @@ def _take_back(site: Site, run: Run, plan: Plan, step: PlannedStep) -> Run:
             blame = _blame(error)["error"]
             return _stop(site, run, f"step {step.index} {step.id} cannot be taken back: {blame}")
         stays = (
-            action.stays(scene_of(site, run, plan, step)) if isinstance(action, Trailing) else ""
+            action.remains(scene_of(site, run, plan, step)) if isinstance(action, Trailing) else ""
         )
         told: dict[str, Json] = {"because": stays} if stays else {}
         return site.note(run, "step.undone", index=step.index, id=step.id, **told)

@@ -84,13 +84,15 @@ def ask_suite(scene: Scene, suite: Suite, level: str) -> dict[str, Json]:
     from rollback.prove.seal import path
     from rollback.prove.suite import run_suite
 
+    view = scene.view()
     with scene.checkpoints as kept, scene.host.scratch() as work:
         sealed = seal_of(scene.state.tree, kept, scene.target)
         result = run_suite(
             suite, system=scene.system, host=scene.host, work=Path(work),
             expectations=_wanted(scene, level, (suite,), sealed), environment=scene.environment,
             deadline_s=deadline_s(scene.system, suite), run_id=scene.run, level=level or None,
-            baseline=scene.state.path / path(sealed.id) if sealed else None, held=kept.held(),
+            baseline=scene.state.path / path(sealed.id) if sealed else None,
+            since=view.since, held=view.held,
         )  # fmt: skip
     if not result.open:
         more = len(result.reasons) - REASONS_MAX

@@ -188,5 +188,5 @@ class Traced(Undoable, Protocol):
 class Trailing(Protocol):
     """A kind of step of which something stays when it is taken back."""
 
-    def stays(self, scene: Scene) -> str:
+    def remains(self, scene: Scene) -> str:
         """What stays, for people; "" where nothing does."""

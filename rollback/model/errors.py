@@ -103,7 +103,7 @@ class Choice:
 class SeveralFit(PlanError):
     """A name fits several targets; `choices` are all of them, those that cannot be taken too."""
 
-    def __init__(self, message: str, *, choices: tuple[Choice, ...], hint: str = "") -> None:
+    def __init__(self, message: str, *, choices: tuple[Choice, ...] = (), hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.choices = choices
 

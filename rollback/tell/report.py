@@ -278,10 +278,12 @@ def _kept(run: Run, events: Iterable[Event]) -> Iterable[dict[str, Json]]:
     counts = told[-1] if told else []
     assert isinstance(counts, list)
     yield from (_dict(one) for one in counts)
+    counted_at = tuple(f"{_dict(one)['where']}/" for one in counts)
     for index, record in run.steps.items():
         kept = record.evidence.get("kept")
-        for where in kept if isinstance(kept, list) else ():
-            yield {"step": index, "where": str(where), "entries": None, "bytes": None}
+        for where in map(str, kept if isinstance(kept, list) else ()):
+            if not where.startswith(counted_at):
+                yield {"step": index, "where": where, "entries": None, "bytes": None}
 
 
 def _not_looked_at(system: System, run: Run, plan: Mapping[str, Any]) -> list[str]:

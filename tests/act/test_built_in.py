@@ -88,7 +88,10 @@ def test_a_declared_one_takes_its_place(world: World) -> None:
 def test_without_services_there_is_nothing_to_start(world: World) -> None:
     """The names are not known."""
     system = world.system.having(services={})
-    with Site.open(system, world.host) as site, pytest.raises(PlanError, match="no level start"):
+    with (
+        Site.open(system, world.host) as site,
+        pytest.raises(PlanError, match="no service is declared"),
+    ):
         make_plan(site, "start", run="r0001", requester="someone")
 
 

@@ -120,5 +120,7 @@ def test_a_failed_verify_names_what_failed_and_nothing_else(shop: Shop) -> None:
     (shop.tree / "logs" / "trail.jsonl").write_text("")
     with shop.site() as site:
         run = ended(shop, site)
-    assert run.reason.startswith("step 2 verify-2 failed: trail-whole is fail: logs/trail.jsonl")
+    assert run.reason.startswith(
+        "step 2 verify-2 failed: suite smoke: check trail-whole answered FAIL, wanted pass: logs/trail.jsonl"
+    )
     assert "app-valid" not in run.reason

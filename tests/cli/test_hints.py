@@ -145,7 +145,7 @@ def test_at_a_gate_that_stays_closed_what_is_down_is_started_first(shop: Shop) -
 def test_a_plan_counts_only_what_there_is(shop: Shop) -> None:
     """One file changes; that nothing else comes, goes or gets another mode is not said."""
     said = rollback(shop.folder, "plan", "config").out
-    (line,) = [one for one in said.splitlines() if "1 change" in one]
+    line = next(one for one in said.splitlines() if "1 change" in one)
     assert not re.search(r"\b0 ", line), line
 
 

@@ -61,7 +61,8 @@ def test_an_undo_says_what_stays(shop: Shop) -> None:
 def test_a_run_that_is_given_up_says_what_stays(shop: Shop) -> None:
     """A step fails, and what came before it is taken back: the branch is named, too."""
     shop.edit(
-        '{git: {tag: "gone-back-{run}"}}', "{command: {argv: [test, -e, nothing], cwd: pages}}"
+        '{git: {tag: "gone-back-{run}"}}',
+        "{command: {argv: [test, -e, nothing], cwd: pages, effects: none}}",
     )
     done = rollback(shop.folder, "run", "config", "--as", "ada", "--yes")
     assert done.status == 6, (done.out, done.err)

@@ -168,7 +168,7 @@ class GitStep(Step):
                     return failed(f"the branch is {here}, {came_from} before the run")
         return passed(f"{self.verb} {name} stays as a trace")
 
-    def stays(self, scene: Scene) -> str:
+    def remains(self, scene: Scene) -> str:
         """What of it is there after it was taken back: names cost nothing, a remote is not ours."""
         if self.branch is not None:
             return f"branch {scene.bound['name']} stays"

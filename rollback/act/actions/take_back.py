@@ -115,7 +115,7 @@ class TakeBack(Step):
     def _stays(self, scene: Scene) -> str:
         """What the step leaves behind all the same, for people; "" where nothing."""
         action = self._action()
-        return action.stays(self._then(scene)) if isinstance(action, Trailing) else ""
+        return action.remains(self._then(scene)) if isinstance(action, Trailing) else ""
 
     def _action(self) -> Action:
         made = read_item("action", {self.step["kind"]: self.step["parameters"]})
