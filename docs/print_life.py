@@ -40,6 +40,13 @@ Both start when the run is created: one ends at `run.mitigated`, the other at `g
 read from CLOCK_BOOTTIME; across a reboot from the wall clock, and then marked approximate. Waiting is
 inside them, and listed apart.
 
+## Who is told when
+
+What a step queued and what a state calls for leaves when the run is MITIGATED, while the suites begin their
+work; else when its driver stops. A channel has ten seconds and holds up neither the gate nor another
+channel; what came of each message is in the journal. Killed between the two, a message is sent once more,
+with the same id.
+
 ## What a crash leaves
 
 Each step writes `step.began` before its effect and `step.ended` after it. A run that is found with a

@@ -149,6 +149,16 @@ def test_lines_with_times_are_judged_by_them(view_of: ViewOf, root: Path) -> Non
     assert "ERROR old" not in finding.evidence
 
 
+def test_bad_lines_are_shown_once_each_the_newest_first(view_of: ViewOf, root: Path) -> None:
+    """A hundred tracebacks that begin alike leave room for what says what was wrong."""
+    lines = [f"ERROR kind {n % 2}\nTraceback (most recent call last):\n" for n in range(100)]
+    (root / "logs/out.txt").write_text("".join(lines))
+    finding = told(view_of(), "log", file="logs/out.txt", lacks=["ERROR", "Traceback"])
+    assert finding.evidence.endswith(
+        "“Traceback (most recent call last):”; “ERROR kind 1”; “ERROR kind 0”"
+    )
+
+
 def test_lines_without_times_count_from_the_held_length(view_of: ViewOf, root: Path) -> None:
     """Without times, what a checkpoint holds is left out; where none holds it, all counts."""
     log = root / "logs/out.txt"

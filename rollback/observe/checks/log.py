@@ -122,7 +122,8 @@ class LogCheck(Check):
         if tally.note():
             told += f", {tally.note()}"
         if bad:
-            like = " | ".join(bad[-_SHOWN_MAX:])
+            last = list(dict.fromkeys(reversed(bad)))[:_SHOWN_MAX]  # each once, the newest first
+            like = "; ".join(f"“{line}”" for line in last)
             return failed(f"{told}; {len(bad)} hold what must not be there: {like}", lines=len(bad))
         if tally.cut and len(fresh) >= len(lines) - 1:
             return unknown(told)  # older lines that count may not have been read
