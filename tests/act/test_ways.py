@@ -23,7 +23,7 @@ from rollback.model.finding import Answer
 from rollback.model.registry import read_item
 from rollback.observe.check import ask
 from rollback.prove.gate import witness
-from tests.killed import KILLED, CountingTap, DyingTap, in_child, shots
+from tests.killed import KILL_EVERY, KILLED, CountingTap, DyingTap, in_child, shots
 
 from .conftest import World
 from .managers import MANAGERS, how, installed
@@ -275,19 +275,21 @@ def test_killed_while_it_tries_one_way_after_the_other_it_converges(
     counting = CountingTap()
     start.apply(replace(scene, host=Host(tap=counting)))
     last = len(counting.points)
-    for shot in shots(counting.points):
-        if shot[1] == "after" and shot[0] != last:
-            continue  # after one change is before the next
+    chosen = [shot for shot in shots(counting.points)  # after one change is before the next
+              if shot[1] != "after" or shot[0] == last][::KILL_EVERY]  # fmt: skip
+    missed = []  # asking is counted too, and how often depends on the time
+    for shot in chosen:
         prepared()
         dying = replace(scene, host=Host(tap=DyingTap(*shot)))
         if in_child(lambda there=dying: start.apply(there)) != KILLED:  # type: ignore[misc]
-            assert shot[0] > 20, shot  # asking is counted too, and how often depends on the time
+            missed.append(shot)
         if start.probe(scene).answer is Answer.PASS:
             assert world.running()["web"], shot
         start.apply(scene)
         assert start.probe(scene).answer is Answer.PASS, shot
         assert world.running()["web"], shot
         assert not (systemd / "active").exists(), shot
+    assert len(missed) < len(chosen) / 3, missed
 
 
 @pytest.mark.requirement("AW-44")
