@@ -19,8 +19,8 @@ from drills.sweep_tap import CountingTap, DyingTap, Point, shots
 from rollback.host import Tap
 from rollback.model.errors import RollbackError
 
-__all__ = ["KILLED", "KILL_EVERY", "CountingTap", "DyingAt", "DyingTap", "Failing", "Lacking", "Point", "in_child",
-           "shots", "without_renameat2"]  # fmt: skip
+__all__ = ["KILLED", "KILL_EVERY", "CountingTap", "DyingAt", "DyingTap", "Failing", "Lacking", "Point",
+           "in_child", "shots", "without_renameat2"]  # fmt: skip
 T = TypeVar("T")
 KILLED = -signal.SIGKILL
 # of the longest tests every so many points are killed at; `make drill` asks for each
