@@ -1,6 +1,6 @@
 """What walking a component costs, and what knowing its changed folders beforehand could save.
 
-`python -m benchmarks.tracking [COUNT…]`, by hand; the verdict is docs/decisions/0012. The tracked
+`python -m benchmarks.tracking [COUNT…]`, by hand; the verdict is docs/decisions/0013. The tracked
 plan looks at the changed folders alone, which is less than any tracker could do: what it costs to
 watch, what a watch does not see, and where it overflows stand beside it.
 

@@ -12,12 +12,13 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from rollback.host import Tree
 from rollback.host.below import show
+from rollback.host.looking import Reading
 from rollback.keep.blocks import Blocks
 from rollback.keep.difference import Difference, comparable, difference
 from rollback.keep.entry import Entry
@@ -29,6 +30,8 @@ from rollback.keep.survey import Survey
 from rollback.model.errors import HostError, RollbackError
 from rollback.model.finding import Json
 
+TWIN_BYTES_MIN = 64 * 2**10  # below, the store is as fast
+Twin = tuple[Tree, bytes]
 What = Literal["add", "modify", "remove", "attributes"]
 SHOWN_MAX = 200
 _SIGN = {"add": "+", "modify": "~", "remove": "-", "attributes": "%"}
@@ -143,15 +146,17 @@ class StoredSource:
     """A captured component as a source; `cache` says what its live folders looked like.
 
     `progress` hears how far the live tree was looked at, and how much of what is put back was read;
-    `what` is told of the latter, if anything.
+    `what` is told of the latter, if anything. `twin` is another tree that may hold the same files, and
+    the component's path in it.
     """
 
     def __init__(
         self, manifest: Manifest, store: Store, cache: StatCache, progress: Progress = SILENT,
-        what: str = "",
+        what: str = "", twin: Twin | None = None,
     ) -> None:  # fmt: skip
         self.progress = progress
         self.what = what
+        self._twin = twin
         self._manifest = manifest
         self._store = store
         self._cache = cache
@@ -176,6 +181,21 @@ class StoredSource:
     def entries(self) -> Iterable[Entry]:
         """What was captured."""
         return self._manifest.entries(self._store.get)
+
+    @contextmanager
+    def alike(self, entry: Entry) -> Iterator[Reading | None]:
+        """A file of the twin that may well hold the same bytes, to be read; None where there is none."""
+        with ExitStack() as opened:
+            found = None
+            if self._twin is not None and entry.size >= TWIN_BYTES_MIN:
+                tree, at = self._twin
+                with suppress(OSError, RollbackError):
+                    path = at if entry.path == b"." else at + b"/" + entry.path
+                    found = opened.enter_context(tree.reading(path))
+                    seen = found.stat()
+                    if (seen.st_size, seen.st_mtime_ns) != (entry.size, entry.mtime_ns):
+                        found = None
+            yield found
 
     def read(self, entry: Entry) -> Iterable[bytes]:
         """The bytes, each block hashed. Raises: ObjectMissing, ObjectCorrupt."""

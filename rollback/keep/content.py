@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
 from rollback.host import Host, Tree
-from rollback.keep.changes import Changes, StoredSource
+from rollback.keep.changes import Changes, StoredSource, Twin
 from rollback.keep.entry import Source
 from rollback.keep.fingerprint import fingerprints
 from rollback.keep.manifest import Manifest
@@ -31,6 +31,11 @@ from rollback.model.registry import Kind
 
 class Standing(Protocol):
     """A tree that is ready to take the place of the component."""
+
+    @property
+    def twin(self) -> Twin:
+        """Where it lies: what is right in it need not come from the store."""
+        ...
 
     def swap(self, manifest: Manifest, how: Restore) -> Changes | None:
         """It has taken the place; None when it is not what the manifest says."""
@@ -69,7 +74,8 @@ class Site:
 
     def source(self, manifest: Manifest) -> StoredSource:
         """The captured component as something to put back from."""
-        return StoredSource(manifest, self.store, self.cache, self.progress)
+        twin = self.standby.twin if self.standby is not None else None
+        return StoredSource(manifest, self.store, self.cache, self.progress, twin=twin)
 
 
 @dataclass(frozen=True)

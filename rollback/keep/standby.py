@@ -1,6 +1,7 @@
 """The last known-good tree of a component, kept ready to take its place in one rename.
 
-It is a copy of its own, never linked to the live one, and lies in the state directory, or beside
+It is a copy of its own, never linked to the live one (where the file system clones, the two share
+bytes until one of them is written), and lies in the state directory, or beside
 the component where that is on another file system. It is used only when every name in it is proved
 by `stat` and the stat cache to be what the checkpoint says; else the restore goes its other way.
 What it replaces takes its place, whole, until it is made ready again.
@@ -20,7 +21,7 @@ from rollback.host import Tree
 from rollback.host.below import show
 from rollback.host.renaming import LACKING
 from rollback.keep.capture import capture_tree
-from rollback.keep.changes import Change, Changes, StoredSource
+from rollback.keep.changes import Change, Changes, StoredSource, Twin
 from rollback.keep.content import Restore, Site
 from rollback.keep.manifest import Manifest
 from rollback.keep.plan import changes
@@ -48,6 +49,11 @@ class Standby:
             beside = os.path.dirname(self.site.at)
             self._base = self.site.root
             self._folder = os.path.join(beside, OURS + b"standby-" + name)
+
+    @property
+    def twin(self) -> Twin:
+        """The tree that is kept ready."""
+        return self._base, self._tree
 
     @property
     def _tree(self) -> bytes:
@@ -93,7 +99,8 @@ class Standby:
 
     def _source(self, manifest: Manifest) -> StoredSource:
         what = f"making the standby of {self.site.component} ready"
-        return StoredSource(manifest, self.site.store, self.cache, self.site.progress, what)
+        live = (self.site.root, self.site.at)  # mostly as captured: cloned where that can be had
+        return StoredSource(manifest, self.site.store, self.cache, self.site.progress, what, live)
 
     def refresh(self, manifest: Manifest, intents: Tree, limits: Limits) -> str:
         """The standby is what the manifest says; else none is there, and the answer says why.

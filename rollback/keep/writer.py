@@ -23,14 +23,14 @@ from rollback.host.below import show
 from rollback.host.looking import Reading
 from rollback.host.renaming import LACKING
 from rollback.keep.attributes import Wanted, concerned, missing
-from rollback.keep.changes import Changes, StoredSource, told
+from rollback.keep.changes import Changes, told
 from rollback.keep.entry import Entry, Source
 from rollback.keep.plan import Plan, changes, make_plan
 from rollback.keep.preflight import Limits, preflight
 from rollback.keep.progress import SILENT, Tally
 from rollback.keep.scope import Scope
-from rollback.keep.stage import lay_out
-from rollback.model.errors import ObjectCorrupt, RollbackError
+from rollback.keep.stage import lay
+from rollback.model.errors import RollbackError
 from rollback.model.event import canonical
 from rollback.model.finding import Json
 
@@ -207,26 +207,11 @@ class _Work:
             mode = stat_.S_IMODE(live.st_mode) if live is not None and regular else 0o644
         name = self._name(entry.path)
         folder = os.path.dirname(plan.full(entry.path)) or b"."
-        if isinstance(source, StoredSource) and (blocks := source.blocks(entry)) is not None:
-            with (
-                self.ready.draft(name, sync=sync, near=(self.tree, folder)) as draft,
-                self._base(plan, entry.path) as base,
-            ):
-                begun = heard.done
-                lay_out(blocks, draft, base, source.block, holes=entry.sparse,
-                        told=lambda done: heard.reach(begun + done))  # fmt: skip
-                heard.reach(begun + entry.size)
-                draft.dress(mode=mode, owner=_owner(plan, entry), mtime_ns=entry.mtime_ns,
-                            attributes=entry.attributes)  # fmt: skip
-            return
-        digest = self.ready.create(
-            name, heard.through(source.read(entry)), mode=mode, owner=_owner(plan, entry),
-            mtime_ns=entry.mtime_ns, sync=sync, holes=entry.sparse, proved=True,
-            near=(self.tree, folder), attributes=entry.attributes,
-        )  # fmt: skip
-        if entry.sha256 and digest != entry.sha256:
-            raise ObjectCorrupt("the source gives other bytes than it promised",
-                                where=show(plan.full(entry.path)))  # fmt: skip
+        with self.ready.draft(name, sync=sync, near=(self.tree, folder)) as draft:
+            lay(draft, entry, source, lambda: self._base(plan, entry.path), heard,
+                where=show(plan.full(entry.path)))  # fmt: skip
+            draft.dress(mode=mode, owner=_owner(plan, entry), mtime_ns=entry.mtime_ns,
+                        attributes=entry.attributes)  # fmt: skip
 
     # -- changing --------------------------------------------------------------------------
 

@@ -90,12 +90,12 @@ def test_putting_back_is_told_by_the_byte(world: World, ear: Ear) -> None:
 
 
 def test_a_standby_is_told_by_the_byte(world: World, ear: Ear) -> None:
-    """It is a copy of everything."""
+    """It is a copy of everything; what the kernel copies comes in large pieces."""
     with world.open() as kept:
         assert kept.refresh_standby("then") == {"app": ""}
     found = [one for one in ear.heard if one[0].startswith("making the standby of app")]
     told = [(done, total) for _, done, total, unit in found if unit == "bytes"]
-    assert len(told) > 20
+    assert len(told) > 4
     assert told[-1] == (sum(SIZES.values()), sum(SIZES.values()))
 
 
