@@ -23,7 +23,7 @@ from rollback.keep.blocks import Blocks
 from rollback.keep.difference import Difference, comparable, difference
 from rollback.keep.entry import Entry
 from rollback.keep.manifest import Manifest
-from rollback.keep.progress import SILENT, Progress
+from rollback.keep.progress import SILENT, Progress, Tally
 from rollback.keep.stat_cache import StatCache
 from rollback.keep.store import Store
 from rollback.keep.survey import Survey
@@ -177,6 +177,10 @@ class StoredSource:
         self.progress(
             self.what or f"comparing {self._manifest.component}", folders, total, "folders"
         )
+
+    def reading(self) -> Tally:
+        """To be told of live files that are read since their looks prove nothing; nobody knows how many."""
+        return Tally(self.progress, f"reading {self._manifest.component}", None)
 
     def entries(self) -> Iterable[Entry]:
         """What was captured."""

@@ -48,6 +48,7 @@ class Plan:
     digests: Mapping[bytes, str] = field(default_factory=dict)  # of live files, as last read
     xattrs: tuple[str, ...] = ()  # globs of the extended attributes that are ours
     attributes: dict[bytes, Wanted] = field(default_factory=dict)  # of live paths in `dress`
+    heard: Callable[[int], None] = lambda _bytes: None  # of live files that have to be read
 
     def full(self, path: bytes) -> bytes:
         """The path from the root of the system."""
@@ -107,9 +108,9 @@ def make_plan(
 ) -> Plan:  # fmt: skip
     """The plan behind `changes`."""
     survey = Survey(tree, at, scope or Scope(), Clock())
-    if isinstance(source, StoredSource):
-        survey.heard = source.looked
     plan = Plan(at, xattrs=xattrs)
+    if isinstance(source, StoredSource):
+        survey.heard, plan.heard = source.looked, source.reading().add
     plan.first_out = [path for path in first_out if tree.stat(path) is not None]
     narrowed = source.against(survey) if isinstance(source, StoredSource) else None
     if narrowed is None:
@@ -364,6 +365,7 @@ def _same_bytes(plan: Plan, tree: Tree, source: Source, entry: Entry) -> bool:
     if known and known == entry.digest:
         return True
     full = plan.full(entry.path)
+    plan.heard(entry.size)
     blocks = source.blocks(entry) if isinstance(source, StoredSource) else None
     if blocks is None:
         return (known or tree_hash(tree, full)) == _digest(source, entry)

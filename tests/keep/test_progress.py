@@ -89,6 +89,14 @@ def test_putting_back_is_told_by_the_byte(world: World, ear: Ear) -> None:
     assert folders[-1] == (2, 2)
 
 
+def test_what_has_to_be_read_to_be_compared_is_told(world: World, ear: Ear) -> None:
+    """Where nothing is known of the looks of the live files, they are read."""
+    shutil.rmtree(world.state / "cache")
+    with world.open() as kept:
+        assert kept.diff("then") == ()
+    assert ear.of("reading app")[-1] == (sum(SIZES.values()), None)
+
+
 def test_a_standby_is_told_by_the_byte(world: World, ear: Ear) -> None:
     """It is a copy of everything; what the kernel copies comes in large pieces."""
     with world.open() as kept:
