@@ -125,7 +125,7 @@ def _rows(system: System, path: Path) -> Iterator[tuple[int, Mapping[str, str]]]
                 yield line, row
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UsageError(
-            f"{path} cannot be read as a table: {error}", hint="give a CSV file"
+            f"FILE.csv: {path} cannot be read as a table: {error}", hint="give a CSV file"
         ) from None
 
 

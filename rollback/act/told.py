@@ -6,6 +6,7 @@ Never: takes what is not declared; starts anything.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
@@ -19,6 +20,7 @@ from rollback.model.lifecycle import ENDED, State
 from rollback.model.registry import nearest
 
 DEPLOYMENT = "deployment"
+_IDENTITY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,199}\Z", re.ASCII)
 _TRUTHS = {"true": True, "yes": True, "false": False, "no": False}
 
 
@@ -30,6 +32,10 @@ def tell_event(
     Raises: PlanError for one that is not declared; UsageError for a field that is not, or is not of
     its type; Refused for a deployment while a run is open.
     """
+    if identity and not _IDENTITY.match(identity):
+        raise UsageError(
+            f"--id {identity!r} is no id", hint="letters, digits and . _ : / - inside it"
+        )
     declared = site.system.events.get(kind)
     if declared is None:
         raise PlanError(f"there is no event {kind}", hint=nearest(kind, tuple(site.system.events)))

@@ -28,10 +28,10 @@ def command(desk: Desk, facts: tuple[str, ...], for_: str) -> int:
     from rollback.act.deciding import decide_now
     from rollback.act.told import tell_facts
 
-    told = pairs(facts)
+    told, for_s = pairs(facts), _seconds(for_)
     if told:
         with desk.site() as site:
-            tell_facts(site, told, by=desk.asker(), for_s=_seconds(for_))
+            tell_facts(site, told, by=desk.asker(), for_s=for_s)
     with desk.look() as site:
         decision = decide_now(site, told)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command("what-if", short_help="Replay past readings through the present rules.")
-@click.argument("readings", required=False, type=click.Path(path_type=Path), metavar="[FILE.csv]")
+@click.argument("readings", required=False, type=click.Path(path_type=Path), metavar="FILE.csv")
 @click.option(
     "--since", default=None, metavar="TIME", help="Only readings of the journal from then on."
 )

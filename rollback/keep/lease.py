@@ -25,6 +25,7 @@ _FILE = b"lease"
 _SLOT_BYTES = 512  # one sector: the two slots take turns, so a torn write spoils only the new one
 _SIZE_BYTES = 2 * _SLOT_BYTES
 _ASKING_S = 0.02  # who only asks whether it is held has it for an instant
+_TRIES = 8
 
 
 class Lease:
@@ -56,10 +57,12 @@ class Lease:
         return self
 
     def _take(self, fd: int) -> None:
-        if not _taken(fd):
-            self._host.clock.sleep(_ASKING_S)
-            if not _taken(fd):
+        tries = 1  # who only asks whether it is held lets go at once
+        while not _taken(fd):
+            if tries == _TRIES:
                 raise _locked(_newest(os.pread(fd, _SIZE_BYTES, 0)), self._tree)
+            self._host.clock.sleep(_ASKING_S)
+            tries += 1
         epoch = _epoch(_newest(os.pread(fd, _SIZE_BYTES, 0))) + 1
         said = {
             "epoch": epoch, "pid": os.getpid(), "purpose": self._purpose[:200],

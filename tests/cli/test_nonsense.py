@@ -32,6 +32,7 @@ FREE = {
     "text": set(NONSENSE) - {"nul", "2 MiB"},  # a reason in an operator's own words
     "new name": set(NONSENSE) - NEVER - {"newline", "escape", "no text", "turned", "space"},
     "new file": set(NONSENSE) - NEVER,
+    "told id": {"unknown"},
     "unused key": set(NONSENSE) - NEVER,  # there is nothing to sign
     "program": set(NONSENSE) - {"empty", "nul", "2 MiB"},  # whatever it is, it ends with 127
 }  # fmt: skip
@@ -42,13 +43,14 @@ KINDS = {
     ("guard", "words"): "program",
     ("answer", "text"): "text",
     ("trust", "key"): "unused key",
+    ("event", "identity"): "told id",
 }
 NAMES = {"reason": "text", "note": "text", "person": "person", "key": "key", "path": "path"}
 STATUS = {"person": {2, 4}, "key": {2, 4}, "path": {2, 3, 4}, "state": {2, 8}}
 GOOD = {
     "run": "r0001", "level": "config", "name": "before-release", "checkpoint": "before-release",
     "item": "seen", "text": "yes", "file": "a.json", "store": "disk", "path": "config", "words": "/bin/true",
-    "component": "config", "reason": "why",
+    "component": "config", "reason": "why", "kind": "deployment",
 }  # fmt: skip
 RECOVERIES = ("corrupted", "lost-work")  # of one component, and it has to be named
 ELSEWHERE = ("demo", "drill")  # children of their own: tests/drills/test_demo.py
