@@ -65,7 +65,7 @@ format: setup ## Put the code into its form
 drill: setup ## Every drill and the complete kill sweeps (long)
 	@$(BIN)/python -m drills sweep
 	@LEASE_ROUNDS=200 RACE_ATTEMPTS=12500 KILL_EVERY=1 $(BIN)/python -m pytest drills tests/drills/test_sixteen.py \
-		tests/keep/test_lease.py tests/keep/test_races.py tests/act/test_recovery.py tests/act/test_ways.py --alluredir=$(RUN)/drills-$$(date -u +%Y%m%dT%H%M%SZ) $(ARGS) < /dev/null
+		tests/keep/test_lease.py tests/keep/test_races.py tests/keep/test_sqlite.py tests/act/test_recovery.py tests/act/test_ways.py --alluredir=$(RUN)/drills-$$(date -u +%Y%m%dT%H%M%SZ) $(ARGS) < /dev/null
 
 .PHONY: bench
 bench: setup ## Measure: ratios within one run

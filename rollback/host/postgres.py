@@ -123,8 +123,15 @@ class Server:
 
         `heard` is told now and then how many of its bytes.
         """
+        farthest = 0
+
+        def watch(pid: int) -> None:
+            nonlocal farthest
+            farthest = max(farthest, position(pid, path))  # it may have closed the file again
+            heard(farthest)
+
         self.call("pg_restore", ["--exit-on-error", "--single-transaction", "--dbname=", path],
-                  watch=lambda pid: heard(position(pid, path)))  # fmt: skip
+                  watch=watch)  # fmt: skip
 
 
 class Session:

@@ -7,6 +7,7 @@ Never: removes a byte; moves over something; moves a mount or what is marked imm
 from __future__ import annotations
 
 import fnmatch
+import hashlib
 import os
 import stat as stat_
 from collections.abc import Iterable, Iterator, Sequence
@@ -157,10 +158,14 @@ def copy_aside(
                 if stat_.S_ISLNK(seen.st_mode):
                     aside.symlink(tree.readlink(path), kept)
                 elif stat_.S_ISREG(seen.st_mode):
-                    with tree.reading(path) as file:
-                        digests[path] = aside.create(
-                            kept, file.chunks(seen.st_size), holes=True, proved=True, sync=False
-                        )
+                    with tree.reading(path) as file, aside.draft(kept, sync=False) as draft:
+                        for _ in draft.take(file, seen.st_size):
+                            pass
+                        draft.fit(min(seen.st_size, file.stat().st_size))  # a hole may end it
+                        whole = hashlib.sha256()
+                        for chunk in draft.reading.all():
+                            whole.update(chunk)
+                        digests[path] = whole.hexdigest()
             aside.sync_all()
     return digests
 
