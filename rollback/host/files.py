@@ -12,7 +12,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
-import hashlib
 import os
 import secrets
 import stat as stat_
@@ -137,39 +136,22 @@ class Tree(Looking):
     def create(
         self, path: bytes | str, data: bytes | Iterable[bytes], *, mode: int = 0o600,
         owner: tuple[int, int] | None = None, mtime_ns: int | None = None, sync: bool = True,
-        holes: bool = False, proved: bool = False, near: tuple[Tree, bytes] | None = None,
-        attributes: Attributes = (),
-    ) -> str:  # fmt: skip
-        """A new file at `path` is exactly `data`; with `holes`, zeros take no space.
-
-        With `proved`, they were read back, and their SHA-256 is the answer. `near` is a folder of a tree
-        to which the file shall be moved: the file system puts it there, and it has no name before
-        it is whole; where that cannot be had, it is made as any other.
-        Raises: FileExistsError; HostError when other bytes come back. When it cannot be finished
-        it is taken away again.
-        """
-        given = hashlib.sha256()
-
-        def chunks() -> Iterator[bytes]:
-            for chunk in (data,) if isinstance(data, bytes) else data:
-                if proved:
-                    given.update(chunk)
-                yield chunk
-
+        near: tuple[Tree, bytes] | None = None,
+    ) -> None:  # fmt: skip
+        """A new file at `path` is exactly `data`. `near` and errors are as with `draft`."""
         with self.draft(path, sync=sync, near=near) as draft:
-            draft.fill(chunks(), holes=holes)
-            draft.dress(mode=mode, owner=owner, mtime_ns=mtime_ns, attributes=attributes)
-            if proved:
-                draft.prove(given.hexdigest())
-        return given.hexdigest() if proved else ""
+            draft.fill((data,) if isinstance(data, bytes) else data)
+            draft.dress(mode=mode, owner=owner, mtime_ns=mtime_ns)
 
     @contextmanager
     def draft(
         self, path: bytes | str, *, sync: bool = True, near: tuple[Tree, bytes] | None = None
     ) -> Iterator[Draft]:
-        """A new file, which stands at `path` when all went well; else there is none.
+        """A new file, to be filled; it stands at `path` when all went well, else there is none.
 
-        `near` and errors are as with `create`.
+        `near` is a folder of a tree to which the file shall be moved: the file system puts it there,
+        and it has no name before it is whole; where that cannot be had, it is made as any other.
+        Raises: FileExistsError.
         """
         raw = checked(path)
         fd = -1 if near is None else self._unnamed(*near)

@@ -12,14 +12,14 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from rollback.host import Tree
 from rollback.host.below import show
-from rollback.host.looking import Reading
 from rollback.keep.blocks import Blocks
+from rollback.keep.bulk import read_all
 from rollback.keep.difference import Difference, comparable, difference
 from rollback.keep.entry import Entry
 from rollback.keep.manifest import Manifest
@@ -27,7 +27,7 @@ from rollback.keep.progress import SILENT, Progress, Tally
 from rollback.keep.stat_cache import StatCache
 from rollback.keep.store import Store
 from rollback.keep.survey import Survey
-from rollback.model.errors import HostError, RollbackError
+from rollback.model.errors import HostError, RollbackError, StoreError
 from rollback.model.finding import Json
 
 TWIN_BYTES_MIN = 64 * 2**10  # below, the store is as fast
@@ -186,25 +186,35 @@ class StoredSource:
         """What was captured."""
         return self._manifest.entries(self._store.get)
 
-    @contextmanager
-    def alike(self, entry: Entry) -> Iterator[Reading | None]:
-        """A file of the twin that may well hold the same bytes, to be read; None where there is none."""
-        with ExitStack() as opened:
-            found = None
-            if self._twin is not None and entry.size >= TWIN_BYTES_MIN:
-                tree, at = self._twin
-                with suppress(OSError, RollbackError):
-                    path = at if entry.path == b"." else at + b"/" + entry.path
-                    found = opened.enter_context(tree.reading(path))
-                    seen = found.stat()
-                    if (seen.st_size, seen.st_mtime_ns) != (entry.size, entry.mtime_ns):
-                        found = None
-            yield found
+    def alike(self, entry: Entry) -> tuple[Tree, bytes] | None:
+        """A file of the twin that may well hold the same bytes: it has the size and the time."""
+        if self._twin is None or entry.size < TWIN_BYTES_MIN or entry.kind != "file":
+            return None
+        tree, at = self._twin
+        path = at if entry.path == b"." else at + b"/" + entry.path
+        with suppress(OSError, RollbackError):
+            seen = tree.stat(path)
+            if seen is not None and (seen.st_size, seen.st_mtime_ns) == (
+                entry.size,
+                entry.mtime_ns,
+            ):
+                return tree, path
+        return None
 
     def read(self, entry: Entry) -> Iterable[bytes]:
         """The bytes, each block hashed. Raises: ObjectMissing, ObjectCorrupt."""
         blocks = self._store.blocks(entry.sha256, entry.blocks, entry.size)
         return (self._store.get(block) for block in blocks)
+
+    def wholes(self, entries: Iterable[Entry]) -> Iterator[bytes]:
+        """The bytes of each of these files, which are one object each; the next ones are read meanwhile.
+
+        Raises: ObjectMissing, ObjectCorrupt.
+        """
+        for _, got in read_all(self._store, (entry.sha256 for entry in entries)):
+            if isinstance(got, StoreError):
+                raise got
+            yield got
 
     def blocks(self, entry: Entry) -> Blocks | None:
         """How a large file is cut; None of another. Raises: ObjectMissing, ObjectCorrupt."""

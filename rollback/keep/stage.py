@@ -1,73 +1,109 @@
-"""A file made ready: what is right in one that may be the same is taken from that, else from the store.
+"""A file made ready: its bytes come from a source, and were read back and hashed before it counts.
 
-Hides: that only blocks that differ are fetched.
-Never: changes the live file; leaves a block that was not hashed where it lies.
+Of a large stored file, what is right in the live one is taken from it, and only the rest fetched. Where
+a twin of the tree has a file that looks the same, it is taken from there, as a clone if that can be had.
+
+Hides: that the next files are read from the store while one is written.
+Never: changes the live file; leaves bytes that were not hashed where they lie.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 
+from rollback.host import Tree
 from rollback.host.draft import Draft
 from rollback.host.looking import Reading
 from rollback.keep.blocks import Blocks, Comparing
 from rollback.keep.changes import StoredSource
 from rollback.keep.entry import Entry, Source
 from rollback.keep.progress import Tally
-from rollback.model.errors import HostError, ObjectCorrupt
+from rollback.model.errors import HostError, ObjectCorrupt, RollbackError
 
-Base = Callable[[], AbstractContextManager[Reading | None]]
-
-
-def lay(
-    draft: Draft, entry: Entry, source: Source, base: Base, heard: Tally, *, where: str
-) -> None:
-    """The draft holds what the source gives for the entry; it was hashed as it lies there.
-
-    `base` opens the live file, where there is one; `where` is for messages. Raises: ObjectCorrupt,
-    ObjectMissing, HostError.
-    """
-    if not isinstance(source, StoredSource):
-        _filled(draft, entry, source, heard, where)
-        return
-    blocks, begun = source.blocks(entry), heard.done
-    with source.alike(entry) as twin:
-        if blocks is not None:
-            with base() as live:
-                lay_out(blocks, draft, twin or live, source.block, holes=entry.sparse,
-                        told=lambda done: heard.reach(begun + done))  # fmt: skip
-        elif twin is None or not _taken(draft, twin, entry):
-            _filled(draft, entry, source, heard, where)
-    heard.reach(begun + entry.size)
+Base = AbstractContextManager[Reading | None]
 
 
-def _taken(draft: Draft, twin: Reading, entry: Entry) -> bool:
-    """The draft holds what the twin does, and that is what is wanted; False when it is empty instead."""
-    for _ in draft.take(twin, entry.size):
-        pass
-    whole = hashlib.sha256()
-    for chunk in draft.reading.all():
-        whole.update(chunk)
-    if whole.hexdigest() == entry.sha256:
-        return True
-    draft.fit(0)
-    return False
+class Contents:
+    """The bytes of files of a source, which are filled in the order of `entries`, and told as they come."""
+
+    def __init__(self, source: Source, entries: Iterable[Entry], heard: Tally) -> None:
+        self._source = source
+        self._heard = heard
+        self._stored = source if isinstance(source, StoredSource) else None
+        self._coming: Iterator[bytes] = iter(())
+        self._twins: dict[bytes, tuple[Tree, bytes]] = {}
+        if self._stored is not None:
+            entries = list(entries)
+            for entry in entries:
+                if (twin := self._stored.alike(entry)) is not None:
+                    self._twins[entry.path] = twin
+            self._coming = self._stored.wholes(
+                entry for entry in entries if _one_object(entry) and entry.path not in self._twins
+            )
+
+    def fill(self, draft: Draft, entry: Entry, base: Base) -> None:
+        """The draft holds the bytes of the entry; they were read back and hashed.
+
+        `base` is the live file, which may hold some of them. Raises: ObjectMissing, ObjectCorrupt
+        when the source does not give what it promised; HostError when other bytes come back from
+        the disk.
+        """
+        begun = self._heard.done
+        if self._stored is not None and (blocks := self._stored.blocks(entry)) is not None:
+            with self._twin(entry) as twin, base as live:
+                lay_out(blocks, draft, twin or live, self._stored.block, holes=entry.sparse,
+                        told=lambda done: self._heard.reach(begun + done))  # fmt: skip
+        elif self._taken(draft, entry):
+            pass
+        elif self._stored is not None and _one_object(entry) and entry.path not in self._twins:
+            draft.fill((next(self._coming),), holes=entry.sparse)
+            draft.prove(entry.sha256)
+        else:
+            given = hashlib.sha256()
+            chunks = self._heard.through(self._source.read(entry))
+            draft.fill(_hashed(chunks, given), holes=entry.sparse)
+            draft.prove(given.hexdigest())
+            if entry.sha256 and given.hexdigest() != entry.sha256:
+                raise ObjectCorrupt("the source gives other bytes than it promised",
+                                    where=draft.place)  # fmt: skip
+        self._heard.reach(begun + entry.size)
+
+    @contextmanager
+    def _twin(self, entry: Entry) -> Iterator[Reading | None]:
+        with ExitStack() as opened:
+            found = None
+            if entry.path in self._twins:
+                tree, path = self._twins[entry.path]
+                with suppress(OSError, RollbackError):  # it went meanwhile
+                    found = opened.enter_context(tree.reading(path))
+            yield found
+
+    def _taken(self, draft: Draft, entry: Entry) -> bool:
+        """The draft holds what the twin does, and that is what is wanted; False when it is empty instead."""
+        with self._twin(entry) as twin:
+            if twin is None:
+                return False
+            for _ in draft.take(twin, entry.size):
+                pass
+        whole = hashlib.sha256()
+        for chunk in draft.reading.all():
+            whole.update(chunk)
+        if whole.hexdigest() == entry.sha256:
+            return True
+        draft.fit(0)
+        return False
 
 
-def _filled(draft: Draft, entry: Entry, source: Source, heard: Tally, where: str) -> None:
-    given = hashlib.sha256()
+def _one_object(entry: Entry) -> bool:
+    return entry.kind == "file" and not entry.blocks and bool(entry.size and entry.sha256)
 
-    def chunks() -> Iterator[bytes]:
-        for chunk in heard.through(source.read(entry)):
-            given.update(chunk)
-            yield chunk
 
-    draft.fill(chunks(), holes=entry.sparse)
-    draft.prove(given.hexdigest())
-    if entry.sha256 and given.hexdigest() != entry.sha256:
-        raise ObjectCorrupt("the source gives other bytes than it promised", where=where)
+def _hashed(chunks: Iterable[bytes], into: hashlib._Hash) -> Iterator[bytes]:
+    for chunk in chunks:
+        into.update(chunk)
+        yield chunk
 
 
 def lay_out(

@@ -29,7 +29,7 @@ from rollback.keep.plan import Plan, changes, make_plan
 from rollback.keep.preflight import Limits, preflight
 from rollback.keep.progress import SILENT, Tally
 from rollback.keep.scope import Scope
-from rollback.keep.stage import lay
+from rollback.keep.stage import Contents
 from rollback.model.errors import RollbackError
 from rollback.model.event import canonical
 from rollback.model.finding import Json
@@ -156,10 +156,11 @@ class _Work:
         total = sum(plan.wanted[p].size for p in plan.write if plan.wanted[p].kind == "file")
         what = getattr(source, "what", "") or f"putting back {show(self.at)}"
         heard = Tally(getattr(source, "progress", SILENT), what, total)
+        contents = Contents(source, [plan.wanted[path] for path in plan.write], heard)
         for path in plan.write:
             entry = plan.wanted[path]
             if entry.kind == "file":
-                self._stage_file(plan, entry, source, sync=each, heard=heard)
+                self._stage_file(plan, entry, contents, sync=each)
                 if proof is not None:
                     proof(entry, os.fsdecode(os.path.join(self.ready.path, self.staged[path])))
             elif entry.kind == "symlink":
@@ -197,9 +198,7 @@ class _Work:
                     base = opened.enter_context(self.tree.reading(plan.full(path)))
             yield base
 
-    def _stage_file(
-        self, plan: Plan, entry: Entry, source: Source, *, sync: bool, heard: Tally
-    ) -> None:
+    def _stage_file(self, plan: Plan, entry: Entry, contents: Contents, *, sync: bool) -> None:
         live = plan.live.get(entry.path)
         mode = entry.mode
         if mode is None:
@@ -208,8 +207,7 @@ class _Work:
         name = self._name(entry.path)
         folder = os.path.dirname(plan.full(entry.path)) or b"."
         with self.ready.draft(name, sync=sync, near=(self.tree, folder)) as draft:
-            lay(draft, entry, source, lambda: self._base(plan, entry.path), heard,
-                where=show(plan.full(entry.path)))  # fmt: skip
+            contents.fill(draft, entry, self._base(plan, entry.path))
             draft.dress(mode=mode, owner=_owner(plan, entry), mtime_ns=entry.mtime_ns,
                         attributes=entry.attributes)  # fmt: skip
 
