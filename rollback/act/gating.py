@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rollback.act import climbing, eyes, offering, proving, starting
+from rollback.act import climbing, eyes, proving, starting, stopped
 from rollback.act.guarding import command_of
 from rollback.act.plan import Plan, find_level
 from rollback.act.site import Site
@@ -74,7 +74,7 @@ def stage(site: Site, run: Run, plan: Plan) -> Run:
         onwards = climbing.not_enough(site, run, plan, _failing(run))
         return site.note(
             run, "gate.closed", reason=reasons[0], reasons=list(reasons), notes=list(notes),
-            **onwards.data(), down=[*offering.down(site, plan.environment)],
+            **onwards.data(), down=[*stopped.services(site, plan.environment)],
         )  # fmt: skip
     red = [key for key, one in wanted.checks.items() if one.wanted == "known-red"]
     return site.note(run, "gate.opened", notes=list(notes), known_red=list(red), reason="")

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rollback.act import asked, authorize, climbing
+from rollback.act import asked, authorize, climbing, stopped
 from rollback.act.engine import resting, roll_back
-from rollback.act.offering import down
 from rollback.act.plan import Plan, plan_of
 from rollback.act.site import Site
 from rollback.act.stopping import abort
@@ -35,15 +34,15 @@ def decline_idle(desk: Desk, site: Site, plan: Plan) -> int:
     """The target equals the present: said so, and the next level offered; nothing is changed."""
     incident = authorize.open_incident(site)
     offer = "" if plan.undoes else climbing.onwards(site, plan, incident).level
-    stopped = down(site, plan.environment)
+    down = stopped.services(site, plan.environment)
     body = {"changed": False, "level": plan.level, "state": None, "offer": offer or None,
-            "not_running": [*stopped]}  # fmt: skip
+            "not_running": [*down]}  # fmt: skip
 
     def lines() -> list[str]:
         said = [
             f"nothing to roll back here: {plan.level} is already at {plan.target.label or 'its target'}"
         ]
-        said += down_lines(stopped, plan.environment) or [
+        said += down_lines(down, plan.environment) or [
             "  try: ask whether it is well: rollback verify"
         ]
         return said + (

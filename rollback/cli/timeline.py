@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from rollback.act import offering
+from rollback.act import stopped
 from rollback.act.authorize import may_approve
 from rollback.act.climbing import offered
 from rollback.act.guarding import command_of
@@ -187,20 +187,20 @@ def down_lines(services: Sequence[str], environment: str) -> list[str]:
     """That services do not run, and how to start them, which loses nothing; empty where all do."""
     if not services:
         return []
-    return [f"  not running: {', '.join(services)}", f"  try first: {offering.start(environment)}"]
+    return [f"  not running: {', '.join(services)}", f"  try first: {stopped.start(environment)}"]
 
 
 def next_lines(site: Site, run: Run) -> list[str]:
     """What a person can type about a run that stopped or waits."""
     if run.state is State.NEEDS_OPERATOR:
         down = run.verdict.get("down")
-        stopped = list(map(str, down)) if isinstance(down, list) else []
+        still = list(map(str, down)) if isinstance(down, list) else []
         onwards = offered(site, run)
         way = "the smallest level that covers what fails"
         if onwards.declared or not run.verdict:
             way = "the next level" + (", as declared" if onwards.declared else "")
         wider = [f"  {way}: {onwards.offer}"] if onwards.offer else []
-        first = down_lines(stopped, plan_of(run).environment)
+        first = down_lines(still, plan_of(run).environment)
         return [*first, *wider, *(f"  try: {hint}" for hint in _on(run)), *_further(run)]
     if run.state is State.UNDONE:
         return _further(run)

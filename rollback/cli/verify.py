@@ -17,7 +17,7 @@ from rollback.model.step import SUITES, Suite
 @pass_desk
 def command(desk: Desk, suites: tuple[Suite, ...], level: str, environment: str) -> int:
     """Ask whether the system is well, now. Exit 7 when it is not proved to be."""
-    from rollback.act.offering import down
+    from rollback.act import stopped
     from rollback.act.plan import find_level
     from rollback.act.sealing import ask_suites
     from rollback.cli.timeline import down_lines
@@ -33,10 +33,10 @@ def command(desk: Desk, suites: tuple[Suite, ...], level: str, environment: str)
             key for r in results for key, found in r.findings.items() if found["outcome"] != "pass"
         ]
         offer = smallest(site.system, failing) if not green else None
-        stopped = () if green else down(site, environment)
+        down = () if green else stopped.services(site, environment)
         body = {
             "verified": green, "smallest_scope": offer.command if offer else None,
-            "not_running": [*stopped],
+            "not_running": [*down],
             "suites": {
                 r.suite: {"open": r.open, "passed": r.passed, "failed": r.failed, "skipped": r.skipped,
                           "duration_s": round(r.duration_s, 3), "reasons": list(r.reasons)}
@@ -53,7 +53,7 @@ def command(desk: Desk, suites: tuple[Suite, ...], level: str, environment: str)
                 )
                 said += [f"    {safe(reason)}" for reason in r.reasons]
             said.append(paint("VERIFIED", "green") if green else paint("NOT VERIFIED", "red"))
-            said += down_lines(stopped, environment)
+            said += down_lines(down, environment)
             if offer:
                 covers = ", ".join(offer.components)
                 said.append(

@@ -1,4 +1,4 @@
-"""What is offered about a system that is not well: what loses nothing comes before what goes back.
+"""Which services do not run, and how to start them: it loses nothing, so it comes before going back.
 
 Hides: how it is seen that a service does not run; which checks may be asked at any time.
 Never: asks what writes or makes load; starts anything.
@@ -19,7 +19,7 @@ from rollback.observe.check import ask
 from rollback.observe.view import View
 
 
-def down(site: Site, environment: str = HOME) -> tuple[str, ...]:
+def services(site: Site, environment: str = HOME) -> tuple[str, ...]:
     """The declared services that are known not to run, in the order in which they start.
 
     One of which nobody can tell is not among them.
@@ -35,7 +35,7 @@ def down(site: Site, environment: str = HOME) -> tuple[str, ...]:
 def _may_run(view: View, name: str) -> bool:
     try:
         return service.running(view, name)
-    except RollbackError:
+    except (RollbackError, OSError):
         return True
 
 
