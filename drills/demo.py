@@ -36,6 +36,7 @@ from rollback.cli.timeline import Live, exit_status, result, result_lines
 from rollback.declare import load
 from rollback.host import Host
 from rollback.judge.decision import Decision
+from rollback.model import dependencies
 from rollback.model.errors import NeedsOperator, PlanError, RollbackError, UsageError
 from rollback.model.lifecycle import FINAL, Run, State
 from rollback.model.quantity import read_as
@@ -167,7 +168,7 @@ def _choice(level: str | None, fault: str | None) -> tuple[str, str]:
 def _services(site: Site, *, keep: bool) -> Iterator[None]:
     """The studio's services run inside, and are stopped afterwards unless they are to stay."""
     view = View(site.system, site.host)
-    names = service.ordered(site.system, site.system.services)
+    names = dependencies.ordered(site.system, site.system.services)
     try:
         for name in names:
             service.start(view, name, within_s=20.0)
@@ -198,7 +199,7 @@ def _ship(site: Site, studio: Studio, fault: str, stage: Stage) -> float:
     release = Studio.FAULTS[fault] if fault in Studio.FAULTS else "v2.0.0"
     stage.head(f"{release} is shipped")
     view = View(site.system, site.host)
-    names = service.ordered(site.system, site.system.services)
+    names = dependencies.ordered(site.system, site.system.services)
 
     def restart() -> None:
         for name in reversed(names):

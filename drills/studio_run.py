@@ -17,6 +17,7 @@ from rollback.act import service
 from rollback.act.site import Site
 from rollback.declare import load
 from rollback.host import Host
+from rollback.model import dependencies
 from rollback.model.errors import HostError, RollbackError
 from rollback.observe.view import View
 
@@ -26,7 +27,7 @@ START_S, STOP_S, REFUSES_S = 20.0, 20.0, 4.0
 def start(studio: Studio) -> tuple[str, ...]:
     """Every service runs and is ready; their names."""
     view = _view(studio)
-    names = service.ordered(view.system, view.system.services)
+    names = dependencies.ordered(view.system, view.system.services)
     for name in names:
         service.start(view, name, within_s=START_S)
     return names
@@ -36,7 +37,7 @@ def stop(studio: Studio) -> list[str]:
     """No service runs any more; how each ended. Whoever holds a lock and is not known is killed."""
     view = _view(studio)
     told = []
-    for name in reversed(service.ordered(view.system, view.system.services)):
+    for name in reversed(dependencies.ordered(view.system, view.system.services)):
         try:
             told.append(service.stop(view, name, within_s=STOP_S))
         except HostError as error:
@@ -50,7 +51,7 @@ def stop(studio: Studio) -> list[str]:
 def restart(studio: Studio, *, may_refuse: bool = False) -> list[str]:
     """Every service was stopped and started, as a deployment does; what did not start."""
     view = _view(studio)
-    names = service.ordered(view.system, view.system.services)
+    names = dependencies.ordered(view.system, view.system.services)
     refused = []
     for name in reversed(names):
         service.stop(view, name, within_s=STOP_S)

@@ -17,6 +17,7 @@ from rollback.act.site import Site
 from rollback.host.below import why
 from rollback.keep.lease import Lease
 from rollback.keep.retention import kind_of
+from rollback.model import dependencies
 from rollback.model.errors import HostError, PlanError, RollbackError
 from rollback.model.event import Event
 from rollback.model.finding import Answer, Finding
@@ -54,7 +55,7 @@ def create(
         return site.checkpoints.create(name, kind=kind, components=components, reason=reason,
                                        allow_partial=allow_partial)  # fmt: skip
     view = View(site.system, site.host)
-    ordered = tuple(reversed(service.ordered(site.system, drain)))
+    ordered = tuple(reversed(dependencies.ordered(site.system, drain)))
     for each in ordered:
         for word in ("drain", "resume"):
             _check(view, each, word)

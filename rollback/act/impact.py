@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from rollback.act import service
 from rollback.act.scene import Scene
+from rollback.model import dependencies
 from rollback.model.finding import Json
 from rollback.model.level import Level, Procedure
 from rollback.model.registry import Kind, Planned
@@ -51,8 +51,8 @@ def measured(
 
 def _users(scene: Scene, components: Iterable[str]) -> tuple[str, ...]:
     """The services that use any of these, or what uses them, in the order in which they start."""
-    found = {user for name in components for user in service.dependents(scene.system, name)}
-    return service.ordered(scene.system, found)
+    found = {user for name in components for user in dependencies.dependents(scene.system, name)}
+    return dependencies.ordered(scene.system, found)
 
 
 def _order(steps: Iterable[PlannedStep]) -> Iterator[dict[str, Json]]:
@@ -88,7 +88,7 @@ def _untold(scene: Scene, steps: Sequence[PlannedStep]) -> tuple[str, ...]:
     told = {str(name) for step in steps if step.kind == "service"
             for name in _list(step.bound.get("names"))}  # fmt: skip
     using = {n for n, one in scene.system.services.items() if set(one.components) & set(back)}
-    return service.ordered(scene.system, using - told)
+    return dependencies.ordered(scene.system, using - told)
 
 
 def _rows(steps: Iterable[PlannedStep]) -> dict[str, Json]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from rollback.act import service
 from rollback.act.back import strictest
 from rollback.act.guarding import risky
 from rollback.act.plan import Plan, ad_hoc
@@ -21,6 +20,7 @@ from rollback.act.scene import Target
 from rollback.act.site import Site
 from rollback.act.target import candidates, sealed_as
 from rollback.keep.content import Content
+from rollback.model import dependencies
 from rollback.model.errors import PlanError, UsageError
 from rollback.model.registry import kinds, nearest
 
@@ -44,7 +44,7 @@ def corrupted(
     """
     name = _component(site, component)
     target = _target(site, name, to)
-    users = service.dependents(site.system, name)
+    users = dependencies.dependents(site.system, name)
     steps: list[dict[str, Any]] = []
     if users:  # nobody reads the bad state, nobody writes to it
         steps.append({"service": {"id": "pause", "stop": list(users), "within": "2m"}})
@@ -80,7 +80,7 @@ def lost_work(
     """
     name = _component(site, component)
     target = _target(site, name, to)
-    users = service.dependents(site.system, name)
+    users = dependencies.dependents(site.system, name)
     steps: list[dict[str, Any]] = []
     if users:
         steps.append({"service": {"id": "stop", "stop": list(users), "within": "2m"}})

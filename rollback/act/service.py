@@ -12,7 +12,6 @@ Never: finds a process by its name.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Protocol, cast
@@ -25,7 +24,6 @@ from rollback.model.component import Service
 from rollback.model.errors import HostError, Unmanaged
 from rollback.model.finding import Answer, Finding, failed, passed, unknown
 from rollback.model.registry import Kind, Planned
-from rollback.model.system import System
 from rollback.observe.check import ask, wait_for
 from rollback.observe.service import (
     Found,
@@ -46,8 +44,8 @@ from rollback.observe.service import (
 from rollback.observe.view import View
 
 __all__ = [
-    "LOOPBACK", "POLL_S", "ServiceKind", "declared", "dependents", "held", "identity", "kind_of",
-    "missing", "ordered", "ours", "port", "ready", "reload", "running", "start", "stop", "to_give",
+    "LOOPBACK", "POLL_S", "ServiceKind", "declared", "held", "identity", "kind_of",
+    "missing", "ours", "port", "ready", "reload", "running", "start", "stop", "to_give",
 ]  # fmt: skip
 LOOPBACK = "127.0.0.1"
 POLL_S = 0.05
@@ -73,37 +71,6 @@ class ServiceKind(Manager, Protocol):
 def kind_of(service: Service) -> ServiceKind:
     """The manager of the service. Raises: PlanError when its kind is not built."""
     return cast("ServiceKind", manager_of(service))
-
-
-def dependents(system: System, component: str) -> tuple[str, ...]:
-    """The services that use the component, in the order in which they start.
-
-    A service that depends on one of them is among them: it would lose what it stands on.
-    """
-    found = {name for name, service in system.services.items() if component in service.components}
-    grown = True
-    while grown:
-        more = {n for n, s in system.services.items() if set(s.depends_on) & found}
-        grown = not more <= found
-        found |= more
-    return ordered(system, found)
-
-
-def ordered(system: System, names: Iterable[str]) -> tuple[str, ...]:
-    """The names, each after what it depends on; otherwise as they stand in the declaration."""
-    wanted, done = set(names), []
-
-    def place(name: str, above: tuple[str, ...] = ()) -> None:
-        if name in done or name in above:
-            return
-        for below in declared(system, name).depends_on:
-            place(below, (*above, name))
-        done.append(name)
-
-    for name in system.services:
-        if name in wanted:
-            place(name)
-    return tuple(name for name in done if name in wanted)
 
 
 # -- starting ------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from rollback.act import eyes
 from rollback.act.site import Site
+from rollback.model import dependencies
 from rollback.model.errors import RollbackError
 from rollback.model.system import HOME
 from rollback.observe.view import View
@@ -18,12 +19,11 @@ def services(site: Site, environment: str = HOME) -> tuple[str, ...]:
 
     One of which nobody can tell is not among them.
     """
-    from rollback.act import service  # the network: a flag needs none
 
     view = eyes.of(site, environment)
     return tuple(
         name
-        for name in service.ordered(view.system, view.system.services)
+        for name in dependencies.ordered(view.system, view.system.services)
         if not _may_run(view, name)
     )
 

@@ -6,7 +6,6 @@ Never: follows a redirect, uses a proxy, or reads without end.
 
 from __future__ import annotations
 
-import http.client
 import ipaddress
 import socket
 import threading
@@ -40,6 +39,8 @@ def request(
 
     Raises: HostUnreachable when nobody answers whole within `timeout_s` (in all, not per read).
     """
+    import http.client  # it brings ssl; a flag that is flipped asks nobody
+
     try:
         parts = urllib.parse.urlsplit(url)
     except ValueError as error:

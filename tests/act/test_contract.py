@@ -20,6 +20,7 @@ from rollback.act.scene import Later, Scene, Target, Traced, Undoable
 from rollback.host import Host, Tap
 from rollback.keep.journal import Journal
 from rollback.keep.state import StateDir
+from rollback.model import dependencies
 from rollback.model.finding import Answer
 from rollback.model.registry import kinds
 from tests.killed import KILLED, CountingTap, DyingTap, in_child, shots
@@ -368,5 +369,5 @@ def _back(world: World, keep: Any, were: dict[str, bool]) -> None:
         for path in list(target.iterdir()):
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         shutil.copytree(source, target, symlinks=True, dirs_exist_ok=True)
-    for name in service.ordered(world.system, [n for n, runs in were.items() if runs]):
+    for name in dependencies.ordered(world.system, [n for n, runs in were.items() if runs]):
         service.start(world.scene().view(), name, within_s=10)

@@ -13,6 +13,7 @@ import pytest
 
 from rollback.act import service
 from rollback.host import Host, net, processes
+from rollback.model import dependencies
 from rollback.model.component import Service
 from rollback.model.errors import HostError, PlanError
 from rollback.model.finding import Answer
@@ -49,8 +50,8 @@ def test_dependents_start_after_what_they_need_and_stop_before_it(world):
 def test_what_depends_on_a_dependent_goes_with_it(world):
     """A component that only `base` uses still takes `web` along, which stands on it."""
     _web(world, components=())
-    assert service.dependents(world.system, "app") == ("base", "web")
-    assert service.dependents(world.system, "audit") == ()
+    assert dependencies.dependents(world.system, "app") == ("base", "web")
+    assert dependencies.dependents(world.system, "audit") == ()
 
 
 def test_a_program_that_ignores_its_signal_is_killed_after_its_grace(world):

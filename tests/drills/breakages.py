@@ -23,6 +23,7 @@ from drills.sandboxes.studio import Studio
 from rollback.act import service
 from rollback.act.site import Site
 from rollback.host import net
+from rollback.model import dependencies
 from rollback.observe.view import View
 
 WITHIN_S = 20.0
@@ -48,7 +49,7 @@ class Broken:
 
     def restart(self, *names: str) -> None:
         """The services were stopped and started; they answer as declared."""
-        wanted = service.ordered(self.site.system, names)
+        wanted = dependencies.ordered(self.site.system, names)
         for name in reversed(wanted):
             service.stop(self.view, name, within_s=WITHIN_S)
         for name in wanted:

@@ -15,6 +15,7 @@ from pydantic import model_validator
 from rollback.act import service as services
 from rollback.act.moment import mark, marked, unmark
 from rollback.act.patch import tree_of
+from rollback.model import dependencies
 from rollback.model.component import RelativePath
 from rollback.model.errors import HostError, PlanError
 from rollback.model.event import canonical
@@ -69,11 +70,11 @@ class ServiceStep(Step):
             if not scene.component:
                 raise PlanError("dependents of what? no component is chosen",
                                 hint="add --component, or name the services")  # fmt: skip
-            names = services.dependents(scene.system, scene.component)
+            names = dependencies.dependents(scene.system, scene.component)
         else:
             for name in wanted:
                 services.kind_of(services.declared(scene.system, name))
-            names = services.ordered(scene.system, wanted)
+            names = dependencies.ordered(scene.system, wanted)
         if self.verb in ("stop", "drain"):
             names = tuple(reversed(names))
         for name in names:
