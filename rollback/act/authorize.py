@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from shlex import quote
@@ -21,7 +22,7 @@ from rollback.host.signing import sign, verified
 from rollback.judge import authority as judge
 from rollback.judge.guardrails import Circumstances, Conditions, autonomy, refusals
 from rollback.keep.lease import Lease
-from rollback.model.errors import HostError, NotAuthorized, PlanError, RunLocked
+from rollback.model.errors import HostError, NotAuthorized, PlanError, Refused, RunLocked
 from rollback.model.finding import Json
 from rollback.model.lifecycle import ENDED, Run, State
 from rollback.model.people import Authority
@@ -106,8 +107,19 @@ def one_at_a_time(site: Site, *, besides: str = "") -> None:
             )
 
 
-def guard(site: Site, plan: Plan) -> tuple[str, ...]:
-    """No guardrail says no; the warnings. Raises: Refused; the refusal is in the journal."""
+@dataclass(frozen=True, slots=True)
+class Objections:
+    """What speaks against starting a run now, and what the declared conditions said."""
+
+    refused: tuple[Refused, ...]
+    asked: Conditions
+
+
+def objections(site: Site, plan: Plan, *, climbing: bool = True) -> Objections:
+    """Every guardrail that says no now; the world is asked only when everything known says yes.
+
+    Not `climbing`: that a lower level comes first is no objection.
+    """
     _, level = find_level(site, plan.level)
     began = [
         parse_iso(run.moments["run.planned"][2])
@@ -125,16 +137,25 @@ def guard(site: Site, plan: Plan) -> tuple[str, ...]:
     not_allowed = autonomy(site.in_force.autonomy)
     found = ((not_allowed,) if not_allowed else ()) + found
     asked = Conditions({})
-    if not found:  # the world is asked last, and only when everything known already says yes
+    if not found:
         asked = starting.conditions(site, plan)
-        found = (*starting.climb(site, plan), *starting.prerequisites(site, plan))
+        found = (
+            *(starting.climb(site, plan) if climbing else ()),
+            *starting.prerequisites(site, plan),
+        )
         found += (asked.refused,) if asked.refused else ()
-    if found:
-        reasons: list[Json] = [str(refused) for refused in found]
-        answers: dict[str, Json] = {name: str(one) for name, one in asked.answers.items()}
+    return Objections(found, asked)
+
+
+def guard(site: Site, plan: Plan) -> tuple[str, ...]:
+    """No guardrail says no; the warnings. Raises: Refused; the refusal is in the journal."""
+    found = objections(site, plan)
+    if found.refused:
+        reasons: list[Json] = [str(refused) for refused in found.refused]
+        answers: dict[str, Json] = {name: str(one) for name, one in found.asked.answers.items()}
         site.tell("run.refused", level=plan.level, reasons=reasons, conditions=answers)
-        raise found[0]
-    return asked.warnings
+        raise found.refused[0]
+    return found.asked.warnings
 
 
 def _no_rollback(site: Site, plan: Plan) -> bool:

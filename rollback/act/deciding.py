@@ -10,6 +10,7 @@ Never: starts a run.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from rollback.act import eyes
@@ -26,16 +27,29 @@ from rollback.observe.metric import read_all
 GAP_INTERVALS = 3.0  # as many intervals without a reading, and nobody looked
 
 
-def decide_now(site: Site, facts: Mapping[str, str] | None = None) -> Decision:
+def decide_now(
+    site: Site, facts: Mapping[str, str] | None = None, *, requester: str = ""
+) -> Decision:
     """What the declared rules call for at this moment; it stands in the journal.
 
-    Where the state directory may not be written, it is only told.
+    A level that `requester` could not go back to now is named with what stands in its way. Where the
+    state directory may not be written, it is only told.
     """
     samples = read_all(eyes.of(site))
     decision = decide(site.system, known(site, samples, facts or {}))
+    if decision.level:
+        decision = replace(decision, blocked=_blocked(site, decision.level, requester))
     if site.state.writable:
         site.tell("decision.taken", run="", **decision.as_json())
     return decision
+
+
+def _blocked(site: Site, level: str, requester: str) -> tuple[str, ...]:
+    """Why the level is known not to be ready; one that takes a component is ready for one of them."""
+    from rollback.act.readiness import named  # plans, and plans ask the world
+
+    found = [one.blocked for one in named(site, level, requester=requester)]
+    return () if not all(found) else tuple(dict.fromkeys(why for one in found for why in one))
 
 
 def known(site: Site, samples: Mapping[str, Sample], facts: Mapping[str, str]) -> Known:

@@ -1,4 +1,4 @@
-"""What people and programs tell the journal: declared events, and facts that hold for a while.
+"""What people and programs tell the journal: declared events, drills, facts that hold for a while.
 
 Hides: how a fact ends.
 Never: takes what is not declared; starts anything.
@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 
+from rollback.act import rehearsed
 from rollback.act.site import Site
 from rollback.host.clock import iso, parse_iso
 from rollback.judge.condition import Told
@@ -17,7 +19,9 @@ from rollback.model.errors import PlanError, Refused, UsageError
 from rollback.model.event import Event
 from rollback.model.finding import Json
 from rollback.model.lifecycle import ENDED, State
+from rollback.model.quantity import duration_s
 from rollback.model.registry import nearest
+from rollback.model.system import System
 
 DEPLOYMENT = "deployment"
 _IDENTITY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,199}\Z", re.ASCII)
@@ -27,7 +31,9 @@ _TRUTHS = {"true": True, "yes": True, "false": False, "no": False}
 def tell_event(
     site: Site, kind: str, fields: Mapping[str, str], *, by: str, identity: str = ""
 ) -> Event | None:
-    """The declared event is in the journal; None when one with this `identity` was told before.
+    """The event is in the journal; None when one with this `identity` was told before.
+
+    `kind` is a declared event, or `drill` where drills are declared.
 
     Raises: PlanError for one that is not declared; UsageError for a field that is not, or is not of
     its type; Refused for a deployment while a run is open.
@@ -36,19 +42,16 @@ def tell_event(
         raise UsageError(
             f"--id {identity!r} is no id", hint="letters, digits and . _ : / - inside it"
         )
-    declared = site.system.events.get(kind)
-    if declared is None:
-        raise PlanError(f"there is no event {kind}", hint=nearest(kind, tuple(site.system.events)))
-    typed: dict[str, Json] = {
-        name: _typed(name, text, declared.fields) for name, text in fields.items()
-    }
+    typed = _fields(site.system, kind, fields)
     events = site.journal.events()
-    if identity and any(
-        one.kind == "event.told" and one.data.get("id") == identity for one in events
-    ):
+    kinds = ("event.told", *rehearsed.ENDED)
+    if identity and any(one.kind in kinds and one.data.get("id") == identity for one in events):
         return None
     if kind == DEPLOYMENT and site.system.guardrails.no_deployment_during_run:
         _no_run_open(site)
+    if kind == rehearsed.EVENT and kind not in site.system.events:
+        passed = rehearsed.ENDED[0 if typed["passed"] is True else 1]
+        return site.tell(passed, fields=typed, by=by, id=identity)
     return site.tell("event.told", event=kind, fields=typed, by=by, id=identity)
 
 
@@ -78,6 +81,23 @@ def facts_of(events: Iterable[Event], now: datetime) -> dict[str, str]:
     return {name: value for name, (value, until) in found.items() if parse_iso(until) > now}
 
 
+def _fields(system: System, kind: str, fields: Mapping[str, str]) -> dict[str, Json]:
+    declared = system.events.get(kind)
+    if declared is not None:
+        return {name: _typed(name, text, declared.fields) for name, text in fields.items()}
+    drills = [one.id for one in system.drills]
+    if kind != rehearsed.EVENT or not drills:
+        known = (*system.events, *([rehearsed.EVENT] if drills else []))
+        raise PlanError(f"there is no event {kind}", hint=nearest(kind, known))
+    for name in ("id", "passed"):
+        if name not in fields:
+            hint = f"rollback event drill id={drills[0]} passed=true mitigated=12s"
+            raise UsageError(f"a drill has a field {name}", hint=hint)
+    if fields["id"] not in drills:
+        raise PlanError(f"there is no drill {fields['id']}", hint=nearest(fields["id"], drills))
+    return {name: _typed(name, text, rehearsed.FIELDS) for name, text in fields.items()}
+
+
 def _typed(name: str, text: str, declared: Mapping[str, str]) -> Json:
     wanted = declared.get(name)
     if wanted is None:
@@ -91,12 +111,15 @@ def _typed(name: str, text: str, declared: Mapping[str, str]) -> Json:
             value = float("nan")
         if value == value and abs(value) != float("inf"):
             return int(value) if value.is_integer() and "." not in text else value
+    if wanted == "duration":
+        with suppress(ValueError):
+            return duration_s(text)
     if wanted == "text":
         return text
     raise UsageError(f"{name}={text} is no {wanted}", hint=f"write {name}={_EXAMPLES[wanted]}")
 
 
-_EXAMPLES = {"bool": "true", "number": "3.5"}
+_EXAMPLES = {"bool": "true", "number": "3.5", "duration": "12s"}
 
 
 def _no_run_open(site: Site) -> None:

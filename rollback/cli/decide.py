@@ -33,7 +33,7 @@ def command(desk: Desk, facts: tuple[str, ...], for_: str) -> int:
         with desk.site() as site:
             tell_facts(site, told, by=desk.asker(), for_s=for_s)
     with desk.look() as site:
-        decision = decide_now(site, told)
+        decision = decide_now(site, told, requester=desk.asker())
 
         def lines() -> list[str]:
             rows = [
@@ -47,6 +47,10 @@ def command(desk: Desk, facts: tuple[str, ...], for_: str) -> int:
             head = ("metric", "value", "readings", "window", "")
             said = [*(table(head, rows) if rows else _NO_METRIC), "",
                     paint(word, "bold"), *(f"  {safe(reason)}" for reason in decision.reasoning)]  # fmt: skip
+            if decision.blocked:
+                said += [paint(f"{decision.level} is not ready", "red"),
+                         *(f"  {safe(why)}" for why in decision.blocked)]  # fmt: skip
+                return [*said, f"  try: rollback ready {decision.level}"]
             return said + ([f"  try: rollback run {decision.level}"] if decision.level else [])
 
         desk.out(decision.as_json(), lines)

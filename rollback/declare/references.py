@@ -104,6 +104,7 @@ TABLE: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("prevention.*.owner", "people.roles", ()),
     ("prevention.*.procedure", "procedures", ()),
     ("prevention.*.drill", "drills", ()),
+    ("prevention.*.checkpoint", "checkpoints.kinds", ()),
 )  # fmt: skip
 
 # parameters of actions and checks, by their name, whatever the kind
