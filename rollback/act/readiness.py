@@ -146,7 +146,11 @@ def _room(site: Site, plan: Plan) -> Row:
 def _guardrails(site: Site, plan: Plan) -> Iterator[Row]:
     found = authorize.objections(site, plan, climbing=False)
     for refused in found.refused:
-        yield Row(refused.guardrail, failed(refused.message.removeprefix(f"{refused.guardrail}: ")), refused.hint)
+        yield Row(
+            refused.guardrail,
+            failed(refused.message.removeprefix(f"{refused.guardrail}: ")),
+            refused.hint,
+        )
     if not found.refused:
         yield Row("guardrails", passed("none refuses now"))
 
