@@ -40,7 +40,7 @@ _WRITTEN_ONCE = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd", b"\x04
 
 
 def block_bytes(size: int, head: bytes) -> int:
-    """How a file of this size is cut that begins so. Source: shared measurements, ADR 0011.
+    """How a file of this size is cut that begins so. Source: decision 0014.
 
     >>> block_bytes(2**30, b"SQLite format 3\\0"), block_bytes(2**30, b"12:00 started")
     (16384, 1048576)
