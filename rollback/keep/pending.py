@@ -27,7 +27,8 @@ from rollback.keep.pack import (
 from rollback.keep.place import Place
 from rollback.model.errors import ObjectCorrupt, RollbackError, StoreError
 
-PENDING_BYTES_MAX = 64 * 2**20  # stored, in one pack
+PENDING_BYTES_MAX = 64 * 2**20  # stored, in one pack, with what each object takes in memory
+_OBJECT_BYTES = 2048
 _THREADS = 2
 _BATCH_BYTES = 2**20  # compressed in one go
 _BATCHES_MAX = 8
@@ -105,7 +106,7 @@ class Pending:
         if identity in self:
             return
         self._ready[identity] = one
-        self._ready_bytes += len(one.stored)
+        self._ready_bytes += len(one.stored) + _OBJECT_BYTES
         if self._ready_bytes >= PENDING_BYTES_MAX:
             self._write()
 

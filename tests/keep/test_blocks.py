@@ -34,7 +34,7 @@ from rollback.keep.blocks import (
 )
 from rollback.keep.stage import lay_out
 from rollback.keep.store import Store
-from rollback.model.errors import ObjectCorrupt, Partial
+from rollback.model.errors import HostError, ObjectCorrupt, Partial
 from rollback.model.finding import Answer
 from tests.keep.standin import World, component, walked
 
@@ -251,6 +251,29 @@ def lame(monkeypatch: pytest.MonkeyPatch, lacks: str) -> None:
         monkeypatch.setattr(draft, "_fallocate", no_punch)
     elif lacks == "clones":
         monkeypatch.setattr(fcntl, "ioctl", clone)
+
+
+def test_what_the_disk_garbles_is_noticed_before_the_first_change(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A block that is written and does not come back as it was: an error, and the live file as it was."""
+    path = world.root / "app/db"
+    path.write_bytes(b"\0" + os.urandom(WHOLE_BYTES_MAX + 5))
+    real = draft.Draft.put
+
+    def garbled(self: draft.Draft, offset: int, data: bytes) -> None:
+        real(self, offset, data[:-1] + bytes([data[-1] ^ 1]))
+
+    with world.open() as checkpoints:
+        checkpoints.create("then")
+        with path.open("r+b") as file:
+            file.seek(123_456)
+            file.write(b"now")
+        now = walked(path)
+        monkeypatch.setattr(draft.Draft, "put", garbled)
+        with pytest.raises(HostError, match="other bytes than were written"):
+            checkpoints.restore("then", "app", step="s")
+        assert walked(path) == now
 
 
 def test_a_block_that_is_lost_stops_the_restore_before_the_first_change(world: World) -> None:

@@ -44,7 +44,7 @@ def test_everything_is_found_however_many_packs_there_are() -> None:
             index.forget(gone)
             held = {one: packs - gone for one, packs in held.items()}
         elif step == "file":
-            index, _ = Index.decoded(index.encoded(dict.fromkeys(index.packs, 1)))
+            index, _ = Index.decoded(b"".join(index.encoded(dict.fromkeys(index.packs, 1))))
         for one, packs in held.items():
             assert {place.pack for place in index.find(identity(one))} == packs, step
             assert index.has(identity(one)) == bool(packs)
@@ -56,7 +56,7 @@ def test_no_damage_of_the_file_is_believed() -> None:
     """Cut or flipped anywhere it is as if it were not there."""
     index = Index()
     index.learn(name(1), records(b"a", b"b"))
-    whole = index.encoded({name(1): 200})
+    whole = b"".join(index.encoded({name(1): 200}))
     for at in range(len(whole)):
         for data in (whole[:at], whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1 :]):
             assert Index.decoded(data) == (Index.decoded(b"")[0], {}) or not len(
