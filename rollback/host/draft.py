@@ -23,6 +23,7 @@ Attributes = Iterable[tuple[bytes, bytes | None]]
 COPY_BYTES = 32 * 2**20  # what is copied in one call
 _CLONE = 0x40049409  # FICLONE
 _KEEP_SIZE, _PUNCH_HOLE = 0x01, 0x02
+_BEGIN = 0x02  # SYNC_FILE_RANGE_WRITE
 _LACKING = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.EPERM,
             errno.ETXTBSY)  # fmt: skip
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -73,6 +74,7 @@ class Draft:
                 done = self._copied(source, start, min(end - start, COPY_BYTES))
                 if not done:
                     break  # it is shorter by now
+                _begin_writing(self.fd, start, done)
                 start += done
                 yield start
 
@@ -138,6 +140,11 @@ class Draft:
     def sync(self) -> None:
         """It is on disk."""
         self._tap.change("fsync", self._where, lambda: os.fsync(self.fd))
+
+
+def _begin_writing(fd: int, offset: int, size_bytes: int) -> None:
+    """The disk is busy with these bytes from now on, so that a sync later has less to wait for."""
+    _libc.sync_file_range(fd, ctypes.c_int64(offset), ctypes.c_int64(size_bytes), _BEGIN)
 
 
 def write_all(fd: int, where: bytes, data: bytes, tap: Tap) -> None:

@@ -29,7 +29,8 @@ from rollback.model.errors import ObjectCorrupt, RollbackError, StoreError
 
 PENDING_BYTES_MAX = 64 * 2**20  # stored, in one pack, with what each object takes in memory
 _OBJECT_BYTES = 2048
-_THREADS = 2
+_THREADS = 3  # one more than work: writing waits for the disk
+_PACKS_MAX = 2  # being written at once
 _BATCH_BYTES = 2**20  # compressed in one go
 _BATCHES_MAX = 8
 _PIECE_BYTES = 2**20
@@ -70,24 +71,25 @@ class Pending:
         self._squeezing: deque[Future[list[tuple[str, Squeezed]]]] = deque()
         self._ready: Objects = {}
         self._ready_bytes = 0
-        self._leaving: Objects = {}  # in a pack that is being written
-        self._pack: Future[Written] | None = None
+        self._leaving: deque[tuple[Objects, Future[Written]]] = deque()  # in packs being written
 
     @property
     def pool(self) -> ThreadPoolExecutor:
-        """Two threads, until what is pending is flushed or dropped."""
+        """A few threads, until what is pending is flushed or dropped."""
         if self._pool is None:
             self._pool = ThreadPoolExecutor(_THREADS)
         return self._pool
 
     def __contains__(self, identity: str) -> bool:
-        return identity in self._raw or identity in self._ready or identity in self._leaving
+        return identity in self._raw or identity in self._ready or any(
+            identity in objects for objects, _ in self._leaving)  # fmt: skip
 
     def get(self, identity: str) -> bytes:
         """The bytes of an object that waits."""
         if identity in self._raw:
             return self._raw[identity]
-        one = self._ready.get(identity) or self._leaving[identity]
+        leaving = (objects[identity] for objects, _ in self._leaving if identity in objects)
+        one = self._ready.get(identity) or next(leaving)
         place = Location("", 0, one.length, len(one.stored), one.codec)
         return opened(one.stored, place, identity)
 
@@ -119,16 +121,17 @@ class Pending:
         while self._squeezing:
             self._collect()
         self._write()
-        self._join()
+        while self._leaving:
+            self._join()
         self._close()
 
     def drop(self) -> None:
         """What waited is forgotten; a pack that was being written may stay, and harms nobody."""
         for future in self._squeezing:
             future.cancel()
-        if self._pack is not None:
+        for _, pack in self._leaving:
             with suppress(RollbackError):
-                self._pack.result()
+                pack.result()
         self._empty()
         self._close()
 
@@ -148,16 +151,17 @@ class Pending:
             self.add_stored(identity, one)
 
     def _write(self) -> None:
-        """The next pack is being written, after the one before it."""
-        self._join()
+        """What is ready is being written; so many packs at once, and no more."""
+        if len(self._leaving) >= _PACKS_MAX:
+            self._join()
         if self._ready:
-            self._leaving, self._ready, self._ready_bytes = self._ready, {}, 0
-            self._pack = self.pool.submit(written, self._place, self._leaving)
+            self._leaving.append((self._ready, self.pool.submit(written, self._place, self._ready)))
+            self._ready, self._ready_bytes = {}, 0
 
     def _join(self) -> None:
-        if self._pack is not None:
-            self._learned(self._pack.result())
-            self._leaving, self._pack = {}, None
+        """The pack that was begun first is learned."""
+        self._learned(self._leaving[0][1].result())
+        self._leaving.popleft()
 
 
 def _smaller(batch: list[tuple[str, bytes]]) -> list[tuple[str, Squeezed]]:

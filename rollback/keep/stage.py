@@ -22,6 +22,8 @@ from rollback.keep.entry import Entry, Source
 from rollback.keep.progress import Tally
 from rollback.model.errors import HostError, ObjectCorrupt, RollbackError
 
+Told = Callable[[int], None]
+Fetch = Callable[[Iterable[bytes]], Iterable[bytes]]
 Base = AbstractContextManager[Reading | None]
 
 
@@ -53,7 +55,7 @@ class Contents:
         begun = self._heard.done
         if self._stored is not None and (blocks := self._stored.blocks(entry)) is not None:
             with self._twin(entry) as twin, base as live:
-                lay_out(blocks, draft, twin or live, self._stored.block, holes=entry.sparse,
+                lay_out(blocks, draft, twin or live, self._stored.fetch, holes=entry.sparse,
                         told=lambda done: self._heard.reach(begun + done))  # fmt: skip
         elif self._taken(draft, entry):
             pass
@@ -107,14 +109,14 @@ def _hashed(chunks: Iterable[bytes], into: hashlib._Hash) -> Iterator[bytes]:
 
 
 def lay_out(
-    blocks: Blocks, draft: Draft, base: Reading | None, get: Callable[[bytes], bytes], *,
-    holes: bool, told: Callable[[int], None] = lambda _done: None,
+    blocks: Blocks, draft: Draft, base: Reading | None, fetch: Fetch, *, holes: bool,
+    told: Told = lambda _done: None,
 ) -> None:  # fmt: skip
     """The draft holds these blocks and nothing else; each was hashed as it lies there.
 
-    `base` is a file that may hold some of them; `get` gives a block by its id, `told` hears how
-    many bytes are there. With `holes`, blocks of zeros take no space as far as that can be had.
-    Raises: HostError when other bytes come back; ObjectCorrupt; what `get` raises.
+    `base` is a file that may hold some of them; `fetch` gives blocks by their ids, in order,
+    `told` hears how many bytes are there. With `holes`, blocks of zeros take no space if that can be.
+    Raises: HostError when other bytes come back; ObjectCorrupt; what `fetch` raises.
     """
     with Comparing(blocks, draft.reading) as comparing:
         wrong: list[int] = []
@@ -125,12 +127,13 @@ def lay_out(
         data = sum(end - start for start, end in draft.reading.extents(blocks.size))
         draft.fit(blocks.size, allocate=not holes and data < blocks.size)
         wrong += comparing.upto(blocks.size) + comparing.rest()
+    coming = iter(fetch(blocks.id(number) for number in wrong if not blocks.is_zeros(number)))
     for number in wrong:
         offset, size = blocks.span(number)
         if blocks.is_zeros(number):
             draft.clear(offset, size, hole=holes)
         else:
-            block = get(blocks.id(number))
+            block = next(coming)
             if len(block) != size:
                 raise ObjectCorrupt("a block is not as long as its place", where=draft.place)
             draft.put(offset, block)

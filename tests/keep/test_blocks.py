@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -162,15 +162,16 @@ def test_blocks_that_differ_are_found_and_only_those_are_fetched(
                   if wanted[n * EACH : (n + 1) * EACH] != live[n * EACH : (n + 1) * EACH]]  # fmt: skip
         fetched: list[bytes] = []
 
-        def get(identity: bytes) -> bytes:
-            fetched.append(identity)
-            at = next(n for n in range(len(blocks)) if blocks.id(n) == identity) * EACH
-            return wanted[at : at + EACH]
+        def fetch(ids: Iterable[bytes]) -> Iterator[bytes]:
+            for identity in ids:
+                fetched.append(identity)
+                at = next(n for n in range(len(blocks)) if blocks.id(n) == identity) * EACH
+                yield wanted[at : at + EACH]
 
         with Tree.open(name) as tree, tree.reading("now") as file:
             assert list(blocks.differing(file)) == differ
             with tree.draft("made") as draft:
-                lay_out(blocks, draft, file if base else None, get, holes=sparse)
+                lay_out(blocks, draft, file if base else None, fetch, holes=sparse)
         assert (folder / "made").read_bytes() == wanted
         if base:
             assert len(fetched) <= len(differ)
