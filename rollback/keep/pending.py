@@ -28,9 +28,8 @@ from rollback.keep.place import Place
 from rollback.model.errors import ObjectCorrupt, RollbackError, StoreError
 
 PENDING_BYTES_MAX = 64 * 2**20  # stored, in one pack, with what each object takes in memory
+_THREADS = 2
 _OBJECT_BYTES = 2048
-_THREADS = 3  # one more than work: writing waits for the disk
-_PACKS_MAX = 2  # being written at once
 _BATCH_BYTES = 2**20  # compressed in one go
 _BATCHES_MAX = 8
 _PIECE_BYTES = 2**20
@@ -71,25 +70,28 @@ class Pending:
         self._squeezing: deque[Future[list[tuple[str, Squeezed]]]] = deque()
         self._ready: Objects = {}
         self._ready_bytes = 0
-        self._leaving: deque[tuple[Objects, Future[Written]]] = deque()  # in packs being written
+        self._leaving: Objects = {}  # in a pack that is being written
+        self._pack: Future[Written] | None = None
 
     @property
     def pool(self) -> ThreadPoolExecutor:
-        """A few threads, until what is pending is flushed or dropped."""
+        """Two threads, until what is pending is flushed or dropped."""
         if self._pool is None:
             self._pool = ThreadPoolExecutor(_THREADS)
         return self._pool
 
     def __contains__(self, identity: str) -> bool:
-        return identity in self._raw or identity in self._ready or any(
-            identity in objects for objects, _ in self._leaving)  # fmt: skip
+        return identity in self._raw or identity in self._ready or identity in self._leaving
 
-    def get(self, identity: str) -> bytes:
-        """The bytes of an object that waits."""
-        if identity in self._raw:
-            return self._raw[identity]
-        leaving = (objects[identity] for objects, _ in self._leaving if identity in objects)
-        one = self._ready.get(identity) or next(leaving)
+    def get(self, identity: str) -> bytes | None:
+        """The bytes of an object that waits; None of another."""
+        # in the order in which it moves on: other threads ask while it does
+        raw = self._raw.get(identity)
+        if raw is not None:
+            return raw
+        one = self._ready.get(identity) or self._leaving.get(identity)
+        if one is None:
+            return None
         place = Location("", 0, one.length, len(one.stored), one.codec)
         return opened(one.stored, place, identity)
 
@@ -105,8 +107,10 @@ class Pending:
 
     def add_stored(self, identity: str, one: Squeezed) -> None:
         """The object waits, as it is stored already."""
-        if identity in self:
-            return
+        if identity not in self:
+            self._add_ready(identity, one)
+
+    def _add_ready(self, identity: str, one: Squeezed) -> None:
         self._ready[identity] = one
         self._ready_bytes += len(one.stored) + _OBJECT_BYTES
         if self._ready_bytes >= PENDING_BYTES_MAX:
@@ -121,17 +125,16 @@ class Pending:
         while self._squeezing:
             self._collect()
         self._write()
-        while self._leaving:
-            self._join()
+        self._join()
         self._close()
 
     def drop(self) -> None:
         """What waited is forgotten; a pack that was being written may stay, and harms nobody."""
         for future in self._squeezing:
             future.cancel()
-        for _, pack in self._leaving:
+        if self._pack is not None:
             with suppress(RollbackError):
-                pack.result()
+                self._pack.result()
         self._empty()
         self._close()
 
@@ -146,22 +149,27 @@ class Pending:
             self._batch, self._batch_bytes = [], 0
 
     def _collect(self) -> None:
-        for identity, one in self._squeezing.popleft().result():
-            del self._raw[identity]
-            self.add_stored(identity, one)
+        for identity, one in self._squeezing[0].result():
+            self._add_ready(identity, one)
+            self._raw.pop(identity, None)
+        self._squeezing.popleft()  # only now: what failed fails again, whoever asks
 
     def _write(self) -> None:
-        """What is ready is being written; so many packs at once, and no more."""
-        if len(self._leaving) >= _PACKS_MAX:
-            self._join()
+        """The next pack is being written, after the one before it is durable and proved.
+
+        Never two at once: a tree that lies in the later one would be there without what it names, if
+        the process ends in between, and the next capture takes what is there for whole.
+        """
+        self._join()
         if self._ready:
-            self._leaving.append((self._ready, self.pool.submit(written, self._place, self._ready)))
+            self._leaving = self._ready
             self._ready, self._ready_bytes = {}, 0
+            self._pack = self.pool.submit(written, self._place, self._leaving)
 
     def _join(self) -> None:
-        """The pack that was begun first is learned."""
-        self._learned(self._leaving[0][1].result())
-        self._leaving.popleft()
+        if self._pack is not None:
+            self._learned(self._pack.result())
+            self._leaving, self._pack = {}, None
 
 
 def _smaller(batch: list[tuple[str, bytes]]) -> list[tuple[str, Squeezed]]:

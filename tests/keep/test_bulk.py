@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
+import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -17,7 +21,7 @@ from rollback.keep.blocks import BLOCK_BYTES, PAGE_BLOCK_BYTES, WHOLE_BYTES_MAX
 from rollback.keep.bulk import read_all
 from rollback.keep.store import Store
 from rollback.model.errors import ObjectCorrupt, ObjectMissing, StoreError
-from tests.killed import Failing
+from tests.killed import KILLED, CountingTap, DyingTap, Failing, in_child, shots
 
 BLOCK = 1000
 
@@ -137,6 +141,33 @@ def test_what_waits_can_be_read_wherever_it_is(
     assert [again.get(sha256(body)) for body in bodies] == bodies
 
 
+def test_threads_that_take_turns_at_any_moment_lose_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stream of many blocks, some known, some twice, with the interpreter handed on all the time."""
+    monkeypatch.setattr(pending, "PENDING_BYTES_MAX", 100_000)
+    monkeypatch.setattr(pending, "_OBJECT_BYTES", 0)
+    monkeypatch.setattr(store, "_BATCH_BYTES", 5_000)
+    monkeypatch.setattr(store, "WHOLE_BYTES_MAX", 1000)
+    before = sys.getswitchinterval()
+    half = [os.urandom(1024) for _ in range(1500)]
+    bodies = [*half, *half[::3], *[os.urandom(1024) for _ in range(1500)], bytes(1024)]
+    sys.setswitchinterval(0.000001)
+    try:
+        for number, some in enumerate((bodies, bodies[::-1], half)):
+            path = tmp_path / str(number // 2)
+            path.mkdir(exist_ok=True)
+            here = opened(path)
+            made = here.put_stream(iter(some * 4), block_bytes=1024)
+            here.flush()
+            again = opened(path)
+            listed = again.blocks(made.sha256, made.blocks, made.size)
+            assert list(listed) == [sha256(body) for body in some * 4]
+            assert [got for _, got in read_all(again, listed)] == some * 4
+    finally:
+        sys.setswitchinterval(before)
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_pack_that_cannot_be_written_is_told_by_whoever_relies_on_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stream: bool
@@ -174,3 +205,131 @@ def test_a_pack_that_cannot_be_written_is_told_by_whoever_relies_on_it(
 def put_each(here: Store, bodies: Iterable[bytes]) -> None:
     for body in bodies:
         here.put(body)
+
+
+def one_reads_wrong(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """That pack is written whole, and what is read of it afterwards has one bit changed."""
+    real, begun = pending.written, itertools.count(1)
+
+    def written(place: Any, objects: pending.Objects) -> pending.Written:
+        return real(Flipped(place) if next(begun) == number else place, objects)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(pending, "written", written)
+
+
+class Flipped:
+    """A place that gives the records of packs back with one bit changed."""
+
+    def __init__(self, place: Any) -> None:
+        self._place = place
+
+    def read(self, name: str, offset: int, size_bytes: int) -> bytes:
+        found = bytearray(self._place.read(name, offset, size_bytes))
+        if len(found) > 5000:
+            found[4000] ^= 1
+        return bytes(found)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._place, name)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_of_several_packs_one_that_fails_fails_them_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """`flush` says so as often as it is asked; the file `index` names none; all can be put again."""
+    monkeypatch.setattr(pending, "PENDING_BYTES_MAX", 40_000)
+    monkeypatch.setattr(pending, "_OBJECT_BYTES", 0)
+    monkeypatch.setattr(pending, "_BATCH_BYTES", 9_000)
+    monkeypatch.setattr(store, "UNLISTED_MAX", 0)
+    bodies = [os.urandom(10_000) for _ in range(12)]
+    here = opened(tmp_path)
+    with pytest.MonkeyPatch.context() as patched:
+        one_reads_wrong(patched, number)
+        with suppress(ObjectCorrupt):  # where somebody waits for one of them already
+            put_each(here, bodies)
+        for _ in range(3):
+            with pytest.raises(ObjectCorrupt):
+                here.flush()
+    here.drop()
+    assert not (tmp_path / "store/index").exists()
+    again = opened(tmp_path)
+    put_each(again, bodies)
+    again.flush()
+    there = opened(tmp_path)
+    assert [there.get(sha256(body)) for body in bodies] == bodies
+
+
+def test_what_could_not_be_compressed_is_told_as_often_as_one_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing that waits is forgotten: a second `flush` does not end well either."""
+    real = pending.squeezed
+    monkeypatch.setattr(pending, "_BATCH_BYTES", 9_000)
+
+    def squeezed(data: bytes) -> tuple[int, bytes]:
+        if data[:5] == b"wrong":
+            raise MemoryError
+        return real(data)
+
+    monkeypatch.setattr(pending, "squeezed", squeezed)
+    here = opened(tmp_path)
+    put_each(here, [b"wrong" + os.urandom(10_000), os.urandom(10_000)])
+    for _ in range(2):
+        with pytest.raises(MemoryError):
+            here.flush()
+    here.drop()
+
+
+def test_killed_at_any_change_while_packs_are_written_all_can_be_put_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What such a process leaves is whole or passed over, and harms nobody who comes after it."""
+    monkeypatch.setattr(pending, "PENDING_BYTES_MAX", 40_000)
+    monkeypatch.setattr(pending, "_OBJECT_BYTES", 0)
+    monkeypatch.setattr(pending, "_BATCH_BYTES", 9_000)
+    monkeypatch.setattr(store, "UNLISTED_MAX", 0)
+    bodies = [os.urandom(10_000) for _ in range(13)]
+
+    def fill(path: Path, tap: Tap | None = None) -> None:
+        here = opened(path, tap)
+        put_each(here, bodies)
+        here.flush()
+
+    tap = CountingTap()
+    (tmp_path / "whole").mkdir()
+    fill(tmp_path / "whole", tap)
+    for number, mode in shots(tap.points):
+        path = tmp_path / f"{number}-{mode}"
+        path.mkdir()
+        dying = DyingTap(number, mode)
+        assert in_child(lambda path=path, dying=dying: fill(path, dying)) == KILLED  # type: ignore[misc]
+        fill(path)
+        there = opened(path)
+        assert [there.get(sha256(body)) for body in bodies] == bodies
+
+
+def test_no_pack_is_begun_before_the_one_before_it_is_durable_and_proved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tree names what lies in earlier packs: where it is, that has to be, whenever one is killed."""
+    monkeypatch.setattr(pending, "PENDING_BYTES_MAX", 40_000)
+    monkeypatch.setattr(pending, "_BATCH_BYTES", 9_000)
+    real, clock = pending.written, Host().clock
+    going: list[int] = []
+    seen: list[int] = []
+
+    def written(place: Any, objects: pending.Objects) -> pending.Written:
+        going.append(1)
+        seen.append(len(going))
+        clock.poll(lambda: len(going) > 1, within_s=0.2, every_s=0.01)
+        made = real(place, objects)
+        going.pop()
+        return made
+
+    monkeypatch.setattr(pending, "written", written)
+    here = opened(tmp_path)
+    put_each(here, [os.urandom(10_000) for _ in range(12)])
+    here.flush()
+    assert len(packs(tmp_path)) > 2
+    assert seen == [1] * len(packs(tmp_path))
