@@ -344,7 +344,7 @@ def put_file(
 ) -> Stored:
     """The first `size` bytes are put: as one object, or in blocks, holes without reading them."""
     if size <= WHOLE_BYTES_MAX:
-        return store.put_whole(file.at(0, size))
+        return store.put_whole(b"".join(file.chunks(size)))
     each = block_bytes(size, file.at(0, HEAD_BYTES))
     coming = counted(pieces(file, size, each), progress, what, size)
     return store.put_stream(coming, block_bytes=each, hashed=not great_holes(file, size))

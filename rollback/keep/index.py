@@ -17,7 +17,6 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
 
 from rollback.keep.pack import INDEX, Location
 
@@ -25,6 +24,7 @@ MAGIC = b"RBINDEX1"
 RUNS_MAX = 12  # beyond, the small ones are merged: a look into each takes time
 _ID = 32
 _PACK = struct.Struct("<32sQ")
+_PIECE_BYTES = 2**20  # of the file, written in one go
 
 
 @dataclass(frozen=True)
@@ -176,11 +176,15 @@ class Index:
         packs = tuple(name for run in self.runs for name in run.packs)
         names = b"".join(_PACK.pack(bytes.fromhex(name), sizes[name]) for name in packs)
         digest = hashlib.sha256()
-        head = MAGIC + len(packs).to_bytes(8, "little") + names
-        for part in chain((head,), _merged(self.runs, packs)):
-            digest.update(part)
-            yield part
-        yield digest.digest()
+        held = bytearray(MAGIC + len(packs).to_bytes(8, "little") + names)
+        for part in _merged(self.runs, packs):
+            held += part
+            if len(held) >= _PIECE_BYTES:
+                digest.update(held)
+                yield bytes(held)
+                held.clear()
+        digest.update(held)
+        yield bytes(held) + digest.digest()
 
     @classmethod
     def decoded(cls, data: bytes) -> tuple[Index, dict[str, int]]:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from rollback.host import Tap
+from rollback.host.looking import Reading
 from rollback.keep import capture, pending
 from rollback.keep.content import Site
 from rollback.keep.life import Life
@@ -480,3 +481,17 @@ def test_a_kind_of_content_that_is_not_built_makes_it_partial(world: World) -> N
     world.components["pg"] = component("pg", content="redis")
     with world.open() as checkpoints, pytest.raises(Partial, match="PARTIAL"):
         checkpoints.create("x")
+
+
+def test_a_file_system_that_gives_less_at_a_time_than_was_asked_for_is_read_to_the_end(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those over a network and in user space may: the file is whole, and so is the checkpoint."""
+    (world.root / "app/short").write_bytes(os.urandom(5000))
+    at, read = Reading.at, os.read
+    monkeypatch.setattr(Reading, "at", lambda self, offset, size: at(self, offset, min(size, 1000)))
+    monkeypatch.setattr(os, "read", lambda fd, size: read(fd, min(size, 1000)))
+    with world.open() as checkpoints:
+        made = checkpoints.create("short")
+        assert made.state == "whole"
+        assert all(found.answer is Answer.PASS for found in checkpoints.verify(made.id, deep=True))
