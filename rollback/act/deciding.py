@@ -38,9 +38,7 @@ def decide_now(
     state directory may not be written, it is only told.
     """
     samples = read_all(eyes.of(site))
-    decision = decide(
-        site.system, known(site, samples, facts or {}, Ticks(site.state.tree, site.host))
-    )
+    decision = decide(site.system, known(site, samples, facts or {}))
     if decision.level:
         decision = replace(decision, blocked=_blocked(site, decision.level, requester))
     if site.state.writable:
@@ -57,7 +55,7 @@ def _blocked(site: Site, level: str, requester: str) -> tuple[str, ...]:
 
 
 def known(
-    site: Site, samples: Mapping[str, Sample], facts: Mapping[str, str], ticks: Ticks
+    site: Site, samples: Mapping[str, Sample], facts: Mapping[str, str], ticks: Ticks | None = None
 ) -> Known:
     """These readings with everything that the journal and the agent's ticks add to them.
 
@@ -74,7 +72,9 @@ def known(
     since = now - timedelta(seconds=lookback_s)
     return Known(
         samples, {**facts_of(events, now, when), **facts}, events_of(events, when),
-        history=_history(system, readings(events, since, when), ticks),
+        history=_history(
+            system, readings(events, since, when), ticks or Ticks(site.state.tree, site.host)
+        ),
         normals={name: one.normal for name, one in system.metrics.items() if one.normal is not None},
         now=now, lookback_s=lookback_s, gap_s=GAP_INTERVALS * system.monitor.interval,
     )  # fmt: skip
