@@ -14,7 +14,7 @@ from functools import partial
 from shlex import quote
 from typing import Any
 
-from rollback.act import asked, built_in, starting
+from rollback.act import asked, built_in, incident, starting
 from rollback.act.plan import Plan, find_level, plan_of
 from rollback.act.site import Site
 from rollback.host.clock import iso, parse_iso
@@ -56,7 +56,7 @@ def create(
         _keep(site, plan, run_id)
         site.tell(
             "run.planned", run=run_id, plan=plan.as_json(), plan_digest=plan.digest(),
-            incident=follows.incident if follows else open_incident(site) or _new_incident(site),
+            incident=follows.incident if follows else _incident(site),
             reason=plan.reason, **({"follows": follows.id} if follows else {}), **(because or {}),
         )  # fmt: skip
         for warning in warnings:
@@ -386,6 +386,11 @@ def open_incident(site: Site) -> str:
     last = max((n for n, run in enumerate(mine) if run.state is State.COMPLETE), default=-1)
     still = any(run.state is State.NEEDS_OPERATOR for run in mine[last + 1 :])
     return mine[0].incident if still else ""
+
+
+def _incident(site: Site) -> str:
+    """The one that a new run belongs to: open, or watched and not stable yet; else a new one."""
+    return open_incident(site) or incident.unstable(site) or _new_incident(site)
 
 
 def _new_incident(site: Site) -> str:

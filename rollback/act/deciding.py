@@ -65,6 +65,8 @@ def known(
     system, clock = site.system, site.host.clock
     now, lookback_s = clock.now(), system.monitor.lookback or LOOKBACK_S
     events = site.journal.events()
+    if ticks is None:
+        ticks = Ticks(site.state.tree, site.host)
 
     def when(event: Event) -> datetime:
         return moment_of(clock, event.at, event.boot, event.boot_s)
@@ -72,9 +74,7 @@ def known(
     since = now - timedelta(seconds=lookback_s)
     return Known(
         samples, {**facts_of(events, now, when), **facts}, events_of(events, when),
-        history=_history(
-            system, readings(events, since, when), ticks or Ticks(site.state.tree, site.host)
-        ),
+        history=_history(system, readings(events, since, when), ticks),
         normals={name: one.normal for name, one in system.metrics.items() if one.normal is not None},
         now=now, lookback_s=lookback_s, gap_s=GAP_INTERVALS * system.monitor.interval,
     )  # fmt: skip

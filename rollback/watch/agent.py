@@ -16,12 +16,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-from rollback.act import eyes, reacting
+from rollback.act import eyes, incident, reacting
 from rollback.act.deciding import known
 from rollback.act.site import Site
 from rollback.act.upkeep import upkeep
 from rollback.host.below import why
 from rollback.host.clock import iso
+from rollback.judge.condition import Known
 from rollback.judge.decision import Decision, decide
 from rollback.keep.ticks import FOLDER, Ticks
 from rollback.model.errors import RollbackError, RunLocked
@@ -32,6 +33,7 @@ from rollback.watch import due, recording
 
 LOCK = f"{FOLDER}/agent.lock"
 WHO = f"{FOLDER}/agent.json"
+SHORTEST_S = 0.05
 UPKEEP_S = 60.0  # what is due is looked for this often at most
 
 
@@ -104,6 +106,7 @@ class Agent:
         self._upkept_s: float | None = None
         self._tried: tuple[str, float] | None = None
         self._said: dict[str, str] = {}
+        self._broken = 0  # ticks in a row that broke a limit of stability
 
     def tick(self) -> Looked:
         """One look has been taken, and what follows from it done. Never raises for what it finds."""
@@ -129,8 +132,15 @@ class Agent:
         )  # fmt: skip
 
     def wait_s(self) -> float:
-        """How long until the next tick. Units: seconds."""
-        return max(self.site.system.monitor.interval, 0.05)
+        """How long until the next tick: closer, as declared, after an incident. Units: seconds."""
+        monitor = self.site.system.monitor
+        wait_s = monitor.interval
+        with suppress(RollbackError, OSError):
+            wait_s *= incident.closer(self.site).interval
+            watched = incident.after(self.site).word == "MONITORING"
+            if watched and monitor.stability and monitor.stability.every:
+                wait_s = min(wait_s, monitor.stability.every)
+        return max(wait_s, SHORTEST_S)
 
     def began(self) -> None:
         """That the agent watches is in the journal."""
@@ -147,8 +157,10 @@ class Agent:
 
     def _look(self, at: str, runs: list[Run], failed: dict[str, str]) -> Looked:
         site, monitor = self.site, self.site.system.monitor
-        samples = read_all(eyes.of(site))
-        decision = decide(site.system, known(site, samples, {}, self._ticks))
+        looked = self._looked_s()
+        knows = known(site, read_all(eyes.of(site)), {}, self._ticks)
+        decision = decide(site.system, knows)
+        self._part("stability", lambda: self._watch(knows, looked), failed)
         recorded = recording.record(site, self._ticks, decision)
         self._part("readings", lambda: recording.keep(site, self._ticks, decision), failed)
         held, person = "", False
@@ -162,6 +174,19 @@ class Agent:
         return Looked(
             at, decision, recorded.seq, recorded.new, recorded.row, monitor.threshold, held, person
         )
+
+    def _looked_s(self) -> float | None:
+        """How long ago the tick before was."""
+        last = next(reversed(self._ticks), None)
+        if last is None:
+            return None
+        return (self.site.host.clock.now() - self._ticks.moment(last)).total_seconds()
+
+    def _watch(self, knows: Known, looked_s: float | None) -> None:
+        """What this look means for an incident that is watched after its run."""
+        self._broken = self._broken + 1 if incident.breaks(self.site, knows) else 0
+        worse = self._broken >= self.site.system.monitor.threshold
+        incident.watch(self.site, knows, looked_s=looked_s, worse=worse)
 
     def _react(self, decision: Decision, seq: int) -> reacting.Reaction:
         now_s, cooldown_s = self.site.host.clock.boot_s(), self.site.system.monitor.cooldown
