@@ -14,13 +14,14 @@ from functools import partial
 from shlex import quote
 from typing import Any
 
-from rollback.act import asked, built_in, starting
+from rollback.act import asked, built_in, incident, starting
 from rollback.act.plan import Plan, find_level, plan_of
 from rollback.act.site import Site
 from rollback.host.clock import iso, parse_iso
 from rollback.host.signing import sign, verified
 from rollback.judge import authority as judge
 from rollback.judge.guardrails import Circumstances, Conditions, autonomy, refusals
+from rollback.judge.unasked import AGENT, ask_first
 from rollback.keep.lease import Lease
 from rollback.model.errors import HostError, NotAuthorized, PlanError, Refused, RunLocked
 from rollback.model.finding import Json
@@ -28,10 +29,13 @@ from rollback.model.lifecycle import ENDED, Run, State
 from rollback.model.people import Authority
 
 
-def create(site: Site, plan: Plan, *, follows: Run | None = None) -> Run:
+def create(
+    site: Site, plan: Plan, *, follows: Run | None = None, because: Mapping[str, Json] | None = None
+) -> Run:
     """The run is in the journal, PLANNED, and the declaration it was planned under is kept.
 
-    `follows` is the run of the same incident that was not enough.
+    `follows` is the run of the same incident that was not enough; `because` what the agent began
+    it for.
 
     Raises: Refused by a guardrail; nothing but the refusal is written then. RunLocked when
     somebody else has begun a run since the plan was made.
@@ -52,8 +56,8 @@ def create(site: Site, plan: Plan, *, follows: Run | None = None) -> Run:
         _keep(site, plan, run_id)
         site.tell(
             "run.planned", run=run_id, plan=plan.as_json(), plan_digest=plan.digest(),
-            incident=follows.incident if follows else open_incident(site) or _new_incident(site),
-            reason=plan.reason, **({"follows": follows.id} if follows else {}),
+            incident=follows.incident if follows else _incident(site),
+            reason=plan.reason, **({"follows": follows.id} if follows else {}), **(because or {}),
         )  # fmt: skip
         for warning in warnings:
             site.tell("run.noted", run=run_id, note=f"guardrails.conditions: {warning}")
@@ -171,7 +175,8 @@ def stage(site: Site, run: Run, plan: Plan) -> Run:
     if result.enough:
         for approval in result.used:
             run = site.note(run, "approval.used", nonce=approval.nonce, person=approval.person)
-        return site.note(run, "run.authorized", by=[a.person for a in result.used])
+        by: list[Json] = [a.person for a in result.used]
+        return site.note(run, "run.authorized", by=by, unasked=not by and _unasked(site, run, plan))
     if asked.overdue(site, run):
         return asked.unanswered(site, run, result.missing)
     until = asked.due(site, run)
@@ -186,7 +191,8 @@ def standing(site: Site, run: Run, plan: Plan) -> judge.Standing:
     authority = asked.authority(site, run, plan)
     if authority.alone and not _confirm(site, plan) and _holds(site, plan.requester, authority):
         return judge.Standing("")
-    return _counted(site, run, plan)(_valid(site, run))
+    now = _counted(site, run, plan)(_valid(site, run))
+    return judge.Standing("") if not now.denied and _unasked(site, run, plan) else now
 
 
 def may_approve(site: Site, run: Run) -> Mapping[str, tuple[str, ...]]:
@@ -352,6 +358,13 @@ def _holds(site: Site, person: str, authority: Authority) -> bool:
     return bool(declared and set(declared.roles) & set(authority.roles))
 
 
+def _unasked(site: Site, run: Run, plan: Plan) -> bool:
+    """True when the agent began it, and goes on by itself under the policy in force."""
+    mine = run.unasked and plan.requester == AGENT
+    system, authority = site.in_force, asked.declared(site, plan)
+    return mine and not ask_first(system, plan.environment, run.trigger, authority)
+
+
 def _confirm(site: Site, plan: Plan) -> bool:
     """True when a person confirms: the autonomy in force says so, or the place where it happens."""
     policy = site.in_force.autonomy
@@ -373,6 +386,11 @@ def open_incident(site: Site) -> str:
     last = max((n for n, run in enumerate(mine) if run.state is State.COMPLETE), default=-1)
     still = any(run.state is State.NEEDS_OPERATOR for run in mine[last + 1 :])
     return mine[0].incident if still else ""
+
+
+def _incident(site: Site) -> str:
+    """The one that a new run belongs to: open, or watched and not stable yet; else a new one."""
+    return open_incident(site) or incident.unstable(site) or _new_incident(site)
 
 
 def _new_incident(site: Site) -> str:

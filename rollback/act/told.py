@@ -7,7 +7,7 @@ Never: takes what is not declared; starts anything.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 
@@ -18,12 +18,13 @@ from rollback.judge.condition import Told
 from rollback.model.errors import PlanError, Refused, UsageError
 from rollback.model.event import Event
 from rollback.model.finding import Json
-from rollback.model.lifecycle import ENDED, State
+from rollback.model.lifecycle import State
 from rollback.model.quantity import duration_s
 from rollback.model.registry import nearest
 from rollback.model.system import System
 
 DEPLOYMENT = "deployment"
+When = Callable[[Event], datetime]
 _IDENTITY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,199}\Z", re.ASCII)
 _TRUTHS = {"true": True, "yes": True, "false": False, "no": False}
 
@@ -62,23 +63,32 @@ def tell_facts(site: Site, facts: Mapping[str, str], *, by: str, for_s: float) -
         site.tell("fact.told", name=name, value=value, by=by, until=until)
 
 
-def events_of(events: Iterable[Event]) -> tuple[Told, ...]:
-    """The declared events that were told, oldest first."""
+def written_at(event: Event) -> datetime:
+    """When the event was, as the clock stood then."""
+    return parse_iso(event.at)
+
+
+def events_of(events: Iterable[Event], when: When = written_at) -> tuple[Told, ...]:
+    """The declared events that were told, oldest first; `when` says when each happened."""
     found = []
     for event in events:
         fields = event.data.get("fields")
         if event.kind == "event.told" and isinstance(fields, dict):
-            found.append(Told(str(event.data.get("event")), parse_iso(event.at), fields))
+            found.append(Told(str(event.data.get("event")), when(event), fields))
     return tuple(found)
 
 
-def facts_of(events: Iterable[Event], now: datetime) -> dict[str, str]:
-    """The facts that hold: each as it was last told, unless its time is over."""
-    found: dict[str, tuple[str, str]] = {}
+def facts_of(events: Iterable[Event], now: datetime, when: When = written_at) -> dict[str, str]:
+    """The facts that hold: each as it was last told, unless its time is over.
+
+    A fact holds for as long as was said, whatever becomes of the wall clock meanwhile.
+    """
+    found: dict[str, tuple[str, datetime]] = {}
     for event in events:
         if event.kind == "fact.told":
-            found[str(event.data["name"])] = (str(event.data["value"]), str(event.data["until"]))
-    return {name: value for name, (value, until) in found.items() if parse_iso(until) > now}
+            lasts = parse_iso(str(event.data["until"])) - parse_iso(event.at)
+            found[str(event.data["name"])] = (str(event.data["value"]), when(event) + lasts)
+    return {name: value for name, (value, until) in found.items() if until > now}
 
 
 def _fields(system: System, kind: str, fields: Mapping[str, str]) -> dict[str, Json]:
@@ -124,7 +134,7 @@ _EXAMPLES = {"bool": "true", "number": "3.5", "duration": "12s"}
 
 def _no_run_open(site: Site) -> None:
     for run in site.runs().values():
-        if run.state not in ENDED or (run.state is State.NEEDS_OPERATOR and run.steps):
+        if not run.over or (run.state is State.NEEDS_OPERATOR and run.steps):
             raise Refused(
                 "no-deployment-during-run", f"run {run.id} is open: it is {run.state}",
                 hint=f"deploy when it has ended: rollback watch {run.id}",

@@ -29,6 +29,7 @@ TABLE: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("people.members.*.roles", "people.roles", ()),
     ("triggers.*.authority.roles", "people.roles", ()),
     ("triggers.*.inform", "people.roles", ()),
+    ("triggers.*.component", "components", ()),
     ("triggers.*.severity", "severity", ()),
     ("triggers.*.environment", "environments", ()),
     ("decision.breakers.*.roll_back", "levels", ()),

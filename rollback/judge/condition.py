@@ -10,7 +10,7 @@ Never: reads a metric, a clock or the journal.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Reversible, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -46,7 +46,7 @@ class Known:
     samples: Mapping[str, Sample]
     facts: Mapping[str, str] = field(default_factory=dict)
     events: Sequence[Told] | None = None
-    history: Mapping[str, Sequence[Sample]] = field(default_factory=dict)
+    history: Mapping[str, Reversible[Sample]] = field(default_factory=dict)
     normals: Mapping[str, float] = field(default_factory=dict)
     now: datetime | None = None
     lookback_s: float = LOOKBACK_S
