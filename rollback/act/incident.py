@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from rollback.act import built_in
 from rollback.act.plan import plan_of
@@ -24,8 +24,10 @@ from rollback.judge.condition import Known, evaluate
 from rollback.model.event import Event
 from rollback.model.finding import Answer, Json
 from rollback.model.lifecycle import Run, State
-from rollback.model.operations import Tightening
 from rollback.model.quantity import spoken
+
+if TYPE_CHECKING:  # heavy, and a flag needs none
+    from rollback.model.operations import Tightening
 
 Word = Literal["MONITORING", "STABLE", "UNSTABLE", ""]
 _KINDS = ("incident.monitoring", "incident.blind", "incident.seen", "incident.stable",
