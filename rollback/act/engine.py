@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from rollback.act import asked, authorize, climbing, eyes, gating, phasing, protecting, starting
 from rollback.act.guarding import command_of, elsewhere
 from rollback.act.plan import Plan, PlannedStep, plan_of
-from rollback.act.scene import Action, Later, Question, Scene, Trailing, Undoable
+from rollback.act.scene import Action, Later, Question, Scene, Traced, Trailing, Undoable
 from rollback.act.site import Site
 from rollback.host.below import why
 from rollback.keep.lease import Lease
@@ -280,6 +280,11 @@ def _take_back(site: Site, run: Run, plan: Plan, step: PlannedStep) -> Run:
         try:
             action.undo(scene_of(site, run, plan, step))
         except Exception as error:  # noqa: BLE001 - as in _apply
+            was = _as_before(action, scene_of(site, run, plan, step))
+            if was.answer is Answer.PASS:
+                return site.note(
+                    run, "step.undone", index=step.index, id=step.id, because=was.evidence
+                )
             blame = _blame(error)["error"]
             return _stop(site, run, f"step {step.index} {step.id} cannot be taken back: {blame}")
         stays = (
@@ -292,6 +297,16 @@ def _take_back(site: Site, run: Run, plan: Plan, step: PlannedStep) -> Run:
             run, "step.undone", index=step.index, id=step.id, because="it had stored nothing away"
         )
     return _stop(site, run, f"step {step.index} {step.id} has no way back; {run.reason}")
+
+
+def _as_before(action: Action, scene: Scene) -> Finding:
+    """Whether everything is as before the step, although taking it back failed: it had done nothing."""
+    if not isinstance(action, Traced):
+        return Finding(Answer.UNKNOWN, "it cannot tell")
+    try:
+        return action.undone(scene)
+    except (RollbackError, OSError) as error:
+        return Finding(Answer.UNKNOWN, why(error))
 
 
 def _probe(action: Action, scene: Scene) -> Finding:

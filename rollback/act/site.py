@@ -121,8 +121,14 @@ class Site:
         return dict(runs)
 
     def run(self, name: str) -> Run:
-        """The run with this id, or the newest for `last`. Raises: PlanError."""
+        """The run with this id; the newest for `last`; for `open` the newest that has not ended, if any.
+
+        Raises: PlanError.
+        """
         runs = self.runs()
+        if name == "open":
+            still = [run for run in runs.values() if not run.final]
+            name = still[-1].id if still else "last"
         if name == "last" and runs:
             return list(runs.values())[-1]
         if not runs:

@@ -11,7 +11,7 @@ from rollback.act.plan import plan_of
 from rollback.act.site import Site
 from rollback.keep.lease import Lease
 from rollback.model.errors import PlanError
-from rollback.model.lifecycle import FINAL, TRANSITIONS, Run, State
+from rollback.model.lifecycle import TRANSITIONS, Run, State
 
 
 def abort(site: Site, run: Run, *, by: str, reason: str, as_it_is: bool = False) -> Run:
@@ -21,7 +21,7 @@ def abort(site: Site, run: Run, *, by: str, reason: str, as_it_is: bool = False)
 
     Raises: PlanError when it has ended; RunLocked while somebody drives it.
     """
-    if run.state in FINAL or (run.state is State.MITIGATED and not run.gated):
+    if run.final:
         did = run.state in (State.COMPLETE, State.MITIGATED) and not run.plan.get("undoes")
         back = f"take back what it did with: rollback undo {run.id}"
         raise PlanError(

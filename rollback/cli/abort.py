@@ -8,7 +8,7 @@ from rollback.cli.desk import Desk, pass_desk
 
 
 @click.command("abort", short_help="Give a run up; what it did is taken back.")
-@click.argument("run", default="last")
+@click.argument("run", default="open")
 @click.option("--reason", default="given up", help="Why; it stands in the report.")
 @click.option("--as", "person", default=None, metavar="PERSON", help="Who is typing.")
 @click.option(
@@ -16,7 +16,7 @@ from rollback.cli.desk import Desk, pass_desk
 )
 @pass_desk
 def command(desk: Desk, run: str, reason: str, person: str | None, as_it_is: bool) -> int:
-    """Give RUN up (default: the last one).
+    """Give RUN up (default: the newest that has not ended).
 
     Before its first effect it is ABANDONED; later its steps are taken back and it ends UNDONE.
     """

@@ -20,7 +20,7 @@ def command() -> None:
 
 
 @command.command("export", short_help="Print what PERSON is to sign.")
-@click.argument("run", default="last")
+@click.argument("run", default="open")
 @click.option("--as", "person", required=True, metavar="PERSON", help="Who is asked.")
 @pass_desk
 def export(desk: Desk, run: str, person: str) -> int:

@@ -8,14 +8,17 @@ from rollback.cli.desk import Desk, pass_desk
 
 
 @click.command("approve", short_help="Say yes to a waiting run.")
-@click.argument("run", default="last")
+@click.argument("run", default="open")
 @click.option("--as", "person", default=None, metavar="PERSON", help="Who says so.")
 @click.option("--key", default="", metavar="FILE", help="Your private SSH key, to sign with.")
 @click.option("--note", default="", help="A remark that stands beside the answer.")
 @click.option("--no-drive", is_flag=True, help="Only record it; do not go on with the run.")
 @pass_desk
 def command(desk: Desk, run: str, person: str | None, key: str, note: str, no_drive: bool) -> int:
-    """Approve exactly the plan of RUN (default: the last one), on this machine, under this policy."""
+    """Approve exactly the plan of RUN, on this machine, under this policy.
+
+    RUN: by default the newest that has not ended.
+    """
     from rollback.act import authorize
     from rollback.cli.driving import carry, lapsed
 

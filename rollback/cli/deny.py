@@ -8,13 +8,13 @@ from rollback.cli.desk import Desk, pass_desk
 
 
 @click.command("deny", short_help="Say no to a waiting run; it ends.")
-@click.argument("run", default="last")
+@click.argument("run", default="open")
 @click.option("--as", "person", default=None, metavar="PERSON", help="Who says so.")
 @click.option("--key", default="", metavar="FILE", help="Your private SSH key, to sign with.")
 @click.option("--reason", default="", help="Why; it stands in the report.")
 @pass_desk
 def command(desk: Desk, run: str, person: str | None, key: str, reason: str) -> int:
-    """Deny RUN (default: the last one)."""
+    """Deny RUN (default: the newest that has not ended)."""
     from rollback.act import authorize
     from rollback.act.driving import drive
     from rollback.cli.driving import lapsed

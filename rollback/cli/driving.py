@@ -23,17 +23,25 @@ NEEDS_OPERATOR = 9
 
 
 def decline_idle(desk: Desk, site: Site, plan: Plan) -> int:
-    """The target equals the present: said so, and the next level offered; nothing is changed."""
+    """The target equals the present: said so, and the next level offered; nothing is changed.
+
+    The status is that of a run which needs a person, where one does: it was not proved, nor is this.
+    """
     incident = authorize.open_incident(site)
+    needing = [run for run in site.runs().values() if run.state is State.NEEDS_OPERATOR]
+    unproved = needing[-1] if needing and incident and not plan.undoes else None
     offer = "" if plan.undoes else climbing.onwards(site, plan, incident).level
     down = stopped.services(site, plan.environment)
     body = {"changed": False, "level": plan.level, "state": None, "offer": offer or None,
-            "not_running": [*down]}  # fmt: skip
+            "not_running": [*down], "unproved": unproved.id if unproved else None}  # fmt: skip
 
     def lines() -> list[str]:
         said = [
             f"nothing to roll back here: {plan.level} is already at {plan.target.label or 'its target'}"
         ]
+        if unproved is not None:
+            said += [f"  but run {unproved.id} needs a person: {safe(unproved.reason)}",
+                     f"  try: ask the gate again: rollback resume {unproved.id}"]  # fmt: skip
         said += down_lines(down, plan.environment) or [
             "  try: ask whether it is well: rollback verify"
         ]
@@ -42,7 +50,7 @@ def decline_idle(desk: Desk, site: Site, plan: Plan) -> int:
         )
 
     desk.out(body, lines)
-    return 0
+    return NEEDS_OPERATOR if unproved is not None else 0
 
 
 def carry(desk: Desk, site: Site, run: Run, *, person: str, yes: bool, wait: bool) -> int:

@@ -8,12 +8,12 @@ from rollback.cli.desk import Desk, pass_desk
 
 
 @click.command("resume", short_help="Go on with a run that was interrupted, waits, or stopped.")
-@click.argument("run", default="last")
+@click.argument("run", default="open")
 @click.option("--wait", is_flag=True, help="Stay until it has ended, through every waiting.")
 @click.option("--as", "person", default=None, metavar="PERSON", help="Who is typing.")
 @pass_desk
 def command(desk: Desk, run: str, wait: bool, person: str | None) -> int:
-    """Go on with RUN (default: the last one).
+    """Go on with RUN (default: the newest that has not ended).
 
     A step that began and did not end is probed first, never simply repeated. A run that stopped at
     a closed gate asks the gate again.

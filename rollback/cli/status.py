@@ -28,7 +28,6 @@ def command(desk: Desk) -> int:
     from rollback.cli.timeline import next_lines
     from rollback.keep import trust
     from rollback.model.errors import JournalError
-    from rollback.model.lifecycle import FINAL
 
     desk.known()
     if not desk.system.state_path.is_dir():
@@ -45,10 +44,7 @@ def command(desk: Desk) -> int:
         return 0
     with desk.look() as site:
         runs = list(site.runs().values())
-        still = [
-            run for run in runs
-            if run.state not in FINAL and not (run.state.value == "MITIGATED" and not run.gated)
-        ]  # fmt: skip
+        still = [run for run in runs if not run.final]
         kept = site.checkpoints.list()
         try:
             count, _, anchors = site.journal.verify()

@@ -139,6 +139,11 @@ class Run:
     unasked: bool = False
 
     @property
+    def final(self) -> bool:
+        """True when nobody moves it on any more, no person either."""
+        return self.state in FINAL or (self.state is State.MITIGATED and not self.gated)
+
+    @property
     def over(self) -> bool:
         """True when nothing moves it on by itself any more: it ended, or has no gate to pass."""
         return self.state in ENDED or (self.state is State.MITIGATED and not self.gated)

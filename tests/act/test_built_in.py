@@ -14,6 +14,7 @@ from rollback.host.clock import iso
 from rollback.model.errors import PlanError
 from rollback.model.lifecycle import Run, State
 from tests.act.conftest import World
+from tests.act.test_fallback import listening
 
 GUARDS = """guardrails:
   rate_limit: {max: 1, per: 1h}
@@ -69,6 +70,20 @@ def test_a_service_that_cannot_start_leaves_nothing_running(world: World) -> Non
     (world.root / "app" / "server.py").write_text("import sys; sys.exit(1)\n")
     assert by_hand(world, "start").state is State.UNDONE
     assert world.running() == {"base": False, "web": False}
+
+
+@pytest.mark.parametrize("name", ["start", "stop"])
+def test_a_stranger_on_a_port_leaves_nothing_that_a_person_has_to_end(
+    world: World, name: str
+) -> None:
+    """Nothing was begun, so there is nothing to take back: UNDONE; the stranger lives."""
+    with listening(world.ports[1]) as stranger:
+        ended = by_hand(world, name)
+        assert ended.state is State.UNDONE, ended.reason
+        assert str(world.ports[1]) in ended.reason
+        assert stranger.poll() is None
+    assert by_hand(world, "start").state is State.MITIGATED
+    assert world.running() == {"base": True, "web": True}
 
 
 def test_a_declared_one_takes_its_place(world: World) -> None:

@@ -50,7 +50,7 @@ server.serve_forever()
 
 
 @contextmanager
-def _listening(port: int) -> Iterator[subprocess.Popen[bytes]]:
+def listening(port: int) -> Iterator[subprocess.Popen[bytes]]:
     """Somebody else listens on the port and answers everything."""
     argv = [sys.executable, "-I", "-c", STRANGER, str(port)]
     with subprocess.Popen(argv, stdout=subprocess.PIPE) as other:
@@ -65,7 +65,7 @@ def _listening(port: int) -> Iterator[subprocess.Popen[bytes]]:
 @pytest.fixture
 def stranger(world: World) -> Iterator[subprocess.Popen[bytes]]:
     """Somebody else listens on the first port of `web`."""
-    with _listening(world.ports[0]) as other:
+    with listening(world.ports[0]) as other:
         yield other
 
 
@@ -113,7 +113,7 @@ def test_a_stop_is_not_believed_while_the_taken_port_is_held(
     """Somebody without the lock, a lost child perhaps, listens where the service did: no stop."""
     _started(world)
     service.stop(world.scene().view(), "web", within_s=5)
-    with _listening(world.ports[2]):
+    with listening(world.ports[2]):
         stop, scene = world.bound("service", {"stop": ["web"], "within": "2s"})
         with pytest.raises(HostError, match=str(world.ports[2])):
             stop.apply(scene)
@@ -130,7 +130,7 @@ def test_another_stranger_than_the_one_that_was_there_is_not_known(
     stranger.kill()
     stranger.wait()
     assert not service.running(world.scene().view(), "web")
-    with _listening(world.ports[0]), pytest.raises(HostError, match="cannot be established"):
+    with listening(world.ports[0]), pytest.raises(HostError, match="cannot be established"):
         service.running(world.scene().view(), "web")
 
 
@@ -141,7 +141,7 @@ def test_a_stranger_that_came_while_the_service_ran_elsewhere_is_known_for_one(
     _started(world)
     stranger.kill()
     stranger.wait()
-    with _listening(world.ports[0]):
+    with listening(world.ports[0]):
         stop, scene = world.bound("service", {"stop": ["web"], "within": "5s"})
         stop.apply(scene)
         assert stop.probe(scene).answer is Answer.PASS, stop.probe(scene).evidence

@@ -425,6 +425,7 @@ def test_the_second_run_has_nothing_to_do_and_offers_the_next_level(tmp_path: Pa
     assert second.status == 0
     assert json.loads(second.out) == {
         "changed": False, "level": "config", "state": None, "offer": "pages", "not_running": [],
+        "unproved": None,
     }  # fmt: skip
     assert shop.bytes() == after
     assert "nothing to roll back here" in typed(tmp_path, "run", "config", "--as", "ada").out

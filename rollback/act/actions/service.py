@@ -153,7 +153,7 @@ class ServiceStep(Step):
         ran = _answers(scene.bound.get("identities"))
         changed = [name for name in _names(scene) if ran.get(name) == (self.verb == "stop")]
         try:
-            unlike = [one for one in changed if services.running(scene.view(), one) != ran[one]]
+            unlike = [one for one in changed if bool(services.ours(scene.view(), one)) != ran[one]]
         except HostError as error:
             return unknown(str(error))
         if unlike:
@@ -247,15 +247,14 @@ class ServiceStep(Step):
                             hint="declare drain: a check that is PASS when all work has ended")  # fmt: skip
 
     def _identities(self, scene: Scene, names: tuple[str, ...]) -> dict[str, Json]:
-        """Which of them run at planning: what an undo brings back. Unknown counts as running.
+        """Which of them run by a way of ours now: what an undo brings back. Unknown counts as running.
 
-        Who has the port of one that is to be started is found out when it starts.
+        Who else has a port of one is found out when it is started or stopped.
         """
-        asks = services.ours if self.verb == "start" else services.identity
         found: dict[str, Json] = {}
         for name in names:
             try:
-                found[name] = bool(asks(scene.view(), name))
+                found[name] = bool(services.ours(scene.view(), name))
             except HostError:
                 found[name] = True
         return found
