@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 @click.command("status", short_help="What is true now.")
 @pass_desk
 def command(desk: Desk) -> int:
-    """Runs that have not ended, what they wait for, the newest checkpoint, flags, the journal."""
+    """Runs that have not ended and what they wait for, and what else a person has to know.
+
+    Services that are down, the newest checkpoint, what is overdue or damaged, the journal.
+    """
+    from rollback.act import stopped
     from rollback.act.authorize import may_approve
     from rollback.act.copying import to_fetch
     from rollback.act.exporting import exports
@@ -34,6 +38,7 @@ def command(desk: Desk) -> int:
         body: dict[str, Any] = {
             "system": desk.system.system.id, "runs_open": [], "last_run": None, "checkpoints": 0,
             "last_checkpoint": None, "missed": [], "not_exported": [], "frozen": {}, "damaged": None,
+            "not_running": [],
             "journal": {"events": 0, "whole": True}, "trusted": True,
         }  # fmt: skip
         first = "rollback checkpoint create NAME"
@@ -67,6 +72,7 @@ def command(desk: Desk) -> int:
             "missed": [one.as_json() for one in missed(site)] if journal["whole"] else [],
             "not_exported": [one.as_json() for one in exports(site) if one.problem],
             "frozen": _frozen(site), "damaged": damaged(site),
+            "not_running": [*stopped.services(site, site.system.environment_name)] if runs else [],
             "journal": journal, "trusted": trusted,
         }  # fmt: skip
         advice = {run.id: next_lines(site, run) for run in still}
@@ -104,6 +110,8 @@ def _overdue(site: Site, run: Run) -> bool:
 
 
 def _lines(body: dict[str, Any], advice: dict[str, list[str]], fetch: str) -> list[str]:
+    from rollback.act import stopped
+
     lines = [paint(str(body["system"]), "bold")]
     for run in body["runs_open"]:
         waits = (
@@ -124,6 +132,9 @@ def _lines(body: dict[str, Any], advice: dict[str, list[str]], fetch: str) -> li
         last = body["last_run"]
         said = f"last run {last['run_id']} ended {last['state']}" if last else "no run yet"
         lines.append(f"  no run is open; {said}")
+    if body["not_running"]:
+        lines.append(paint(f"  not running: {', '.join(body['not_running'])}", "yellow"))
+        lines += [] if body["runs_open"] else [f"    try: {stopped.start()}"]
     newest = body["last_checkpoint"]
     if newest:
         name = newest["name"] or newest["id"][:12]

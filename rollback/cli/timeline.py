@@ -18,11 +18,11 @@ from rollback.act.guarding import command_of
 from rollback.act.plan import plan_of
 from rollback.act.site import Site
 from rollback.cli.planning import instead
-from rollback.cli.show import paint, safe, state
+from rollback.cli.show import paint, safe, size, state
 from rollback.keep import lease
 from rollback.model.event import Event
 from rollback.model.lifecycle import ENDED, TRANSITIONS, Run, State, elapsed_s
-from rollback.model.quantity import spoken
+from rollback.model.quantity import counted, spoken
 from rollback.tell.phases import of_a_run, phases
 
 
@@ -35,12 +35,14 @@ class Live:
         self._pasted = pasted
         self._quiet = quiet
         self._began: dict[str, float] = {}
+        self._last_s: float | None = None  # taking a step back begins with the event before
 
     def __call__(self, event: Event) -> None:
         """One event."""
         if event.kind == "step.began":
             self._began[str(event.data["index"])] = event.boot_s
         line = self._line(event)
+        self._last_s = event.boot_s
         if not line or self._quiet or sys.stderr is None:
             return
         with suppress(OSError, ValueError):  # a closed terminal must not stop a run
@@ -52,7 +54,8 @@ class Live:
                 "doubted": ("?", "yellow"), "skipped": ("–", "dim")}  # noqa: RUF001  # fmt: skip
         if event.kind.startswith("step.") and (found := mark.get(event.kind[5:])):
             index = str(data["index"])
-            took = event.boot_s - self._began.get(index, event.boot_s)
+            begun = self._last_s if event.kind == "step.undone" else self._began.get(index)
+            took = event.boot_s - (event.boot_s if begun is None else begun)
             said = _said(data)
             sign = paint(found[0], found[1], stream=sys.stderr)
             return f"  {sign} {index:<4} {data.get('id', ''):<16} {spoken(took):>9}  {safe(said)}".rstrip()
@@ -68,7 +71,13 @@ class Live:
             took_s = data["duration_s"]
             return f"  {sign} suite {data['suite']:<14} {spoken(float(str(took_s))):>9}  {counts}"
         if event.kind == "run.noted":
-            return f"  ! {safe(data.get('note', ''))}"
+            kept = data.get("kept")
+            told = (
+                [str(data.get("note", ""))]
+                if not isinstance(kept, list)
+                else [_laid_by(one) for one in kept]
+            )
+            return "\n".join(f"  ! {safe(one)}" for one in told if one)
         if event.kind == "task.opened":
             return f"  ! a task: {safe(data.get('title', ''))}"
         if event.kind in _WORDS:
@@ -87,6 +96,12 @@ _WORDS = {
     "run.undone": "UNDONE", "run.waiting": "WAITING", "run.abandoned": "ABANDONED",
     "run.expired": "EXPIRED",
 }  # fmt: skip
+
+
+def _laid_by(kept: Any) -> str:
+    """What a step took away, and where it lies."""
+    much = f"{counted(kept['entries'], 'path')}, {size(kept['bytes'])}"
+    return f"step {kept['step']} laid by {much}: {kept['where']}"
 
 
 def _said(data: dict[str, Any]) -> str:
