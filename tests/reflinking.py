@@ -32,7 +32,7 @@ def on_btrfs(folder: Path, do: Callable[[Path], object]) -> int:
 
     def mounted() -> None:
         image, place = folder / "image", folder / "mounted"
-        _write(image)
+        write_image(image)
         place.mkdir()
         subprocess.run(["mount", "-o", "loop", image, place], check=True)
         image.unlink()  # the mount holds it, and ends with this process
@@ -41,7 +41,8 @@ def on_btrfs(folder: Path, do: Callable[[Path], object]) -> int:
     return privately(mounted)
 
 
-def _write(image: Path) -> None:
+def write_image(image: Path) -> None:
+    """The image is that empty btrfs."""
     data = zlib.decompress(base64.b85decode(_IMAGE))
     with image.open("wb") as file:
         file.truncate(SIZE)

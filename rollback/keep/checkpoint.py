@@ -13,10 +13,11 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from datetime import timedelta
 from typing import Protocol
 
 from rollback.host import Host, Tree
-from rollback.host.clock import iso
+from rollback.host.clock import iso, parse_iso
 from rollback.keep import checkpoint_record, revoked
 from rollback.keep.changes import Change, Changes, told
 from rollback.keep.checkpoint_record import Checkpoint, Part, free, matching
@@ -140,7 +141,8 @@ class Checkpoints:
         missing: list[str] = []
         seen: list[tuple[Content, Site, Manifest]] = []
         known = dict(heads or {})
-        steady = self._judge.steady(self._newest())
+        newest = self._newest()
+        steady = self._judge.steady(newest.id if newest is not None else "")
         with self._root() as root, self._scratch() as scratch:
             for each in chosen:
                 component = self._system.components[each]
@@ -168,7 +170,7 @@ class Checkpoints:
             "began": began, "ended": iso(self._host.clock.now()), "drained": list[Json](drained),
         }  # fmt: skip
         made = Checkpoint(
-            id="", name=name, kind=kind, at=iso(self._host.clock.now()),
+            id="", name=name, kind=kind, at=self._moment(newest),
             state="partial" if missing else "whole", parts=parts, missing=tuple(missing),
             reason=reason, system=self._system.system.id, system_digest=self._system.digest,
             host=os.uname().nodename, heads=known, nonce=self._host.token(),
@@ -176,10 +178,21 @@ class Checkpoints:
         )  # fmt: skip
         return made.sealed(), whole
 
-    def _newest(self) -> str:
-        """The id of the checkpoint that was made last, whatever it is; empty for none."""
-        made = [one for _, one in self.records() if isinstance(one, Checkpoint)]
-        return max(made, key=lambda one: (one.at, one.id)).id if made else ""
+    def _newest(self) -> Checkpoint | None:
+        """The checkpoint that was made last, whatever it is."""
+        made = (one for _, one in self.records() if isinstance(one, Checkpoint))
+        return max(made, key=lambda one: (one.at, one.id), default=None)
+
+    def _moment(self, newest: Checkpoint | None) -> str:
+        """Now, or just after the last checkpoint where the clock was set back behind it.
+
+        So the newest is the one that was made last, whatever the clock said in between.
+        """
+        now = self._host.clock.now()
+        if newest is not None and newest.at >= iso(now):
+            with suppress(ValueError, OverflowError):
+                return iso(parse_iso(newest.at) + timedelta(microseconds=1))
+        return iso(now)
 
     def _part(self, component: Component, captured: Captured) -> Part:
         manifest = captured.manifest
@@ -436,7 +449,9 @@ class Checkpoints:
             reserved=frozenset(reserved(self._system, self._state, root, at)),
         )  # fmt: skip
         xattrs = tuple(getattr(component, "xattrs", ()))
-        key = b"\0".join((root.path, b"%d" % root.mount()[0], at, scope.key(),
+        # a power loss may take bytes of a file and leave its look: of another boot nothing is believed
+        boot = self._host.clock.boot().encode()
+        key = b"\0".join((boot, root.path, b"%d" % root.mount()[0], at, scope.key(),
                            *(os.fsencode(glob) for glob in xattrs)))  # fmt: skip
         cache = StatCache(self._state, name, key)
         if self.deep:

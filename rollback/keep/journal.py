@@ -95,6 +95,7 @@ class Journal:
             if not folder.is_dir():
                 with self._host.tree(str(folder.parent)) as above:
                     above.make_folder(folder.name)
+                    above.sync_folder()
             with self._host.tree(str(folder)) as tree:
                 torn = _ends_torn(tree, self._anchor.name)
                 tree.append(self._anchor.name, b"\n" * torn + json.dumps(line).encode() + b"\n")

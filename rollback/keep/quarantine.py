@@ -36,6 +36,7 @@ def quarantine(host: Host, state: Tree, root: Tree, at: bytes, step: str) -> Ite
     with _parent(host, state, root, at) as (parent, prefix):
         name = prefix + os.fsencode(step)
         parent.make_folder(name)
+        parent.sync_folder()  # else a power loss could take it away with all that was moved into it
         with parent.sub(name) as folder:
             yield folder
             empty = not folder.names()

@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from rollback.keep import damage
+from rollback.keep.changes import told
 from rollback.keep.checkpoint import Checkpoints
 from rollback.keep.checkpoint_record import Checkpoint, read
 from rollback.keep.copies import Copies
@@ -32,6 +33,10 @@ from rollback.model.errors import HostError, ObjectCorrupt, RollbackError, Store
 from rollback.model.quantity import counted
 
 _PART_BYTES = 8 * 2**20
+
+
+class _Unreadable(Exception):
+    """The medium does not give back a file: it is no error of where it is copied to."""
 
 
 @dataclass
@@ -74,9 +79,9 @@ class Repair:
     def run(self) -> Repaired:
         """Everything that listed checkpoints need is whole, as far as its bytes are anywhere.
 
-        Raises: RunLocked, StoreError, OSError; what was found until then is durable, or not there.
+        Raises: RunLocked, StoreError; what was found until then is durable, or not there.
         """
-        with self._store.lock():
+        with told(self._kept.state, b"store", kind=StoreError), self._store.lock():
             return self._run()
 
     def _run(self) -> Repaired:
@@ -115,12 +120,17 @@ class Repair:
     def _keep_aside(self, name: str) -> None:
         """The damaged pack lies in `damaged/` too: a good one may get its name."""
         path = f"packs/{name}.pack"
-        with suppress(OSError):  # a medium that gives nothing back: it is moved in the end
-            size = self._store.place.size(path)
-            parts = (self._store.place.read(path, at, _PART_BYTES)
-                     for at in range(0, size, _PART_BYTES))  # fmt: skip
-            self._store.place.create(f"{DAMAGED}/{name}.pack", parts)
+        with suppress(_Unreadable):  # a medium that gives nothing back: it is moved in the end
+            self._store.place.create(f"{DAMAGED}/{name}.pack", self._parts(path))
         self._done.set_aside.append(path)
+
+    def _parts(self, path: str) -> Iterator[bytes]:
+        """The bytes of a file as they are. Raises: _Unreadable."""
+        try:
+            for at in range(0, self._store.place.size(path), _PART_BYTES):
+                yield self._store.place.read(path, at, _PART_BYTES)
+        except OSError as error:
+            raise _Unreadable from error
 
     # -- records ---------------------------------------------------------------------------
 

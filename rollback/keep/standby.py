@@ -135,8 +135,12 @@ class Standby:
         if manifest.top is None or manifest.top.kind != "folder":
             return "it is no folder"
         base = self._base
-        if base.stat(self._folder) is None:
-            base.make_folder(self._folder, parents=True)
+        base.make_folder(self._folder, parents=True)
+        above = os.path.dirname(self._folder)
+        while above:  # else a power loss could take it away with the tree that was swapped into it
+            base.sync_folder(above)
+            above = os.path.dirname(above)
+        base.sync_folder()
         names = [self._folder + b"/" + name for name in _TRIAL]
         try:
             for name in names:

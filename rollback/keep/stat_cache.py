@@ -4,7 +4,8 @@ A folder whose every name, inode, size, mode, owner and time is as it was has th
 nothing in it is read again. A file that changed so shortly before it was looked at that a second
 change could have kept its time is never believed (the racy entry of git).
 
-The cache is disposable: damaged, of another root or of another scope, it is no cache. It trusts
+The cache is disposable: damaged, of another root, scope or boot, it is no cache: a power loss can take
+the bytes of a file that nobody synced and leave its size and times. It trusts
 the change time that the kernel sets; whoever does not asks for `deep`.
 
 Hides: the file in `cache/` of the state directory, and the packing of stat results.

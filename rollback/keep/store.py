@@ -9,6 +9,7 @@ Never: gives back bytes that it did not just hash.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Set
@@ -40,6 +41,11 @@ _BATCHES_AHEAD = 8
 _INDEX = "index"
 UNLISTED_MAX = 2000  # objects, or packs by their weight, that the file `index` may lack
 _PACK_WEIGHT = 100
+_OURS = (
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+)  # we lack something, and no pack is the worse for it
 
 
 class Store:
@@ -90,6 +96,8 @@ class Store:
             size = self.place.size(path)
             found = read_index(name, size, self._reader(path))
         except (OSError, ObjectCorrupt) as error:
+            if isinstance(error, OSError) and error.errno in _OURS:
+                raise
             self.damaged[name] = str(error)
             return
         self._index.learn(name, found)

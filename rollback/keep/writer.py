@@ -151,7 +151,9 @@ class _Work:
         self.sweep()
         self.quarantine.make_folder(_STAGE)
         self._ready = self.quarantine.sub(_STAGE)
-        each = len(plan.write) <= SYNC_EACH_MAX
+        # a symbolic link's own owner and time cannot be synced but with everything else
+        bare = any(plan.wanted[path].kind == "symlink" for path in plan.write)
+        each = not bare and len(plan.write) <= SYNC_EACH_MAX
         links = []
         total = sum(plan.wanted[p].size for p in plan.write if plan.wanted[p].kind == "file")
         what = getattr(source, "what", "") or f"putting back {show(self.at)}"
@@ -215,6 +217,7 @@ class _Work:
 
     def apply(self, plan: Plan) -> None:
         """The tree is what was planned, durably."""
+        self._make_places(plan)
         for full in plan.first_out:
             self._away(full, self._named(full))
         self._loosen(plan)
@@ -224,13 +227,39 @@ class _Work:
         ):
             self._place(plan, path)
         for path in plan.away:
-            self._away(plan.full(path), path if path != b"." else self._named(self.at))
+            self._away(plan.full(path), self._inside(path))
         self._dress(plan)
         self._sync(plan)
 
+    def _make_places(self, plan: Plan) -> None:
+        """The folders into which things go from the tree are on disk before the first one goes.
+
+        Else a power loss could leave a thing without its old name, and its new one in no folder.
+        """
+        for full in plan.first_out:
+            self._free_place(self._named(full), full)
+        for path in {*plan.make, *plan.write}:
+            if self._makes_way(plan, path):
+                self._free_place(self._inside(path), plan.full(path))
+        for path in plan.away:
+            self._free_place(self._inside(path), plan.full(path))
+        if len(self.kept) > SYNC_EACH_MAX:
+            self.quarantine.sync_all()
+            return
+        for name in sorted(self.kept):
+            self.quarantine.sync_folder(name)
+
+    def _makes_way(self, plan: Plan, path: bytes) -> bool:
+        """True when what stands there is not replaced, but kept."""
+        return path in plan.retype or bool(self.kept_as and path in plan.live)
+
+    def _inside(self, path: bytes) -> bytes:
+        """Under which name what stands at a path of the component is kept."""
+        return path if path != b"." else self._named(self.at)
+
     def _place(self, plan: Plan, path: bytes) -> None:
         full = plan.full(path)
-        if path in plan.retype or (self.kept_as and path in plan.live):
+        if self._makes_way(plan, path):
             self._swap(full, path)
         elif path in self.staged:
             self.ready.put(self.staged[path], self.tree, full)
@@ -243,7 +272,7 @@ class _Work:
 
         Without an exchange nothing stands there for a moment where one of them is a folder.
         """
-        kept = self._free_place(path if path != b"." else self._named(self.at), full)
+        kept = self._free_place(self._inside(path), full)
         named = bool(self.kept_as) and self._second_name(full, kept, path)
         if not named and self._exchanged(full, kept, path):
             return
@@ -296,6 +325,7 @@ class _Work:
                 raise
             # an overlay cannot rename a folder of a lower layer, but everything in it
             self.quarantine.make_folder(kept)
+            self.quarantine.sync_folder(os.path.dirname(kept))
             for name in self.tree.names(full):
                 self._move(full + b"/" + name, kept + b"/" + name)
             self.quarantine.dress(kept, mode=stat_.S_IMODE(found.st_mode),
@@ -410,14 +440,7 @@ class _Work:
         """Nothing is left in the stage, nor the stage itself; it only ever held copies."""
         if self.quarantine.stat(_STAGE) is None:
             return
-        for name in self.quarantine.names(_STAGE):
-            path = _STAGE + b"/" + name
-            found = self.quarantine.stat(path)
-            if found is not None and stat_.S_ISDIR(found.st_mode):
-                self.quarantine.remove_folder(path)
-            else:
-                self.quarantine.unlink(path)
-        self.quarantine.remove_folder(_STAGE)
+        self.quarantine.remove(_STAGE)
 
     def tidy(self) -> None:
         """The stage, and last the intent, are gone."""

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from rollback.host import Clock
 from rollback.host.looking import Looking
 from rollback.keep import capture
 from rollback.keep.checkpoint import Checkpoints
@@ -66,6 +67,28 @@ def test_what_looks_as_it_did_is_not_read_again(world: World, opened: list[bytes
         assert three.components != two.components
         assert checkpoints.diff("three") == ()
         assert {c.path for c in checkpoints.diff("two")} == {b"app/d1/e1/f1"}
+
+
+class NextBoot(Clock):
+    """The clocks of this machine, started again."""
+
+    def boot(self) -> str:
+        return "the next one"
+
+
+def test_after_a_restart_everything_is_read_once(world: World, opened: list[bytes]) -> None:
+    """The machine may have lost bytes that were not synced, of files that look as they did."""
+    filled(world)
+    with world.open() as checkpoints:
+        checkpoints.create("one")
+    world.clock = NextBoot()
+    opened.clear()
+    with world.open() as checkpoints:
+        checkpoints.create("two")
+        assert len(opened) == 30
+        opened.clear()
+        checkpoints.create("three")
+        assert opened == []
 
 
 def test_asked_to_look_deep_it_believes_nothing(world: World, opened: list[bytes]) -> None:

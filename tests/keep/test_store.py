@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import struct
@@ -90,6 +91,27 @@ def test_files_are_private(tmp_path: Path) -> None:
     assert {folder.stat().st_mode & 0o777 for folder in (pack.parent, pack.parent.parent)} == {
         0o700
     }
+
+
+def test_who_may_open_no_more_files_takes_no_pack_for_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A repair would move it away; so the lack is said instead, and the pack is read afterwards."""
+    store = opened(tmp_path)
+    identity = store.put(b"x" * 1000)
+    again = opened(tmp_path)
+    store.flush()
+
+    def refused(_name: str) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as few:
+        few.setattr(again.place, "size", refused)
+        with pytest.raises(OSError, match="Too many open files"):
+            again.refresh()
+    assert not again.damaged
+    again.refresh()
+    assert again.get(identity) == b"x" * 1000
 
 
 def test_the_same_bytes_are_stored_once(tmp_path: Path) -> None:
