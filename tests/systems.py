@@ -101,13 +101,17 @@ levels:
 
 
 class Hands(Clock):
-    """The machine's clocks, moved by a test."""
+    """The machine's clocks, moved by a test: time passes by `ahead_s`; the wall is set by `set_s`."""
 
     def __init__(self) -> None:
         self.ahead_s = 0.0
+        self.set_s = 0.0
 
     def now(self) -> datetime:
-        return super().now() + timedelta(seconds=self.ahead_s)
+        return super().now() + timedelta(seconds=self.ahead_s + self.set_s)
+
+    def boot_s(self) -> float:
+        return super().boot_s() + max(0.0, self.ahead_s)
 
 
 @dataclass

@@ -24,7 +24,6 @@ from rollback.keep.lease import Lease
 from rollback.model.errors import HostError, NotAuthorized, PlanError, RunLocked
 from rollback.model.finding import Json
 from rollback.model.lifecycle import ENDED, Run, State
-from rollback.model.people import Authority
 
 
 def create(site: Site, plan: Plan, *, follows: Run | None = None) -> Run:
@@ -144,6 +143,7 @@ def _no_rollback(site: Site, plan: Plan) -> bool:
 
 def stage(site: Site, run: Run, plan: Plan) -> Run:
     """PLANNED goes on when enough people said yes, waits when not yet, ends when one said no."""
+    run = asked.note_silence(site, run, plan)
     result = standing(site, run, plan)
     if result.denied:
         return site.note(run, "run.abandoned", reason=result.denied)
@@ -158,14 +158,34 @@ def stage(site: Site, run: Run, plan: Plan) -> Run:
     return site.note(run, "run.waiting", on="approval", what=result.missing, due=iso(until))
 
 
+def lost(site: Site, run: Run, plan: Plan) -> str:
+    """Why a run that was authorised may not take its first step any more; "" when it may.
+
+    How many of which roles is asked of the policy sealed in the plan; who holds them, with which
+    key, of the people in force now. An approval has to be good still.
+    """
+    result = _standing(site, run, plan)
+    if result.enough:
+        return ""
+    return f"not authorised any more: {result.denied or f'it lacks {result.missing}'}"
+
+
 def standing(site: Site, run: Run, plan: Plan) -> judge.Standing:
     """Where the approvals of a run stand now, under the people and the policy in force."""
     if plan.policy != site.in_force.authority_digest:
         return judge.Standing(f"a new plan: people or policy have changed since {run.id} was made")
+    return _standing(site, run, plan)
+
+
+def _standing(site: Site, run: Run, plan: Plan) -> judge.Standing:
     authority = asked.authority(site, run, plan)
-    if authority.alone and not _confirm(site, plan) and _holds(site, plan.requester, authority):
+    if (
+        authority.alone
+        and not _confirm(site, plan)
+        and _holds(site, plan.requester, authority.roles)
+    ):
         return judge.Standing("")
-    return _counted(site, run, plan)(_valid(site, run))
+    return _counted(site, run, plan)(_valid(site, run, plan.policy))
 
 
 def may_approve(site: Site, run: Run) -> Mapping[str, tuple[str, ...]]:
@@ -175,8 +195,9 @@ def may_approve(site: Site, run: Run) -> Mapping[str, tuple[str, ...]]:
     site, plan = site.under(run), plan_of(run)
     if plan.policy != site.in_force.authority_digest:
         return {}
-    people, roles = site.in_force.people, asked.authority(site, run, plan).roles
-    counted, given = _counted(site, run, plan), _valid(site, run)
+    people = site.in_force.people
+    roles = (*asked.authority(site, run, plan).roles, *asked.alone(site, run, plan))
+    counted, given = _counted(site, run, plan), _valid(site, run, plan.policy)
     lacking, at = counted(given).lacking, iso(asked.now(site))
     return {
         one.id: tuple(role for role in one.roles if role in roles)
@@ -189,12 +210,10 @@ def _counted(
     site: Site, run: Run, plan: Plan
 ) -> Callable[[Iterable[judge.Approval]], judge.Standing]:
     """How the approvals of this run are counted at this moment."""
-    authority, declared = asked.authority(site, run, plan), asked.declared(site, plan)
-    waited_s = (asked.now(site) - parse_iso(run.moments["run.planned"][2])).total_seconds()
-    above = authority.roles[len(declared.roles) :]
     return partial(
-        judge.standing, authority, site.in_force.people, requester=plan.requester,
-        reachable=(*judge.reachable(declared, waited_s), *above),
+        judge.standing, asked.authority(site, run, plan), site.in_force.people,
+        requester=plan.requester, reachable=asked.reachable(site, run, plan),
+        alone=asked.alone(site, run, plan),
     )  # fmt: skip
 
 
@@ -251,7 +270,11 @@ def record(site: Site, run: Run, approval: judge.Approval) -> Run:
             f"run {run.id} has waited longer than its people had to answer",
             hint=f"end it with: rollback resume {run.id}; then plan anew",
         )
-    why = _why_not(site, run, approval, asked.now(site)) or _adds_nothing(site, run, approval)
+    run = asked.note_silence(site.under(run), run, plan_of(run))
+    policy = site.in_force.authority_digest
+    why = _why_not(site, run, approval, asked.now(site), policy) or _adds_nothing(
+        site, run, approval
+    )
     if why:
         able = ", ".join(may_approve(site, run))
         raise NotAuthorized(why, where=run.id, hint=f"it is for them to say yes: {able}" if able
@@ -267,6 +290,8 @@ def may_wake(site: Site, run: Run) -> bool:
     if waits.get("on") in ("approval", "checklist") and asked.overdue(site, run):
         return True
     if waits.get("on") == "approval":
+        if asked.silence_due(site.under(run), run, plan_of(run)):
+            return True
         result = standing(site, run, plan_of(run))
         # somebody answered: the run goes on, ends, or says anew what is still missing
         return result.missing != waits.get("what")
@@ -289,7 +314,7 @@ def _given(run: Run) -> list[judge.Approval]:
     return found
 
 
-def _why_not(site: Site, run: Run, approval: judge.Approval, now: datetime) -> str:
+def _why_not(site: Site, run: Run, approval: judge.Approval, now: datetime, policy: str) -> str:
     declared = judge.member(site.in_force.people, approval.person)
     key = declared.key if declared else None
     checked = bool(
@@ -300,7 +325,7 @@ def _why_not(site: Site, run: Run, approval: judge.Approval, now: datetime) -> s
     )  # fmt: skip
     return judge.invalid(
         approval, people=site.in_force.people, plan=run.plan_digest, run=run.id, host=platform.node(),
-        policy=site.in_force.authority_digest, now=now, verified=checked,
+        policy=policy, now=now, verified=checked,
     )  # fmt: skip
 
 
@@ -308,27 +333,32 @@ def _adds_nothing(site: Site, run: Run, approval: judge.Approval) -> str:
     """Why this answer would change nothing, whoever else speaks; "" when it may."""
     there, plan = site.under(run), plan_of(run)
     authority = asked.authority(there, run, plan)
-    if not _holds(site, approval.person, authority):
+    himself = _holds(site, approval.person, asked.alone(there, run, plan))
+    if not _holds(site, approval.person, authority.roles) and not himself:
         return f"{approval.person} holds none of the roles that may answer for this run"
     if approval.answer != "yes":
         return ""
-    if approval.person == plan.requester and not authority.alone:
+    if authority.quorum == "ordered" and not himself:
+        now = (authority.roles[0], *asked.reachable(there, run, plan))
+        if not _holds(site, approval.person, now):
+            return f"{approval.person} is asked only after the silence of {' and '.join(now)}"
+    if approval.person == plan.requester and not authority.alone and not himself:
         return f"{approval.person} asked for this run, so somebody else has to say yes to it"
-    said = [one for one in _valid(site, run) if one.person == approval.person]
+    said = [one for one in _valid(site, run, plan.policy) if one.person == approval.person]
     if said and said[-1].answer == "yes":
         good = f"good until {said[-1].expires[11:16]}Z"
         return f"{approval.person} said yes already ({good}), and counts once"
     return ""
 
 
-def _valid(site: Site, run: Run) -> list[judge.Approval]:
+def _valid(site: Site, run: Run, policy: str) -> list[judge.Approval]:
     now = asked.now(site)
-    return [approval for approval in _given(run) if not _why_not(site, run, approval, now)]
+    return [one for one in _given(run) if not _why_not(site, run, one, now, policy)]
 
 
-def _holds(site: Site, person: str, authority: Authority) -> bool:
+def _holds(site: Site, person: str, roles: Iterable[str]) -> bool:
     declared = judge.member(site.in_force.people, person)
-    return bool(declared and set(declared.roles) & set(authority.roles))
+    return bool(declared and set(declared.roles) & set(roles))
 
 
 def _confirm(site: Site, plan: Plan) -> bool:

@@ -100,6 +100,9 @@ def _protect(site: Site, run: Run, plan: Plan) -> Run:
     run = starting.hold(site, run, plan)
     if run.state is S.WAITING:
         return run
+    gone = "" if run.steps else authorize.lost(site, run, plan)
+    if gone:
+        return site.note(run, "run.abandoned", reason=gone)
     found = _next(run, plan)
     if isinstance(found, _Failure):
         return _consequence(site, run, found)
@@ -126,6 +129,12 @@ def _protect(site: Site, run: Run, plan: Plan) -> Run:
     if few:
         return site.note(run, "run.undoing", reason=few)
     return site.note(run, "run.protected", checkpoint=made.id, size_bytes=made.size_bytes, **told)
+
+
+def _start(site: Site, run: Run, plan: Plan) -> Run:
+    """Whoever was killed here may be followed on another day: the yes has to hold still."""
+    gone = "" if run.steps else authorize.lost(site, run, plan)
+    return site.note(run, "run.undoing", reason=gone) if gone else site.note(run, "run.started")
 
 
 def _step(site: Site, run: Run, plan: Plan) -> Run:
@@ -167,7 +176,7 @@ def _undo(site: Site, run: Run, plan: Plan) -> Run:
 _STAGES: dict[State, Callable[[Site, Run, Plan], Run]] = {
     S.PLANNED: authorize.stage,
     S.AUTHORIZED: _protect,
-    S.PROTECTED: lambda site, run, _plan: site.note(run, "run.started"),
+    S.PROTECTED: _start,
     S.RUNNING: _step,
     S.MITIGATED: gating.stage,
     S.WAITING: _wake,

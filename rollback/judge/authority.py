@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from rollback.judge.hours import is_open
 from rollback.model.event import canonical
 from rollback.model.finding import Json
 from rollback.model.people import Authority, Member, People
@@ -120,29 +121,40 @@ def _out_of_time(approval: Approval, now: datetime) -> str:
 
 def standing(
     authority: Authority, people: People, approvals: Iterable[Approval], *, requester: str,
-    reachable: Iterable[str] = (),
+    reachable: Iterable[str] = (), alone: Iterable[str] = (),
 ) -> Standing:  # fmt: skip
     """Whether these valid approvals are enough.
 
     `reachable` are the roles of an ordered authority that may answer by now; the first always may.
+    Who holds one of `alone` says yes for everybody, to his own run too.
     Shape: approvals: any order; a person counts once, for the first role that still needs one.
     """
     by_person: dict[str, Approval] = {}
     for approval in approvals:
         by_person[approval.person] = approval
+    asked = {*authority.roles, *alone}
     for approval in by_person.values():
         holder = member(people, approval.person)
-        if approval.answer != "yes" and holder and set(holder.roles) & set(authority.roles):
+        if approval.answer == "no" and holder and set(holder.roles) & asked:
             return Standing(
                 "", (), f"{approval.person} said no: {approval.note or 'no reason given'}"
             )
+    for approval in by_person.values():
+        holder = member(people, approval.person)
+        if approval.answer == "yes" and holder and set(holder.roles) & set(alone):
+            return Standing("", (approval,))
     counted: list[tuple[Approval, tuple[str, ...]]] = []
+    keys: set[str] = set()
     for person, approval in by_person.items():
         holder = member(people, person)
         if holder is None or approval.answer != "yes":
             continue
         if person == requester and not authority.alone:
             continue
+        key = " ".join((holder.key or "").split()[:2])  # what follows is a remark
+        if key and key in keys:
+            continue  # one hand under two names
+        keys.add(key)
         roles = tuple(role for role in holder.roles if role in authority.roles)
         if roles:
             counted.append((approval, roles))
@@ -181,11 +193,13 @@ def _count(
     return Standing("", tuple(fit[: authority.count]))
 
 
-def reachable(authority: Authority, waited_s: float) -> tuple[str, ...]:
-    """The roles of an ordered authority that may answer after this time; without a time, all."""
-    if authority.next_after is None:
-        return authority.roles
-    return authority.roles[: 1 + int(max(0.0, waited_s) / max(authority.next_after, 1e-9))]
+def available(people: People, role: str, at: datetime) -> bool:
+    """True when somebody of the role is there at this moment, by the declared hours."""
+    found = people.roles.get(role)
+    if found is None or (found.hours is not None and not is_open(found.hours, at)):
+        return False
+    holders = [one for one in people.members if role in one.roles]
+    return any(one.hours is None or is_open(one.hours, at) for one in holders)
 
 
 def next_up(people: People, roles: Iterable[str]) -> tuple[str, ...]:

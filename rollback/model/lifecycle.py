@@ -82,8 +82,8 @@ TRANSITIONS: dict[tuple[State | None, str], State | str] = {
         (s, kind): s
         for s in State
         for kind in (
-            "approval.given", "approval.denied", "approval.used", "lease.taken", "lease.freed",
-            "suite.ended", "checklist.item", "message.queued", "message.delivered",
+            "approval.given", "approval.denied", "approval.used", "approval.silent",
+            "lease.taken", "lease.freed", "suite.ended", "checklist.item", "message.queued", "message.delivered",
             "message.failed", "task.opened", "timer.set", "sample.read", "answer.given", "run.noted",
             "record.filled", "report.written", "run.merged", "prevention.begun",
             "checkpoint.created", "checkpoint.revoked",

@@ -82,7 +82,9 @@ class Authority(Declared):
 
     When nobody has within `answer_within`, `unanswered` says what follows: `stop` (the run is
     EXPIRED), `next` (those whom the roles report to may answer too, one after another, as long
-    each), `person` (the run needs an operator).
+    each), `person` (the run needs an operator). In order, the next role may answer after the one
+    before was silent for `next_after`, at once outside of its hours. When the whole `ladder` was
+    silent, who holds a role of its `self_authorize` may say yes alone.
     """
 
     roles: Annotated[tuple[Id, ...], Field(min_length=1)]
@@ -92,7 +94,8 @@ class Authority(Declared):
     standing: Standing | None = None
     answer_within: Annotated[Seconds | None, Field(gt=0)] = None
     unanswered: Literal["stop", "next", "person"] = "stop"
-    next_after: Seconds | None = None
+    next_after: Annotated[Seconds | None, Field(gt=0)] = None
+    ladder: Id | None = None
     also_inform: tuple[Id, ...] = ()
 
     @model_validator(mode="after")
@@ -101,6 +104,8 @@ class Authority(Declared):
             raise ValueError("unanswered needs a time: write answer_within: 15m")
         if self.unanswered == "next" and self.quorum == "all":
             raise ValueError("all of the roles must answer, so no other can answer for them")
+        if (self.quorum == "ordered") != (self.next_after is not None):
+            raise ValueError("in order, the next is asked after a time: write next_after: 5m")
         return self
 
 
