@@ -13,16 +13,14 @@ from functools import partial
 from shlex import quote
 from typing import Any
 
-from rollback.act import asked, built_in, starting
-from rollback.act.plan import Plan, find_level, plan_of
+from rollback.act import asked, holding, starting
+from rollback.act.plan import Plan, plan_of
 from rollback.act.site import Site
-from rollback.host.clock import iso, parse_iso
+from rollback.host.clock import iso
 from rollback.host.signing import sign, verified
 from rollback.judge import authority as judge
-from rollback.judge.guardrails import Circumstances, Conditions, autonomy, refusals
 from rollback.keep.lease import Lease
 from rollback.model.errors import HostError, NotAuthorized, PlanError, RunLocked
-from rollback.model.finding import Json
 from rollback.model.lifecycle import ENDED, Run, State
 
 
@@ -41,7 +39,7 @@ def create(site: Site, plan: Plan, *, follows: Run | None = None) -> Run:
         site.trusted()
         if not (plan.emergency and not plan.touched):  # a flip stores nothing away, and cannot wait
             one_at_a_time(site, besides=plan.undoes)
-        warnings = guard(site, plan)
+        held = holding.guard(site, plan)
         _no_secrets(site, plan)
         if run_id in site.runs():
             raise RunLocked(
@@ -53,8 +51,10 @@ def create(site: Site, plan: Plan, *, follows: Run | None = None) -> Run:
             incident=follows.incident if follows else open_incident(site) or _new_incident(site),
             reason=plan.reason, **({"follows": follows.id} if follows else {}),
         )  # fmt: skip
-        for warning in warnings:
+        for warning in held.warnings:
             site.tell("run.noted", run=run_id, note=f"guardrails.conditions: {warning}")
+        for name, why in held.asked.items():
+            site.tell("guardrail.asked", run=run_id, id=name, why=why)
     site.anchor()
     return site.run(run_id)
 
@@ -103,42 +103,6 @@ def one_at_a_time(site: Site, *, besides: str = "") -> None:
                 f"run {run.id} has begun and not ended: it is {run.state}",
                 hint=f"go on with it: rollback resume {run.id}; or take it back: rollback abort {run.id}",
             )
-
-
-def guard(site: Site, plan: Plan) -> tuple[str, ...]:
-    """No guardrail says no; the warnings. Raises: Refused; the refusal is in the journal."""
-    _, level = find_level(site, plan.level)
-    began = [
-        parse_iso(run.moments["run.planned"][2])
-        for run in site.runs().values()
-        if (run.steps or run.state not in (State.ABANDONED, State.EXPIRED))
-        and not _no_rollback(site, plan_of(run))
-    ]
-    seen = Circumstances(
-        now=site.host.clock.now(), begun=began, need_bytes=int(str(plan.impact.get("bytes", 0))),
-        free_bytes=site.host.free_bytes(str(site.system.root_path)), touched=plan.touched,
-    )  # fmt: skip
-    found = refusals(site.system, level, seen)
-    if _no_rollback(site, plan):  # who takes one back, or starts what stands, is in no loop of them
-        found = tuple(refused for refused in found if refused.guardrail != "rate-limit")
-    not_allowed = autonomy(site.in_force.autonomy)
-    found = ((not_allowed,) if not_allowed else ()) + found
-    asked = Conditions({})
-    if not found:  # the world is asked last, and only when everything known already says yes
-        asked = starting.conditions(site, plan)
-        found = (*starting.climb(site, plan), *starting.prerequisites(site, plan))
-        found += (asked.refused,) if asked.refused else ()
-    if found:
-        reasons: list[Json] = [str(refused) for refused in found]
-        answers: dict[str, Json] = {name: str(one) for name, one in asked.answers.items()}
-        site.tell("run.refused", level=plan.level, reasons=reasons, conditions=answers)
-        raise found[0]
-    return asked.warnings
-
-
-def _no_rollback(site: Site, plan: Plan) -> bool:
-    ours = plan.level in built_in.written(site.system) or plan.level == built_in.GUARD
-    return bool(plan.undoes) or ours
 
 
 def stage(site: Site, run: Run, plan: Plan) -> Run:
@@ -363,11 +327,9 @@ def _holds(site: Site, person: str, roles: Iterable[str]) -> bool:
 
 def _confirm(site: Site, plan: Plan) -> bool:
     """True when a person confirms: the autonomy in force says so, or the place where it happens."""
-    policy = site.in_force.autonomy
-    row = policy.table.get(policy.current)
     places = (site.in_force.environments, site.system.environments)  # the stricter of now and then
     asked = (here[plan.environment].confirm for here in places if plan.environment in here)
-    return (row.confirm if row else True) or any(asked)
+    return site.in_force.autonomy.row.confirm or any(asked)
 
 
 def open_incident(site: Site) -> str:

@@ -12,7 +12,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from rollback.act import asked, authorize, climbing, eyes, gating, phasing, protecting, starting
+from rollback.act import (
+    asked,
+    authorize,
+    climbing,
+    eyes,
+    gating,
+    holding,
+    phasing,
+    protecting,
+    starting,
+)
 from rollback.act.guarding import command_of, elsewhere
 from rollback.act.plan import Plan, PlannedStep, plan_of
 from rollback.act.scene import Action, Later, Question, Scene, Trailing, Undoable
@@ -103,6 +113,10 @@ def _protect(site: Site, run: Run, plan: Plan) -> Run:
     gone = "" if run.steps else authorize.lost(site, run, plan)
     if gone:
         return site.note(run, "run.abandoned", reason=gone)
+    opens = holding.opens(site, run, plan)
+    if opens is not None:
+        what = f"the window, which opens at {opens:%Y-%m-%d %H:%M} UTC"
+        return site.note(run, "run.waiting", on="timer", what=what, until=opens.timestamp())
     found = _next(run, plan)
     if isinstance(found, _Failure):
         return _consequence(site, run, found)

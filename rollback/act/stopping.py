@@ -88,14 +88,17 @@ def answer(site: Site, run: Run, *, item: str, text: str, by: str) -> Run:
 
     Raises: PlanError when the level asks no such thing, or somebody else must say it.
     """
-    from rollback.act.plan import find_level, plan_of
+    from rollback.act.plan import find_level
+    from rollback.act.starting import start_items
 
     if run.state is State.WAITING and run.waiting_for.get("item") == item:
         return site.note(run, "answer.given", item=item, text=text, by=by)
-    _, level = find_level(site, plan_of(run).level)
-    found = next((one for one in level.checklist if one.id == item), None)
+    there, plan = site.under(run), plan_of(run)
+    _, level = find_level(there, plan.level)
+    items = {one.id: one for one in (*start_items(there, run, plan), *level.checklist)}
+    found = items.get(item)
     if found is None:
-        known = ", ".join(one.id for one in level.checklist) or "it asks nothing"
+        known = ", ".join(items) or "it asks nothing"
         raise PlanError(f"run {run.id} asks nothing called {item}", hint=known)
     role = found.attest
     member = next((m for m in site.system.people.members if m.id == by), None)

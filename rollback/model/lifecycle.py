@@ -83,9 +83,10 @@ TRANSITIONS: dict[tuple[State | None, str], State | str] = {
         for s in State
         for kind in (
             "approval.given", "approval.denied", "approval.used", "approval.silent",
-            "lease.taken", "lease.freed", "suite.ended", "checklist.item", "message.queued", "message.delivered",
-            "message.failed", "task.opened", "timer.set", "sample.read", "answer.given", "run.noted",
-            "record.filled", "report.written", "run.merged", "prevention.begun",
+            "guardrail.asked", "lease.taken", "lease.freed", "suite.ended", "checklist.item",
+            "message.queued", "message.delivered", "message.failed", "task.opened", "timer.set",
+            "sample.read", "answer.given", "run.noted", "glass.broken", "glass.reviewed",
+            "standing.used", "record.filled", "report.written", "run.merged", "prevention.begun",
             "checkpoint.created", "checkpoint.revoked",
         )
     },

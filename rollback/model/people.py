@@ -59,14 +59,30 @@ def _number(written: Any) -> Any:
     return int(written) if isinstance(written, str) and written.isdecimal() else written
 
 
-class Autonomy(Declared):
-    """How much the tool may do alone. Without a table: observe, check and act when confirmed."""
+_LEVELS = {
+    1: AutonomyLevel(may=("observe",)),
+    2: AutonomyLevel(may=("observe", "check", "warn")),
+    3: AutonomyLevel(may=("observe", "check", "warn", "ask", "roll-back", "open-tasks")),
+    4: AutonomyLevel(
+        may=("observe", "check", "warn", "ask", "roll-back", "open-tasks"), confirm=False
+    ),
+}
 
-    current: int = 3
+
+class Autonomy(Declared):
+    """How much the tool may do alone. Without a table: 1 looks, 2 checks, 3 acts if confirmed, 4 acts."""
+
+    current: Annotated[int, Field(ge=0, le=100)] = 3
     table: dict[Annotated[int, BeforeValidator(_number)], AutonomyLevel] = Field(
         default_factory=dict
     )
     default_when_unknown: Literal["ask", "hold"] = "ask"
+
+    @property
+    def row(self) -> AutonomyLevel:
+        """What holds now. Source: without a table, the four levels of the declared systems (QL-02..QL-05)."""
+        declared = self.table or _LEVELS
+        return declared.get(self.current, declared[max(declared)])
 
 
 class Standing(Declared):
@@ -162,6 +178,14 @@ Moment = Annotated[
 ]
 
 
+class BlastRadius(Declared):
+    """How much one run may change at most; what is not said is not limited."""
+
+    components: Annotated[int, Field(ge=1)] | None = None
+    paths: Annotated[int, Field(ge=1)] | None = None
+    services: Annotated[int, Field(ge=0)] | None = None
+
+
 class SecurityFloor(Declared):
     """Nothing older is gone back to: made before `not_before` (UTC), or without `commit` in it.
 
@@ -189,6 +213,7 @@ class Guardrails(Declared):
     disk: DiskGuard = Field(default_factory=DiskGuard)
     protected_paths: tuple[RelativePath, ...] = ()
     max_lost_share: Share | None = None
+    blast_radius: BlastRadius | None = None
     dry_run_first: bool = False
     window: Window | None = None
     conditions: tuple[Guard, ...] = ()
