@@ -13,7 +13,8 @@ from functools import partial
 from shlex import quote
 from typing import Any
 
-from rollback.act import asked, holding, starting
+from rollback.act import asked, beforehand, holding, starting
+from rollback.act.glass import broken, may_break
 from rollback.act.plan import Plan, plan_of
 from rollback.act.site import Site
 from rollback.host.clock import iso
@@ -24,10 +25,11 @@ from rollback.model.errors import HostError, NotAuthorized, PlanError, RunLocked
 from rollback.model.lifecycle import ENDED, Run, State
 
 
-def create(site: Site, plan: Plan, *, follows: Run | None = None) -> Run:
+def create(site: Site, plan: Plan, *, follows: Run | None = None, glass: bool = False) -> Run:
     """The run is in the journal, PLANNED, and the declaration it was planned under is kept.
 
-    `follows` is the run of the same incident that was not enough.
+    `follows` is the run of the same incident that was not enough. `glass`: who asks for it breaks
+    it, so guardrails of time and people do not hold; it goes on by that person's signed word alone.
 
     Raises: Refused by a guardrail; nothing but the refusal is written then. RunLocked when
     somebody else has begun a run since the plan was made.
@@ -39,7 +41,9 @@ def create(site: Site, plan: Plan, *, follows: Run | None = None) -> Run:
         site.trusted()
         if not (plan.emergency and not plan.touched):  # a flip stores nothing away, and cannot wait
             one_at_a_time(site, besides=plan.undoes)
-        held = holding.guard(site, plan)
+        if glass:
+            may_break(site, plan.requester, plan.reason)
+        held = holding.guard(site, plan, glass=glass)
         _no_secrets(site, plan)
         if run_id in site.runs():
             raise RunLocked(
@@ -50,6 +54,7 @@ def create(site: Site, plan: Plan, *, follows: Run | None = None) -> Run:
             "run.planned", run=run_id, plan=plan.as_json(), plan_digest=plan.digest(),
             incident=follows.incident if follows else open_incident(site) or _new_incident(site),
             reason=plan.reason, **({"follows": follows.id} if follows else {}),
+            **({"glass": plan.requester} if glass else {}),
         )  # fmt: skip
         for warning in held.warnings:
             site.tell("run.noted", run=run_id, note=f"guardrails.conditions: {warning}")
@@ -113,6 +118,9 @@ def stage(site: Site, run: Run, plan: Plan) -> Run:
         return site.note(run, "run.abandoned", reason=result.denied)
     if result.enough:
         for approval in result.used:
+            if beforehand.is_one(site, approval):
+                run = beforehand.use(site, run, approval)
+                continue
             run = site.note(run, "approval.used", nonce=approval.nonce, person=approval.person)
         return site.note(run, "run.authorized", by=[a.person for a in result.used])
     if asked.overdue(site, run):
@@ -145,11 +153,14 @@ def _standing(site: Site, run: Run, plan: Plan) -> judge.Standing:
     authority = asked.authority(site, run, plan)
     if (
         authority.alone
+        and not run.glass
         and not _confirm(site, plan)
         and _holds(site, plan.requester, authority.roles)
     ):
         return judge.Standing("")
-    return _counted(site, run, plan)(_valid(site, run, plan.policy))
+    # what was given beforehand comes first: the last word of a person counts
+    early = () if run.glass else beforehand.good(site, run, plan, authority)
+    return _counted(site, run, plan)([*early, *_valid(site, run, plan.policy)])
 
 
 def may_approve(site: Site, run: Run) -> Mapping[str, tuple[str, ...]]:
@@ -177,7 +188,7 @@ def _counted(
     return partial(
         judge.standing, asked.authority(site, run, plan), site.in_force.people,
         requester=plan.requester, reachable=asked.reachable(site, run, plan),
-        alone=asked.alone(site, run, plan),
+        alone=asked.alone(site, run, plan), glass=run.glass,
     )  # fmt: skip
 
 
@@ -198,7 +209,9 @@ def approve(
         approval = judge.Approval(**{**approval.as_json(), "signature": signature})  # type: ignore[arg-type]
     elif declared and declared.key:
         said = f"approve {run.id} --as {person}" + (f" --note {quote(note)}" if note else "")
-        if answer != "yes":  # what is pasted must not say the opposite
+        if answer == judge.GLASS:
+            said = f"approve {run.id} --as {person} --break-glass --note {quote(note)}"
+        elif answer != "yes":  # what is pasted must not say the opposite
             said = f"deny {run.id} --as {person}" + (f" --reason {quote(note)}" if note else "")
         raise NotAuthorized(
             f"{person} has a declared key, so an answer must be signed with it",
@@ -206,6 +219,20 @@ def approve(
         )
     record(site, run, approval)
     return approval
+
+
+def break_glass(site: Site, run: Run, *, person: str, reason: str, key: str = "") -> Run:
+    """The person's word stands for all approvals of the run; it is in the journal, loudly.
+
+    Raises: NotAuthorized; a run that was begun for nothing but this is ABANDONED then.
+    """
+    try:
+        approve(site, run, person=person, answer=judge.GLASS, note=reason, key=key)
+    except NotAuthorized as error:
+        if run.glass:
+            site.note(run, "run.abandoned", reason=f"the glass was not broken: {error}")
+        raise
+    return site.run(run.id)
 
 
 def make_approval(
@@ -243,8 +270,10 @@ def record(site: Site, run: Run, approval: judge.Approval) -> Run:
         able = ", ".join(may_approve(site, run))
         raise NotAuthorized(why, where=run.id, hint=f"it is for them to say yes: {able}" if able
                             else "rollback status shows what it waits for")  # fmt: skip
-    kind = "approval.given" if approval.answer == "yes" else "approval.denied"
+    kind = "approval.denied" if approval.answer == "no" else "approval.given"
     run = site.note(run, kind, **approval.as_json())
+    if approval.answer == judge.GLASS:
+        run = broken(site, run, by=approval.person, reason=approval.note)
     return run
 
 
@@ -296,6 +325,9 @@ def _why_not(site: Site, run: Run, approval: judge.Approval, now: datetime, poli
 def _adds_nothing(site: Site, run: Run, approval: judge.Approval) -> str:
     """Why this answer would change nothing, whoever else speaks; "" when it may."""
     there, plan = site.under(run), plan_of(run)
+    if approval.answer == judge.GLASS:
+        may_break(site, approval.person, approval.note)
+        return ""
     authority = asked.authority(there, run, plan)
     himself = _holds(site, approval.person, asked.alone(there, run, plan))
     if not _holds(site, approval.person, authority.roles) and not himself:

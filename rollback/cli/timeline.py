@@ -69,6 +69,9 @@ class Live:
             return f"  {sign} suite {data['suite']:<14} {spoken(float(str(took_s))):>9}  {counts}"
         if event.kind == "run.noted":
             return f"  ! {safe(data.get('note', ''))}"
+        if event.kind == "glass.broken":
+            said = f"  ! {safe(data['by'])} BROKE THE GLASS: {safe(data['reason'])}"
+            return paint(said, "red", stream=sys.stderr)
         if event.kind == "task.opened":
             return f"  ! a task: {safe(data.get('title', ''))}"
         if event.kind in _WORDS:

@@ -46,6 +46,8 @@ TABLE: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("levels.*.authority.roles", "people.roles", ()),
     ("levels.*.authority.also_inform", "people.roles", ()),
     ("levels.*.authority.standing.triggers", "triggers", ()),
+    ("people.break_glass.roles", "people.roles", ()),
+    ("people.break_glass.review", "people.roles", ()),
     ("levels.*.authority.ladder", "notify.ladders", ()),
     ("procedures.*.authority.ladder", "notify.ladders", ()),
     ("levels.*.on_fail.climb", "levels", ()),

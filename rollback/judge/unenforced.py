@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rollback.model.level import Level, Procedure
-from rollback.model.people import Authority
 from rollback.model.step import OnFail, Step
 from rollback.model.system import System
 
@@ -54,8 +53,6 @@ def _level(where: str, level: Level | Procedure) -> Iterator[tuple[str, str]]:
             yield from _alternatives(f"{where}.steps.{number}.{step.kind}", step)
     if level.gate is not None and level.gate.settle:
         yield f"{where}.gate.settle", "the suites are asked once, as soon as the steps have ended"
-    if level.authority is not None:
-        yield from _authority(f"{where}.authority", level.authority)
 
 
 def _alternatives(where: str, step: Step) -> Iterator[tuple[str, str]]:
@@ -63,8 +60,3 @@ def _alternatives(where: str, step: Step) -> Iterator[tuple[str, str]]:
         if isinstance(other, Step) and other.on_fail != OnFail():
             yield (f"{where}.on_fail.then.{number}.{other.kind}.on_fail",
                    "what follows is what the step says that it stands in for")  # fmt: skip
-
-
-def _authority(where: str, authority: Authority) -> Iterator[tuple[str, str]]:
-    if authority.standing is not None:
-        yield f"{where}.standing", "no approval given beforehand counts: each run is approved"

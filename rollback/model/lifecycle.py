@@ -114,7 +114,8 @@ class StepRecord:
 class Run:
     """A run as its events tell it. `plan` is the body of the plan; `steps` by index ("3", "3.1").
 
-    `moments` holds when each kind of event came: the first time, of ends the last time.
+    `moments` holds when each kind of event came: the first time, of ends the last time. `glass` is
+    who began it past guardrails.
     """
 
     id: str
@@ -133,6 +134,7 @@ class Run:
     verdict: dict[str, Json] = field(default_factory=dict)
     waited_s: float = 0.0
     gated: bool = True
+    glass: str = ""
     transitions: int = 0
     waits: int = 0
 
@@ -164,6 +166,7 @@ def apply(run: Run | None, event: Event) -> Run:
         run = Run(
             id=event.run, state=state, plan=plan, plan_digest=str(data["plan_digest"]),
             incident=str(data.get("incident", "")), gated=bool(plan.get("gate")),
+            glass=str(data.get("glass", "")),
         )  # fmt: skip
     moved = state is not run.state
     wait = event.kind in ("run.waiting", "run.woken")

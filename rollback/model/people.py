@@ -6,7 +6,7 @@ Never: holds a secret; keys are public keys, contacts are references.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -17,6 +17,15 @@ from rollback.model.registry import Declared, spelt
 from rollback.model.step import Id, Text
 
 Right = Literal["observe", "check", "warn", "ask", "roll-back", "open-tasks"]
+
+
+Moment = Annotated[
+    str,
+    spelt(
+        r"\A[0-9]{4}-[0-1][0-9]-[0-3][0-9](T[0-2][0-9]:[0-5][0-9](:[0-5][0-9])?Z)?\z",
+        "write a date like 2026-11-20, or a moment like 2026-11-20T21:30Z",
+    ),
+]
 
 
 class Role(Declared):
@@ -39,12 +48,21 @@ class Member(Declared):
     hours: Window | None = None
 
 
+class BreakGlass(Declared):
+    """Who may start a run alone when nobody can be asked, and who looks at it afterwards, by when."""
+
+    roles: Annotated[tuple[Id, ...], Field(min_length=1)]
+    review: Annotated[tuple[Id, ...], Field(min_length=1)]
+    review_within: Annotated[Seconds, Field(gt=0)] = 24 * 3600.0
+
+
 class People(Declared):
     """Everybody who may say something to a run."""
 
     owner: Id
     roles: dict[Id, Role]
     members: tuple[Member, ...] = ()
+    break_glass: BreakGlass | None = None
 
 
 class AutonomyLevel(Declared):
@@ -86,11 +104,28 @@ class Autonomy(Declared):
 
 
 class Standing(Declared):
-    """An approval given beforehand for these triggers, until it ends."""
+    """That approvals given beforehand count here: for these triggers (none: for any run), until it ends.
+
+    Each is good for at most `uses` runs and for `longest`. `condition` is for people.
+    """
 
     triggers: tuple[Id, ...] = ()
     condition: Text | None = None
-    until: Text | None = None
+    until: Moment | None = None
+    uses: Annotated[int, Field(ge=1, le=100)] = 1
+    longest: Annotated[Seconds, Field(gt=0, le=366 * 86400.0)] = 30 * 86400.0
+
+    @model_validator(mode="after")
+    def _a_day(self) -> Standing:
+        if self.until is not None:
+            datetime.fromisoformat(self.until)  # 2026-02-31 looks like a date
+        return self
+
+    @property
+    def ends(self) -> datetime:
+        """When none counts any more."""
+        found = datetime.fromisoformat(self.until or "9999-12-31")
+        return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 class Authority(Declared):
@@ -167,15 +202,6 @@ class Guard(Declared):
         if (self.metric is not None) != any(limit is not None for limit in limits):
             raise ValueError("a metric needs a limit, and only a metric has one")
         return self
-
-
-Moment = Annotated[
-    str,
-    spelt(
-        r"\A[0-9]{4}-[0-1][0-9]-[0-3][0-9](T[0-2][0-9]:[0-5][0-9](:[0-5][0-9])?Z)?\z",
-        "write a date like 2026-11-20, or a moment like 2026-11-20T21:30Z",
-    ),
-]
 
 
 class BlastRadius(Declared):
