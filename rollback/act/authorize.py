@@ -291,7 +291,7 @@ def may_wake(site: Site, run: Run) -> bool:
     if waits.get("on") == "checklist":
         return starting.waits_for(site, run, plan_of(run)) != waits.get("what")
     if waits.get("on") == "answer":
-        return starting.answered(site, run, str(waits.get("item")))[0]
+        return starting.said_enough(site.under(run), run)
     if waits.get("on") == "timer":
         return site.host.clock.now().timestamp() >= float(str(waits.get("until", 0)))
     return False

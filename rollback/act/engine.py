@@ -21,6 +21,7 @@ from rollback.act import (
     holding,
     phasing,
     protecting,
+    records,
     starting,
 )
 from rollback.act.guarding import command_of, elsewhere
@@ -93,6 +94,7 @@ def scene_of(site: Site, run: Run, plan: Plan, step: PlannedStep) -> Scene:
         progress=site.progress,
         note=lambda kind, data: _note_once(site, run.id, step.index, kind, data),
         heard=lambda item: starting.last_word(site, run.id, item),
+        record=lambda name: records.collect(site, run, plan, name),
         since=lambda: eyes.last_change(site.journal.events(), plan),
     )  # fmt: skip
 
@@ -276,7 +278,8 @@ def _apply(site: Site, run: Run, step: PlannedStep, action: Action, scene: Scene
         )
     if isinstance(outcome, Question):
         return site.note(run, "run.waiting", on="answer", what=outcome.what, item=outcome.item,
-                         step=step.index)  # fmt: skip
+                         step=step.index, choices=[*outcome.choices], by=outcome.by,
+                         record=outcome.record)  # fmt: skip
     evidence: dict[str, Json] = {**outcome, "took_s": took_s}
     if took_s > step.within_s:
         evidence["late"] = f"it took {spoken(took_s)}, {spoken(step.within_s)} were allowed"

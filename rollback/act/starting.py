@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from rollback.act import built_in, eyes
+from rollback.act import built_in, eyes, records
 from rollback.act.plan import Plan, find_level, make_plan
 from rollback.act.site import Site
 from rollback.host.below import why
@@ -217,6 +217,9 @@ def hold(site: Site, run: Run, plan: Plan) -> Run:
     items = start_items(site, run, plan)
     if not items or run.steps or "checklist.item" in run.moments:
         return run
+    for item in items:
+        if item.record:
+            records.collect(site, run, plan, item.record)
     what = waits_for(site, run, plan)
     if what:
         return site.note(run, "run.waiting", on="checklist", what=what)
@@ -230,7 +233,7 @@ def hold(site: Site, run: Run, plan: Plan) -> Run:
 
 def waits_for(site: Site, run: Run, plan: Plan) -> str:
     """The open items that gate the start, and what settles each; empty when all are settled."""
-    still_open = [f"{one.item} ({_how(run, one)})" for one in open_items(site, run, plan)]
+    still_open = [f"{one.item} ({_how(site, run, one)})" for one in open_items(site, run, plan)]
     return f"the checklist: {'; '.join(still_open)}" if still_open else ""
 
 
@@ -276,9 +279,11 @@ def _let_pass(site: Site, run: Run) -> Iterator[ChecklistItem]:
             )
 
 
-def _how(run: Run, item: ChecklistItem) -> str:
+def _how(site: Site, run: Run, item: ChecklistItem) -> str:
     if item.check:
         return f"check {item.check} must pass"
+    if item.record:
+        return records.open_fields(site, run, item.record)
     return f"rollback answer {run.id} {item.id} yes"
 
 
@@ -287,7 +292,20 @@ def _settled(site: Site, run: Run, plan: Plan, item: ChecklistItem) -> tuple[boo
     if item.check:
         finding = ask_now(site, plan, item.check)
         return finding.answer is Answer.PASS, f"check {item.check} says {_said(finding)}"
+    if item.record:
+        return records.settled(site, run, item.record)
     return answered(site, run, item.id)
+
+
+def said_enough(site: Site, run: Run) -> bool:
+    """True when what the step that asks waits for was said: a choice, a whole record, else yes."""
+    waits = run.waiting_for
+    if waits.get("record"):
+        return records.settled(site, run, str(waits["record"]))[0]
+    item, choices = str(waits.get("item")), waits.get("choices")
+    if isinstance(choices, list) and choices:
+        return last_word(site, run.id, item) in choices
+    return answered(site, run, item)[0]
 
 
 def answered(site: Site, run: Run, item: str) -> tuple[bool, str]:

@@ -30,7 +30,10 @@ def _guardrails(system: System) -> Iterator[tuple[str, str]]:
 def _policy(system: System) -> Iterator[tuple[str, str]]:
     for name, point in system.decision.points.items():
         if point.answer_within is not None:
-            yield f"decision.points.{name}.answer_within", "no decision point is asked of a person"
+            yield (
+                f"decision.points.{name}.answer_within",
+                "nothing follows when nobody chooses in time",
+            )
 
 
 def _level(where: str, level: Level | Procedure) -> Iterator[tuple[str, str]]:

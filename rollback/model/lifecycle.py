@@ -86,8 +86,8 @@ TRANSITIONS: dict[tuple[State | None, str], State | str] = {
             "guardrail.asked", "lease.taken", "lease.freed", "suite.ended", "checklist.item",
             "message.queued", "message.delivered", "message.failed", "task.opened", "timer.set",
             "sample.read", "answer.given", "run.noted", "glass.broken", "glass.reviewed",
-            "standing.used", "record.filled", "report.written", "run.merged", "prevention.begun",
-            "checkpoint.created", "checkpoint.revoked",
+            "standing.used", "record.computed", "record.filled",
+            "report.written", "run.merged", "prevention.begun", "checkpoint.created", "checkpoint.revoked",
         )
     },
 }  # fmt: skip
