@@ -213,10 +213,8 @@ def approve(
             said = f"approve {run.id} --as {person} --break-glass --note {quote(note)}"
         elif answer != "yes":  # what is pasted must not say the opposite
             said = f"deny {run.id} --as {person}" + (f" --reason {quote(note)}" if note else "")
-        raise NotAuthorized(
-            f"{person} has a declared key, so an answer must be signed with it",
-            hint=f"rollback {said} --key FILE",
-        )
+        why = f"{person} has a declared key, so an answer must be signed with it"
+        raise _refused(site, run, approval, why, hint=f"rollback {said} --key FILE")
     record(site, run, approval)
     return approval
 
@@ -248,14 +246,17 @@ def make_approval(
 
 
 def record(site: Site, run: Run, approval: judge.Approval) -> Run:
-    """The answer is in the journal. Raises: NotAuthorized, PlanError."""
+    """The answer is in the journal. Raises: PlanError; NotAuthorized, and that it was refused is there.
+
+    A refused one is not used up: what was refused for its time or turn may count later.
+    """
     if run.state in ENDED or (run.state is State.MITIGATED and not run.gated):
         raise PlanError(
             f"run {run.id} has ended: it is {run.state}; nothing was changed",
             hint=f"see how it ended with: rollback report {run.id}",
         )
     if any(approval.nonce == given.nonce for given in _given(run)):
-        raise NotAuthorized("this approval was given before; it counts once", where=run.id)
+        raise _refused(site, run, approval, "this approval was given before; it counts once")
     if asked.overdue(site.under(run), run):
         raise PlanError(
             f"run {run.id} has waited longer than its people had to answer",
@@ -268,13 +269,24 @@ def record(site: Site, run: Run, approval: judge.Approval) -> Run:
     )
     if why:
         able = ", ".join(may_approve(site, run))
-        raise NotAuthorized(why, where=run.id, hint=f"it is for them to say yes: {able}" if able
-                            else "rollback status shows what it waits for")  # fmt: skip
+        raise _refused(site, run, approval, why, hint=f"it is for them to say yes: {able}" if able
+                       else "rollback status shows what it waits for")  # fmt: skip
     kind = "approval.denied" if approval.answer == "no" else "approval.given"
     run = site.note(run, kind, **approval.as_json())
     if approval.answer == judge.GLASS:
         run = broken(site, run, by=approval.person, reason=approval.note)
     return run
+
+
+def _refused(
+    site: Site, run: Run, approval: judge.Approval, why: str, *, hint: str = ""
+) -> NotAuthorized:
+    """What is raised, and in the journal, about an answer that counts for nothing."""
+    site.note(
+        run, "approval.refused", person=approval.person, answer=approval.answer,
+        nonce=approval.nonce, why=why,
+    )  # fmt: skip
+    return NotAuthorized(why, where=run.id, hint=hint)
 
 
 def may_wake(site: Site, run: Run) -> bool:
@@ -326,7 +338,10 @@ def _adds_nothing(site: Site, run: Run, approval: judge.Approval) -> str:
     """Why this answer would change nothing, whoever else speaks; "" when it may."""
     there, plan = site.under(run), plan_of(run)
     if approval.answer == judge.GLASS:
-        may_break(site, approval.person, approval.note)
+        try:
+            may_break(site, approval.person, approval.note)
+        except NotAuthorized as error:
+            return error.message
         return ""
     authority = asked.authority(there, run, plan)
     himself = _holds(site, approval.person, asked.alone(there, run, plan))

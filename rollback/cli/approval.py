@@ -14,6 +14,9 @@ from rollback.cli.show import plain_json
 from rollback.model.errors import UsageError
 
 
+_BYTES_MAX = 1 << 20
+
+
 @click.group("approval", short_help="Approvals that travel as files.")
 def command() -> None:
     """Ask for an approval in a file, and take in what comes back signed."""
@@ -86,13 +89,25 @@ def import_(desk: Desk, file: str, signature: str | None) -> int:
 
 def _body(file: str) -> dict[str, Any]:
     try:
-        found = json.loads(Path(file).read_text(encoding="utf-8"))
+        text = Path(file).read_bytes()
+        if len(text) > _BYTES_MAX:
+            raise ValueError(f"it has {len(text)} bytes, {_BYTES_MAX} at most")
+        found = json.loads(text.decode("utf-8"), object_pairs_hook=_once)
         return dict(found["approval"])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, OSError, RecursionError) as error:
         raise UsageError(
             f"not an approval file: {error}", where=file,
             hint="export it again with: rollback approval export",
         ) from None  # fmt: skip
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object; a key that is there twice could be read as this or as that. Raises: ValueError."""
+    names = [name for name, _ in pairs]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"it says {', '.join(twice)} twice")
+    return dict(pairs)
 
 
 @command.command("standing", short_help="Say yes beforehand to coming runs of a level.")

@@ -92,6 +92,8 @@ def invalid(
     found = member(people, approval.person)
     if found is None:
         return f"{approval.person} is not one of the declared people"
+    if approval.answer not in ("yes", "no", GLASS):
+        return f"{approval.person}'s answer is neither yes nor no"
     wanted = {"run": run, "plan": plan, "host": host, "policy": policy}
     for name, value in wanted.items():
         if getattr(approval, name) != value:

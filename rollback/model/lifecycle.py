@@ -82,7 +82,7 @@ TRANSITIONS: dict[tuple[State | None, str], State | str] = {
         (s, kind): s
         for s in State
         for kind in (
-            "approval.given", "approval.denied", "approval.used", "approval.silent",
+            "approval.given", "approval.denied", "approval.used", "approval.silent", "approval.refused",
             "guardrail.asked", "lease.taken", "lease.freed", "suite.ended", "checklist.item",
             "message.queued", "message.delivered", "message.failed", "task.opened", "timer.set",
             "sample.read", "answer.given", "run.noted", "glass.broken", "glass.reviewed",
