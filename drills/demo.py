@@ -24,10 +24,10 @@ from drills.load import Load
 from drills.sandboxes.studio import DECLARATION, Studio
 from rollback.act import authorize, service
 from rollback.act.deciding import decide_now
+from rollback.act.driving import drive
 from rollback.act.plan import Plan, find_level, make_plan
 from rollback.act.sealing import seal_checkpoint
 from rollback.act.site import Site
-from rollback.cli.driving import drive
 from rollback.cli.failing import status_of
 from rollback.cli.pasted import options, pasted
 from rollback.cli.planning import plan_lines

@@ -58,7 +58,11 @@ class CountingTap(Tap):
 
 
 class DyingTap(Tap):
-    """The process ends by SIGKILL before, after or in the middle of the `number`th change."""
+    """The process ends by SIGKILL before, after or in the middle of the `number`th change.
+
+    Where that one has no middle, as threads may take turns otherwise than when they were counted, it is
+    the first one after it that has.
+    """
 
     def __init__(self, number: int, mode: str) -> None:
         assert mode in MODES, mode
@@ -72,13 +76,12 @@ class DyingTap(Tap):
     ) -> T:  # fmt: skip
         """The result of `do()`, unless it is the one."""
         with self._lock:
-            self._left -= 1
+            if self._left > 1 or self._mode != "torn" or torn is not None:
+                self._left -= 1
             here = self._left == 0
         if not here:
             return do()
-        if self._mode == "torn":
-            if torn is None:
-                return do()  # there is no middle: this mode has no such point
+        if self._mode == "torn" and torn is not None:
             torn()
         elif self._mode == "after":
             do()

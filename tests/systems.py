@@ -101,17 +101,21 @@ levels:
 
 
 class Hands(Clock):
-    """The machine's clocks, moved by a test: time passes by `ahead_s`; the wall is set by `set_s`."""
+    """The machine's clocks, moved by a test: all of them by `ahead_s`, the wall clock alone by `wrong_s`."""
 
     def __init__(self) -> None:
         self.ahead_s = 0.0
-        self.set_s = 0.0
+        self.wrong_s = 0.0
+        self.reboots = 0
 
     def now(self) -> datetime:
-        return super().now() + timedelta(seconds=self.ahead_s + self.set_s)
+        return super().now() + timedelta(seconds=self.ahead_s + self.wrong_s)
 
     def boot_s(self) -> float:
-        return super().boot_s() + max(0.0, self.ahead_s)
+        return super().boot_s() + self.ahead_s
+
+    def boot(self) -> str:
+        return super().boot() + self.reboots * "+"
 
 
 @dataclass

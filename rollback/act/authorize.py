@@ -13,23 +13,29 @@ from functools import partial
 from shlex import quote
 from typing import Any
 
-from rollback.act import asked, beforehand, holding, starting
+from rollback.act import asked, beforehand, holding, incident, starting
 from rollback.act.glass import broken, may_break
 from rollback.act.plan import Plan, plan_of
 from rollback.act.site import Site
 from rollback.host.clock import iso
 from rollback.host.signing import sign, verified
 from rollback.judge import authority as judge
+from rollback.judge.unasked import AGENT, ask_first
 from rollback.keep.lease import Lease
 from rollback.model.errors import HostError, NotAuthorized, PlanError, RunLocked
+from rollback.model.finding import Json
 from rollback.model.lifecycle import ENDED, Run, State
 
 
-def create(site: Site, plan: Plan, *, follows: Run | None = None, glass: bool = False) -> Run:
+def create(
+    site: Site, plan: Plan, *, follows: Run | None = None,
+    because: Mapping[str, Json] | None = None, glass: bool = False,
+) -> Run:  # fmt: skip
     """The run is in the journal, PLANNED, and the declaration it was planned under is kept.
 
-    `follows` is the run of the same incident that was not enough. `glass`: who asks for it breaks
-    it, so guardrails of time and people do not hold; it goes on by that person's signed word alone.
+    `follows` is the run of the same incident that was not enough; `because` what the agent began
+    it for. `glass`: who asks for it breaks it, so guardrails of time and people do not hold; it goes
+    on by that person's signed word alone.
 
     Raises: Refused by a guardrail; nothing but the refusal is written then. RunLocked when
     somebody else has begun a run since the plan was made.
@@ -52,8 +58,8 @@ def create(site: Site, plan: Plan, *, follows: Run | None = None, glass: bool = 
         _keep(site, plan, run_id)
         site.tell(
             "run.planned", run=run_id, plan=plan.as_json(), plan_digest=plan.digest(),
-            incident=follows.incident if follows else open_incident(site) or _new_incident(site),
-            reason=plan.reason, **({"follows": follows.id} if follows else {}),
+            incident=follows.incident if follows else _incident(site),
+            reason=plan.reason, **({"follows": follows.id} if follows else {}), **(because or {}),
             **({"glass": plan.requester} if glass else {}),
         )  # fmt: skip
         for warning in held.warnings:
@@ -122,7 +128,8 @@ def stage(site: Site, run: Run, plan: Plan) -> Run:
                 run = beforehand.use(site, run, approval)
                 continue
             run = site.note(run, "approval.used", nonce=approval.nonce, person=approval.person)
-        return site.note(run, "run.authorized", by=[a.person for a in result.used])
+        by: list[Json] = [a.person for a in result.used]
+        return site.note(run, "run.authorized", by=by, unasked=not by and _unasked(site, run, plan))
     if asked.overdue(site, run):
         return asked.unanswered(site, run, result.missing)
     until = asked.due(site, run)
@@ -160,7 +167,9 @@ def _standing(site: Site, run: Run, plan: Plan) -> judge.Standing:
         return judge.Standing("")
     # what was given beforehand comes first: the last word of a person counts
     early = () if run.glass else beforehand.good(site, run, plan, authority)
-    return _counted(site, run, plan)([*early, *_valid(site, run, plan.policy)])
+    now = _counted(site, run, plan)([*early, *_valid(site, run, plan.policy)])
+    unasked = not run.glass and not now.denied and _unasked(site, run, plan)
+    return judge.Standing("") if unasked else now
 
 
 def may_approve(site: Site, run: Run) -> Mapping[str, tuple[str, ...]]:
@@ -372,6 +381,13 @@ def _holds(site: Site, person: str, roles: Iterable[str]) -> bool:
     return bool(declared and set(declared.roles) & set(roles))
 
 
+def _unasked(site: Site, run: Run, plan: Plan) -> bool:
+    """True when the agent began it, and goes on by itself under the policy in force."""
+    mine = run.unasked and plan.requester == AGENT
+    system, authority = site.in_force, asked.declared(site, plan)
+    return mine and not ask_first(system, plan.environment, run.trigger, authority)
+
+
 def _confirm(site: Site, plan: Plan) -> bool:
     """True when a person confirms: the autonomy in force says so, or the place where it happens."""
     places = (site.in_force.environments, site.system.environments)  # the stricter of now and then
@@ -391,6 +407,11 @@ def open_incident(site: Site) -> str:
     last = max((n for n, run in enumerate(mine) if run.state is State.COMPLETE), default=-1)
     still = any(run.state is State.NEEDS_OPERATOR for run in mine[last + 1 :])
     return mine[0].incident if still else ""
+
+
+def _incident(site: Site) -> str:
+    """The one that a new run belongs to: open, or watched and not stable yet; else a new one."""
+    return open_incident(site) or incident.unstable(site) or _new_incident(site)
 
 
 def _new_incident(site: Site) -> str:

@@ -1,7 +1,8 @@
 """A decision taken now: metrics read, rules evaluated, the outcome journalled, hold included.
 
-What was read for earlier decisions stands in the journal with them: a condition that has to last is
-judged on those readings, and what was told (events, facts) counts as long as it holds.
+What was read for earlier decisions stands in the journal with them, or in the agent's ticks: a
+condition that has to last is judged on those readings, and what was told (events, facts) counts as
+long as it holds.
 
 Hides: that reading and judging are two rooms, and where earlier readings come from.
 Never: starts a run.
@@ -9,15 +10,17 @@ Never: starts a run.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Reversible
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from rollback.act import eyes
 from rollback.act.site import Site
-from rollback.act.told import events_of, facts_of
-from rollback.host.clock import parse_iso
+from rollback.act.told import When, events_of, facts_of, written_at
+from rollback.host.clock import moment_of, parse_iso
 from rollback.judge.condition import LOOKBACK_S, Known
 from rollback.judge.decision import Decision, decide
+from rollback.keep.ticks import Ticks
 from rollback.model.event import Event
 from rollback.model.finding import Json, Sample
 from rollback.model.system import System
@@ -26,45 +29,77 @@ from rollback.observe.metric import read_all
 GAP_INTERVALS = 3.0  # as many intervals without a reading, and nobody looked
 
 
-def decide_now(site: Site, facts: Mapping[str, str] | None = None) -> Decision:
+def decide_now(
+    site: Site, facts: Mapping[str, str] | None = None, *, requester: str = ""
+) -> Decision:
     """What the declared rules call for at this moment; it stands in the journal.
 
-    Where the state directory may not be written, it is only told.
+    A level that `requester` could not go back to now is named with what stands in its way. Where the
+    state directory may not be written, it is only told.
     """
     samples = read_all(eyes.of(site))
     decision = decide(site.system, known(site, samples, facts or {}))
+    if decision.level:
+        decision = replace(decision, blocked=_blocked(site, decision.level, requester))
     if site.state.writable:
         site.tell("decision.taken", run="", **decision.as_json())
     return decision
 
 
-def known(site: Site, samples: Mapping[str, Sample], facts: Mapping[str, str]) -> Known:
-    """These readings with everything that the journal adds to them; `facts` are told just now."""
-    return known_at(site.system, site.journal.events(), samples, facts, site.host.clock.now())
+def _blocked(site: Site, level: str, requester: str) -> tuple[str, ...]:
+    """Why the level is known not to be ready; one that takes a component is ready for one of them."""
+    from rollback.act.readiness import named  # plans, and plans ask the world
+
+    found = [one.blocked for one in named(site, level, requester=requester)]
+    return () if not all(found) else tuple(dict.fromkeys(why for one in found for why in one))
 
 
-def known_at(
-    system: System, events: Iterable[Event], samples: Mapping[str, Sample],
-    facts: Mapping[str, str], now: datetime,
-) -> Known:  # fmt: skip
-    """What was known at this moment, from the events until then."""
-    lookback_s = system.monitor.lookback or LOOKBACK_S
+def known(
+    site: Site, samples: Mapping[str, Sample], facts: Mapping[str, str], ticks: Ticks | None = None
+) -> Known:
+    """These readings with everything that the journal and the agent's ticks add to them.
+
+    `facts` are told just now. What happened within this boot is as old as the clock that nobody
+    sets says.
+    """
+    system, clock = site.system, site.host.clock
+    now, lookback_s = clock.now(), system.monitor.lookback or LOOKBACK_S
+    events = site.journal.events()
+    if ticks is None:
+        ticks = Ticks(site.state.tree, site.host)
+
+    def when(event: Event) -> datetime:
+        return moment_of(clock, event.at, event.boot, event.boot_s)
+
     since = now - timedelta(seconds=lookback_s)
-    told = [event for event in events if parse_iso(event.at) <= now]
     return Known(
-        samples, {**facts_of(told, now), **facts}, events_of(told), history=readings(told, since),
+        samples, {**facts_of(events, now, when), **facts}, events_of(events, when),
+        history=_history(system, readings(events, since, when), ticks),
         normals={name: one.normal for name, one in system.metrics.items() if one.normal is not None},
         now=now, lookback_s=lookback_s, gap_s=GAP_INTERVALS * system.monitor.interval,
     )  # fmt: skip
 
 
-def readings(events: Iterable[Event], since: datetime) -> dict[str, list[Sample]]:
-    """The readings of earlier decisions by metric, oldest first."""
+def _history(
+    system: System, asked: Mapping[str, list[Sample]], ticks: Ticks
+) -> dict[str, Reversible[Sample]]:
+    """What people read by asking, and the agent by itself, in one row."""
+    found: dict[str, Reversible[Sample]] = {}
+    for name, declared in system.metrics.items():
+        own, by_hand = ticks.samples(name, declared.unit), asked.get(name, [])
+        found[name] = sorted([*own, *by_hand], key=lambda one: one.at) if by_hand else own
+    return found
+
+
+def readings(
+    events: Iterable[Event], since: datetime, when: When = written_at
+) -> dict[str, list[Sample]]:
+    """The readings of earlier decisions by metric, oldest first; the agent's are in its ticks."""
     found: dict[str, list[Sample]] = {}
     for event in events:
-        if event.kind == "decision.taken" and parse_iso(event.at) >= since:
+        if event.kind == "decision.taken" and "ticks" not in event.data and when(event) >= since:
             for sample in samples_of(event):
-                found.setdefault(sample.metric, []).append(sample)
+                found.setdefault(sample.metric, []).append(replace(sample, at=when(event)))
     return found
 
 

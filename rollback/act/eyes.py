@@ -54,7 +54,7 @@ def last_change(events: Iterable[Event], plan: Plan | None = None) -> datetime |
     run = ""
     if plan is not None:
         run = plan.stamp["run"]
-        changing = {step.index for step in plan.every_step() if not step.action().changes_nothing}
+        changing = {step.index for step in plan.every_step() if step.action().alters != "nothing"}
     found = [
         event.at
         for event in events

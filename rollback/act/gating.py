@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rollback.act import climbing, eyes, proving, records, starting, stopped
+from rollback.act import climbing, closer, eyes, proving, records, starting, stopped
 from rollback.act.guarding import command_of
 from rollback.act.plan import Plan, find_level
 from rollback.act.site import Site
@@ -63,6 +63,8 @@ def stage(site: Site, run: Run, plan: Plan) -> Run:
         reasons += gate.witness(
             site.system, site.host, wanted, view.since, view.held, environment=plan.environment,
         )  # fmt: skip
+    if not reasons:
+        reasons += closer.missed(site, wanted.suites, view)
     if not reasons:
         watched = tuple(_watched(site, plan))
         reasons += gate.unchanged(site.system, watched, lambda name: _changed(site, run, name))

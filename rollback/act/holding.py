@@ -6,6 +6,7 @@ Never: changes the managed system.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from rollback.act import built_in, starting
@@ -23,27 +24,44 @@ from rollback.model.lifecycle import Run, State
 STAGED_WITHIN = timedelta(hours=24)  # as the climb: what was proved yesterday was another present
 
 
+@dataclass(frozen=True, slots=True)
+class Objections:
+    """What speaks against starting a run now, and what the declared conditions said."""
+
+    refused: tuple[Refused, ...]
+    asked: Conditions
+
+
+def objections(site: Site, plan: Plan, *, climbing: bool = True, glass: bool = False) -> Objections:
+    """Every guardrail that says no now; the world is asked only when everything known says yes.
+
+    Not `climbing`: that a lower level comes first is no objection. `glass`: somebody breaks it, and
+    takes the times and the people upon himself; never the data.
+    """
+    not_allowed = judge.autonomy(site.in_force.autonomy)
+    found = ((not_allowed,) if not_allowed else ()) + _refusals(site, plan)
+    found = _still(found, glass)
+    asked = Conditions({})
+    if not found:
+        asked = starting.conditions(site, plan)
+        above = _still(starting.climb(site, plan), glass) if climbing else ()
+        found = (*above, *starting.prerequisites(site, plan))
+        found += (asked.refused,) if asked.refused else ()
+    return Objections(found, asked)
+
+
 def guard(site: Site, plan: Plan, *, glass: bool = False) -> Conditions:
     """No guardrail says no; the warnings, and what a person is asked before the first step.
 
-    `glass`: somebody breaks it, and takes the times and the people upon himself; never the data.
     Raises: Refused; the refusal is in the journal.
     """
-    found = _refusals(site, plan)
-    not_allowed = judge.autonomy(site.in_force.autonomy)
-    found = ((not_allowed,) if not_allowed else ()) + found
-    found = _still(found, glass)
-    asked = Conditions({})
-    if not found:  # the world is asked last, and only when everything known already says yes
-        asked = starting.conditions(site, plan)
-        found = (*_still(starting.climb(site, plan), glass), *starting.prerequisites(site, plan))
-        found += (asked.refused,) if asked.refused else ()
-    if found:
-        reasons: list[Json] = [str(refused) for refused in found]
-        answers: dict[str, Json] = {name: str(one) for name, one in asked.answers.items()}
+    found = objections(site, plan, glass=glass)
+    if found.refused:
+        reasons: list[Json] = [str(refused) for refused in found.refused]
+        answers: dict[str, Json] = {name: str(one) for name, one in found.asked.answers.items()}
         site.tell("run.refused", level=plan.level, reasons=reasons, conditions=answers)
-        raise found[0]
-    return asked
+        raise found.refused[0]
+    return found.asked
 
 
 def opens(site: Site, run: Run, plan: Plan) -> datetime | None:

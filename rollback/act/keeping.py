@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from rollback.act import cut, guarding, phasing
+from rollback.act import cut, guarding, incident, phasing
 from rollback.act.authorize import one_at_a_time
 from rollback.act.copying import copy_along
 from rollback.act.plan import plan_of
@@ -95,11 +95,13 @@ def tightened(site: Site) -> tuple[float, str]:
     now = iso(site.host.clock.now())
     found = [event for event in site.journal.events() if event.kind == "prevention.begun"
              and now < str(event.data["until"])]  # fmt: skip
+    near = incident.closer(site)
     if not found:
-        return 1.0, ""
+        return near.checkpoints, near.why if near.checkpoints < 1 else ""
     most = min(found, key=lambda event: float(str(event.data["checkpoints"])))
     why = f"run {most.run} found {most.data['component']} corrupted, until {str(most.data['until'])[:16]}"
-    return float(str(most.data["checkpoints"])), why
+    factor = float(str(most.data["checkpoints"]))
+    return (factor, why) if factor <= near.checkpoints else (near.checkpoints, near.why)
 
 
 def slice_bytes(site: Site) -> int:

@@ -18,7 +18,8 @@ from rollback.keep.entry import path_bytes, path_json
 from rollback.keep.quarantine import reserved
 from rollback.keep.scope import Scope
 from rollback.model.errors import PlanError, Refused
-from rollback.model.finding import Json
+from rollback.model.finding import Finding, Json, failed, passed
+from rollback.model.quantity import counted
 from rollback.model.registry import nearest
 
 
@@ -71,6 +72,22 @@ def listed(paths: Iterable[bytes]) -> list[Json]:
 def read(written: Any) -> list[bytes]:
     """What `listed` wrote."""
     return [path_bytes(one) for one in written]
+
+
+def pairs(scene: Scene) -> list[tuple[bytes, bytes]]:
+    """Where each path stood, and where it goes: what `listed` wrote as `from` and `to`."""
+    return list(zip(read(scene.bound["from"]), read(scene.bound["to"]), strict=True))
+
+
+def back(scene: Scene) -> Finding:
+    """Does each of the `pairs` stand where it stood?"""
+    with root(scene) as tree:
+        away = [source for source, _ in pairs(scene) if tree.stat(source) is None]
+        left = [target for _, target in pairs(scene) if tree.stat(target) is not None]
+    if away or left:
+        return failed(f"{counted(len(away or left), 'path')} not as before the run, "
+                      f"first {show((away or left)[0])}")  # fmt: skip
+    return passed(f"{counted(len(pairs(scene)), 'path')} as before the run")
 
 
 def step_name(scene: Scene) -> str:

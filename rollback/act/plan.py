@@ -256,7 +256,7 @@ def bind(scene: Scene, index: str, kind: str, parameters: dict[str, Any]) -> Pla
     return PlannedStep(
         index=index, id=step.id or f"{kind}-{index}", kind=kind, parameters=parameters, bound=bound,
         says=step.describe(ready), within_s=step.within,
-        exempt=step.stores_nothing if step.exempt is None else step.exempt,
+        exempt=step.harmless if step.exempt is None else step.exempt,
         touches=touches, environment=scene.environment,
         otherwise=step.on_fail.otherwise, opens=step.on_fail.opens, alternatives=alternatives,
         ladder=step.on_fail.ladder,

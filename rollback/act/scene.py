@@ -17,6 +17,7 @@ from rollback.judge.filling import Filled
 from rollback.keep.progress import SILENT, Progress
 from rollback.keep.state import StateDir
 from rollback.model.finding import Finding, Json
+from rollback.model.step import Alters
 from rollback.model.system import System
 
 if TYPE_CHECKING:
@@ -145,12 +146,10 @@ class Question:
 class Action(Protocol):
     """A kind of step. Its fields are its parameters (see model.step.Step).
 
-    `stores_nothing` kinds store nothing away and may stand before PROTECTED; `changes_nothing`
-    kinds only look, wait or tell.
+    Kinds that alter nothing that is stored may stand before PROTECTED.
     """
 
-    stores_nothing: bool
-    changes_nothing: bool
+    alters: Alters
 
     def bind(self, scene: Scene) -> dict[str, Json]:
         """Everything that is left to decide is decided: absolute names, ids, previous values.

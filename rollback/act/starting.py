@@ -68,7 +68,7 @@ def _prerequisite(site: Site, plan: Plan, wanted: Prerequisite) -> Refused | Non
         if wanted.repository:
             reason = _repository(site, wanted.repository)
         elif wanted.check:
-            finding = ask_now(site, plan, wanted.check)
+            finding = ask_now(site, plan.environment, wanted.check)
             reason = "" if finding.answer is Answer.PASS else f"it says {_said(finding)}"
         else:
             reason = _checkpoint(site, str(wanted.checkpoint))
@@ -116,18 +116,18 @@ def _checkpoint(site: Site, wanted: str) -> str:
     return "; ".join(one.why_not or "it is no target" for one in found[:3]) or "there is none"
 
 
-def ask_now(site: Site, plan: Plan, check: str) -> Finding:
+def ask_now(site: Site, environment: str, check: str) -> Finding:
     """What a declared check says at this moment, asked in process."""
-    here = site.there(plan.environment)
+    here = site.there(environment)
     declared = next(
         (one for _, one in here.system.checks() if getattr(one, "id", "") == check), None
     )
     if declared is None:
         return Finding(Answer.UNKNOWN, f"no check {check} is declared")
-    reason = unwelcome(here.system, plan.environment, declared)
+    reason = unwelcome(here.system, environment, declared)
     if reason:
         return Finding(Answer.UNKNOWN, f"it was not asked: {reason}")
-    return ask(declared, eyes.of(here, plan.environment))
+    return ask(declared, eyes.of(here, environment))
 
 
 def _said(finding: Finding) -> str:
@@ -290,7 +290,7 @@ def _how(site: Site, run: Run, item: ChecklistItem) -> str:
 def _settled(site: Site, run: Run, plan: Plan, item: ChecklistItem) -> tuple[bool, str]:
     """A check is asked now; everything else happened before the first step: a person says yes."""
     if item.check:
-        finding = ask_now(site, plan, item.check)
+        finding = ask_now(site, plan.environment, item.check)
         return finding.answer is Answer.PASS, f"check {item.check} says {_said(finding)}"
     if item.record:
         return records.settled(site, run, item.record)

@@ -1,4 +1,4 @@
-"""What people and programs tell the journal: declared events, and facts that hold for a while.
+"""What people and programs tell the journal: declared events, drills, facts that hold for a while.
 
 Hides: how a fact ends.
 Never: takes what is not declared; starts anything.
@@ -7,19 +7,24 @@ Never: takes what is not declared; starts anything.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 
+from rollback.act import rehearsed
 from rollback.act.site import Site
 from rollback.host.clock import iso, parse_iso
 from rollback.judge.condition import Told
 from rollback.model.errors import PlanError, Refused, UsageError
 from rollback.model.event import Event
 from rollback.model.finding import Json
-from rollback.model.lifecycle import ENDED, State
+from rollback.model.lifecycle import State
+from rollback.model.quantity import duration_s
 from rollback.model.registry import nearest
+from rollback.model.system import System
 
 DEPLOYMENT = "deployment"
+When = Callable[[Event], datetime]
 _IDENTITY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,199}\Z", re.ASCII)
 _TRUTHS = {"true": True, "yes": True, "false": False, "no": False}
 
@@ -27,7 +32,9 @@ _TRUTHS = {"true": True, "yes": True, "false": False, "no": False}
 def tell_event(
     site: Site, kind: str, fields: Mapping[str, str], *, by: str, identity: str = ""
 ) -> Event | None:
-    """The declared event is in the journal; None when one with this `identity` was told before.
+    """The event is in the journal; None when one with this `identity` was told before.
+
+    `kind` is a declared event, or `drill` where drills are declared.
 
     Raises: PlanError for one that is not declared; UsageError for a field that is not, or is not of
     its type; Refused for a deployment while a run is open.
@@ -36,19 +43,16 @@ def tell_event(
         raise UsageError(
             f"--id {identity!r} is no id", hint="letters, digits and . _ : / - inside it"
         )
-    declared = site.system.events.get(kind)
-    if declared is None:
-        raise PlanError(f"there is no event {kind}", hint=nearest(kind, tuple(site.system.events)))
-    typed: dict[str, Json] = {
-        name: _typed(name, text, declared.fields) for name, text in fields.items()
-    }
+    typed = _fields(site.system, kind, fields)
     events = site.journal.events()
-    if identity and any(
-        one.kind == "event.told" and one.data.get("id") == identity for one in events
-    ):
+    kinds = ("event.told", *rehearsed.ENDED)
+    if identity and any(one.kind in kinds and one.data.get("id") == identity for one in events):
         return None
     if kind == DEPLOYMENT and site.system.guardrails.no_deployment_during_run:
         _no_run_open(site)
+    if kind == rehearsed.EVENT and kind not in site.system.events:
+        passed = rehearsed.ENDED[0 if typed["passed"] is True else 1]
+        return site.tell(passed, fields=typed, by=by, id=identity)
     return site.tell("event.told", event=kind, fields=typed, by=by, id=identity)
 
 
@@ -59,23 +63,49 @@ def tell_facts(site: Site, facts: Mapping[str, str], *, by: str, for_s: float) -
         site.tell("fact.told", name=name, value=value, by=by, until=until)
 
 
-def events_of(events: Iterable[Event]) -> tuple[Told, ...]:
-    """The declared events that were told, oldest first."""
+def written_at(event: Event) -> datetime:
+    """When the event was, as the clock stood then."""
+    return parse_iso(event.at)
+
+
+def events_of(events: Iterable[Event], when: When = written_at) -> tuple[Told, ...]:
+    """The declared events that were told, oldest first; `when` says when each happened."""
     found = []
     for event in events:
         fields = event.data.get("fields")
         if event.kind == "event.told" and isinstance(fields, dict):
-            found.append(Told(str(event.data.get("event")), parse_iso(event.at), fields))
+            found.append(Told(str(event.data.get("event")), when(event), fields))
     return tuple(found)
 
 
-def facts_of(events: Iterable[Event], now: datetime) -> dict[str, str]:
-    """The facts that hold: each as it was last told, unless its time is over."""
-    found: dict[str, tuple[str, str]] = {}
+def facts_of(events: Iterable[Event], now: datetime, when: When = written_at) -> dict[str, str]:
+    """The facts that hold: each as it was last told, unless its time is over.
+
+    A fact holds for as long as was said, whatever becomes of the wall clock meanwhile.
+    """
+    found: dict[str, tuple[str, datetime]] = {}
     for event in events:
         if event.kind == "fact.told":
-            found[str(event.data["name"])] = (str(event.data["value"]), str(event.data["until"]))
-    return {name: value for name, (value, until) in found.items() if parse_iso(until) > now}
+            lasts = parse_iso(str(event.data["until"])) - parse_iso(event.at)
+            found[str(event.data["name"])] = (str(event.data["value"]), when(event) + lasts)
+    return {name: value for name, (value, until) in found.items() if until > now}
+
+
+def _fields(system: System, kind: str, fields: Mapping[str, str]) -> dict[str, Json]:
+    declared = system.events.get(kind)
+    if declared is not None:
+        return {name: _typed(name, text, declared.fields) for name, text in fields.items()}
+    drills = [one.id for one in system.drills]
+    if kind != rehearsed.EVENT or not drills:
+        known = (*system.events, *([rehearsed.EVENT] if drills else []))
+        raise PlanError(f"there is no event {kind}", hint=nearest(kind, known))
+    for name in ("id", "passed"):
+        if name not in fields:
+            hint = f"rollback event drill id={drills[0]} passed=true mitigated=12s"
+            raise UsageError(f"a drill has a field {name}", hint=hint)
+    if fields["id"] not in drills:
+        raise PlanError(f"there is no drill {fields['id']}", hint=nearest(fields["id"], drills))
+    return {name: _typed(name, text, rehearsed.FIELDS) for name, text in fields.items()}
 
 
 def _typed(name: str, text: str, declared: Mapping[str, str]) -> Json:
@@ -91,17 +121,20 @@ def _typed(name: str, text: str, declared: Mapping[str, str]) -> Json:
             value = float("nan")
         if value == value and abs(value) != float("inf"):
             return int(value) if value.is_integer() and "." not in text else value
+    if wanted == "duration":
+        with suppress(ValueError):
+            return duration_s(text)
     if wanted == "text":
         return text
     raise UsageError(f"{name}={text} is no {wanted}", hint=f"write {name}={_EXAMPLES[wanted]}")
 
 
-_EXAMPLES = {"bool": "true", "number": "3.5"}
+_EXAMPLES = {"bool": "true", "number": "3.5", "duration": "12s"}
 
 
 def _no_run_open(site: Site) -> None:
     for run in site.runs().values():
-        if run.state not in ENDED or (run.state is State.NEEDS_OPERATOR and run.steps):
+        if not run.over or (run.state is State.NEEDS_OPERATOR and run.steps):
             raise Refused(
                 "no-deployment-during-run", f"run {run.id} is open: it is {run.state}",
                 hint=f"deploy when it has ended: rollback watch {run.id}",

@@ -20,8 +20,8 @@ def command(desk: Desk, run: str, reason: str, person: str | None, as_it_is: boo
 
     Before its first effect it is ABANDONED; later its steps are taken back and it ends UNDONE.
     """
+    from rollback.act.driving import drive
     from rollback.act.stopping import abort
-    from rollback.cli.driving import drive
     from rollback.cli.timeline import result, result_lines
     from rollback.model.lifecycle import State
 

@@ -13,7 +13,6 @@ from rollback.cli.desk import Desk, pass_desk
 from rollback.cli.show import plain_json
 from rollback.model.errors import UsageError
 
-
 _BYTES_MAX = 1 << 20
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import IO
+
 import click
 
 from rollback.cli.desk import Desk, pass_desk
@@ -22,8 +24,10 @@ _NO_METRIC = [
 )
 @click.option("--for", "for_", default="1h", show_default=True, metavar="TIME",
               help="How long the facts hold.")  # fmt: skip
+@click.option("--alertmanager", "alerts", default=None, type=click.File("rb"), metavar="FILE",
+              help="Alerts as Alertmanager or Grafana sends them; - for standard input.")  # fmt: skip
 @pass_desk
-def command(desk: Desk, facts: tuple[str, ...], for_: str) -> int:
+def command(desk: Desk, facts: tuple[str, ...], for_: str, alerts: IO[bytes] | None) -> int:
     """Read every declared metric, and say what the triggers call for. The decision is journalled."""
     from rollback.act.deciding import decide_now
     from rollback.act.told import tell_facts
@@ -32,8 +36,10 @@ def command(desk: Desk, facts: tuple[str, ...], for_: str) -> int:
     if told:
         with desk.site() as site:
             tell_facts(site, told, by=desk.asker(), for_s=for_s)
+    if alerts is not None:
+        _tell_alerts(desk, alerts)
     with desk.look() as site:
-        decision = decide_now(site, told)
+        decision = decide_now(site, told, requester=desk.asker())
 
         def lines() -> list[str]:
             rows = [
@@ -47,10 +53,33 @@ def command(desk: Desk, facts: tuple[str, ...], for_: str) -> int:
             head = ("metric", "value", "readings", "window", "")
             said = [*(table(head, rows) if rows else _NO_METRIC), "",
                     paint(word, "bold"), *(f"  {safe(reason)}" for reason in decision.reasoning)]  # fmt: skip
+            if decision.blocked:
+                said += [paint(f"{decision.level} is not ready", "red"),
+                         *(f"  {safe(why)}" for why in decision.blocked)]  # fmt: skip
+                return [*said, f"  try: rollback ready {decision.level}"]
             return said + ([f"  try: rollback run {decision.level}"] if decision.level else [])
 
         desk.out(decision.as_json(), lines)
         return 0
+
+
+def _tell_alerts(desk: Desk, sent: IO[bytes]) -> None:
+    """The alerts are events in the journal; what nobody declared is said."""
+    from rollback.act import alerts
+    from rollback.act.alerts import LABEL, SOURCE
+    from rollback.host.serving import BODY_BYTES_MAX
+
+    body = sent.read(BODY_BYTES_MAX + 1)
+    if len(body) > BODY_BYTES_MAX:
+        raise UsageError(
+            f"these alerts are more than {BODY_BYTES_MAX} bytes", hint="send fewer at once"
+        )
+    found = alerts.read(body)
+    with desk.site() as site:
+        heard = alerts.tell(site, found, by="alertmanager")
+    for name in heard.unheard:
+        said = f'no event is declared for alert {safe(name)}; try: source: "{SOURCE}{safe(name)}"'
+        click.echo(f"rollback: {said}, or the label {LABEL}", err=True)
 
 
 def _seconds(written: str) -> float:

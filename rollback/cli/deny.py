@@ -16,7 +16,8 @@ from rollback.cli.desk import Desk, pass_desk
 def command(desk: Desk, run: str, person: str | None, key: str, reason: str) -> int:
     """Deny RUN (default: the last one)."""
     from rollback.act import authorize
-    from rollback.cli.driving import drive, lapsed
+    from rollback.act.driving import drive
+    from rollback.cli.driving import lapsed
     from rollback.cli.timeline import result, result_lines
 
     with desk.site(create=False, listen=desk.live()) as site:

@@ -1,4 +1,4 @@
-"""What the commands that move a run have in common: confirm, drive, deliver, report, tell.
+"""What the commands that move a run have in common: confirm, drive, tell.
 
 Hides: the order of these.
 Never: a command.
@@ -6,13 +6,10 @@ Never: a command.
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING
-
 import click
 
 from rollback.act import asked, authorize, climbing, stopped
-from rollback.act.engine import resting, roll_back
+from rollback.act.driving import drive, upwards
 from rollback.act.plan import Plan, plan_of
 from rollback.act.site import Site
 from rollback.act.stopping import abort
@@ -22,11 +19,6 @@ from rollback.cli.show import safe
 from rollback.cli.timeline import down_lines, exit_status, result, result_lines
 from rollback.model.lifecycle import ENDED, Run, State
 
-if TYPE_CHECKING:
-    from rollback.act.telling import Telling
-
-WAIT_TURNS_MAX = 100_000
-POLL_S = 1.0
 NEEDS_OPERATOR = 9
 
 
@@ -69,15 +61,6 @@ def carry(desk: Desk, site: Site, run: Run, *, person: str, yes: bool, wait: boo
     return NEEDS_OPERATOR if runs[1:] and exit_status(runs[-1]) else exit_status(runs[-1])
 
 
-def upwards(site: Site, run: Run, *, wait: bool) -> list[Run]:
-    """The run, and those at the levels above that it led to by itself, each as far as it can go."""
-    runs = [run]
-    while (above := climbing.climb(site, runs[-1])) is not None:
-        going = above.state is State.PLANNED or wait
-        runs.append(drive(site, above, wait=wait) if going else above)
-    return runs
-
-
 def lapsed(desk: Desk, site: Site, run: Run) -> int | None:
     """None while people may still answer; else what follows has been done and told: the status."""
     if run.state in ENDED or not asked.overdue(site.under(run), run):
@@ -85,37 +68,6 @@ def lapsed(desk: Desk, site: Site, run: Run) -> int | None:
     run = drive(site, run, wait=False)
     desk.out(result(site, run), lambda: result_lines(site, run))
     return exit_status(run)
-
-
-def drive(site: Site, run: Run, *, wait: bool) -> Run:
-    """The run after driving it, and after what follows a drive: messages, report, anchor."""
-    site = site.under(run)
-    run = _carried(site, run)
-    for _turn in range(WAIT_TURNS_MAX):
-        if not wait or run.state is not State.WAITING:
-            break
-        site.host.clock.poll(partial(_moves, site, run.id), within_s=60.0, every_s=POLL_S)
-        run = _carried(site, run)
-    return run
-
-
-def _carried(site: Site, run: Run) -> Run:
-    telling: list[Telling] = []
-
-    def mitigated(run: Run) -> None:
-        from rollback.act.telling import Telling
-
-        telling[:] = telling or [Telling(site)]
-        telling[0].begin(run)
-
-    run = roll_back(site, run.id, mitigated=mitigated)
-    from rollback.act.afterwards import settle  # messages and reports can wait for the rollback
-
-    return settle(site, run, *telling)
-
-
-def _moves(site: Site, run_id: str) -> bool:
-    return not resting(site, site.run(run_id))
 
 
 def confirm(

@@ -19,7 +19,7 @@ from rollback.cli.failing import status_of
 from rollback.cli.pasted import commands
 from rollback.model.registry import nearest
 
-LATER = ("ack", "failure", "monitor", "notify", "ready", "redeploy")
+LATER = ("ack", "failure", "notify", "redeploy")
 _GLOBAL = ("--system", "--state")
 
 

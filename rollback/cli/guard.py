@@ -36,9 +36,10 @@ def command(
     """
     from rollback.act.authorize import create, next_run_id
     from rollback.act.built_in import GUARD
+    from rollback.act.driving import drive, upwards
     from rollback.act.guarding import command_of, status_of
     from rollback.act.plan import make_plan, plan_of
-    from rollback.cli.driving import confirm, drive, upwards
+    from rollback.cli.driving import confirm
     from rollback.cli.planning import plan_lines
     from rollback.cli.show import paint, safe
     from rollback.cli.timeline import exit_status, result, result_lines

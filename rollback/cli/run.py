@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from rollback.cli.desk import Desk, pass_desk
+from rollback.model.errors import UsageError
 
 
 @click.command("run", short_help="Go back: plan, authorise, protect, execute, prove.")
@@ -38,6 +39,8 @@ def command(
     from rollback.cli.driving import carry, decline_idle
     from rollback.cli.planning import planned
 
+    if key and not glass:
+        raise UsageError(f"--key {key} signs nothing here", hint="it is for: --break-glass")
     with desk.site(listen=desk.live()) as site:
         requester = desk.person(person)
         plan = planned(

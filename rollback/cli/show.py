@@ -83,9 +83,9 @@ def silence() -> None:
     os.close(null)
 
 
-def plain_json(body: Any) -> str:
-    """One JSON document; undecodable names are escaped, never an error."""
-    return json.dumps(body, indent=2, ensure_ascii=True, default=str)
+def plain_json(body: Any, *, indent: int | None = 2) -> str:
+    """One JSON document; undecodable names are escaped, never an error. On one line without `indent`."""
+    return json.dumps(body, indent=indent, ensure_ascii=True, default=str)
 
 
 def clipped(text: str) -> str:

@@ -29,6 +29,7 @@ TABLE: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("people.members.*.roles", "people.roles", ()),
     ("triggers.*.authority.roles", "people.roles", ()),
     ("triggers.*.inform", "people.roles", ()),
+    ("triggers.*.component", "components", ()),
     ("triggers.*.severity", "severity", ()),
     ("triggers.*.environment", "environments", ()),
     ("decision.breakers.*.roll_back", "levels", ()),
@@ -108,6 +109,7 @@ TABLE: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("prevention.*.owner", "people.roles", ()),
     ("prevention.*.procedure", "procedures", ()),
     ("prevention.*.drill", "drills", ()),
+    ("prevention.*.checkpoint", "checkpoints.kinds", ()),
 )  # fmt: skip
 
 # parameters of actions and checks, by their name, whatever the kind

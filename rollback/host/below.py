@@ -16,6 +16,8 @@ import re
 import stat as stat_
 import sys
 from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import Any
 
 from rollback.model.errors import Confined, HostError
 
@@ -34,6 +36,15 @@ Failed = Callable[[bytes, OSError], None]
 
 class _OpenHow(ctypes.Structure):
     _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+
+
+_HOW_BYTES = ctypes.sizeof(_OpenHow)
+
+
+@lru_cache(maxsize=64)
+def _how(flags: int, mode: int) -> Any:
+    """What the kernel is told about opening; it only reads it."""
+    return ctypes.byref(_OpenHow(flags | os.O_CLOEXEC | os.O_NOFOLLOW, mode, _RESOLVE))
 
 
 def checked(path: bytes | str) -> bytes:
@@ -108,9 +119,9 @@ def open_below(root: int, path: bytes, flags: int, mode: int, place: Callable[[]
 
 
 def _openat2(at: int, path: bytes, flags: int, mode: int, place: Callable[[], str]) -> int:
-    how = _OpenHow(flags | os.O_CLOEXEC | os.O_NOFOLLOW, mode, _RESOLVE)
+    how = _how(flags, mode)
     while True:
-        fd = _libc.syscall(_OPENAT2, at, path, ctypes.byref(how), ctypes.sizeof(how))
+        fd = _libc.syscall(_OPENAT2, at, path, how, _HOW_BYTES)
         if fd >= 0:
             return int(fd)
         code = ctypes.get_errno()
@@ -125,8 +136,7 @@ def _openat2(at: int, path: bytes, flags: int, mode: int, place: Callable[[], st
 
 def _is_link(at: int, path: bytes) -> bool:
     """True for a link where a folder was asked for: the kernel only says that it is no folder."""
-    how = _OpenHow(os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW, 0, _RESOLVE)
-    fd = _libc.syscall(_OPENAT2, at, path, ctypes.byref(how), ctypes.sizeof(how))
+    fd = _libc.syscall(_OPENAT2, at, path, _how(os.O_PATH, 0), _HOW_BYTES)
     if fd < 0:
         return ctypes.get_errno() == errno.ELOOP
     try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import TypeVar
@@ -48,6 +48,18 @@ class Clock:
             if answer or self.boot_s() >= deadline:
                 return answer
             self.sleep(every_s)
+
+
+def moment_of(clock: Clock, at: str, boot: str, boot_s: float) -> datetime:
+    """When something was noted, by the wall clock as it is set now; never later than now.
+
+    Within one boot no step of the wall clock counts; of another boot it is believed, and what it
+    says is yet to come counts as having just happened.
+    """
+    now = clock.now()
+    if boot == clock.boot():
+        return now - timedelta(seconds=max(0.0, clock.boot_s() - boot_s))
+    return min(now, parse_iso(at))
 
 
 def iso(moment: datetime) -> str:

@@ -23,11 +23,15 @@ Attributes = Iterable[tuple[bytes, bytes | None]]
 COPY_BYTES = 32 * 2**20  # what is copied in one call
 _CLONE = 0x40049409  # FICLONE
 _KEEP_SIZE, _PUNCH_HOLE = 0x01, 0x02
+_BEGIN = 0x02  # SYNC_FILE_RANGE_WRITE
 _LACKING = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.EPERM,
             errno.ETXTBSY)  # fmt: skip
 _libc = ctypes.CDLL(None, use_errno=True)
 _fallocate: Any = _libc.fallocate
 _fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+_sync_file_range: Any = getattr(_libc, "sync_file_range", None)  # not every C library has it
+if _sync_file_range is not None:
+    _sync_file_range.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
 
 
 class Draft:
@@ -73,6 +77,7 @@ class Draft:
                 done = self._copied(source, start, min(end - start, COPY_BYTES))
                 if not done:
                     break  # it is shorter by now
+                _begin_writing(self.fd, start, done)
                 start += done
                 yield start
 
@@ -118,12 +123,16 @@ class Draft:
         for at in range(offset, offset + size_bytes, CHUNK_BYTES):
             self.put(at, bytes(min(CHUNK_BYTES, offset + size_bytes - at)))
 
-    def prove(self, sha256: str) -> None:
-        """What is read back has this SHA-256. Raises: HostError."""
+    def sha256(self) -> str:
+        """The SHA-256 of what is read back."""
         whole = hashlib.sha256()
         for chunk in self.reading.all():
             whole.update(chunk)
-        if whole.hexdigest() != sha256:
+        return whole.hexdigest()
+
+    def prove(self, sha256: str) -> None:
+        """What is read back has this SHA-256. Raises: HostError."""
+        if self.sha256() != sha256:
             raise HostError("the disk gives back other bytes than were written",
                             where=self.place)  # fmt: skip
 
@@ -138,6 +147,16 @@ class Draft:
     def sync(self) -> None:
         """It is on disk."""
         self._tap.change("fsync", self._where, lambda: os.fsync(self.fd))
+
+
+def _begin_writing(fd: int, offset: int, size_bytes: int) -> None:
+    """The disk is busy with these bytes from now on, so that a sync later has less to wait for.
+
+    Where that cannot be had nothing is lost: only the sync makes anything durable, and it tells of
+    whatever could not be written, also of what was begun here.
+    """
+    if _sync_file_range is not None:
+        _sync_file_range(fd, offset, size_bytes, _BEGIN)
 
 
 def write_all(fd: int, where: bytes, data: bytes, tap: Tap) -> None:

@@ -12,10 +12,14 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
+from types import FrameType, TracebackType
+from typing import Any, Self
 
 # The first words of a child, before anything is imported.
 QUIET = "import signal; signal.signal(signal.SIGINT, signal.SIG_DFL); "
+_STOPS = (signal.SIGTERM, signal.SIGINT)
 
 
 def interrupts_are_raised() -> None:
@@ -37,3 +41,48 @@ def attend(arguments: Sequence[str]) -> int:
     finally:
         signal.signal(signal.SIGINT, before)
     return 128 - status if status < 0 else status
+
+
+class Stop:
+    """Within `with`, SIGTERM and SIGINT ask to stop; a second one interrupts, as it always does.
+
+    `because` names the signal.
+    """
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._before: dict[int, Any] = {}
+        self.because = ""
+
+    def __enter__(self) -> Self:
+        self._before = {number: signal.signal(number, self._ask) for number in _STOPS}
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    @property
+    def asked(self) -> bool:
+        """True once somebody has asked."""
+        return bool(self.because)
+
+    def wait(self, seconds: float) -> None:
+        """So much time has passed, or somebody has asked to stop, or `wake` was called."""
+        self._event.wait(seconds)
+        self._event.clear()
+
+    def wake(self) -> None:
+        """Whoever waits goes on now; from any thread."""
+        self._event.set()
+
+    def _ask(self, number: int, _frame: FrameType | None) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.because = signal.Signals(number).name
+        self._event.set()

@@ -11,7 +11,6 @@ import fcntl
 import os
 import stat as stat_
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 from rollback.host.below import Failed, checked, open_below, scan_folder, show, walk_below
 from rollback.model.errors import Confined, HostError
@@ -147,14 +146,9 @@ class Looking:
             raise FileNotFoundError(errno.ENOENT, "nothing stands there", self.place(path))
         return found.st_size
 
-    @contextmanager
-    def reading(self, path: bytes | str) -> Iterator[Reading]:
-        """A regular file, open to be read and looked at again."""
-        fd = self.open_read(path)
-        try:
-            yield Reading(fd)
-        finally:
-            os.close(fd)
+    def reading(self, path: bytes | str) -> Reading:
+        """A regular file, open to be read and looked at again; use it in `with`."""
+        return Reading(self.open_read(path))
 
     def xattrs(self, path: bytes | str) -> tuple[bytes, ...]:
         """The names of the extended attributes of a file or folder."""
@@ -235,6 +229,12 @@ class Reading:
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
+
+    def __enter__(self) -> Reading:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.fd)
 
     def stat(self) -> os.stat_result:
         """What the file looks like at this moment, whatever its name points to meanwhile."""

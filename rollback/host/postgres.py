@@ -102,7 +102,7 @@ class Server:
     def dump(self, path: str, *, moment: str, heard: Heard = lambda _bytes: None) -> None:
         """`path` is a dump, in PostgreSQL's custom format, of a moment that a session holds.
 
-        `heard` is told now and then how many bytes it has.
+        `heard` is told now and then how many bytes it has, and at the end.
         """
 
         def watch(_pid: int) -> None:
@@ -111,6 +111,7 @@ class Server:
 
         self.call("pg_dump", ["--format=custom", "--compress=0", f"--snapshot={moment}",
                               "--lock-wait-timeout=10s", f"--file={path}"], watch=watch)  # fmt: skip
+        watch(0)
 
     def schema(self, *, moment: str = "") -> bytes:
         """The statements that make everything but the rows, without what differs from call to call."""
@@ -121,7 +122,7 @@ class Server:
     def load(self, path: str, *, heard: Heard = lambda _bytes: None) -> None:
         """The dump has been read into this database, in one transaction. Raises: HostError.
 
-        `heard` is told now and then how many of its bytes.
+        `heard` is told now and then how many of its bytes, and at the end.
         """
         farthest = 0
 
@@ -132,6 +133,7 @@ class Server:
 
         self.call("pg_restore", ["--exit-on-error", "--single-transaction", "--dbname=", path],
                   watch=watch)  # fmt: skip
+        heard(os.stat(path).st_size)
 
 
 class Session:

@@ -213,6 +213,15 @@ def available(people: People, role: str, at: datetime) -> bool:
     return any(one.hours is None or is_open(one.hours, at) for one in holders)
 
 
+def present(people: People, at: datetime) -> tuple[Member, ...]:
+    """The members who are there at this moment, by their own hours and those of one of their roles."""
+    return tuple(
+        one for one in people.members
+        if (one.hours is None or is_open(one.hours, at))
+        and any(available(people, role, at) for role in one.roles)
+    )  # fmt: skip
+
+
 def next_up(people: People, roles: Iterable[str]) -> tuple[str, ...]:
     """The roles that these report to, and those that they report to, each once, the nearest first."""
     found: list[str] = []

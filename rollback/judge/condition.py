@@ -10,13 +10,16 @@ Never: reads a metric, a clock or the journal.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Reversible, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from rollback.model.finding import Answer, Json, Sample
-from rollback.model.policy import Condition
 from rollback.model.quantity import counted, read_as, sized, spoken
+
+if TYPE_CHECKING:  # who judges nothing loads no grammar of it
+    from rollback.model.policy import Condition
 
 LOOKBACK_S = 24 * 3600.0  # an event without `within` counts for as long
 _TRUTHS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
@@ -46,7 +49,7 @@ class Known:
     samples: Mapping[str, Sample]
     facts: Mapping[str, str] = field(default_factory=dict)
     events: Sequence[Told] | None = None
-    history: Mapping[str, Sequence[Sample]] = field(default_factory=dict)
+    history: Mapping[str, Reversible[Sample]] = field(default_factory=dict)
     normals: Mapping[str, float] = field(default_factory=dict)
     now: datetime | None = None
     lookback_s: float = LOOKBACK_S

@@ -27,7 +27,8 @@ from rollback.model.system import System
 class Decision:
     """`respond` is what is called for, with `level` where it is roll-back, else `what`.
 
-    `unknown` are the metrics that gave no number. `matches` are all rules that fired.
+    `unknown` are the metrics that gave no number. `matches` are all rules that fired. `blocked` says
+    why the level is known not to be ready: then nobody starts it unasked.
     """
 
     respond: Word
@@ -39,6 +40,7 @@ class Decision:
     matches: tuple[Match, ...] = ()
     what: str = ""
     best: Match | None = None
+    blocked: tuple[str, ...] = ()
 
     @property
     def confidence(self) -> float | None:
@@ -51,7 +53,7 @@ class Decision:
             "respond": self.respond, "level": self.level, "what": self.what, "trigger": self.trigger,
             "confidence": self.confidence, "urgency_s": self.best.urgency_s if self.best else None,
             "severity": self.best.severity if self.best else "",
-            "reasoning": [*self.reasoning], "unknown": [*self.unknown],
+            "reasoning": [*self.reasoning], "unknown": [*self.unknown], "blocked": [*self.blocked],
             "matches": [match.as_json() for match in self.matches],
             "samples": [
                 {"metric": s.metric, "value": s.value, "unit": s.unit, "count": s.count,

@@ -47,6 +47,7 @@ class Match:
     automatic: bool = False
     inform: tuple[str, ...] = ()
     respond: Respond | None = None
+    component: str = ""  # where the level works on a single one
     unsaid: bool = False  # it cannot be told only because a person has not said something
 
     @property

@@ -54,7 +54,7 @@ def _triggered(trigger: Trigger, because: str) -> Match:
     return Match(
         trigger.id, word, what, because, trigger.urgency, trigger.severity or "",
         authority=trigger.authority, automatic=trigger.automatic, inform=trigger.inform,
-        respond=trigger.respond,
+        respond=trigger.respond, component=trigger.component or "",
     )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """Many objects read in the order in which they are asked for: neighbours in one go, two threads ahead.
 
 Hides: which objects lie beside each other, and how far ahead is read.
-Never: gives back bytes that were not just hashed; forgets to look for another copy of a bad one.
+Never: gives back bytes as proved that were not just hashed; forgets to look for another copy of a bad one.
 """
 
 from __future__ import annotations
@@ -48,16 +48,21 @@ class Packs(Protocol):
         ...
 
 
-def read_all(store: Packs, identities: Iterable[str]) -> Iterator[tuple[str, Got]]:
+def read_all(
+    store: Packs, identities: Iterable[str], *, proved: bool = True
+) -> Iterator[tuple[str, Got]]:
     """Each object with its bytes, hashed just now, or why they cannot be had.
 
-    Shape: in the order in which they were asked for.
+    Shape: in the order in which they were asked for. Not `proved`: the caller hashes them, where he
+    lays them down, and asks again for those that are wrong.
     """
     with ThreadPoolExecutor(_THREADS) as pool:
         waiting: deque[tuple[Wanted, list[Future[dict[str, Got]]]]] = deque()
         try:
             for window in _windows(store, identities):
-                waiting.append((window, [pool.submit(_read, store, run) for run in _runs(window)]))
+                waiting.append(
+                    (window, [pool.submit(_read, store, run, proved) for run in _runs(window)])
+                )
                 if len(waiting) > _AHEAD:
                     yield from _in_order(*waiting.popleft())
             while waiting:
@@ -116,9 +121,10 @@ def _lies(one: tuple[str, Location | None]) -> tuple[str, int]:
     return ("", 0) if one[1] is None else (one[1].pack, one[1].offset)
 
 
-def _read(store: Packs, run: Wanted) -> dict[str, Got]:
+def _read(store: Packs, run: Wanted, proved: bool) -> dict[str, Got]:
     start, data = _piece(store, run)
-    return {identity: _object(store, data, start, identity, place) for identity, place in run}
+    return {identity: _object(store, data, start, identity, place, proved=proved)
+            for identity, place in run}  # fmt: skip
 
 
 def _piece(store: Packs, run: Wanted) -> tuple[int, bytes]:
@@ -143,14 +149,16 @@ def whole(store: Packs, wanted: Mapping[str, tuple[Location, bytes]]) -> set[str
     return found
 
 
-def _object(store: Packs, data: bytes, start: int, identity: str, place: Location | None) -> Got:
+def _object(
+    store: Packs, data: bytes, start: int, identity: str, place: Location | None, *, proved: bool
+) -> Got:  # fmt: skip
     try:
         if place is not None:
             with suppress(StoreError):  # another copy may be good
                 record = data[
                     place.offset - RECORD.size - start : place.offset + place.stored - start
                 ]
-                return taken(record, place, identity)
+                return taken(record, place, identity, proved=proved)
         return store.get(identity)
     except StoreError as error:
         return error

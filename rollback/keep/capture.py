@@ -267,9 +267,9 @@ class _Pass:
         if seen.st_nlink > 1:
             self._first[(seen.st_dev, seen.st_ino)] = path
             self._names[path] = [1, seen.st_nlink]
-        return dressed(Entry(
-            path, "file", size=stored.size, sha256=stored.sha256, blocks=stored.blocks,
-            xattrs=rest, allocated=_allocated(seen), attributes=attributes), seen)  # fmt: skip
+        return Entry(path, "file", stat_.S_IMODE(seen.st_mode), seen.st_uid, seen.st_gid,
+                     seen.st_mtime_ns, stored.size, stored.sha256, stored.blocks, b"", rest,
+                     _allocated(seen), "", attributes)  # fmt: skip
 
     def _look_again(self) -> None:
         """What changed since it was looked at is in `moved`; folder by folder, for memory's sake."""
@@ -330,7 +330,8 @@ def read_steadily(
         what = f"capturing {site.component}, {show(os.path.basename(full))}" if large else ""
         stored = put_file(site.store, file, before.st_size, site.progress, what)
         names = file.xattrs()
-        held = {name: file.attribute(name) for name in names if declared(name, site.xattrs)}
+        held = {name: file.attribute(name) for name in names
+                if site.xattrs and declared(name, site.xattrs)}  # fmt: skip
         after = file.stat()
         if stored.size != before.st_size or _identity(before) != _identity(after):
             return None

@@ -209,20 +209,28 @@ class StoredSource:
     def wholes(self, entries: Iterable[Entry]) -> Iterator[bytes]:
         """The bytes of each of these files, which are one object each; the next ones are read meanwhile.
 
-        Raises: ObjectMissing, ObjectCorrupt.
+        They are not hashed: who lays them down hashes what lies there, and asks for `object` where it
+        is wrong. Raises: ObjectMissing, ObjectCorrupt.
         """
-        for _, got in read_all(self._store, (entry.sha256 for entry in entries)):
-            if isinstance(got, StoreError):
-                raise got
-            yield got
+        return self._objects(entry.sha256 for entry in entries)
 
     def blocks(self, entry: Entry) -> Blocks | None:
         """How a large file is cut; None of another. Raises: ObjectMissing, ObjectCorrupt."""
         return Blocks.of(entry.size, self._store.get(entry.blocks)) if entry.blocks else None
 
-    def block(self, identity: bytes) -> bytes:
-        """The bytes of one block, hashed. Raises: ObjectMissing, ObjectCorrupt."""
-        return self._store.get(identity.hex())
+    def fetch(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
+        """The bytes of blocks, by their raw ids, in order; otherwise as `wholes`."""
+        return self._objects(identity.hex() for identity in blocks)
+
+    def object(self, identity: str) -> bytes:
+        """The bytes of an object, hashed. Raises: ObjectMissing, ObjectCorrupt."""
+        return self._store.get(identity)
+
+    def _objects(self, identities: Iterable[str]) -> Iterator[bytes]:
+        for _, got in read_all(self._store, identities, proved=False):
+            if isinstance(got, StoreError):
+                raise got
+            yield got
 
 
 @contextmanager

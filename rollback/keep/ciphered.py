@@ -87,9 +87,10 @@ class Ciphered:
         """The file is there, encrypted under a nonce of its own."""
         self._place.create(name + ENDING, [self._closed(name, b"".join(chunks))])
 
-    def replace(self, name: str, data: bytes) -> None:
+    def replace(self, name: str, data: bytes | Iterable[bytes]) -> None:
         """The file is exactly `data`, or what it was."""
-        self._place.replace(name + ENDING, self._closed(name, data))
+        whole = data if isinstance(data, bytes) else b"".join(data)
+        self._place.replace(name + ENDING, self._closed(name, whole))
         self.forget(name)
 
     def remove(self, name: str) -> None:

@@ -24,6 +24,7 @@ MAGIC = b"RBINDEX1"
 RUNS_MAX = 12  # beyond, the small ones are merged: a look into each takes time
 _ID = 32
 _PACK = struct.Struct("<32sQ")
+_PIECE_BYTES = 2**20  # of the file, written in one go
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,15 @@ class Run:
             at += 1
         return at
 
+    def between(self, first_byte: int) -> Iterator[bytes]:
+        """The records whose ids begin with this byte."""
+        start = self.first(bytes([first_byte]) + bytes(_ID - 1))
+        stop = (
+            len(self) if first_byte == 255 else self.first(bytes([first_byte + 1]) + bytes(_ID - 1))
+        )
+        size = INDEX.size
+        return (self.records[at : at + size] for at in range(start * size, stop * size, size))
+
     def _id(self, number: int) -> bytes:
         return self.records[number * INDEX.size : number * INDEX.size + _ID]
 
@@ -72,26 +82,24 @@ class Run:
 
 def merged(runs: Iterable[Run], *, without: frozenset[str] = frozenset()) -> Run:
     """One run of all records, but for those of the packs in `without`."""
-    packs: list[str] = []
-    records: list[bytes] = []
-    size = INDEX.size
-    for run in runs:
-        numbers: dict[int, bytes] = {}
-        same = True
-        for number, name in enumerate(run.packs):
-            if name not in without:
-                same = same and number == len(packs)
-                numbers[number] = len(packs).to_bytes(4, "little")
-                packs.append(name)
-        same = same and len(numbers) == len(run.packs)
-        for at in range(0, len(run.records), size):
-            one = run.records[at : at + size]
-            if same:
-                records.append(one)
-            elif (number := int.from_bytes(one[-4:], "little")) in numbers:
-                records.append(one[:-4] + numbers[number])
-    records.sort()
-    return Run(tuple(packs), b"".join(records))
+    runs = list(runs)
+    packs = tuple(name for run in runs for name in run.packs if name not in without)
+    return Run(packs, b"".join(_merged(runs, packs)))
+
+
+def _merged(runs: list[Run], packs: tuple[str, ...]) -> Iterator[bytes]:
+    """The records that are about `packs`, by the first byte of their ids, for memory's sake."""
+    number = {name: at.to_bytes(4, "little") for at, name in enumerate(packs)}
+    told = [[number.get(name) for name in run.packs] for run in runs]
+    for first in range(256):
+        part: list[bytes] = []
+        for run, numbers in zip(runs, told, strict=True):
+            for one in run.between(first):
+                new = numbers[int.from_bytes(one[-4:], "little")]
+                if new is not None:
+                    part.append(one[:-4] + new)
+        part.sort()
+        yield b"".join(part)
 
 
 class Index:
@@ -163,13 +171,20 @@ class Index:
 
     # -- the file ---------------------------------------------------------------------------
 
-    def encoded(self, sizes: Mapping[str, int]) -> bytes:
-        """What the file `index` holds; `sizes` are the bytes of each pack."""
-        whole = self.runs[0] if len(self.runs) == 1 else merged(self.runs)
-        self.runs = [whole]
-        names = b"".join(_PACK.pack(bytes.fromhex(name), sizes[name]) for name in whole.packs)
-        body = MAGIC + len(whole.packs).to_bytes(8, "little") + names + whole.records
-        return body + hashlib.sha256(body).digest()
+    def encoded(self, sizes: Mapping[str, int]) -> Iterator[bytes]:
+        """What the file `index` holds, in pieces; `sizes` are the bytes of each pack."""
+        packs = tuple(name for run in self.runs for name in run.packs)
+        names = b"".join(_PACK.pack(bytes.fromhex(name), sizes[name]) for name in packs)
+        digest = hashlib.sha256()
+        held = bytearray(MAGIC + len(packs).to_bytes(8, "little") + names)
+        for part in _merged(self.runs, packs):
+            held += part
+            if len(held) >= _PIECE_BYTES:
+                digest.update(held)
+                yield bytes(held)
+                held.clear()
+        digest.update(held)
+        yield bytes(held) + digest.digest()
 
     @classmethod
     def decoded(cls, data: bytes) -> tuple[Index, dict[str, int]]:

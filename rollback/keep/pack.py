@@ -67,6 +67,14 @@ def squeezed(data: bytes) -> tuple[int, bytes]:
 
 def opened(stored: bytes, location: Location, identity: str) -> bytes:
     """The object's bytes, proved by hash. Raises: ObjectCorrupt naming object and pack."""
+    data = unproved(stored, location, identity)
+    if hashlib.sha256(data).hexdigest() != identity:
+        raise _corrupt(identity, location, "its bytes have changed")
+    return data
+
+
+def unproved(stored: bytes, location: Location, identity: str) -> bytes:
+    """What should be the object's bytes, by their number. Raises: ObjectCorrupt."""
     data = stored
     try:
         if location.codec == ZSTD:
@@ -76,8 +84,6 @@ def opened(stored: bytes, location: Location, identity: str) -> bytes:
         raise _corrupt(identity, location, f"it cannot be decompressed: {error}") from error
     if len(stored) != location.stored or len(data) != location.length:
         raise _corrupt(identity, location, "it has another length")
-    if hashlib.sha256(data).hexdigest() != identity:
-        raise _corrupt(identity, location, "its bytes have changed")
     return data
 
 
@@ -94,11 +100,11 @@ def _unpacked(stored: bytes, length: int) -> bytes:
     return b"".join(parts)
 
 
-def taken(record: bytes, location: Location, identity: str) -> bytes:
-    """The object in a whole record. Raises: ObjectCorrupt naming object and pack."""
+def taken(record: bytes, location: Location, identity: str, *, proved: bool = True) -> bytes:
+    """The object in a whole record, hashed if `proved`. Raises: ObjectCorrupt naming object and pack."""
     if record[: RECORD.size] != record_header(identity, location):
         raise _corrupt(identity, location, "its header has changed")
-    return opened(record[RECORD.size :], location, identity)
+    return (opened if proved else unproved)(record[RECORD.size :], location, identity)
 
 
 def holds(record: bytes, location: Location, identity: str, data: bytes) -> bool:

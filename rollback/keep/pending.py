@@ -27,8 +27,9 @@ from rollback.keep.pack import (
 from rollback.keep.place import Place
 from rollback.model.errors import ObjectCorrupt, RollbackError, StoreError
 
-PENDING_BYTES_MAX = 64 * 2**20  # stored, in one pack
+PENDING_BYTES_MAX = 64 * 2**20  # stored, in one pack, with what each object takes in memory
 _THREADS = 2
+_OBJECT_BYTES = 2048
 _BATCH_BYTES = 2**20  # compressed in one go
 _BATCHES_MAX = 8
 _PIECE_BYTES = 2**20
@@ -82,11 +83,15 @@ class Pending:
     def __contains__(self, identity: str) -> bool:
         return identity in self._raw or identity in self._ready or identity in self._leaving
 
-    def get(self, identity: str) -> bytes:
-        """The bytes of an object that waits."""
-        if identity in self._raw:
-            return self._raw[identity]
-        one = self._ready.get(identity) or self._leaving[identity]
+    def get(self, identity: str) -> bytes | None:
+        """The bytes of an object that waits; None of another."""
+        # in the order in which it moves on: other threads ask while it does
+        raw = self._raw.get(identity)
+        if raw is not None:
+            return raw
+        one = self._ready.get(identity) or self._leaving.get(identity)
+        if one is None:
+            return None
         place = Location("", 0, one.length, len(one.stored), one.codec)
         return opened(one.stored, place, identity)
 
@@ -102,10 +107,12 @@ class Pending:
 
     def add_stored(self, identity: str, one: Squeezed) -> None:
         """The object waits, as it is stored already."""
-        if identity in self:
-            return
+        if identity not in self:
+            self._add_ready(identity, one)
+
+    def _add_ready(self, identity: str, one: Squeezed) -> None:
         self._ready[identity] = one
-        self._ready_bytes += len(one.stored)
+        self._ready_bytes += len(one.stored) + _OBJECT_BYTES
         if self._ready_bytes >= PENDING_BYTES_MAX:
             self._write()
 
@@ -142,15 +149,21 @@ class Pending:
             self._batch, self._batch_bytes = [], 0
 
     def _collect(self) -> None:
-        for identity, one in self._squeezing.popleft().result():
-            del self._raw[identity]
-            self.add_stored(identity, one)
+        for identity, one in self._squeezing[0].result():
+            self._add_ready(identity, one)
+            self._raw.pop(identity, None)
+        self._squeezing.popleft()  # only now: what failed fails again, whoever asks
 
     def _write(self) -> None:
-        """The next pack is being written, after the one before it."""
+        """The next pack is being written, after the one before it is durable and proved.
+
+        Never two at once: a tree that lies in the later one would be there without what it names, if
+        the process ends in between, and the next capture takes what is there for whole.
+        """
         self._join()
         if self._ready:
-            self._leaving, self._ready, self._ready_bytes = self._ready, {}, 0
+            self._leaving = self._ready
+            self._ready, self._ready_bytes = {}, 0
             self._pack = self.pool.submit(written, self._place, self._leaving)
 
     def _join(self) -> None:

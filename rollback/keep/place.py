@@ -49,7 +49,7 @@ class Place(Protocol):
         """The file is there, whole and durable. The same name with the same bytes may come again."""
         ...
 
-    def replace(self, name: str, data: bytes) -> None:
+    def replace(self, name: str, data: bytes | Iterable[bytes]) -> None:
         """The file is exactly `data`, or what it was; only for what can be made again."""
         ...
 

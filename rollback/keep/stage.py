@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from typing import Protocol
 
 from rollback.host import Tree
 from rollback.host.draft import Draft
@@ -22,6 +23,7 @@ from rollback.keep.entry import Entry, Source
 from rollback.keep.progress import Tally
 from rollback.model.errors import HostError, ObjectCorrupt, RollbackError
 
+Told = Callable[[int], None]
 Base = AbstractContextManager[Reading | None]
 
 
@@ -53,13 +55,18 @@ class Contents:
         begun = self._heard.done
         if self._stored is not None and (blocks := self._stored.blocks(entry)) is not None:
             with self._twin(entry) as twin, base as live:
-                lay_out(blocks, draft, twin or live, self._stored.block, holes=entry.sparse,
+                lay_out(blocks, draft, twin or live, self._stored, holes=entry.sparse,
                         told=lambda done: self._heard.reach(begun + done))  # fmt: skip
         elif self._taken(draft, entry):
             pass
         elif self._stored is not None and _one_object(entry) and entry.path not in self._twins:
-            draft.fill((next(self._coming),), holes=entry.sparse)
-            draft.prove(entry.sha256)
+            data = next(self._coming)
+            draft.fill((data,), holes=entry.sparse)
+            if draft.sha256() != entry.sha256:  # one hash for the store and for the disk
+                good = self._stored.object(entry.sha256)
+                _again(draft, data, good, 0)
+                draft.fit(len(good))
+                draft.prove(entry.sha256)
         else:
             given = hashlib.sha256()
             chunks = self._heard.through(self._source.read(entry))
@@ -87,10 +94,7 @@ class Contents:
                 return False
             for _ in draft.take(twin, entry.size):
                 pass
-        whole = hashlib.sha256()
-        for chunk in draft.reading.all():
-            whole.update(chunk)
-        if whole.hexdigest() == entry.sha256:
+        if draft.sha256() == entry.sha256:
             return True
         draft.fit(0)
         return False
@@ -106,15 +110,34 @@ def _hashed(chunks: Iterable[bytes], into: hashlib._Hash) -> Iterator[bytes]:
         yield chunk
 
 
+def _again(draft: Draft, laid: bytes, good: bytes, offset: int) -> None:
+    """The good bytes lie where others were laid. Raises: HostError when it was the disk."""
+    if laid == good:
+        raise HostError("the disk gives back other bytes than were written", where=draft.place)
+    draft.put(offset, good)
+
+
+class Fetching(Protocol):
+    """Where blocks come from."""
+
+    def fetch(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
+        """The bytes of blocks, by their raw ids, in order; not hashed."""
+        ...
+
+    def object(self, identity: str) -> bytes:
+        """The bytes of an object, hashed."""
+        ...
+
+
 def lay_out(
-    blocks: Blocks, draft: Draft, base: Reading | None, get: Callable[[bytes], bytes], *,
-    holes: bool, told: Callable[[int], None] = lambda _done: None,
+    blocks: Blocks, draft: Draft, base: Reading | None, source: Fetching, *, holes: bool,
+    told: Told = lambda _done: None,
 ) -> None:  # fmt: skip
     """The draft holds these blocks and nothing else; each was hashed as it lies there.
 
-    `base` is a file that may hold some of them; `get` gives a block by its id, `told` hears how
-    many bytes are there. With `holes`, blocks of zeros take no space as far as that can be had.
-    Raises: HostError when other bytes come back; ObjectCorrupt; what `get` raises.
+    `base` is a file that may hold some of them. `told` hears how many bytes are there. With `holes`,
+    blocks of zeros take no space if that can be.
+    Raises: HostError when other bytes come back; ObjectCorrupt; what the source raises.
     """
     with Comparing(blocks, draft.reading) as comparing:
         wrong: list[int] = []
@@ -125,15 +148,25 @@ def lay_out(
         data = sum(end - start for start, end in draft.reading.extents(blocks.size))
         draft.fit(blocks.size, allocate=not holes and data < blocks.size)
         wrong += comparing.upto(blocks.size) + comparing.rest()
+    coming = source.fetch(blocks.id(number) for number in wrong if not blocks.is_zeros(number))
     for number in wrong:
         offset, size = blocks.span(number)
         if blocks.is_zeros(number):
             draft.clear(offset, size, hole=holes)
         else:
-            block = get(blocks.id(number))
+            block = next(coming)
+            if len(block) != size:  # as that copy says itself; another one may be good
+                block = source.object(blocks.id(number).hex())
             if len(block) != size:
                 raise ObjectCorrupt("a block is not as long as its place", where=draft.place)
             draft.put(offset, block)
             told(offset + size)
-    if next(blocks.wrong(draft.reading, wrong), None) is not None:
+    bad = list(blocks.wrong(draft.reading, wrong))
+    for number in bad:
+        identity, good = blocks.id(number), bytes(blocks.span(number)[1])
+        laid = good  # zeros came from no store
+        if not blocks.is_zeros(number):
+            laid, good = next(source.fetch((identity,))), source.object(identity.hex())
+        _again(draft, laid, good, blocks.span(number)[0])
+    if next(blocks.wrong(draft.reading, bad), None) is not None:
         raise HostError("the disk gives back other bytes than were written", where=draft.place)

@@ -135,8 +135,9 @@ class Store:
 
     def get(self, identity: str) -> bytes:
         """The bytes of an object, hashed just now. Raises: ObjectMissing, ObjectCorrupt."""
-        if identity in self._pending:
-            return self._pending.get(identity)
+        waiting = self._pending.get(identity)
+        if waiting is not None:
+            return waiting
         problem: StoreError | None = None
         for location in self._index.find(identity):
             try:

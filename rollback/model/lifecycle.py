@@ -114,8 +114,9 @@ class StepRecord:
 class Run:
     """A run as its events tell it. `plan` is the body of the plan; `steps` by index ("3", "3.1").
 
-    `moments` holds when each kind of event came: the first time, of ends the last time. `glass` is
-    who began it past guardrails.
+    `moments` holds when each kind of event came: the first time, of ends the last time. `trigger` is
+    what the agent began it for; `unasked` that it may go on without anybody's yes; `glass` who began
+    it past guardrails.
     """
 
     id: str
@@ -137,6 +138,13 @@ class Run:
     glass: str = ""
     transitions: int = 0
     waits: int = 0
+    trigger: str = ""
+    unasked: bool = False
+
+    @property
+    def over(self) -> bool:
+        """True when nothing moves it on by itself any more: it ended, or has no gate to pass."""
+        return self.state in ENDED or (self.state is State.MITIGATED and not self.gated)
 
 
 def next_state(run: Run | None, kind: str) -> State:
@@ -166,6 +174,7 @@ def apply(run: Run | None, event: Event) -> Run:
         run = Run(
             id=event.run, state=state, plan=plan, plan_digest=str(data["plan_digest"]),
             incident=str(data.get("incident", "")), gated=bool(plan.get("gate")),
+            trigger=str(data.get("trigger", "")), unasked=data.get("unasked") is True,
             glass=str(data.get("glass", "")),
         )  # fmt: skip
     moved = state is not run.state

@@ -377,7 +377,11 @@ class Pattern(Declared):
 
 
 class Practice(Declared):
-    """One practice that prevents failures: what, how often, who, and how it shows."""
+    """One practice that prevents failures: what, how often, who, and how it shows.
+
+    It shows by a check that passes, a drill that is not overdue, a checkpoint of a kind no older than
+    `every`, a condition that holds, a procedure that has steps, or the word of somebody who knows.
+    """
 
     id: Id
     title: Text
@@ -387,6 +391,7 @@ class Practice(Declared):
     procedure: Id | None = None
     check: Id | None = None
     drill: Id | None = None
+    checkpoint: Id | None = None
     when: Condition | None = None
     stage: Literal["before", "during", "after"] | None = None
     hours: Annotated[float, Field(ge=0)] | None = None

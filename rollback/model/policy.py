@@ -140,12 +140,16 @@ class Respond(Declared):
 
 
 class Trigger(Declared):
-    """A condition that calls for a response, within `urgency`."""
+    """A condition that calls for a response, within `urgency`.
+
+    `component` is the one to put back, for a level that works on a single one.
+    """
 
     id: Id
     title: Text | None = None
     when: Condition
     respond: Respond
+    component: Id | None = None
     urgency: Seconds | None = None
     severity: Id | None = None
     cooldown: Seconds = 0.0

@@ -47,16 +47,20 @@ def _on_fail(written: Any) -> Any:
     return {"otherwise": written} if isinstance(written, str) else written
 
 
+Alters = Literal["nothing", "running", "stored"]
+"""What a kind of step may change. One that alters `nothing` only looks, waits or tells: what is wrong
+after it was wrong before it. `running` is how the system runs and what it is told; only what is
+`stored` can be lost, and is kept before."""
+
+
 class Step(Kind):
     """One action with a time limit. Subclasses are kinds of the family `action`.
 
-    `exempt` steps store nothing away and may stand before PROTECTED; None takes the kind's own
-    answer. `variant` limits the step to one variant of its level, `phase` files it under a phase.
-    `changes_nothing` kinds only look, wait or tell: what is wrong after one was wrong before it.
+    `exempt` steps may stand before PROTECTED; None takes the kind's own answer. `variant` limits
+    the step to one variant of its level, `phase` files it under a phase.
     """
 
-    stores_nothing: ClassVar[bool] = False
-    changes_nothing: ClassVar[bool] = False
+    alters: ClassVar[Alters] = "stored"
 
     id: Id | None = None
     title: Text | None = None
@@ -72,8 +76,8 @@ class Step(Kind):
 
     @property
     def harmless(self) -> bool:
-        """True when it is known to store nothing away: only such a step may be `exempt`."""
-        return self.stores_nothing
+        """True when it is known to alter nothing that is stored: only such a step may be `exempt`."""
+        return self.alters != "stored"
 
 
 NOT_EXEMPT = "changes what is stored, or may: it cannot be exempt from PROTECTED"

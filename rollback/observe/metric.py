@@ -24,7 +24,6 @@ if TYPE_CHECKING:  # a step that reads no metric need not wait for what describe
     from rollback.model.policy import MetricDeclared
 
 GRACE_S = 0.5
-_WITHIN_DEFAULT_S = 10.0
 _reading: ContextVar[tuple[str, ...]] = ContextVar("metrics being read", default=())
 
 
@@ -74,7 +73,7 @@ def read_all(view: View, names: Iterable[str] | None = None) -> dict[str, Sample
     for name in wanted:
         if name not in view.system.metrics:
             read(name, view)  # raises
-    limit_s = max(_limit_s(view.system.metrics[name]) for name in wanted) + 2 * GRACE_S
+    limit_s = max(_limit_s(view, view.system.metrics[name]) for name in wanted) + 2 * GRACE_S
     works = [lambda name=name: read(name, view) for name in wanted]
     outcomes = together(works, within_s=limit_s, clock=view.host.clock)
     samples = {}
@@ -87,9 +86,10 @@ def read_all(view: View, names: Iterable[str] | None = None) -> dict[str, Sample
     return samples
 
 
-def _limit_s(declared: MetricDeclared) -> float:
-    source = declared.source
-    return float(getattr(source, "deadline_s", getattr(source, "within", _WITHIN_DEFAULT_S)))
+def _limit_s(view: View, declared: MetricDeclared) -> float:
+    """The source's own deadline; else that of the declaration."""
+    own = getattr(declared.source, "deadline_s", getattr(declared.source, "within", None))
+    return float(own if own is not None else view.system.monitor.timeout)
 
 
 def _read(name: str, declared: MetricDeclared, view: View) -> Sample:
@@ -103,7 +103,7 @@ def _read(name: str, declared: MetricDeclared, view: View) -> Sample:
         return no_number(view, declared, "the metric is made of itself")
     token = _reading.set((*around, name))  # threads begun below inherit it
     try:
-        limit_s = _limit_s(declared)
+        limit_s = _limit_s(view, declared)
         outcome = alone(
             lambda: followed(source, view).read(view, declared), within_s=limit_s + GRACE_S,
             clock=view.host.clock,

@@ -437,7 +437,7 @@ def test_a_clock_set_back_makes_nothing_good_again(
         shop.clock.ahead_s = 61.0
         with pytest.raises(NotAuthorized, match="has expired"):
             authorize.record(site, run, old)
-        shop.clock.set_s = -back_s
+        shop.clock.wrong_s = -back_s
         with pytest.raises(NotAuthorized, match="has expired"):
             authorize.record(site, site.run(run.id), old)
         authorize.approve(site, site.run(run.id), person="bo", key=str(keys["bo"][0]))
@@ -456,7 +456,7 @@ def test_a_clock_set_forward_lets_nobody_in(
         run = begun(shop, site)
         lab = Lab(shop, site, run, run, keys)
         good = lab.signed(lab.good())
-        shop.clock.set_s = forward_s
+        shop.clock.wrong_s = forward_s
         with pytest.raises((NotAuthorized, PlanError)):
             authorize.record(site, run, good)
         after = roll_back(site, run.id)

@@ -107,10 +107,10 @@ def test_what_was_held_is_known_to_prerequisites_and_metrics(shop: Shop) -> None
     """A check of an append-only file answers outside a run, too; a shorter file is seen."""
     with shop.site() as site:
         plan = shop.plan(site, "config")
-        assert starting.ask_now(site, plan, "trail-whole").answer is Answer.PASS
+        assert starting.ask_now(site, plan.environment, "trail-whole").answer is Answer.PASS
         assert decide_now(site).samples[0].value == 1
         (shop.tree / "logs" / "trail.jsonl").write_text("")
-        assert starting.ask_now(site, plan, "trail-whole").answer is Answer.FAIL
+        assert starting.ask_now(site, plan.environment, "trail-whole").answer is Answer.FAIL
         assert decide_now(site).samples[0].value == 0
 
 

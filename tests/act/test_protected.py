@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -19,6 +19,7 @@ from rollback.keep.checkpoint import Checkpoints
 from rollback.model.errors import PlanError, SpecError
 from rollback.model.lifecycle import Run, State
 from rollback.model.registry import kinds
+from rollback.model.step import Alters
 from tests.killed import DyingAt, in_child
 from tests.systems import Shop, build
 
@@ -103,8 +104,8 @@ def test_a_kind_that_stores_something_away_can_never_be_exempt() -> None:
     """But a program that is declared to have no effect: asked of every kind there is."""
     for name in kinds("action"):
         kind: Any = kinds("action")[name]
-        assert kind.stores_nothing in (True, False), name
-        if not kind.stores_nothing:
+        assert kind.alters in get_args(Alters), name
+        if kind.alters == "stored":
             assert name in {*DESTRUCTIVE, "guarded", "take-back", "set"}, name
 
 

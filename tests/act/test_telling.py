@@ -9,8 +9,8 @@ from typing import Any
 
 from rollback.act import authorize
 from rollback.act.back import undo_plan
+from rollback.act.driving import drive
 from rollback.act.site import Site
-from rollback.cli.driving import drive
 from rollback.model.event import Event
 from rollback.model.lifecycle import Run, State
 from tests.systems import Shop, build

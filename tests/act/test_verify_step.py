@@ -253,6 +253,6 @@ def test_all_who_ask_a_check_ask_the_same_where_it_is_welcome(
             shop.edit(f", {{{verify}}}", "")
     with shop.site() as site:
         plan = shop.plan(site, "config", environment="staging")
-        assert starting.ask_now(site, plan, "writes").answer is answer
+        assert starting.ask_now(site, plan.environment, "writes").answer is answer
     ended = rollback(shop.folder, "--json", "verify", "functional", "--environment", "staging")  # fmt: skip
     assert ended.status == (0 if answer is Answer.PASS else 7)

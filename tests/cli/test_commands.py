@@ -467,9 +467,16 @@ def test_a_damaged_journal_is_said_by_every_command_that_reads_it(tmp_path: Path
 
 def test_whoever_drives_a_run_loads_no_network_before_it() -> None:
     """A flag is flipped within a quarter of a second: what it does not need is not imported."""
-    code = "import sys, rollback.cli.group, rollback.cli.driving; print(*sys.modules)"
+    code = "import sys, rollback.cli.group, rollback.cli.run, rollback.cli.driving, rollback.act.engine; " \
+        "print(*sys.modules)"  # fmt: skip
     done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True,
                           env=environment(), timeout=60, check=True)  # fmt: skip
-    assert not {"ssl", "http.client", "rollback.tell.message", "pygit2", "rollback.act.service"} & {
-        *done.stdout.split()
-    }
+    assert not {
+        "ssl",
+        "http.client",
+        "rollback.tell.message",
+        "pygit2",
+        "rollback.act.service",
+        "rollback.model.operations",
+        "rollback.model.policy",
+    } & {*done.stdout.split()}

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +32,11 @@ from rollback.keep.blocks import (
     block_bytes,
     digest,
 )
+from rollback.keep.index import Index
+from rollback.keep.pack import build, read_index
 from rollback.keep.stage import lay_out
 from rollback.keep.store import Store
-from rollback.model.errors import ObjectCorrupt, Partial
+from rollback.model.errors import HostError, ObjectCorrupt, ObjectMissing, Partial
 from rollback.model.finding import Answer
 from tests.keep.standin import World, component, walked
 
@@ -162,15 +164,20 @@ def test_blocks_that_differ_are_found_and_only_those_are_fetched(
                   if wanted[n * EACH : (n + 1) * EACH] != live[n * EACH : (n + 1) * EACH]]  # fmt: skip
         fetched: list[bytes] = []
 
-        def get(identity: bytes) -> bytes:
-            fetched.append(identity)
-            at = next(n for n in range(len(blocks)) if blocks.id(n) == identity) * EACH
-            return wanted[at : at + EACH]
+        class Kept:
+            def fetch(self, ids: Iterable[bytes]) -> Iterator[bytes]:
+                for identity in ids:
+                    fetched.append(identity)
+                    at = next(n for n in range(len(blocks)) if blocks.id(n) == identity) * EACH
+                    yield wanted[at : at + EACH]
+
+            def object(self, identity: str) -> bytes:
+                raise AssertionError(f"{identity} was right")
 
         with Tree.open(name) as tree, tree.reading("now") as file:
             assert list(blocks.differing(file)) == differ
             with tree.draft("made") as draft:
-                lay_out(blocks, draft, file if base else None, get, holes=sparse)
+                lay_out(blocks, draft, file if base else None, Kept(), holes=sparse)
         assert (folder / "made").read_bytes() == wanted
         if base:
             assert len(fetched) <= len(differ)
@@ -251,6 +258,221 @@ def lame(monkeypatch: pytest.MonkeyPatch, lacks: str) -> None:
         monkeypatch.setattr(draft, "_fallocate", no_punch)
     elif lacks == "clones":
         monkeypatch.setattr(fcntl, "ioctl", clone)
+
+
+def test_what_the_disk_garbles_is_noticed_before_the_first_change(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A block that is written and does not come back as it was: an error, and the live file as it was."""
+    path = world.root / "app/db"
+    path.write_bytes(b"\0" + os.urandom(WHOLE_BYTES_MAX + 5))
+    real = draft.Draft.put
+
+    def garbled(self: draft.Draft, offset: int, data: bytes) -> None:
+        real(self, offset, data[:-1] + bytes([data[-1] ^ 1]))
+
+    with world.open() as checkpoints:
+        checkpoints.create("then")
+        with path.open("r+b") as file:
+            file.seek(123_456)
+            file.write(b"now")
+        now = walked(path)
+        monkeypatch.setattr(draft.Draft, "put", garbled)
+        with pytest.raises(HostError, match="other bytes than were written"):
+            checkpoints.restore("then", "app", step="s")
+        assert walked(path) == now
+
+
+@pytest.mark.parametrize("size", [5000, WHOLE_BYTES_MAX + 5])
+@pytest.mark.parametrize("copies", [1, 2])
+def test_of_two_copies_in_the_store_a_good_one_is_put_back(
+    world: World, size: int, copies: int
+) -> None:
+    """The one that is read first is damaged: the other is taken; without another nothing is changed."""
+    path = world.root / "app/db"
+    path.write_bytes(b"\0" + os.urandom(size))
+    block = path.read_bytes()[: PAGE_BLOCK_BYTES if size > WHOLE_BYTES_MAX else None]
+    identity = hashlib.sha256(block).hexdigest()
+    with world.open() as checkpoints:
+        checkpoints.create("then")
+        then = walked(path)
+        if copies == 2:
+            checkpoints.store.again(identity)
+            checkpoints.store.flush()
+        first = checkpoints.store.locate(identity)
+        pack = world.state / f"store/packs/{first.pack}.pack"
+        whole = bytearray(pack.read_bytes())
+        whole[first.offset + 100] ^= 1
+        pack.write_bytes(whole)
+        with path.open("r+b") as file:
+            file.write(b"now")
+        now = walked(path)
+        if copies == 1:
+            with pytest.raises(ObjectCorrupt):
+                checkpoints.restore("then", "app", step="s")
+            assert walked(path) == now
+        else:
+            checkpoints.restore("then", "app", step="s")
+            assert walked(path) == then
+
+
+def test_what_the_disk_garbles_of_a_small_file_is_noticed_before_the_first_change(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also once only: what the disk did not give back once is not written a second time."""
+    path = world.root / "app/small"
+    path.write_bytes(os.urandom(5000))
+    real = draft.Draft.fill
+    told: list[int] = []
+
+    def garbled(self: draft.Draft, chunks: Iterable[bytes], *, holes: bool = False) -> None:
+        data = b"".join(chunks)
+        if len(data) == 5000 and not told:
+            told.append(1)
+            data = data[:-1] + bytes([data[-1] ^ 1])
+        real(self, (data,), holes=holes)
+
+    with world.open() as checkpoints:
+        checkpoints.create("then")
+        path.write_bytes(b"now")
+        now = walked(path)
+        monkeypatch.setattr(draft.Draft, "fill", garbled)
+        with pytest.raises(HostError, match="other bytes than were written"):
+            checkpoints.restore("then", "app", step="s")
+        assert told
+        assert walked(path) == now
+
+
+def test_zeros_that_the_disk_garbles_are_its_fault_and_not_that_of_the_store(
+    tmp_path: Path,
+) -> None:
+    """A block of zeros is asked of no store: there may be none of it."""
+    wanted = os.urandom(EACH) + bytes(EACH) + os.urandom(EACH)
+    parts = [wanted[at : at + EACH] for at in range(0, len(wanted), EACH)]
+    (tmp_path / "now").write_bytes(os.urandom(len(wanted)))
+    blocks = Blocks.of(len(wanted), b"".join(hashlib.sha256(part).digest() for part in parts))
+    known = {hashlib.sha256(part).hexdigest(): part for part in parts if any(part)}
+
+    class Kept:
+        def fetch(self, ids: Iterable[bytes]) -> Iterator[bytes]:
+            return (self.object(identity.hex()) for identity in ids)
+
+        def object(self, identity: str) -> bytes:
+            if identity not in known:
+                raise ObjectMissing(identity)
+            return known[identity]
+
+    class Garbling(draft.Draft):
+        def clear(self, offset: int, size_bytes: int, *, hole: bool) -> None:
+            self.put(offset, b"\1" * size_bytes)
+
+    with Tree.open(str(tmp_path)) as tree, tree.reading("now") as live, tree.draft("made") as made:
+        made.__class__ = Garbling
+        with pytest.raises(HostError, match="other bytes than were written"):
+            lay_out(blocks, made, live, Kept(), holes=False)
+
+
+@pytest.mark.parametrize("each", [-1, 1])
+@pytest.mark.parametrize("copies", [1, 2])
+def test_a_copy_of_another_length_is_passed_over_as_any_other_bad_one(
+    world: World, each: int, copies: int
+) -> None:
+    """Its pack says so itself, and is whole: the bytes are still not those of that name."""
+    path = world.root / "app/db"
+    path.write_bytes(b"\0" + os.urandom(WHOLE_BYTES_MAX + 5))
+    block = path.read_bytes()[:PAGE_BLOCK_BYTES]
+    identity = hashlib.sha256(block).hexdigest()
+    with world.open() as checkpoints:
+        checkpoints.create("then")
+        then = walked(path)
+        if copies == 2:
+            checkpoints.store.again(identity)
+            checkpoints.store.flush()
+    told = (block + b"x")[: len(block) + each]
+    swapped(world, identity, told)
+    with path.open("r+b") as file:
+        file.write(b"now")
+    now = walked(path)
+    with world.open() as checkpoints:
+        if copies == 1:
+            with pytest.raises(ObjectCorrupt):
+                checkpoints.restore("then", "app", step="s")
+            assert walked(path) == now
+        else:
+            checkpoints.restore("then", "app", step="s")
+            assert walked(path) == then
+
+
+def swapped(world: World, identity: str, data: bytes) -> None:
+    """The largest pack, written anew with these bytes under this name; it is the one that is asked first."""
+    packs = world.state / "store/packs"
+    old = max(packs.iterdir(), key=lambda path: path.stat().st_size)
+    with world.open() as checkpoints:
+        store = checkpoints.store
+        objects = []
+        for one in sorted(store.objects_of(old.stem)):
+            body = data if one == identity else store.get(one)
+            objects.append((one, len(body), 0, body))
+    name, chunks, _ = build(objects)
+    old.unlink()
+    (packs / f"{name}.pack").write_bytes(b"".join(chunks))
+    (world.state / "store/index").unlink(missing_ok=True)
+    with world.open() as checkpoints:
+        if len(list(packs.iterdir())) > 1 and checkpoints.store.locate(identity).pack != name:
+            other = next(path for path in packs.iterdir() if path.stem != name)
+            index = Index()
+            for pack in (packs / f"{name}.pack", other):
+                raw = pack.read_bytes()
+                index.learn(
+                    pack.stem,
+                    read_index(pack.stem, len(raw), lambda at, n, raw=raw: raw[at : at + n]),
+                )  # type: ignore[misc]
+            sizes = {pack.stem: pack.stat().st_size for pack in packs.iterdir()}
+            (world.state / "store/index").write_bytes(b"".join(index.encoded(sizes)))
+
+
+@pytest.mark.parametrize("which", ["tree", "list"])
+def test_a_tree_or_a_list_of_blocks_that_changed_stops_the_restore(
+    world: World, which: str
+) -> None:
+    """They say what is laid down where: they are hashed before they are believed."""
+    path = world.root / "app/db"
+    path.write_bytes(b"\0" + os.urandom(WHOLE_BYTES_MAX + 5))
+    with world.open() as checkpoints:
+        checkpoints.create("then")
+        (db,) = [one for one in checkpoints.entries("then", "app") if one.blocks]
+        tree = checkpoints.manifest("then", "app").top.tree
+        identity = db.blocks if which == "list" else tree
+        place = checkpoints.store.locate(identity)
+        pack = world.state / f"store/packs/{place.pack}.pack"
+        whole = bytearray(pack.read_bytes())
+        whole[place.offset + place.stored - 3] ^= 1
+        pack.write_bytes(whole)
+        with path.open("r+b") as file:
+            file.write(b"now")
+        now = walked(path)
+    with world.open() as checkpoints:
+        with pytest.raises(ObjectCorrupt):
+            checkpoints.restore("then", "app", step="s")
+        assert walked(path) == now
+
+
+@pytest.mark.parametrize("lacks", ["symbol", "call"])
+def test_where_writing_cannot_be_begun_early_files_are_put_back_all_the_same(
+    world: World, monkeypatch: pytest.MonkeyPatch, lacks: str
+) -> None:
+    """A C library without sync_file_range, or a file system that refuses it."""
+    path = world.root / "app/db"
+    path.write_bytes(b"\0" + os.urandom(WHOLE_BYTES_MAX + 5))
+    monkeypatch.setattr(draft.Draft, "_cloned", lambda *_: False)
+    monkeypatch.setattr(draft, "_sync_file_range", None if lacks == "symbol" else lambda *_: -1)
+    with world.open() as checkpoints:
+        checkpoints.create("then")
+        then = walked(path)
+        with path.open("r+b") as file:
+            file.write(b"now")
+        checkpoints.restore("then", "app", step="s")
+        assert walked(path) == then
 
 
 def test_a_block_that_is_lost_stops_the_restore_before_the_first_change(world: World) -> None:

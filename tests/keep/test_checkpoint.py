@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from rollback.host import Tap
-from rollback.keep import capture
+from rollback.host.looking import Reading
+from rollback.keep import capture, pending
 from rollback.keep.content import Site
 from rollback.keep.life import Life
 from rollback.model.errors import (
@@ -129,15 +130,24 @@ def test_one_component_goes_back_alone(world: World) -> None:
         assert [change.path for change in checkpoints.diff("then", "conf")] == [b"conf.txt"]
 
 
-@pytest.mark.parametrize("how", ["before", "after", "torn"])
+@pytest.mark.parametrize(("how", "packs"), [
+    ("before", 1), ("after", 1), ("torn", 1), ("before", 4), ("torn", 4)])  # fmt: skip
 def test_killed_at_any_change_of_a_capture_only_whole_checkpoints_are_listed(
-    world: World, how: str
+    world: World, monkeypatch: pytest.MonkeyPatch, how: str, packs: int
 ) -> None:
-    """What lists can be put back; the next capture works and sweeps what the dead one left."""
+    """What lists can be put back; the next capture works and sweeps what the dead one left.
+
+    Of several packs, all but the last are written while the capture goes on.
+    """
     then = walked(world.root)
     with world.open() as checkpoints:
         checkpoints.create("base")
-    (world.root / "app/new").write_bytes(os.urandom(2000))
+    if packs > 1:
+        monkeypatch.setattr(pending, "PENDING_BYTES_MAX", 2000 // packs)
+        monkeypatch.setattr(pending, "_BATCH_BYTES", 100)
+        monkeypatch.setattr(pending, "_BATCHES_MAX", 0)
+    for number in range(packs):
+        (world.root / f"app/new{number}").write_bytes(os.urandom(2000 // packs))
     later = walked(world.root)
     saved = world.base / "saved"
     shutil.copytree(world.state, saved)
@@ -149,6 +159,8 @@ def test_killed_at_any_change_of_a_capture_only_whole_checkpoints_are_listed(
     counting = CountingTap()
     create(counting)
     assert len(counting.points) >= 10
+    made = [point for point in counting.points if point.call == "rename" and ".pack" in point.where]
+    assert len(made) >= packs
     for point in [number for number, mode in shots(counting.points) if mode == how]:
         shutil.rmtree(world.state)
         shutil.copytree(saved, world.state)
@@ -469,3 +481,17 @@ def test_a_kind_of_content_that_is_not_built_makes_it_partial(world: World) -> N
     world.components["pg"] = component("pg", content="redis")
     with world.open() as checkpoints, pytest.raises(Partial, match="PARTIAL"):
         checkpoints.create("x")
+
+
+def test_a_file_system_that_gives_less_at_a_time_than_was_asked_for_is_read_to_the_end(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those over a network and in user space may: the file is whole, and so is the checkpoint."""
+    (world.root / "app/short").write_bytes(os.urandom(5000))
+    at, read = Reading.at, os.read
+    monkeypatch.setattr(Reading, "at", lambda self, offset, size: at(self, offset, min(size, 1000)))
+    monkeypatch.setattr(os, "read", lambda fd, size: read(fd, min(size, 1000)))
+    with world.open() as checkpoints:
+        made = checkpoints.create("short")
+        assert made.state == "whole"
+        assert all(found.answer is Answer.PASS for found in checkpoints.verify(made.id, deep=True))

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from rollback.host import Host
+from rollback.keep import index as index_module
 from rollback.keep import store as store_module
 from rollback.keep.index import RUNS_MAX, Index
 from rollback.keep.pack import INDEX
@@ -44,7 +45,7 @@ def test_everything_is_found_however_many_packs_there_are() -> None:
             index.forget(gone)
             held = {one: packs - gone for one, packs in held.items()}
         elif step == "file":
-            index, _ = Index.decoded(index.encoded(dict.fromkeys(index.packs, 1)))
+            index, _ = Index.decoded(b"".join(index.encoded(dict.fromkeys(index.packs, 1))))
         for one, packs in held.items():
             assert {place.pack for place in index.find(identity(one))} == packs, step
             assert index.has(identity(one)) == bool(packs)
@@ -56,7 +57,7 @@ def test_no_damage_of_the_file_is_believed() -> None:
     """Cut or flipped anywhere it is as if it were not there."""
     index = Index()
     index.learn(name(1), records(b"a", b"b"))
-    whole = index.encoded({name(1): 200})
+    whole = b"".join(index.encoded({name(1): 200}))
     for at in range(len(whole)):
         for data in (whole[:at], whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1 :]):
             assert Index.decoded(data) == (Index.decoded(b"")[0], {}) or not len(
@@ -97,3 +98,32 @@ def test_the_file_spares_reading_footers_and_the_packs_have_the_last_word(
     again = opened(tmp_path)
     assert [again.get(one) for one in ids] == objects
     assert read == [pack.stem, pack.stem]
+
+
+@pytest.mark.parametrize("piece", [1, 5000, 2**20])
+def test_the_file_is_what_sorting_all_records_at_once_would_make_it(
+    monkeypatch: pytest.MonkeyPatch, piece: int
+) -> None:
+    """However many runs there are, objects that lie in several packs among them, and packs that went."""
+    index = Index()
+    packs = {
+        name(n): records(*(b"%d" % (n * 40 + extra) for extra in range(90))) for n in range(30)
+    }
+    for pack, listed in packs.items():
+        index.learn(pack, listed)
+    gone = frozenset(list(packs)[3::7])
+    index.forget(gone)
+    index.learn(name(99), records(b"1", b"2"))
+    left = [*(one for one in packs if one not in gone), name(99)]
+    packs[name(99)] = records(b"1", b"2")
+    whole = sorted(
+        packs[pack][at : at + INDEX.size - 4] + left.index(pack).to_bytes(4, "little")
+        for pack in left
+        for at in range(0, len(packs[pack]), INDEX.size)
+    )
+    names = b"".join(bytes.fromhex(one) + (7).to_bytes(8, "little") for one in left)
+    body = b"RBINDEX1" + len(left).to_bytes(8, "little") + names + b"".join(whole)
+    monkeypatch.setattr(index_module, "_PIECE_BYTES", piece)
+    pieces = list(index.encoded(dict.fromkeys(left, 7)))
+    assert len(pieces) <= len(body) // piece + 1
+    assert b"".join(pieces) == body + hashlib.sha256(body).digest()

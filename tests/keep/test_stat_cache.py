@@ -280,5 +280,35 @@ def test_with_and_without_the_cache_everything_is_the_same(
             assert checkpoints.diff(identity) == ()
 
 
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(first=deeds, second=deeds, third=deeds)
+def test_what_looks_as_it_did_is_passed_over_and_the_tree_is_exact(
+    first: list[tuple[str, str]], second: list[tuple[str, str]], third: list[tuple[str, str]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:  # fmt: skip
+    """Back to the newest checkpoint and to the one before it, with looks that are old enough."""
+    world = World(tmp_path_factory.mktemp("looks"), {"app": component("app")}).make()
+    app = world.root / "app"
+    app.mkdir()
+    (app / "keep").write_bytes(b"kept")
+    seen = []
+    with world.open() as checkpoints:
+        for name, changes in (("one", first), ("two", second)):
+            for deed, path in changes:
+                done(app, deed, path)
+            settle(world)
+            checkpoints.create(name)
+            seen.append((name, walked(app)))
+        for number, (name, wanted) in enumerate(reversed(seen)):
+            for deed, path in third:
+                done(app, deed, path)
+            before = walked(app)
+            said = {change.path for change in checkpoints.diff(name)}
+            assert said or before == wanted
+            checkpoints.restore(name, "app", step=f"s{number}")
+            assert walked(app) == wanted
+            assert checkpoints.diff(name) == ()
+
+
 def manifests(checkpoints: Checkpoints, identity: str) -> dict[str, str]:
     return checkpoints.get(identity).components

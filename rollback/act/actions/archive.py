@@ -21,7 +21,7 @@ from rollback.model.errors import HostError, PlanError, StoreError
 from rollback.model.finding import Answer, Finding, Json, failed, passed
 from rollback.model.quantity import Seconds
 from rollback.model.registry import nearest, register
-from rollback.model.step import Id, Step, Text
+from rollback.model.step import Alters, Id, Step, Text
 
 if TYPE_CHECKING:
     from rollback.act.scene import Scene
@@ -39,7 +39,7 @@ class ArchiveStep(Step):
     adds the commits of that long as git-log.txt. The manifest is the member MANIFEST.sha256.
     """
 
-    stores_nothing: ClassVar[bool] = True
+    alters: ClassVar[Alters] = "running"
     components: Literal["all"] | tuple[Id, ...] = Field(min_length=1)
     place: Id
     name: Text = "{date}-{time}-{run}"

@@ -23,7 +23,7 @@ from rollback.model.errors import CommandFailed, HostError
 from rollback.model.event import canonical
 from rollback.model.finding import Finding, Json, failed, passed
 from rollback.model.registry import Declared, register
-from rollback.model.step import Id, Step, Text
+from rollback.model.step import Alters, Id, Step, Text
 
 if TYPE_CHECKING:
     from rollback.act.scene import Scene
@@ -62,8 +62,7 @@ class Source(Declared):
 class CaptureStep(Step):
     """`sources` are kept below the run's own folder, which nobody else may read."""
 
-    stores_nothing: ClassVar[bool] = True
-    changes_nothing: ClassVar[bool] = True
+    alters: ClassVar[Alters] = "nothing"
     sources: tuple[
         Literal["memory", "disk", "ports", "processes", "load", "version"] | Source, ...
     ] = Field(min_length=1)

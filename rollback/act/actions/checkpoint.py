@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from rollback.model.errors import PlanError, StoreError
 from rollback.model.finding import Finding, Json, failed, passed
 from rollback.model.registry import nearest, register
-from rollback.model.step import Id, Step, Text
+from rollback.model.step import Alters, Id, Step, Text
 
 if TYPE_CHECKING:
     from rollback.act.scene import Scene
@@ -24,7 +24,7 @@ class CheckpointStep(Step):
     `name` may hold {date}, {time} and {run}; two checkpoints never have one name.
     """
 
-    stores_nothing: ClassVar[bool] = True
+    alters: ClassVar[Alters] = "running"
     components: Literal["all"] | tuple[Id, ...] = "all"
     name: Text | None = None
     retained_as: Id = "manual"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 from rollback.model.finding import Finding, Json, failed, passed
 from rollback.model.policy import Option
 from rollback.model.registry import register
-from rollback.model.step import Id, Step
+from rollback.model.step import Alters, Id, Step
 
 if TYPE_CHECKING:
     from rollback.act.scene import Question, Scene
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 class ChooseStep(Step):
     """A decision `point` by its id; an option that wants a record is chosen when that is filled too."""
 
-    stores_nothing: ClassVar[bool] = True
-    changes_nothing: ClassVar[bool] = True
+    alters: ClassVar[Alters] = "nothing"
     point: Id
 
     def bind(self, scene: Scene) -> dict[str, Json]:

@@ -24,7 +24,7 @@ from rollback.model.errors import PlanError
 from rollback.model.finding import Finding, Json, failed, passed
 from rollback.model.quantity import counted
 from rollback.model.registry import nearest, register
-from rollback.model.step import Id, Step
+from rollback.model.step import Alters, Id, Step
 
 if TYPE_CHECKING:
     from rollback.act.scene import Scene
@@ -44,7 +44,7 @@ class _Empty:
 class ClearStep(Step):
     """One of `place` (with `pattern`, one name without a slash) and `component`."""
 
-    stores_nothing: ClassVar[bool] = False
+    alters: ClassVar[Alters] = "stored"
     place: Id | None = None
     pattern: RelativePath | None = None
     component: Id | None = None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from rollback.model.finding import Finding, Json, failed, passed
 from rollback.model.registry import register
-from rollback.model.step import Id, Step
+from rollback.model.step import Alters, Id, Step
 
 if TYPE_CHECKING:
     from rollback.act.scene import Question, Scene
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 class CollectStep(Step):
     """A `record` by its id: computed where it can be, and else said with `rollback answer`."""
 
-    stores_nothing: ClassVar[bool] = True
-    changes_nothing: ClassVar[bool] = True
+    alters: ClassVar[Alters] = "nothing"
     record: Id
 
     def bind(self, scene: Scene) -> dict[str, Json]:

@@ -19,7 +19,7 @@ from rollback.model.errors import CommandFailed, HostError, PlanError
 from rollback.model.finding import Answer, Finding, Json, failed, passed, unknown
 from rollback.model.quantity import spoken
 from rollback.model.registry import Check, Declared, Kind, nearest, register
-from rollback.model.step import Id, Step, Text
+from rollback.model.step import Alters, Id, Step, Text
 from rollback.observe.check import ask
 from rollback.observe.service import followed
 
@@ -72,7 +72,7 @@ class CommandStep(Step):
     `variables` are added to a small environment.
     """
 
-    stores_nothing: ClassVar[bool] = False
+    alters: ClassVar[Alters] = "stored"
     argv: Argv
     cwd: RelativePath = "."
     variables: dict[Name, str] = Field(default_factory=dict)

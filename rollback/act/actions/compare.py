@@ -14,7 +14,7 @@ from rollback.model.errors import HostError, PlanError
 from rollback.model.event import canonical
 from rollback.model.finding import Finding, Json, failed, passed
 from rollback.model.registry import register
-from rollback.model.step import Id, Step
+from rollback.model.step import Alters, Id, Step
 
 if TYPE_CHECKING:
     from rollback.act.scene import Scene
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 class CompareStep(Step):
     """`component` is compared with the run's target, item by item, and with its transaction log."""
 
-    stores_nothing: ClassVar[bool] = True
-    changes_nothing: ClassVar[bool] = True
+    alters: ClassVar[Alters] = "nothing"
     component: Id
 
     def bind(self, scene: Scene) -> dict[str, Json]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from rollback.model.finding import Finding, Json, failed, passed
 from rollback.model.registry import register
-from rollback.model.step import Id, Step
+from rollback.model.step import Alters, Id, Step
 
 if TYPE_CHECKING:
     from rollback.act.scene import Question, Scene
@@ -22,8 +22,7 @@ NONE = "none"
 class DecideStep(Step):
     """A level by its id, or none, said by somebody who `asks` names (a role); else by the owner's role."""
 
-    stores_nothing: ClassVar[bool] = True
-    changes_nothing: ClassVar[bool] = True
+    alters: ClassVar[Alters] = "nothing"
     asks: Id | None = None
 
     def bind(self, scene: Scene) -> dict[str, Json]:

@@ -28,7 +28,7 @@ from rollback.model.component import RelativePath
 from rollback.model.errors import PlanError
 from rollback.model.finding import Finding, Json, failed, passed
 from rollback.model.registry import register
-from rollback.model.step import Step, Text
+from rollback.model.step import Alters, Step, Text
 
 if TYPE_CHECKING:
     from rollback.act.scene import Scene
@@ -41,7 +41,7 @@ class EditStep(Step):
     `format` is told by the name of the file where it is not written.
     """
 
-    stores_nothing: ClassVar[bool] = False
+    alters: ClassVar[Alters] = "stored"
     file: RelativePath
     key: Text | None = None
     value: bool | int | float | str | None = None

@@ -18,7 +18,7 @@ from rollback.model.errors import HostError, HostUnreachable
 from rollback.model.finding import Finding, Json, failed, passed, unknown
 from rollback.model.quantity import spoken
 from rollback.model.registry import register
-from rollback.model.step import Id, Step
+from rollback.model.step import Alters, Id, Step
 
 if TYPE_CHECKING:
     from rollback.act.scene import Scene
@@ -34,7 +34,7 @@ class FlagStep(Step):
     `layer` is env or yaml; without it the strongest one.
     """
 
-    stores_nothing: ClassVar[bool] = True
+    alters: ClassVar[Alters] = "running"
     flag: Id
     set_: Value | None = Field(default=None, alias="set")
     unset: bool = False

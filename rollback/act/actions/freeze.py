@@ -21,7 +21,7 @@ from rollback.keep import frozen
 from rollback.model.finding import Finding, Json, failed, passed
 from rollback.model.quantity import counted
 from rollback.model.registry import register
-from rollback.model.step import Id, Step
+from rollback.model.step import Alters, Id, Step
 
 if TYPE_CHECKING:
     from rollback.act.scene import Scene
@@ -34,7 +34,7 @@ class FreezeStep(Step):
     `for_repair`: nobody else reads them either, and the steps `repair` of this run still change them.
     """
 
-    stores_nothing: ClassVar[bool] = True
+    alters: ClassVar[Alters] = "running"
     components: tuple[Id, ...] = Field(min_length=1)
     immutable: bool = False
     for_repair: bool = False

@@ -18,7 +18,7 @@ from rollback.model.event import canonical
 from rollback.model.finding import Answer, Finding, Json, failed, passed
 from rollback.model.quantity import counted
 from rollback.model.registry import Declared, register
-from rollback.model.step import Step, Text
+from rollback.model.step import Alters, Step, Text
 
 if TYPE_CHECKING:
     from rollback.act.scene import Scene
@@ -58,7 +58,7 @@ class GitStep(Step):
     `reset: target` goes to the run's target. `force` saves local changes aside, or pushes over.
     """
 
-    stores_nothing: ClassVar[bool] = False
+    alters: ClassVar[Alters] = "stored"
     branch: Text | None = None
     switch: bool = True
     tag: Text | None = None

@@ -17,7 +17,7 @@ from rollback.model.errors import CommandFailed, HostError, PlanError
 from rollback.model.finding import Finding, Json, unknown
 from rollback.model.quantity import Seconds, spoken
 from rollback.model.registry import register
-from rollback.model.step import OnFail, Step
+from rollback.model.step import Alters, OnFail, Step
 
 if TYPE_CHECKING:
     from rollback.act.scene import Scene
@@ -33,7 +33,7 @@ class Guarded(Step):
     Past `within` the command is ended.
     """
 
-    stores_nothing: ClassVar[bool] = False
+    alters: ClassVar[Alters] = "stored"
     within: Seconds = DAY_S
     on_fail: OnFail = OnFail(otherwise="person")
 

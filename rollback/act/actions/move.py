@@ -19,7 +19,7 @@ from rollback.model.errors import PlanError
 from rollback.model.finding import Finding, Json, failed, passed
 from rollback.model.quantity import counted
 from rollback.model.registry import register
-from rollback.model.step import Step
+from rollback.model.step import Alters, Step
 
 if TYPE_CHECKING:
     from rollback.act.scene import Scene
@@ -32,7 +32,7 @@ class MoveStep(Step):
     Where the name is taken, `.2` is added to it.
     """
 
-    stores_nothing: ClassVar[bool] = False
+    alters: ClassVar[Alters] = "stored"
     paths: tuple[RelativePath, ...] = Field(min_length=1)
     to: RelativePath
 
@@ -51,24 +51,24 @@ class MoveStep(Step):
 
     def describe(self, scene: Scene) -> tuple[str, ...]:
         """Each path and where it goes."""
-        pairs = _pairs(scene)
+        pairs = named.pairs(scene)
         if not pairs:
             return ("nothing to move from " + ", ".join(self.paths),)
         return tuple(f"{show(source)} -> {show(target)}" for source, target in pairs)
 
     def touches(self, scene: Scene) -> tuple[str, ...]:
         """The components that lose something, and the one that gets it."""
-        pairs = _pairs(scene) if "from" in scene.bound else []
+        pairs = named.pairs(scene) if "from" in scene.bound else []
         return named.touched(scene, [path for pair in pairs for path in pair])
 
     def apply(self, scene: Scene) -> dict[str, Json]:
         """Everything stands where it was bound to go."""
         with named.root(scene) as root:
-            return {"changed": aside.move_all(root, _pairs(scene))}
+            return {"changed": aside.move_all(root, named.pairs(scene))}
 
     def probe(self, scene: Scene) -> Finding:
         """Is any of them still where it was, or lost?"""
-        pairs = _pairs(scene)
+        pairs = named.pairs(scene)
         with named.root(scene) as root:
             left = [source for source, _ in pairs if root.stat(source) is not None]
             lost = [target for _, target in pairs if root.stat(target) is None]
@@ -80,19 +80,8 @@ class MoveStep(Step):
     def undo(self, scene: Scene) -> None:
         """Everything stands where it stood."""
         with named.root(scene) as root:
-            aside.move_all(root, [(target, source) for source, target in _pairs(scene)])
+            aside.move_all(root, [(target, source) for source, target in named.pairs(scene)])
 
     def undone(self, scene: Scene) -> Finding:
         """Does everything stand where it stood?"""
-        pairs = _pairs(scene)
-        with named.root(scene) as root:
-            away = [source for source, _ in pairs if root.stat(source) is None]
-            left = [target for _, target in pairs if root.stat(target) is not None]
-        if away or left:
-            return failed(f"{counted(len(away or left), 'path')} not as before the run, "
-                          f"first {show((away or left)[0])}")  # fmt: skip
-        return passed(f"{counted(len(pairs), 'path')} as before the run")
-
-
-def _pairs(scene: Scene) -> list[tuple[bytes, bytes]]:
-    return list(zip(named.read(scene.bound["from"]), named.read(scene.bound["to"]), strict=True))
+        return named.back(scene)

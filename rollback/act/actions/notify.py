@@ -13,7 +13,7 @@ from rollback.keep.journal import Journal
 from rollback.model.errors import PlanError
 from rollback.model.finding import Finding, Json, failed, passed
 from rollback.model.registry import nearest, register
-from rollback.model.step import Id, Step
+from rollback.model.step import Alters, Id, Step
 from rollback.tell.message import fields_of, moment, queued
 
 if TYPE_CHECKING:
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 class NotifyStep(Step):
     """A declared message goes to its audience, or to another one."""
 
-    stores_nothing: ClassVar[bool] = True
-    changes_nothing: ClassVar[bool] = True
+    alters: ClassVar[Alters] = "nothing"
     message: Id
     audience: Id | None = None
 

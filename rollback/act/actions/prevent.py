@@ -21,7 +21,7 @@ from rollback.model.finding import Answer, Finding, Json, failed, passed
 from rollback.model.operations import Practice
 from rollback.model.quantity import spoken
 from rollback.model.registry import register
-from rollback.model.step import Id, Step
+from rollback.model.step import Alters, Id, Step
 
 if TYPE_CHECKING:
     from rollback.act.scene import Scene
@@ -37,7 +37,7 @@ class PreventStep(Step):
     Practices with `on: corruption` are proposed; where none has it, all of them.
     """
 
-    stores_nothing: ClassVar[bool] = True
+    alters: ClassVar[Alters] = "running"
     component: Id
 
     def bind(self, scene: Scene) -> dict[str, Json]:

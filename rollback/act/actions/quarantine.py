@@ -28,7 +28,7 @@ from rollback.model.event import canonical
 from rollback.model.finding import Finding, Json, failed, passed
 from rollback.model.quantity import counted
 from rollback.model.registry import nearest, register
-from rollback.model.step import Id, Step, Text
+from rollback.model.step import Alters, Id, Step, Text
 
 if TYPE_CHECKING:
     from rollback.act.scene import Scene
@@ -45,7 +45,7 @@ class QuarantineStep(Step):
     `stays` is not moved: a copy of the whole component, byte for byte, lies there.
     """
 
-    stores_nothing: ClassVar[bool] = False
+    alters: ClassVar[Alters] = "stored"
     component: Id
     items: tuple[RelativePath, ...] = ()
     reason: Text = "found to be bad"

@@ -17,7 +17,7 @@ from rollback.model.component import RelativePath
 from rollback.model.finding import Finding, Json, failed, passed
 from rollback.model.quantity import counted
 from rollback.model.registry import register
-from rollback.model.step import Step
+from rollback.model.step import Alters, Step
 
 if TYPE_CHECKING:
     from rollback.act.scene import Scene
@@ -29,7 +29,7 @@ SHOWN_MAX = 200
 class RemoveStep(Step):
     """`paths` below the root; `*`, `?` and `[…]` stop at a slash. What is not there is no error."""
 
-    stores_nothing: ClassVar[bool] = False
+    alters: ClassVar[Alters] = "stored"
     paths: tuple[RelativePath, ...] = Field(min_length=1)
 
     def bind(self, scene: Scene) -> dict[str, Json]:

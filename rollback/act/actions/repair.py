@@ -14,7 +14,7 @@ from rollback.act import before, repairing
 from rollback.model.errors import HostError, PlanError
 from rollback.model.finding import Answer, Finding, Json, failed
 from rollback.model.registry import register
-from rollback.model.step import Id, Step
+from rollback.model.step import Alters, Id, Step
 
 if TYPE_CHECKING:
     from rollback.act.scene import Scene
@@ -31,7 +31,7 @@ _SAYS = {
 class RepairStep(Step):
     """`component` `by` its program, the checkpoint, the log laid over it, or the log alone (trail)."""
 
-    stores_nothing: ClassVar[bool] = False
+    alters: ClassVar[Alters] = "stored"
     component: Id
     by: repairing.By
 

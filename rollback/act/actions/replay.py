@@ -14,7 +14,7 @@ from rollback.model.errors import HostError, PlanError, StoreError
 from rollback.model.finding import Finding, Json, failed, passed
 from rollback.model.quantity import counted
 from rollback.model.registry import register
-from rollback.model.step import Id, Step
+from rollback.model.step import Alters, Id, Step
 
 if TYPE_CHECKING:
     from rollback.act.scene import Scene
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class ReplayStep(Step):
     """`component` by name, or `chosen`. `base`: the log is laid over the `target`, or over `nothing`."""
 
-    stores_nothing: ClassVar[bool] = False
+    alters: ClassVar[Alters] = "stored"
     component: Id
     base: Literal["target", "nothing"] = "target"
 

@@ -21,7 +21,7 @@ from rollback.model.event import canonical
 from rollback.model.finding import Finding, Json, failed, passed
 from rollback.model.quantity import counted
 from rollback.model.registry import nearest, register
-from rollback.model.step import Id, Step
+from rollback.model.step import Alters, Id, Step
 
 if TYPE_CHECKING:
     from rollback.act.scene import Scene
@@ -37,7 +37,7 @@ class RequeueStep(Step):
     already stays where it is, and is named.
     """
 
-    stores_nothing: ClassVar[bool] = False
+    alters: ClassVar[Alters] = "stored"
     from_: tuple[Id, ...] = Field(alias="from", min_length=1)
     to: Id
     at_most: Annotated[int, Field(ge=1, le=1000)] = 3
@@ -69,7 +69,7 @@ class RequeueStep(Step):
         """Each item and where it goes, then those that came back too often."""
         stays = scene.bound["stays"]
         assert isinstance(stays, list)
-        lines = [f"{show(source)} -> {show(target)}" for source, target in _pairs(scene)]
+        lines = [f"{show(source)} -> {show(target)}" for source, target in named.pairs(scene)]
         lines += [f"! {item} came back {self.at_most} times already and stays" for item in stays]
         return tuple(lines) or ("nothing waits to be queued again",)
 
@@ -79,7 +79,7 @@ class RequeueStep(Step):
 
     def apply(self, scene: Scene) -> dict[str, Json]:
         """Every bound item waits again, and is counted once for this step."""
-        pairs = _pairs(scene)
+        pairs = named.pairs(scene)
         told = _told(scene, self.to)
         mine = named.step_name(scene)
         for source, _ in pairs:
@@ -96,7 +96,7 @@ class RequeueStep(Step):
 
     def probe(self, scene: Scene) -> Finding:
         """Is any of them still where it was?"""
-        pairs = _pairs(scene)
+        pairs = named.pairs(scene)
         with named.root(scene) as root:
             left = [source for source, _ in pairs if root.stat(source) is not None]
         if left:
@@ -106,18 +106,11 @@ class RequeueStep(Step):
     def undo(self, scene: Scene) -> None:
         """Everything lies where it lay; that it was tried stays counted."""
         with named.root(scene) as root:
-            aside.move_all(root, [(target, source) for source, target in _pairs(scene)])
+            aside.move_all(root, [(target, source) for source, target in named.pairs(scene)])
 
     def undone(self, scene: Scene) -> Finding:
         """Does everything stand where it stood?"""
-        pairs = _pairs(scene)
-        with named.root(scene) as root:
-            away = [source for source, _ in pairs if root.stat(source) is None]
-            left = [target for _, target in pairs if root.stat(target) is not None]
-        if away or left:
-            return failed(f"{counted(len(away or left), 'path')} not as before the run, "
-                          f"first {show((away or left)[0])}")  # fmt: skip
-        return passed(f"{counted(len(pairs), 'path')} as before the run")
+        return named.back(scene)
 
 
 def _path(scene: Scene, name: str) -> str:
@@ -142,7 +135,3 @@ def _told(scene: Scene, to: str) -> dict[str, list[str]]:
     except (ValueError, AttributeError, TypeError) as error:
         raise StoreError("how often items came back cannot be read", where=tree.place(name),
                          hint="look at it; without the file counting begins anew") from error  # fmt: skip
-
-
-def _pairs(scene: Scene) -> list[tuple[bytes, bytes]]:
-    return list(zip(named.read(scene.bound["from"]), named.read(scene.bound["to"]), strict=True))

@@ -15,7 +15,7 @@ from rollback.model.errors import PlanError
 from rollback.model.finding import Finding, Json, failed, passed
 from rollback.model.quantity import counted
 from rollback.model.registry import kinds, nearest, register
-from rollback.model.step import Id, Step, Text
+from rollback.model.step import Alters, Id, Step, Text
 
 if TYPE_CHECKING:
     from rollback.act.scene import Scene
@@ -32,7 +32,7 @@ class RestoreStep(Step):
     What is in an archive comes without owners: who owns things here stays.
     """
 
-    stores_nothing: ClassVar[bool] = False
+    alters: ClassVar[Alters] = "stored"
     component: Id
     from_: Text = Field(default="target", alias="from")
 

@@ -22,7 +22,7 @@ from rollback.model.event import canonical
 from rollback.model.finding import Answer, Finding, Json, failed, passed, unknown
 from rollback.model.quantity import spoken
 from rollback.model.registry import Kind, Planned, register
-from rollback.model.step import Id, Step
+from rollback.model.step import Alters, Id, Step
 from rollback.observe.check import ask, wait_for
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class ServiceStep(Step):
     `touch` gives files a new time, for programs that watch them.
     """
 
-    stores_nothing: ClassVar[bool] = True
+    alters: ClassVar[Alters] = "running"
     start: Names | None = None
     stop: Names | None = None
     restart: Names | None = None

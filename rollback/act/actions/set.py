@@ -17,7 +17,7 @@ from rollback.model.errors import HostError
 from rollback.model.finding import Answer, Finding, Json, failed, passed
 from rollback.model.quantity import spoken
 from rollback.model.registry import Check, register
-from rollback.model.step import Step, Text
+from rollback.model.step import Alters, Step, Text
 from rollback.observe.check import ask, wait_for
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class SetStep(Step):
     the folder of the link, which is there and lies below the root; it is switched in one rename.
     """
 
-    stores_nothing: ClassVar[bool] = False
+    alters: ClassVar[Alters] = "stored"
     file: RelativePath | None = None
     link: RelativePath | None = None
     key: Text | None = None

@@ -14,14 +14,14 @@ from rollback.act.scene import Action, Scene, Target, Traced, Trailing, Undoable
 from rollback.model.errors import PlanError
 from rollback.model.finding import Answer, Finding, Json, failed, passed
 from rollback.model.registry import read_item, register
-from rollback.model.step import Step
+from rollback.model.step import Alters, Step
 
 
 @register("action", "take-back")
 class TakeBack(Step):
     """The step `step` of run `run`, as planned then, is taken back; `whole` when it had ended."""
 
-    stores_nothing: ClassVar[bool] = False
+    alters: ClassVar[Alters] = "stored"
 
     run: str
     step: dict[str, Any]

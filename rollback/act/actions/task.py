@@ -16,7 +16,7 @@ from rollback.model.finding import Finding, Json, failed, passed
 from rollback.model.level import settles
 from rollback.model.quantity import counted
 from rollback.model.registry import register
-from rollback.model.step import Id, Step, Text
+from rollback.model.step import Alters, Id, Step, Text
 
 if TYPE_CHECKING:
     from rollback.act.scene import Question, Scene
@@ -30,7 +30,7 @@ class TaskStep(Step):
     left something out.
     """
 
-    stores_nothing: ClassVar[bool] = True
+    alters: ClassVar[Alters] = "running"
     task: Id | None = None
     says: Text | None = None
     wait: bool = True

@@ -14,7 +14,7 @@ from rollback.act import named
 from rollback.keep import frozen
 from rollback.model.finding import Finding, Json, failed, passed
 from rollback.model.registry import register
-from rollback.model.step import Id, Step
+from rollback.model.step import Alters, Id, Step
 
 if TYPE_CHECKING:
     from rollback.act.scene import Scene
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class ThawStep(Step):
     """`components` by name, whichever run froze them."""
 
-    stores_nothing: ClassVar[bool] = True
+    alters: ClassVar[Alters] = "running"
     components: tuple[Id, ...] = Field(min_length=1)
 
     def bind(self, scene: Scene) -> dict[str, Json]:

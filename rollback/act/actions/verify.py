@@ -16,7 +16,7 @@ from rollback.model.errors import HostError
 from rollback.model.finding import Finding, Json, failed, passed
 from rollback.model.quantity import Seconds, counted, spoken
 from rollback.model.registry import register
-from rollback.model.step import Id, Step, Suite
+from rollback.model.step import Alters, Id, Step, Suite
 
 if TYPE_CHECKING:
     from rollback.act.scene import Later, Scene
@@ -30,8 +30,7 @@ class VerifyStep(Step):
     must stay good.
     """
 
-    stores_nothing: ClassVar[bool] = True
-    changes_nothing: ClassVar[bool] = True
+    alters: ClassVar[Alters] = "nothing"
     suite: Suite | None = None
     checks: tuple[Id, ...] = ()
     for_: Seconds = Field(default=0.0, alias="for")

@@ -17,7 +17,7 @@ from rollback.act.moment import mark, marked
 from rollback.model.errors import HostError
 from rollback.model.finding import Answer, Finding, Json, failed
 from rollback.model.registry import register
-from rollback.model.step import Id, Step
+from rollback.model.step import Alters, Id, Step
 
 if TYPE_CHECKING:
     from rollback.act.scene import Scene
@@ -29,8 +29,7 @@ NAMED_MAX = 5
 class VouchedStep(Step):
     """`component` is compared with the run's target and its log, item by item, and its checks asked."""
 
-    stores_nothing: ClassVar[bool] = True
-    changes_nothing: ClassVar[bool] = True
+    alters: ClassVar[Alters] = "nothing"
     component: Id
 
     def bind(self, scene: Scene) -> dict[str, Json]:

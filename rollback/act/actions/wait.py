@@ -15,7 +15,7 @@ from rollback.act.moment import SHORT_S, begin, elapsed_s
 from rollback.model.finding import Finding, Json, failed, passed
 from rollback.model.quantity import Seconds, spoken
 from rollback.model.registry import register, spelt
-from rollback.model.step import Step
+from rollback.model.step import Alters, Step
 
 if TYPE_CHECKING:
     from rollback.act.scene import Later, Scene
@@ -27,8 +27,7 @@ _Hour = "([01][0-9]|2[0-3]):[0-5][0-9]"
 class WaitStep(Step):
     """`for` so long, or `until` the clock stands between two times of day (UTC, may span midnight)."""
 
-    stores_nothing: ClassVar[bool] = True
-    changes_nothing: ClassVar[bool] = True
+    alters: ClassVar[Alters] = "nothing"
     for_: Seconds | None = Field(default=None, alias="for")
     until: Annotated[str | None, spelt(rf"\A{_Hour}-{_Hour}\z", "write times like 22:00-06:00")] = (
         None

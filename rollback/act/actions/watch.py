@@ -19,7 +19,7 @@ from rollback.model.finding import Finding, Json, Sample, failed, passed
 from rollback.model.policy import Condition
 from rollback.model.quantity import Seconds, spoken
 from rollback.model.registry import nearest, register
-from rollback.model.step import Id, Step
+from rollback.model.step import Alters, Id, Step
 from rollback.observe.metric import read
 
 if TYPE_CHECKING:
@@ -36,8 +36,7 @@ class WatchStep(Step):
     Looked at `every` so often, `for` so long.
     """
 
-    stores_nothing: ClassVar[bool] = True
-    changes_nothing: ClassVar[bool] = True
+    alters: ClassVar[Alters] = "nothing"
     checks: tuple[Id, ...] = ()
     expect: tuple[Condition, ...] = ()
     for_: Seconds = Field(alias="for")

@@ -78,7 +78,7 @@ class Folder:
         self._opened.pop(name, None)
         self._tree.write(name, chunks, mode=0o600)
 
-    def replace(self, name: str, data: bytes) -> None:
+    def replace(self, name: str, data: bytes | Iterable[bytes]) -> None:
         """The file is exactly `data`, or what it was."""
         self._opened.pop(name, None)
         self._tree.write(name, data, mode=0o600, sync=False)

@@ -90,10 +90,10 @@ class S3:
         self._hold(name)
         self._bucket.put(name, chunks)
 
-    def replace(self, name: str, data: bytes) -> None:
+    def replace(self, name: str, data: bytes | Iterable[bytes]) -> None:
         """The object is exactly `data`, or what it was."""
         self._hold(name)
-        self._bucket.put(name, data)
+        self._bucket.put(name, data if isinstance(data, bytes) else b"".join(data))
 
     def remove(self, name: str) -> None:
         """The object is gone."""

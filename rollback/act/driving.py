@@ -1,0 +1,61 @@
+"""Whoever moves a run on does it here: the run, what follows it, and the levels above it.
+
+Hides: the order of driving, telling and reporting.
+Never: asks anybody, prints, or says yes.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from rollback.act import climbing
+from rollback.act.engine import resting, roll_back
+from rollback.act.site import Site
+from rollback.model.lifecycle import Run, State
+
+if TYPE_CHECKING:
+    from rollback.act.telling import Telling
+
+WAIT_TURNS_MAX = 100_000
+POLL_S = 1.0
+
+
+def upwards(site: Site, run: Run, *, wait: bool) -> list[Run]:
+    """The run, and those at the levels above that it led to by itself, each as far as it can go."""
+    runs = [run]
+    while (above := climbing.climb(site, runs[-1])) is not None:
+        going = above.state is State.PLANNED or wait
+        runs.append(drive(site, above, wait=wait) if going else above)
+    return runs
+
+
+def drive(site: Site, run: Run, *, wait: bool) -> Run:
+    """The run after driving it, and after what follows a drive: messages, report, anchor."""
+    site = site.under(run)
+    run = _carried(site, run)
+    for _turn in range(WAIT_TURNS_MAX):
+        if not wait or run.state is not State.WAITING:
+            break
+        site.host.clock.poll(partial(_moves, site, run.id), within_s=60.0, every_s=POLL_S)
+        run = _carried(site, run)
+    return run
+
+
+def _carried(site: Site, run: Run) -> Run:
+    telling: list[Telling] = []
+
+    def mitigated(run: Run) -> None:
+        from rollback.act.telling import Telling
+
+        telling[:] = telling or [Telling(site)]
+        telling[0].begin(run)
+
+    run = roll_back(site, run.id, mitigated=mitigated)
+    from rollback.act.afterwards import settle  # messages and reports can wait for the rollback
+
+    return settle(site, run, *telling)
+
+
+def _moves(site: Site, run_id: str) -> bool:
+    return not resting(site, site.run(run_id))
