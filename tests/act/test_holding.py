@@ -57,7 +57,6 @@ def hours(shop: Shop, ahead: int) -> str:
 # -- when ----------------------------------------------------------------------------------
 
 
-@pytest.mark.requirement("PM-62")
 def test_a_run_begins_within_its_window_and_the_refusal_says_when_it_opens(tmp_path: Path) -> None:
     """Of the system and of the place; a level that waives it, and an emergency, are not held."""
     shop = build(tmp_path, guardrails="guardrails:\n  window: {hours: 'HOURS'}\n")
@@ -268,7 +267,6 @@ def test_a_table_that_would_lose_too_many_rows_refuses_the_run(tmp_path: Path) -
 # -- how much alone ------------------------------------------------------------------------
 
 
-@pytest.mark.requirement("QL-02", "QL-03")
 @pytest.mark.parametrize(("current", "let"), [(1, False), (2, False), (3, True), (4, True)])
 def test_autonomy_has_its_four_levels_without_a_table_too(
     tmp_path: Path, current: int, let: bool
