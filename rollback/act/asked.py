@@ -1,20 +1,28 @@
 """Who is asked about a run, until when, and what follows when nobody has answered by then.
 
-Hides: how long a run may wait for people where the declaration does not say.
-Never: takes silence for a yes.
+The next of several is asked only after the silence of those before stands in the journal. Whoever
+is outside of the hours of its role is not there to be asked, and its turn passes at once.
+
+Hides: how long a run may wait for people where the declaration does not say; how silence is measured.
+Never: takes silence for a yes, or a clock that was set forward for silence.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 from rollback.act import starting
 from rollback.act.plan import Plan, find_level, plan_of
 from rollback.act.site import Site
 from rollback.host.clock import iso, parse_iso
-from rollback.judge.authority import next_up
+from rollback.judge.authority import available, next_up
+from rollback.model.finding import Json
 from rollback.model.lifecycle import Run, State
 from rollback.model.people import Authority
+from rollback.model.quantity import spoken
 
 WAITS_FOR_S = 24 * 3600.0  # a plan of yesterday was made for another state (as the climb of a day)
 
@@ -29,8 +37,123 @@ def declared(site: Site, plan: Plan) -> Authority:
 def authority(site: Site, run: Run, plan: Plan) -> Authority:
     """Whose yes counts by now: the declared roles, and those above who are asked after them."""
     found = declared(site, plan)
-    above = _above(site, found)[: _turns(site, run, found)]
+    above = tuple(role for role in reachable(site, run, plan) if role not in found.roles)
     return found.model_copy(update={"roles": (*found.roles, *above)}) if above else found
+
+
+# -- turns ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """`opens` may answer after `silent` were asked and said nothing for `after_s`.
+
+    `absent`: they were outside of their hours. `alone`: whoever answers does so for everybody.
+    """
+
+    silent: tuple[str, ...]
+    opens: tuple[str, ...]
+    after_s: float
+    absent: bool = False
+    alone: bool = False
+
+
+def reachable(site: Site, run: Run, plan: Plan) -> tuple[str, ...]:
+    """The roles that may answer since those before them said nothing, whether noted or due."""
+    return _opened(site, run, plan, alone=False)
+
+
+def alone(site: Site, run: Run, plan: Plan) -> tuple[str, ...]:
+    """The roles whose holder may say yes to his own run, since the whole ladder is silent."""
+    return _opened(site, run, plan, alone=True)
+
+
+def note_silence(site: Site, run: Run, plan: Plan) -> Run:
+    """Every silence that has come stands in the journal, each once."""
+    for turn in _due(site, run, plan):
+        said = "outside of their hours" if turn.absent else f"silent for {spoken(turn.after_s)}"
+        run = site.note(
+            run, "approval.silent", silent=[*turn.silent], opens=[*turn.opens], alone=turn.alone,
+            because=said,
+        )  # fmt: skip
+    return run
+
+
+def silence_due(site: Site, run: Run, plan: Plan) -> bool:
+    """True when a silence has come that is not in the journal yet."""
+    return any(True for _ in _due(site, run, plan))
+
+
+def _opened(site: Site, run: Run, plan: Plan, *, alone: bool) -> tuple[str, ...]:
+    found: list[str] = []
+    for one in _noted(site, run):
+        opens = one.get("opens")
+        if bool(one.get("alone")) is alone and isinstance(opens, list):
+            found += map(str, opens)
+    found += [role for turn in _due(site, run, plan) if turn.alone is alone for role in turn.opens]
+    return tuple(dict.fromkeys(found))
+
+
+def _due(site: Site, run: Run, plan: Plan) -> Iterator[Turn]:
+    """The turns that have come and are not noted."""
+    waited_s = _waited_s(site, run)
+    noted = [(one.get("opens"), bool(one.get("alone"))) for one in _noted(site, run)]
+    for turn in _turns(site, run, plan):
+        if turn.after_s <= waited_s and ([*turn.opens], turn.alone) not in noted:
+            yield turn
+
+
+def _turns(site: Site, run: Run, plan: Plan) -> Iterator[Turn]:
+    """Whose turn comes when, as the hours are now; those who are not there take no time."""
+    found = declared(site, plan)
+    people, at = site.in_force.people, now(site)
+    if found.quorum == "ordered" and found.next_after is not None:
+        yield from _one_by_one(site, found.roles, found.next_after, at)
+    if found.answer_within is not None:
+        for number, role in enumerate(_above(site, found), start=1):
+            yield Turn(found.roles, (role,), found.answer_within * number)
+    ladder = site.system.notify.ladders.get(found.ladder or "")
+    if ladder is not None and ladder.self_authorize and not run.approvals:
+        called = [rung.within for rung in ladder.rungs if available(people, rung.role, at)]
+        called = called or [rung.within for rung in ladder.rungs]
+        last_s = called[-1] - called[-2] if len(called) > 1 else called[-1]
+        roles = tuple(rung.role for rung in ladder.rungs)
+        yield Turn(roles, ladder.self_authorize, called[-1] + last_s, alone=True)
+
+
+def _one_by_one(site: Site, roles: tuple[str, ...], each_s: float, at: datetime) -> Iterator[Turn]:
+    waited_s = 0.0
+    for before, role in pairwise(roles):
+        absent = not available(site.in_force.people, before, at)
+        waited_s += 0.0 if absent else each_s
+        yield Turn((before,), (role,), waited_s, absent=absent)
+
+
+def _noted(site: Site, run: Run) -> list[dict[str, Json]]:
+    """The silences that stand in the journal since people were last asked."""
+    found: list[dict[str, Json]] = []
+    if "approval.silent" not in run.moments:
+        return found
+    for event in site.journal.events():
+        if event.run != run.id:
+            continue
+        if event.kind == "run.retried":
+            found.clear()
+        elif event.kind == "approval.silent":
+            found.append(event.data)
+    return found
+
+
+def _waited_s(site: Site, run: Run) -> float:
+    """How long people had to answer: by the clock that nobody can set, as far as it goes."""
+    boot, boot_s, at = _asked(run)
+    clock = site.host.clock
+    if boot == clock.boot():
+        return clock.boot_s() - boot_s
+    return (now(site) - parse_iso(at)).total_seconds()
+
+
+# -- until when ----------------------------------------------------------------------------
 
 
 def due(site: Site, run: Run) -> datetime | None:
@@ -43,7 +166,7 @@ def due(site: Site, run: Run) -> datetime | None:
         found = declared(site, plan)
         turns = 1 + len(_above(site, found))
         wait_s = found.answer_within * turns if found.answer_within else WAITS_FOR_S
-        return _asked_at(run) + timedelta(seconds=wait_s)
+        return parse_iso(_asked(run)[2]) + timedelta(seconds=wait_s)
     if stands is State.AUTHORIZED and not run.steps and starting.waits_for(site, run, plan):
         since = parse_iso(run.moments["run.authorized"][2])
         limits = [item.due for item in starting.open_items(site, run, plan) if item.due is not None]
@@ -76,17 +199,9 @@ def now(site: Site) -> datetime:
     return max(present, told) if told else present
 
 
-def _asked_at(run: Run) -> datetime:
+def _asked(run: Run) -> tuple[str, float, str]:
     """When people were first asked; anew when one of them sent the run on."""
-    last = run.moments.get("run.retried") or run.moments["run.planned"]
-    return parse_iso(last[2])
-
-
-def _turns(site: Site, run: Run, found: Authority) -> int:
-    """How often the time to answer has passed."""
-    if not found.answer_within:
-        return 0
-    return int((now(site) - _asked_at(run)).total_seconds() / found.answer_within)
+    return run.moments.get("run.retried") or run.moments["run.planned"]
 
 
 def _above(site: Site, found: Authority) -> tuple[str, ...]:

@@ -8,34 +8,34 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from shlex import quote
 from typing import Any
 
-from rollback.act import asked, built_in, incident, starting
-from rollback.act.plan import Plan, find_level, plan_of
+from rollback.act import asked, beforehand, holding, incident, starting
+from rollback.act.glass import broken, may_break
+from rollback.act.plan import Plan, plan_of
 from rollback.act.site import Site
-from rollback.host.clock import iso, parse_iso
+from rollback.host.clock import iso
 from rollback.host.signing import sign, verified
 from rollback.judge import authority as judge
-from rollback.judge.guardrails import Circumstances, Conditions, autonomy, refusals
 from rollback.judge.unasked import AGENT, ask_first
 from rollback.keep.lease import Lease
-from rollback.model.errors import HostError, NotAuthorized, PlanError, Refused, RunLocked
+from rollback.model.errors import HostError, NotAuthorized, PlanError, RunLocked
 from rollback.model.finding import Json
 from rollback.model.lifecycle import ENDED, Run, State
-from rollback.model.people import Authority
 
 
 def create(
-    site: Site, plan: Plan, *, follows: Run | None = None, because: Mapping[str, Json] | None = None
-) -> Run:
+    site: Site, plan: Plan, *, follows: Run | None = None,
+    because: Mapping[str, Json] | None = None, glass: bool = False,
+) -> Run:  # fmt: skip
     """The run is in the journal, PLANNED, and the declaration it was planned under is kept.
 
     `follows` is the run of the same incident that was not enough; `because` what the agent began
-    it for.
+    it for. `glass`: who asks for it breaks it, so guardrails of time and people do not hold; it goes
+    on by that person's signed word alone.
 
     Raises: Refused by a guardrail; nothing but the refusal is written then. RunLocked when
     somebody else has begun a run since the plan was made.
@@ -47,7 +47,9 @@ def create(
         site.trusted()
         if not (plan.emergency and not plan.touched):  # a flip stores nothing away, and cannot wait
             one_at_a_time(site, besides=plan.undoes)
-        warnings = guard(site, plan)
+        if glass:
+            may_break(site, plan.requester, plan.reason)
+        held = holding.guard(site, plan, glass=glass)
         _no_secrets(site, plan)
         if run_id in site.runs():
             raise RunLocked(
@@ -58,9 +60,12 @@ def create(
             "run.planned", run=run_id, plan=plan.as_json(), plan_digest=plan.digest(),
             incident=follows.incident if follows else _incident(site),
             reason=plan.reason, **({"follows": follows.id} if follows else {}), **(because or {}),
+            **({"glass": plan.requester} if glass else {}),
         )  # fmt: skip
-        for warning in warnings:
+        for warning in held.warnings:
             site.tell("run.noted", run=run_id, note=f"guardrails.conditions: {warning}")
+        for name, why in held.asked.items():
+            site.tell("guardrail.asked", run=run_id, id=name, why=why)
     site.anchor()
     return site.run(run_id)
 
@@ -111,69 +116,17 @@ def one_at_a_time(site: Site, *, besides: str = "") -> None:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class Objections:
-    """What speaks against starting a run now, and what the declared conditions said."""
-
-    refused: tuple[Refused, ...]
-    asked: Conditions
-
-
-def objections(site: Site, plan: Plan, *, climbing: bool = True) -> Objections:
-    """Every guardrail that says no now; the world is asked only when everything known says yes.
-
-    Not `climbing`: that a lower level comes first is no objection.
-    """
-    _, level = find_level(site, plan.level)
-    began = [
-        parse_iso(run.moments["run.planned"][2])
-        for run in site.runs().values()
-        if (run.steps or run.state not in (State.ABANDONED, State.EXPIRED))
-        and not _no_rollback(site, plan_of(run))
-    ]
-    seen = Circumstances(
-        now=site.host.clock.now(), begun=began, need_bytes=int(str(plan.impact.get("bytes", 0))),
-        free_bytes=site.host.free_bytes(str(site.system.root_path)), touched=plan.touched,
-    )  # fmt: skip
-    found = refusals(site.system, level, seen)
-    if _no_rollback(site, plan):  # who takes one back, or starts what stands, is in no loop of them
-        found = tuple(refused for refused in found if refused.guardrail != "rate-limit")
-    not_allowed = autonomy(site.in_force.autonomy)
-    found = ((not_allowed,) if not_allowed else ()) + found
-    asked = Conditions({})
-    if not found:
-        asked = starting.conditions(site, plan)
-        found = (
-            *(starting.climb(site, plan) if climbing else ()),
-            *starting.prerequisites(site, plan),
-        )
-        found += (asked.refused,) if asked.refused else ()
-    return Objections(found, asked)
-
-
-def guard(site: Site, plan: Plan) -> tuple[str, ...]:
-    """No guardrail says no; the warnings. Raises: Refused; the refusal is in the journal."""
-    found = objections(site, plan)
-    if found.refused:
-        reasons: list[Json] = [str(refused) for refused in found.refused]
-        answers: dict[str, Json] = {name: str(one) for name, one in found.asked.answers.items()}
-        site.tell("run.refused", level=plan.level, reasons=reasons, conditions=answers)
-        raise found.refused[0]
-    return found.asked.warnings
-
-
-def _no_rollback(site: Site, plan: Plan) -> bool:
-    ours = plan.level in built_in.written(site.system) or plan.level == built_in.GUARD
-    return bool(plan.undoes) or ours
-
-
 def stage(site: Site, run: Run, plan: Plan) -> Run:
     """PLANNED goes on when enough people said yes, waits when not yet, ends when one said no."""
+    run = asked.note_silence(site, run, plan)
     result = standing(site, run, plan)
     if result.denied:
         return site.note(run, "run.abandoned", reason=result.denied)
     if result.enough:
         for approval in result.used:
+            if beforehand.is_one(site, approval):
+                run = beforehand.use(site, run, approval)
+                continue
             run = site.note(run, "approval.used", nonce=approval.nonce, person=approval.person)
         by: list[Json] = [a.person for a in result.used]
         return site.note(run, "run.authorized", by=by, unasked=not by and _unasked(site, run, plan))
@@ -184,15 +137,39 @@ def stage(site: Site, run: Run, plan: Plan) -> Run:
     return site.note(run, "run.waiting", on="approval", what=result.missing, due=iso(until))
 
 
+def lost(site: Site, run: Run, plan: Plan) -> str:
+    """Why a run that was authorised may not take its first step any more; "" when it may.
+
+    How many of which roles is asked of the policy sealed in the plan; who holds them, with which
+    key, of the people in force now. An approval has to be good still.
+    """
+    result = _standing(site, run, plan)
+    if result.enough:
+        return ""
+    return f"not authorised any more: {result.denied or f'it lacks {result.missing}'}"
+
+
 def standing(site: Site, run: Run, plan: Plan) -> judge.Standing:
     """Where the approvals of a run stand now, under the people and the policy in force."""
     if plan.policy != site.in_force.authority_digest:
         return judge.Standing(f"a new plan: people or policy have changed since {run.id} was made")
+    return _standing(site, run, plan)
+
+
+def _standing(site: Site, run: Run, plan: Plan) -> judge.Standing:
     authority = asked.authority(site, run, plan)
-    if authority.alone and not _confirm(site, plan) and _holds(site, plan.requester, authority):
+    if (
+        authority.alone
+        and not run.glass
+        and not _confirm(site, plan)
+        and _holds(site, plan.requester, authority.roles)
+    ):
         return judge.Standing("")
-    now = _counted(site, run, plan)(_valid(site, run))
-    return judge.Standing("") if not now.denied and _unasked(site, run, plan) else now
+    # what was given beforehand comes first: the last word of a person counts
+    early = () if run.glass else beforehand.good(site, run, plan, authority)
+    now = _counted(site, run, plan)([*early, *_valid(site, run, plan.policy)])
+    unasked = not run.glass and not now.denied and _unasked(site, run, plan)
+    return judge.Standing("") if unasked else now
 
 
 def may_approve(site: Site, run: Run) -> Mapping[str, tuple[str, ...]]:
@@ -202,8 +179,9 @@ def may_approve(site: Site, run: Run) -> Mapping[str, tuple[str, ...]]:
     site, plan = site.under(run), plan_of(run)
     if plan.policy != site.in_force.authority_digest:
         return {}
-    people, roles = site.in_force.people, asked.authority(site, run, plan).roles
-    counted, given = _counted(site, run, plan), _valid(site, run)
+    people = site.in_force.people
+    roles = (*asked.authority(site, run, plan).roles, *asked.alone(site, run, plan))
+    counted, given = _counted(site, run, plan), _valid(site, run, plan.policy)
     lacking, at = counted(given).lacking, iso(asked.now(site))
     return {
         one.id: tuple(role for role in one.roles if role in roles)
@@ -216,12 +194,10 @@ def _counted(
     site: Site, run: Run, plan: Plan
 ) -> Callable[[Iterable[judge.Approval]], judge.Standing]:
     """How the approvals of this run are counted at this moment."""
-    authority, declared = asked.authority(site, run, plan), asked.declared(site, plan)
-    waited_s = (asked.now(site) - parse_iso(run.moments["run.planned"][2])).total_seconds()
-    above = authority.roles[len(declared.roles) :]
     return partial(
-        judge.standing, authority, site.in_force.people, requester=plan.requester,
-        reachable=(*judge.reachable(declared, waited_s), *above),
+        judge.standing, asked.authority(site, run, plan), site.in_force.people,
+        requester=plan.requester, reachable=asked.reachable(site, run, plan),
+        alone=asked.alone(site, run, plan), glass=run.glass,
     )  # fmt: skip
 
 
@@ -242,14 +218,28 @@ def approve(
         approval = judge.Approval(**{**approval.as_json(), "signature": signature})  # type: ignore[arg-type]
     elif declared and declared.key:
         said = f"approve {run.id} --as {person}" + (f" --note {quote(note)}" if note else "")
-        if answer != "yes":  # what is pasted must not say the opposite
+        if answer == judge.GLASS:
+            said = f"approve {run.id} --as {person} --break-glass --note {quote(note)}"
+        elif answer != "yes":  # what is pasted must not say the opposite
             said = f"deny {run.id} --as {person}" + (f" --reason {quote(note)}" if note else "")
-        raise NotAuthorized(
-            f"{person} has a declared key, so an answer must be signed with it",
-            hint=f"rollback {said} --key FILE",
-        )
+        why = f"{person} has a declared key, so an answer must be signed with it"
+        raise _refused(site, run, approval, why, hint=f"rollback {said} --key FILE")
     record(site, run, approval)
     return approval
+
+
+def break_glass(site: Site, run: Run, *, person: str, reason: str, key: str = "") -> Run:
+    """The person's word stands for all approvals of the run; it is in the journal, loudly.
+
+    Raises: NotAuthorized; a run that was begun for nothing but this is ABANDONED then.
+    """
+    try:
+        approve(site, run, person=person, answer=judge.GLASS, note=reason, key=key)
+    except NotAuthorized as error:
+        if run.glass:
+            site.note(run, "run.abandoned", reason=f"the glass was not broken: {error}")
+        raise
+    return site.run(run.id)
 
 
 def make_approval(
@@ -265,27 +255,47 @@ def make_approval(
 
 
 def record(site: Site, run: Run, approval: judge.Approval) -> Run:
-    """The answer is in the journal. Raises: NotAuthorized, PlanError."""
+    """The answer is in the journal. Raises: PlanError; NotAuthorized, and that it was refused is there.
+
+    A refused one is not used up: what was refused for its time or turn may count later.
+    """
     if run.state in ENDED or (run.state is State.MITIGATED and not run.gated):
         raise PlanError(
             f"run {run.id} has ended: it is {run.state}; nothing was changed",
             hint=f"see how it ended with: rollback report {run.id}",
         )
     if any(approval.nonce == given.nonce for given in _given(run)):
-        raise NotAuthorized("this approval was given before; it counts once", where=run.id)
+        raise _refused(site, run, approval, "this approval was given before; it counts once")
     if asked.overdue(site.under(run), run):
         raise PlanError(
             f"run {run.id} has waited longer than its people had to answer",
             hint=f"end it with: rollback resume {run.id}; then plan anew",
         )
-    why = _why_not(site, run, approval, asked.now(site)) or _adds_nothing(site, run, approval)
+    run = asked.note_silence(site.under(run), run, plan_of(run))
+    policy = site.in_force.authority_digest
+    why = _why_not(site, run, approval, asked.now(site), policy) or _adds_nothing(
+        site, run, approval
+    )
     if why:
         able = ", ".join(may_approve(site, run))
-        raise NotAuthorized(why, where=run.id, hint=f"it is for them to say yes: {able}" if able
-                            else "rollback status shows what it waits for")  # fmt: skip
-    kind = "approval.given" if approval.answer == "yes" else "approval.denied"
+        raise _refused(site, run, approval, why, hint=f"it is for them to say yes: {able}" if able
+                       else "rollback status shows what it waits for")  # fmt: skip
+    kind = "approval.denied" if approval.answer == "no" else "approval.given"
     run = site.note(run, kind, **approval.as_json())
+    if approval.answer == judge.GLASS:
+        run = broken(site, run, by=approval.person, reason=approval.note)
     return run
+
+
+def _refused(
+    site: Site, run: Run, approval: judge.Approval, why: str, *, hint: str = ""
+) -> NotAuthorized:
+    """What is raised, and in the journal, about an answer that counts for nothing."""
+    site.note(
+        run, "approval.refused", person=approval.person, answer=approval.answer,
+        nonce=approval.nonce, why=why,
+    )  # fmt: skip
+    return NotAuthorized(why, where=run.id, hint=hint)
 
 
 def may_wake(site: Site, run: Run) -> bool:
@@ -294,13 +304,15 @@ def may_wake(site: Site, run: Run) -> bool:
     if waits.get("on") in ("approval", "checklist") and asked.overdue(site, run):
         return True
     if waits.get("on") == "approval":
+        if asked.silence_due(site.under(run), run, plan_of(run)):
+            return True
         result = standing(site, run, plan_of(run))
         # somebody answered: the run goes on, ends, or says anew what is still missing
         return result.missing != waits.get("what")
     if waits.get("on") == "checklist":
         return starting.waits_for(site, run, plan_of(run)) != waits.get("what")
     if waits.get("on") == "answer":
-        return starting.answered(site, run, str(waits.get("item")))[0]
+        return starting.said_enough(site.under(run), run)
     if waits.get("on") == "timer":
         return site.host.clock.now().timestamp() >= float(str(waits.get("until", 0)))
     return False
@@ -316,7 +328,7 @@ def _given(run: Run) -> list[judge.Approval]:
     return found
 
 
-def _why_not(site: Site, run: Run, approval: judge.Approval, now: datetime) -> str:
+def _why_not(site: Site, run: Run, approval: judge.Approval, now: datetime, policy: str) -> str:
     declared = judge.member(site.in_force.people, approval.person)
     key = declared.key if declared else None
     checked = bool(
@@ -327,35 +339,46 @@ def _why_not(site: Site, run: Run, approval: judge.Approval, now: datetime) -> s
     )  # fmt: skip
     return judge.invalid(
         approval, people=site.in_force.people, plan=run.plan_digest, run=run.id, host=platform.node(),
-        policy=site.in_force.authority_digest, now=now, verified=checked,
+        policy=policy, now=now, verified=checked,
     )  # fmt: skip
 
 
 def _adds_nothing(site: Site, run: Run, approval: judge.Approval) -> str:
     """Why this answer would change nothing, whoever else speaks; "" when it may."""
     there, plan = site.under(run), plan_of(run)
+    if approval.answer == judge.GLASS:
+        try:
+            may_break(site, approval.person, approval.note)
+        except NotAuthorized as error:
+            return error.message
+        return ""
     authority = asked.authority(there, run, plan)
-    if not _holds(site, approval.person, authority):
+    himself = _holds(site, approval.person, asked.alone(there, run, plan))
+    if not _holds(site, approval.person, authority.roles) and not himself:
         return f"{approval.person} holds none of the roles that may answer for this run"
     if approval.answer != "yes":
         return ""
-    if approval.person == plan.requester and not authority.alone:
+    if authority.quorum == "ordered" and not himself:
+        now = (authority.roles[0], *asked.reachable(there, run, plan))
+        if not _holds(site, approval.person, now):
+            return f"{approval.person} is asked only after the silence of {' and '.join(now)}"
+    if approval.person == plan.requester and not authority.alone and not himself:
         return f"{approval.person} asked for this run, so somebody else has to say yes to it"
-    said = [one for one in _valid(site, run) if one.person == approval.person]
+    said = [one for one in _valid(site, run, plan.policy) if one.person == approval.person]
     if said and said[-1].answer == "yes":
         good = f"good until {said[-1].expires[11:16]}Z"
         return f"{approval.person} said yes already ({good}), and counts once"
     return ""
 
 
-def _valid(site: Site, run: Run) -> list[judge.Approval]:
+def _valid(site: Site, run: Run, policy: str) -> list[judge.Approval]:
     now = asked.now(site)
-    return [approval for approval in _given(run) if not _why_not(site, run, approval, now)]
+    return [one for one in _given(run) if not _why_not(site, run, one, now, policy)]
 
 
-def _holds(site: Site, person: str, authority: Authority) -> bool:
+def _holds(site: Site, person: str, roles: Iterable[str]) -> bool:
     declared = judge.member(site.in_force.people, person)
-    return bool(declared and set(declared.roles) & set(authority.roles))
+    return bool(declared and set(declared.roles) & set(roles))
 
 
 def _unasked(site: Site, run: Run, plan: Plan) -> bool:
@@ -367,11 +390,9 @@ def _unasked(site: Site, run: Run, plan: Plan) -> bool:
 
 def _confirm(site: Site, plan: Plan) -> bool:
     """True when a person confirms: the autonomy in force says so, or the place where it happens."""
-    policy = site.in_force.autonomy
-    row = policy.table.get(policy.current)
     places = (site.in_force.environments, site.system.environments)  # the stricter of now and then
     asked = (here[plan.environment].confirm for here in places if plan.environment in here)
-    return (row.confirm if row else True) or any(asked)
+    return site.in_force.autonomy.row.confirm or any(asked)
 
 
 def open_incident(site: Site) -> str:

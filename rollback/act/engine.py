@@ -12,7 +12,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from rollback.act import asked, authorize, climbing, eyes, gating, phasing, protecting, starting
+from rollback.act import (
+    asked,
+    authorize,
+    climbing,
+    eyes,
+    gating,
+    holding,
+    phasing,
+    protecting,
+    records,
+    starting,
+)
 from rollback.act.guarding import command_of, elsewhere
 from rollback.act.plan import Plan, PlannedStep, plan_of
 from rollback.act.scene import Action, Later, Question, Scene, Traced, Trailing, Undoable
@@ -83,6 +94,7 @@ def scene_of(site: Site, run: Run, plan: Plan, step: PlannedStep) -> Scene:
         progress=site.progress,
         note=lambda kind, data: _note_once(site, run.id, step.index, kind, data),
         heard=lambda item: starting.last_word(site, run.id, item),
+        record=lambda name: records.collect(site, run, plan, name),
         since=lambda: eyes.last_change(site.journal.events(), plan),
     )  # fmt: skip
 
@@ -100,6 +112,13 @@ def _protect(site: Site, run: Run, plan: Plan) -> Run:
     run = starting.hold(site, run, plan)
     if run.state is S.WAITING:
         return run
+    gone = "" if run.steps else authorize.lost(site, run, plan)
+    if gone:
+        return site.note(run, "run.abandoned", reason=gone)
+    opens = holding.opens(site, run, plan)
+    if opens is not None:
+        what = f"the window, which opens at {opens:%Y-%m-%d %H:%M} UTC"
+        return site.note(run, "run.waiting", on="timer", what=what, until=opens.timestamp())
     found = _next(run, plan)
     if isinstance(found, _Failure):
         return _consequence(site, run, found)
@@ -126,6 +145,12 @@ def _protect(site: Site, run: Run, plan: Plan) -> Run:
     if few:
         return site.note(run, "run.undoing", reason=few)
     return site.note(run, "run.protected", checkpoint=made.id, size_bytes=made.size_bytes, **told)
+
+
+def _start(site: Site, run: Run, plan: Plan) -> Run:
+    """Whoever was killed here may be followed on another day: the yes has to hold still."""
+    gone = "" if run.steps else authorize.lost(site, run, plan)
+    return site.note(run, "run.undoing", reason=gone) if gone else site.note(run, "run.started")
 
 
 def _step(site: Site, run: Run, plan: Plan) -> Run:
@@ -167,7 +192,7 @@ def _undo(site: Site, run: Run, plan: Plan) -> Run:
 _STAGES: dict[State, Callable[[Site, Run, Plan], Run]] = {
     S.PLANNED: authorize.stage,
     S.AUTHORIZED: _protect,
-    S.PROTECTED: lambda site, run, _plan: site.note(run, "run.started"),
+    S.PROTECTED: _start,
     S.RUNNING: _step,
     S.MITIGATED: gating.stage,
     S.WAITING: _wake,
@@ -253,7 +278,8 @@ def _apply(site: Site, run: Run, step: PlannedStep, action: Action, scene: Scene
         )
     if isinstance(outcome, Question):
         return site.note(run, "run.waiting", on="answer", what=outcome.what, item=outcome.item,
-                         step=step.index)  # fmt: skip
+                         step=step.index, choices=[*outcome.choices], by=outcome.by,
+                         record=outcome.record)  # fmt: skip
     evidence: dict[str, Json] = {**outcome, "took_s": took_s}
     if took_s > step.within_s:
         evidence["late"] = f"it took {spoken(took_s)}, {spoken(step.within_s)} were allowed"

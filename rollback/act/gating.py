@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rollback.act import climbing, closer, eyes, proving, starting, stopped
+from rollback.act import climbing, closer, eyes, proving, records, starting, stopped
 from rollback.act.guarding import command_of
 from rollback.act.plan import Plan, find_level
 from rollback.act.site import Site
@@ -146,7 +146,10 @@ def _item(site: Site, run: Run, plan: Plan, item: ChecklistItem) -> tuple[bool, 
             else None
         )
         return answer == "pass", f"check {item.check} answered {answer or 'nothing'}"
-    wanted = item.attest or item.record or item.follow_up
+    if item.record:
+        records.collect(site, run, plan, item.record)
+        return records.settled(site, run, item.record)
+    wanted = item.attest or item.follow_up
     done, said = starting.answered(site, run, item.id)
     return done, f"{said}; it is for {wanted} to say"
 

@@ -9,11 +9,11 @@ Never: starts a run, or asks a suite.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from rollback.act import asked, authorize, rehearsed
+from rollback.act import asked, authorize, holding, rehearsed
 from rollback.act.plan import Plan, find_level, make_plan
 from rollback.act.site import Site
 from rollback.act.target import sealed_as
@@ -24,6 +24,7 @@ from rollback.judge import authority as judge
 from rollback.model.errors import PlanError, RollbackError
 from rollback.model.finding import Answer, Finding, Json, failed, passed, unknown
 from rollback.model.level import Level
+from rollback.model.people import Member
 from rollback.model.quantity import counted, sized
 
 
@@ -144,7 +145,7 @@ def _room(site: Site, plan: Plan) -> Row:
 
 
 def _guardrails(site: Site, plan: Plan) -> Iterator[Row]:
-    found = authorize.objections(site, plan, climbing=False)
+    found = holding.objections(site, plan, climbing=False)
     for refused in found.refused:
         yield Row(
             refused.guardrail,
@@ -162,14 +163,25 @@ def _people(site: Site, plan: Plan) -> Row:
     roles = " and ".join(wanted.roles) if wanted.quorum == "all" else " or ".join(wanted.roles)
     if wanted.alone and any(set(one.roles) & set(wanted.roles) for one in people.members):
         return Row("people", passed(f"{roles} may start it alone"))
-    now = iso(site.host.clock.now())
-    yes = [judge.would_say(one, at=now) for one in people.members]
-    result = judge.standing(wanted, people, yes, requester=plan.requester, reachable=wanted.roles)
-    if result.missing:
-        return Row("people", failed(f"not enough even if everybody says yes: {result.missing}"),
+    never = _lacks(site, plan, people.members)
+    if never:
+        return Row("people", failed(f"not enough even if everybody says yes: {never}"),
                    "give the role to more people under people: members:")  # fmt: skip
+    late = _lacks(site, plan, judge.present(people, site.host.clock.now()))
+    if late:
+        return Row("people", failed(f"not enough of them within their hours: {late}"),
+                   "wait for their hours, or ask them all the same: rollback run LEVEL")  # fmt: skip
     can = [one.id for one in people.members if set(one.roles) & set(wanted.roles)]
     return Row("people", passed(f"{roles}: {', '.join(can)}"))
+
+
+def _lacks(site: Site, plan: Plan, members: Iterable[Member]) -> str:
+    """What would be missing if all of these said yes; "" when they are enough."""
+    wanted, now = asked.declared(site, plan), iso(site.host.clock.now())
+    yes = [judge.would_say(one, at=now) for one in members]
+    return judge.standing(
+        wanted, site.in_force.people, yes, requester=plan.requester, reachable=wanted.roles
+    ).missing
 
 
 def _gate(site: Site, level: Level, plan: Plan) -> Iterator[Row]:

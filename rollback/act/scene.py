@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from rollback.act import eyes
 from rollback.host import Host
+from rollback.judge.filling import Filled
 from rollback.keep.progress import SILENT, Progress
 from rollback.keep.state import StateDir
 from rollback.model.finding import Finding, Json
@@ -55,9 +56,10 @@ class Scene:
     `bound` is what the step's `bind` returned when the plan was made. `stamp` holds date, time and
     run, stamped once per run, for names like `rollback-{date}-{run}`. `component` is the one that
     was chosen where the level works on one. `note` appends an event about this run; `heard` is what
-    a person last said about an item, `since` when a run last changed something. `safety` is the
-    checkpoint of the present, made before anything destructive ("" before PROTECTED). `command` is
-    what was typed after `rollback guard --`, in `folder`; only while a plan is made.
+    a person last said about an item, `record` what is known of one, `since` when a run last changed
+    something. `safety` is the checkpoint of the present, made before anything destructive ("" before
+    PROTECTED). `command` is what was typed after `rollback guard --`, in `folder`; only while a plan
+    is made.
     """
 
     system: System
@@ -77,6 +79,7 @@ class Scene:
     progress: Progress = SILENT
     note: Note = lambda _kind, _data: None
     heard: Callable[[str], str] = lambda _item: ""
+    record: Callable[[str], Filled] = lambda _record: Filled()
     since: Callable[[], datetime | None] = lambda: None
 
     def __post_init__(self) -> None:
@@ -127,10 +130,16 @@ class Later:
 
 @dataclass(frozen=True)
 class Question:
-    """A step's answer that it goes on when a person has settled `item`; `what` says what to do."""
+    """A step's answer that it goes on when a person has settled `item`; `what` says what to do.
+
+    Settled is one of `choices` said by somebody of the role `by`, a `record` that is whole, else yes.
+    """
 
     what: str
     item: str
+    choices: tuple[str, ...] = ()
+    by: str = ""
+    record: str = ""
 
 
 @runtime_checkable

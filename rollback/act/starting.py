@@ -9,11 +9,11 @@ Never: changes the managed system, or takes no answer for a yes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from rollback.act import built_in, eyes
+from rollback.act import built_in, eyes, records
 from rollback.act.plan import Plan, find_level, make_plan
 from rollback.act.site import Site
 from rollback.host.below import why
@@ -53,12 +53,16 @@ def prerequisites(site: Site, plan: Plan) -> tuple[Refused, ...]:
 
 
 def _prerequisite(site: Site, plan: Plan, wanted: Prerequisite) -> Refused | None:
-    untold = wanted.fact or wanted.record or wanted.attest
-    if untold:
-        word = "fact" if wanted.fact else "record" if wanted.record else "attest"
+    if wanted.record or wanted.attest:
+        return None  # of a run, which waits for it before its first step
+    if wanted.fact:
+        told = _facts(site).get(wanted.fact, "")
+        if told.lower() in ("yes", "true"):
+            return None
+        said = f"which is {told}" if told else "which nobody has told"
         return Refused(
-            "prerequisites", f"{plan.level} needs {word} {untold}, which cannot be given before a run yet",
-            hint="make it an item of the level's checklist with gates: start, which a run waits for",
+            "prerequisites", f"{plan.level} needs the fact {wanted.fact}, {said}",
+            hint=f"tell it when it is so: rollback decide --fact {wanted.fact}=yes",
         )  # fmt: skip
     try:
         if wanted.repository:
@@ -80,6 +84,12 @@ def _prerequisite(site: Site, plan: Plan, wanted: Prerequisite) -> Refused | Non
         "prerequisites", f"{plan.level} needs {name}: {reason}",
         hint="put that right first, or choose a level that does not need it",
     )  # fmt: skip
+
+
+def _facts(site: Site) -> Mapping[str, str]:
+    from rollback.act.told import facts_of  # only where a fact is declared
+
+    return facts_of(site.journal.events(), site.host.clock.now())
 
 
 def _repository(site: Site, wanted: str) -> str:
@@ -142,7 +152,8 @@ def conditions(site: Site, plan: Plan) -> judge.Conditions:
         left_out = ", ".join(guard.id for guard in declared)
         return judge.Conditions({}, warnings=(f"not asked, as in any emergency: {left_out}",))
     metrics = [guard.metric for guard in declared if guard.metric is not None]
-    return judge.conditions(here.system, read_all(eyes.of(here, plan.environment), metrics))
+    facts = _facts(site) if any(guard.fact for guard in declared) else {}
+    return judge.conditions(here.system, read_all(eyes.of(here, plan.environment), metrics), facts)
 
 
 def climb(site: Site, plan: Plan) -> tuple[Refused, ...]:
@@ -203,9 +214,12 @@ def _idle(site: Site, plan: Plan, lower: str) -> bool:
 
 def hold(site: Site, run: Run, plan: Plan) -> Run:
     """The run WAITING while an item that gates the start is open; else as it is, the items noted."""
-    items = _start_items(site, plan)
+    items = start_items(site, run, plan)
     if not items or run.steps or "checklist.item" in run.moments:
         return run
+    for item in items:
+        if item.record:
+            records.collect(site, run, plan, item.record)
     what = waits_for(site, run, plan)
     if what:
         return site.note(run, "run.waiting", on="checklist", what=what)
@@ -219,26 +233,57 @@ def hold(site: Site, run: Run, plan: Plan) -> Run:
 
 def waits_for(site: Site, run: Run, plan: Plan) -> str:
     """The open items that gate the start, and what settles each; empty when all are settled."""
-    still_open = [f"{one.item} ({_how(run, one)})" for one in open_items(site, run, plan)]
+    still_open = [f"{one.item} ({_how(site, run, one)})" for one in open_items(site, run, plan)]
     return f"the checklist: {'; '.join(still_open)}" if still_open else ""
 
 
 def open_items(site: Site, run: Run, plan: Plan) -> tuple[ChecklistItem, ...]:
     """The items that gate the start and are not settled."""
-    items = _start_items(site, plan)
+    items = start_items(site, run, plan)
     return tuple(item for item in items if not _settled(site, run, plan, item)[0])
 
 
-def _start_items(site: Site, plan: Plan) -> tuple[ChecklistItem, ...]:
+def start_items(site: Site, run: Run, plan: Plan) -> tuple[ChecklistItem, ...]:
+    """What is settled before the first step, each by a person's word, a record or a check.
+
+    Items of the checklist, prerequisites of the level, conditions that a person may let pass.
+    """
     _, level = find_level(site, plan.level)
     if level.emergency or not of_its_level(plan, level):
         return ()
-    return tuple(item for item in level.checklist if item.gates == "start")
+    listed = tuple(item for item in level.checklist if item.gates == "start")
+    asked = tuple(_let_pass(site, run))
+    if "prerequisites" in level.waives:
+        return (*asked, *listed)
+    named = {item.record or item.id for item in listed}
+    needed = tuple(
+        ChecklistItem(
+            id=name, item=f"{name} is {'filled' if one.record else 'said'}", record=one.record,
+            attest=one.attest, gates="start",
+        )
+        for one in level.prerequisites
+        if (name := one.record or one.attest or "") and name not in named
+    )  # fmt: skip
+    return (*asked, *needed, *listed)
 
 
-def _how(run: Run, item: ChecklistItem) -> str:
+def _let_pass(site: Site, run: Run) -> Iterator[ChecklistItem]:
+    """The conditions that did not hold when the run was made, and that a person may let pass."""
+    if "guardrail.asked" not in run.moments:
+        return
+    for event in site.journal.events():
+        if event.run == run.id and event.kind == "guardrail.asked":
+            why = f"it may go on although {event.data['why']}"
+            yield ChecklistItem(
+                id=str(event.data["id"]), item=why, attest=site.system.people.owner, gates="start"
+            )
+
+
+def _how(site: Site, run: Run, item: ChecklistItem) -> str:
     if item.check:
         return f"check {item.check} must pass"
+    if item.record:
+        return records.open_fields(site, run, item.record)
     return f"rollback answer {run.id} {item.id} yes"
 
 
@@ -247,7 +292,20 @@ def _settled(site: Site, run: Run, plan: Plan, item: ChecklistItem) -> tuple[boo
     if item.check:
         finding = ask_now(site, plan.environment, item.check)
         return finding.answer is Answer.PASS, f"check {item.check} says {_said(finding)}"
+    if item.record:
+        return records.settled(site, run, item.record)
     return answered(site, run, item.id)
+
+
+def said_enough(site: Site, run: Run) -> bool:
+    """True when what the step that asks waits for was said: a choice, a whole record, else yes."""
+    waits = run.waiting_for
+    if waits.get("record"):
+        return records.settled(site, run, str(waits["record"]))[0]
+    item, choices = str(waits.get("item")), waits.get("choices")
+    if isinstance(choices, list) and choices:
+        return last_word(site, run.id, item) in choices
+    return answered(site, run, item)[0]
 
 
 def answered(site: Site, run: Run, item: str) -> tuple[bool, str]:

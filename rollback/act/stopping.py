@@ -6,12 +6,14 @@ Never: takes an effect back by itself: the engine does.
 
 from __future__ import annotations
 
+from rollback.act import records
 from rollback.act.guarding import command_of
 from rollback.act.plan import plan_of
 from rollback.act.site import Site
 from rollback.keep.lease import Lease
-from rollback.model.errors import PlanError
+from rollback.model.errors import PlanError, UsageError
 from rollback.model.lifecycle import TRANSITIONS, Run, State
+from rollback.model.registry import nearest
 
 
 def abort(site: Site, run: Run, *, by: str, reason: str, as_it_is: bool = False) -> Run:
@@ -84,23 +86,45 @@ def retry(site: Site, run: Run, *, by: str) -> Run:
 
 
 def answer(site: Site, run: Run, *, item: str, text: str, by: str) -> Run:
-    """What a person said about an item of the run's checklist, or a question, is in the journal.
+    """What a person said about an item of the run's checklist, a record or a question is in the journal.
 
-    Raises: PlanError when the level asks no such thing, or somebody else must say it.
+    Raises: PlanError when the level asks no such thing, or somebody else must say it; UsageError when
+    it is none of what may be said.
     """
-    from rollback.act.plan import find_level, plan_of
+    from rollback.act.plan import find_level
+    from rollback.act.starting import start_items
 
-    if run.state is State.WAITING and run.waiting_for.get("item") == item:
-        return site.note(run, "answer.given", item=item, text=text, by=by)
-    _, level = find_level(site, plan_of(run).level)
-    found = next((one for one in level.checklist if one.id == item), None)
+    there, plan = site.under(run), plan_of(run)
+    if item.partition(records.SEPARATOR)[0] in records.asked_by(there, plan):
+        return records.say(there, run, plan, item, text, by=by)
+    waits = run.waiting_for if run.state is State.WAITING else {}
+    if waits.get("item") == item and waits.get("on") == "answer":
+        return _to_a_step(site, run, text, by=by)
+    _, level = find_level(there, plan.level)
+    items = {one.id: one for one in (*start_items(there, run, plan), *level.checklist)}
+    found = items.get(item)
     if found is None:
-        known = ", ".join(one.id for one in level.checklist) or "it asks nothing"
+        known = ", ".join(items) or "it asks nothing"
         raise PlanError(f"run {run.id} asks nothing called {item}", hint=known)
-    role = found.attest
-    member = next((m for m in site.system.people.members if m.id == by), None)
+    _for_the_role(site, item, found.attest, by)
+    return site.note(run, "answer.given", item=item, text=text, by=by)
+
+
+def _to_a_step(site: Site, run: Run, text: str, *, by: str) -> Run:
+    """What a step that waits was told, by whom it asks, and one of what it offers."""
+    item, choices = str(run.waiting_for["item"]), run.waiting_for.get("choices")
+    _for_the_role(site, item, str(run.waiting_for.get("by") or ""), by)
+    if isinstance(choices, list) and choices and text.strip() not in choices:
+        known = tuple(map(str, choices))
+        raise UsageError(f"{text!r} is none of what {item} offers",
+                         hint=f"{nearest(text.strip(), known)} ({', '.join(known)})")  # fmt: skip
+    said = text.strip() if choices else text
+    return site.note(run, "answer.given", item=item, text=said, by=by)
+
+
+def _for_the_role(site: Site, item: str, role: str | None, by: str) -> None:
+    member = next((m for m in site.in_force.people.members if m.id == by), None)
     if role and (member is None or role not in member.roles):
         raise PlanError(
             f"{item} is for the role {role} to say", hint=f"add --as somebody who is {role}"
         )
-    return site.note(run, "answer.given", item=item, text=text, by=by)

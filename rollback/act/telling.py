@@ -23,10 +23,13 @@ _MOMENTS = {
     "mitigated": ("run.mitigated",), "complete": ("gate.opened",), "waiting": ("run.waiting",),
     "needs-operator": ("run.needs-operator", "gate.closed"), "undone": ("run.undone",),
     "abandoned": ("run.abandoned",), "expired": ("run.expired",),
+    "glass-broken": ("glass.broken",), "glass-reviewed": ("glass.reviewed",),
 }  # fmt: skip
 _WORDS = {
     "needs-operator": "stopped: a person is needed", "undone": "taken back, since a step failed",
     "abandoned": "given up", "expired": "over: nobody answered in time",
+    "glass-broken": "begun by one person alone, who broke the glass",
+    "glass-reviewed": "looked at, since its glass was broken",
 }  # fmt: skip
 
 
@@ -94,7 +97,7 @@ def _queue(site: Site, run: Run) -> None:
         for name in message.due_in(site.system, word):
             fields = {
                 "run": run.id, "level": str(run.plan["level"]), "state": _said(run, word),
-                "incident": run.incident, "reason": run.reason,
+                "incident": run.incident, "reason": _reason(site, run, kinds),
             }  # fmt: skip
             data = message.queued(
                 site.system, name, message.fields_of(site.system, **fields), run=run.id,
@@ -102,6 +105,14 @@ def _queue(site: Site, run: Run) -> None:
             )  # fmt: skip
             if data["id"] not in queued:
                 site.tell("message.queued", run=run.id, **data)
+
+
+def _reason(site: Site, run: Run, kinds: tuple[str, ...]) -> str:
+    """Why the run is where it is; of a broken glass, what was said about it, and by whom."""
+    if not kinds[0].startswith("glass."):
+        return run.reason
+    last = [event.data for event in _mine(site, run) if event.kind == kinds[0]][-1]
+    return f"{last.get('reason') or last.get('note')} ({last.get('by')})"
 
 
 def _said(run: Run, word: str) -> str:

@@ -14,22 +14,33 @@ from rollback.cli.desk import Desk, pass_desk
 @click.option("--as", "person", default=None, metavar="PERSON", help="Who says so.")
 @pass_desk
 def command(desk: Desk, run: str, item: str, text: str, person: str | None) -> int:
-    """Record TEXT as the answer to ITEM of RUN's checklist.
+    """Record TEXT as the answer to ITEM of RUN: of its checklist, of a step that asks, RECORD.FIELD.
 
-    The item is settled by a TEXT that begins with yes or done, and stays open after any other one.
-    The last answer counts.
+    An item of the checklist is settled by a TEXT that begins with yes or done, and stays open after any
+    other one. The last answer counts.
     """
+    from rollback.act.authorize import may_wake
     from rollback.act.stopping import answer
     from rollback.model.level import settles
 
     with desk.site(create=False) as site:
         who = desk.person(person)
         found = answer(site, site.run(run), item=item, text=text, by=who)
-        done = settles(text)
+        waits = found.waiting_for
+        plain = "." not in item and not waits.get("choices")
+        done = settles(text) if plain else True
         body = {"run_id": found.id, "item": item, "by": who, "settled": done}
         word = "settled" if done else "noted, and it stays open until somebody says yes or done"
-        follows = f"  try: rollback {'resume' if done else 'answer'} {found.id}" + (
-            "" if done else f" {item} yes"
+        if not plain:
+            word = "noted"
+        onwards = done and (plain or may_wake(site, found))
+        follows = f"  try: rollback {'resume' if onwards else 'answer'} {found.id}"
+        follows += (
+            ""
+            if onwards
+            else f" {item} yes"
+            if plain
+            else f"   (it waits for {waits.get('what', '')})"
         )
         desk.out(body, lambda: [f"{item} of {found.id}: said by {who}: {word}", follows])
         return 0

@@ -13,6 +13,8 @@ from rollback.cli.desk import Desk, pass_desk
 from rollback.cli.show import plain_json
 from rollback.model.errors import UsageError
 
+_BYTES_MAX = 1 << 20
+
 
 @click.group("approval", short_help="Approvals that travel as files.")
 def command() -> None:
@@ -86,10 +88,92 @@ def import_(desk: Desk, file: str, signature: str | None) -> int:
 
 def _body(file: str) -> dict[str, Any]:
     try:
-        found = json.loads(Path(file).read_text(encoding="utf-8"))
+        text = Path(file).read_bytes()
+        if len(text) > _BYTES_MAX:
+            raise ValueError(f"it has {len(text)} bytes, {_BYTES_MAX} at most")
+        found = json.loads(text.decode("utf-8"), object_pairs_hook=_once)
         return dict(found["approval"])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, OSError, RecursionError) as error:
         raise UsageError(
             f"not an approval file: {error}", where=file,
             hint="export it again with: rollback approval export",
         ) from None  # fmt: skip
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object; a key that is there twice could be read as this or as that. Raises: ValueError."""
+    names = [name for name, _ in pairs]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"it says {', '.join(twice)} twice")
+    return dict(pairs)
+
+
+@command.command("standing", short_help="Say yes beforehand to coming runs of a level.")
+@click.argument("level")
+@click.option("--as", "person", default=None, metavar="PERSON", help="Who says so.")
+@click.option("--key", default="", metavar="FILE", help="Your private SSH key, to sign with.")
+@click.option("--uses", default=1, show_default=True, type=click.IntRange(1, 100), help="Runs.")
+@click.option(
+    "--for", "valid_for", default="1d", show_default=True, metavar="TIME", help="How long."
+)
+@click.option("--note", default="", help="A remark that stands beside it.")
+@pass_desk
+def standing(
+    desk: Desk, level: str, person: str | None, key: str, uses: int, valid_for: str, note: str
+) -> int:  # fmt: skip
+    """Give an approval beforehand, where LEVEL declares that it takes such (standing:)."""
+    from rollback.act.beforehand import give
+    from rollback.model.quantity import duration_s
+
+    try:
+        valid_s = duration_s(valid_for)
+    except ValueError as error:
+        raise UsageError(
+            f"--for {valid_for}: {error}", hint="write a time like 12h or 7d"
+        ) from None
+    with desk.site() as site:
+        grant = give(site, level, person=desk.person(person), uses=uses, key=key, note=note,
+                     valid_for=timedelta(seconds=valid_s))  # fmt: skip
+        until = f"until {grant.expires[:16]}Z"
+        said = f"{grant.person} says yes beforehand to {grant.level}: {uses} of its runs, {until}"
+        taken_back = f"  take it back with: rollback approval withdraw {grant.nonce[:8]}"
+        desk.out(grant.as_json(), lambda: [said, taken_back])
+        return 0
+
+
+@command.command("list", short_help="Approvals that were given beforehand.")
+@pass_desk
+def list_(desk: Desk) -> int:
+    """List every approval that was given beforehand and not taken back, and whether it counts."""
+    from rollback.act.beforehand import listed
+
+    with desk.look() as site:
+        found = listed(site)
+        body = [{**one.grant.as_json(), "used": one.used, "why_not": one.why_not} for one in found]
+        lines = [
+            f"{one.grant.nonce[:8]}  {one.grant.level} by {one.grant.person}: {one.used} of "
+            f"{one.grant.uses} used, until {one.grant.expires[:16]}Z"
+            + (f"; it counts for nothing: {one.why_not}" if one.why_not else "")
+            for one in found
+        ]
+        desk.out(body, lambda: lines or ["no approval was given beforehand"])
+        return 0
+
+
+@command.command("withdraw", short_help="Take back an approval that was given beforehand.")
+@click.argument("beginning")
+@click.option("--as", "person", default=None, metavar="PERSON", help="Who takes it back.")
+@pass_desk
+def withdraw(desk: Desk, beginning: str, person: str | None) -> int:
+    """Take back the one whose id starts with BEGINNING: it counts for nothing any more."""
+    from rollback.act.beforehand import withdraw as take_back
+
+    with desk.site(create=False) as site:
+        grant = take_back(site, beginning, by=desk.person(person))
+        body = {"nonce": grant.nonce, "level": grant.level, "withdrawn": True}
+        desk.out(
+            body,
+            lambda: [f"{grant.person}'s approval of {grant.level} counts for nothing any more"],
+        )
+        return 0

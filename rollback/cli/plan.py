@@ -25,6 +25,7 @@ def command(
 
     Beside it: the targets that were looked at, and the smallest level that covers what fails now.
     """
+    from rollback.act.holding import shown
     from rollback.act.offering import standing
     from rollback.act.target import sized
     from rollback.cli.planning import plan_lines, planned, standing_lines
@@ -50,5 +51,6 @@ def command(
             idle = ["  nothing to roll back here: the target is the present"] if plan.idle else []
             return [*plan_lines(plan), *standing_lines(now), *idle]
 
+        shown(site, plan, to=to)
         desk.out(body, lines)
         return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -26,6 +27,7 @@ def command(desk: Desk) -> int:
     from rollback.act.authorize import may_approve
     from rollback.act.copying import to_fetch
     from rollback.act.exporting import exports
+    from rollback.act.glass import overdue, unreviewed
     from rollback.act.keeping import missed
     from rollback.act.plan import plan_of
     from rollback.act.upkeep import damaged
@@ -37,7 +39,8 @@ def command(desk: Desk) -> int:
     if not desk.system.state_path.is_dir():
         body: dict[str, Any] = {
             "system": desk.system.system.id, "runs_open": [], "last_run": None, "checkpoints": 0,
-            "last_checkpoint": None, "missed": [], "not_exported": [], "frozen": {}, "damaged": None,
+            "last_checkpoint": None, "missed": [], "not_exported": [], "glass": [], "frozen": {},
+            "damaged": None,
             "not_running": [],
             "journal": {"events": 0, "whole": True}, "trusted": True,
         }  # fmt: skip
@@ -71,6 +74,7 @@ def command(desk: Desk) -> int:
             "last_checkpoint": {"id": kept[0].id, "name": kept[0].name, "at": kept[0].at} if kept else None,
             "missed": [one.as_json() for one in missed(site)] if journal["whole"] else [],
             "not_exported": [one.as_json() for one in exports(site) if one.problem],
+            "glass": [{**asdict(one), "overdue": overdue(site, one)} for one in unreviewed(site)],
             "frozen": _frozen(site), "damaged": damaged(site),
             "not_running": [*stopped.services(site, site.system.environment_name)] if runs else [],
             "journal": journal, "trusted": trusted,
@@ -149,6 +153,15 @@ def _lines(body: dict[str, Any], advice: dict[str, list[str]], fetch: str) -> li
     for one in body["not_exported"]:
         lines.append(paint(f"  {one['kind']} as tar: {safe(one['problem'])}", "yellow"))
         lines.append("    try: rollback checkpoint due")
+    for one in body["glass"]:
+        late = ", and somebody should have looked by now" if one["overdue"] else ""
+        said = (
+            f"  {safe(one['by'])} broke the glass in run {one['run']}: {safe(one['reason'])}{late}"
+        )
+        lines += [
+            paint(said, "red"),
+            f"    try: rollback review {one['run']} --as PERSON --note TEXT",
+        ]
     if body["damaged"]:
         lines += _damage_lines(body["damaged"])
     for name, run in body["frozen"].items():

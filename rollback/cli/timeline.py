@@ -78,6 +78,9 @@ class Live:
                 else [_laid_by(one) for one in kept]
             )
             return "\n".join(f"  ! {safe(one)}" for one in told if one)
+        if event.kind == "glass.broken":
+            said = f"  ! {safe(data['by'])} BROKE THE GLASS: {safe(data['reason'])}"
+            return paint(said, "red", stream=sys.stderr)
         if event.kind == "task.opened":
             return f"  ! a task: {safe(data.get('title', ''))}"
         if event.kind in _WORDS:

@@ -17,7 +17,7 @@ def command(desk: Desk, schema: bool) -> int:
     import rollback.kinds  # noqa: F401 - registers every kind
     from rollback import declare
     from rollback.cli.show import plain_json, safe
-    from rollback.judge.unenforced import always_refused, unenforced
+    from rollback.judge.unenforced import unenforced
     from rollback.model.quantity import counted
 
     if schema:
@@ -25,7 +25,7 @@ def command(desk: Desk, schema: bool) -> int:
         return 0
     system = declare.load(desk.declaration, state=desk.state)  # every rule, whatever was kept
     planned = declare.planned(system)
-    unheld, unmet = unenforced(system), always_refused(system)
+    unheld = unenforced(system)
     absent = [(f"components.{name}", one.path) for name, one in system.components.items()
               if one.planned is None and not os.path.lexists(system.root_path / one.path)]  # fmt: skip
     body = {
@@ -33,7 +33,6 @@ def command(desk: Desk, schema: bool) -> int:
         "checks": sum(1 for _ in system.checks()),
         "planned": [{"where": where, "kind": kind, "missing": missing} for where, kind, missing in planned],
         "unenforced": [{"where": where, "instead": instead} for where, instead in unheld],
-        "always_refused": [{"where": where, "because": because} for where, because in unmet],
         "absent": [{"where": where, "path": path} for where, path in absent],
     }  # fmt: skip
 
@@ -47,11 +46,6 @@ def command(desk: Desk, schema: bool) -> int:
         if unheld:
             said.append(f"  {counted(len(unheld), 'thing')} declared and not enforced yet:")
             said += [f"    {where}: {instead}" for where, instead in unheld]
-        if unmet:
-            said.append(
-                f"  {counted(len(unmet), 'thing')} can never be met yet; every run is refused:"
-            )
-            said += [f"    {where}: {because}" for where, because in unmet]
         if absent:
             said.append(f"  {counted(len(absent), 'component')} whose path is not there now:")
             said += [f"    {where}: {safe(path)}" for where, path in absent]

@@ -22,6 +22,7 @@ def check(document: Document, data: dict[str, Any]) -> None:
             if isinstance(written, dict):
                 _reachable(document, path, written, holders)
     _no_wildcard(document, data)
+    _own_keys(document, data)
     _autonomy(document, data)
     for path, name in walk.find(data, "people.owner"):
         if isinstance(name, str) and name in _roles(data) and not holders.get(name):
@@ -89,6 +90,20 @@ def _no_wildcard(document: Document, data: Any) -> None:
             if (isinstance(value, str) and "*" in value) or any("*" in str(p) for p in path):
                 _wrong(document, path, "'*' would mean everybody",
                        "name the roles one by one")  # fmt: skip
+
+
+def _own_keys(document: Document, data: Any) -> None:
+    """One key is one person: with two names it could speak twice."""
+    seen: dict[str, str] = {}
+    for path, member in walk.find(data, "people.members.*"):
+        key = member.get("key") if isinstance(member, dict) else None
+        if not isinstance(key, str):
+            continue
+        same = " ".join(key.split()[:2])  # what follows is a remark
+        if same in seen:
+            _wrong(document, (*path, "key"), f"it is the key of {seen[same]} too",
+                   "each person signs with a key of his own")  # fmt: skip
+        seen.setdefault(same, str(member.get("id")))
 
 
 def _autonomy(document: Document, data: Any) -> None:

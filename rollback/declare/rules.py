@@ -21,6 +21,7 @@ from rollback.declare import (
     services,
     standing,
     walk,
+    windows,
 )
 from rollback.declare.places import Places
 from rollback.declare.text import Document
@@ -39,6 +40,7 @@ def check(document: Document, data: dict[str, Any], found: Places) -> None:
     """Whatever the shape cannot say is among the document's problems."""
     references.check(document, data)
     authority.check(document, data)
+    windows.check(document, data)
     literals.check(document, data)
     _folders(document, data, found)
     _circles(document, data)

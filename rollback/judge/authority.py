@@ -14,11 +14,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from rollback.judge.hours import is_open
 from rollback.model.event import canonical
 from rollback.model.finding import Json
 from rollback.model.people import Authority, Member, People
 
 NAMESPACE = "rollback-approval-v1"
+GLASS = "break the glass"  # the answer that stands for all approvals
 VALID_FOR_S = 4 * 3600.0  # the longest urgency that the declared systems ask for (PM-18)
 
 
@@ -90,6 +92,8 @@ def invalid(
     found = member(people, approval.person)
     if found is None:
         return f"{approval.person} is not one of the declared people"
+    if approval.answer not in ("yes", "no", GLASS):
+        return f"{approval.person}'s answer is neither yes nor no"
     wanted = {"run": run, "plan": plan, "host": host, "policy": policy}
     for name, value in wanted.items():
         if getattr(approval, name) != value:
@@ -120,29 +124,48 @@ def _out_of_time(approval: Approval, now: datetime) -> str:
 
 def standing(
     authority: Authority, people: People, approvals: Iterable[Approval], *, requester: str,
-    reachable: Iterable[str] = (),
+    reachable: Iterable[str] = (), alone: Iterable[str] = (), glass: str = "",
 ) -> Standing:  # fmt: skip
     """Whether these valid approvals are enough.
 
     `reachable` are the roles of an ordered authority that may answer by now; the first always may.
+    Who holds one of `alone` says yes for everybody, to his own run too. Who breaks the glass does
+    as well; a run that was begun past guardrails by `glass` rests on that person's word alone.
     Shape: approvals: any order; a person counts once, for the first role that still needs one.
     """
     by_person: dict[str, Approval] = {}
     for approval in approvals:
         by_person[approval.person] = approval
+    asked = {*authority.roles, *alone}
     for approval in by_person.values():
         holder = member(people, approval.person)
-        if approval.answer != "yes" and holder and set(holder.roles) & set(authority.roles):
+        if approval.answer == "no" and holder and set(holder.roles) & asked:
             return Standing(
                 "", (), f"{approval.person} said no: {approval.note or 'no reason given'}"
             )
+    breakers = set(people.break_glass.roles) if people.break_glass else set()
+    for approval in by_person.values():
+        holder = member(people, approval.person)
+        if approval.answer == GLASS and holder and set(holder.roles) & breakers:
+            return Standing("", (approval,))
+    if glass:
+        return Standing(f"the word of {glass}, who breaks the glass", lacking=1)
+    for approval in by_person.values():
+        holder = member(people, approval.person)
+        if approval.answer == "yes" and holder and set(holder.roles) & set(alone):
+            return Standing("", (approval,))
     counted: list[tuple[Approval, tuple[str, ...]]] = []
+    keys: set[str] = set()
     for person, approval in by_person.items():
         holder = member(people, person)
         if holder is None or approval.answer != "yes":
             continue
         if person == requester and not authority.alone:
             continue
+        key = " ".join((holder.key or "").split()[:2])  # what follows is a remark
+        if key and key in keys:
+            continue  # one hand under two names
+        keys.add(key)
         roles = tuple(role for role in holder.roles if role in authority.roles)
         if roles:
             counted.append((approval, roles))
@@ -181,11 +204,22 @@ def _count(
     return Standing("", tuple(fit[: authority.count]))
 
 
-def reachable(authority: Authority, waited_s: float) -> tuple[str, ...]:
-    """The roles of an ordered authority that may answer after this time; without a time, all."""
-    if authority.next_after is None:
-        return authority.roles
-    return authority.roles[: 1 + int(max(0.0, waited_s) / max(authority.next_after, 1e-9))]
+def available(people: People, role: str, at: datetime) -> bool:
+    """True when somebody of the role is there at this moment, by the declared hours."""
+    found = people.roles.get(role)
+    if found is None or (found.hours is not None and not is_open(found.hours, at)):
+        return False
+    holders = [one for one in people.members if role in one.roles]
+    return any(one.hours is None or is_open(one.hours, at) for one in holders)
+
+
+def present(people: People, at: datetime) -> tuple[Member, ...]:
+    """The members who are there at this moment, by their own hours and those of one of their roles."""
+    return tuple(
+        one for one in people.members
+        if (one.hours is None or is_open(one.hours, at))
+        and any(available(people, role, at) for role in one.roles)
+    )  # fmt: skip
 
 
 def next_up(people: People, roles: Iterable[str]) -> tuple[str, ...]:

@@ -19,14 +19,13 @@ AGENT = "rollback monitor"  # no person's id has a space in it
 def ask_first(system: System, environment: str, trigger: str, authority: Authority) -> str:
     """Why a person has to say yes before the agent goes on for this trigger; "" when none has to."""
     policy = system.autonomy
-    row = policy.table.get(policy.current)
-    if row is not None and "roll-back" not in row.may:
+    if "roll-back" not in policy.row.may:
         return f"at autonomy {policy.current} the tool may not roll back"
     if authority.count > 1 or (authority.quorum == "all" and len(authority.roles) > 1):
         return "it takes more than one person's yes"
     if automatic(system, trigger):
         return ""
-    if row is None or row.confirm:
+    if policy.row.confirm:
         return f"at autonomy {policy.current} a person confirms"
     place = system.environments.get(environment)
     if place is not None and place.confirm:

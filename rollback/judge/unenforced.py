@@ -9,11 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rollback.model.level import Level, Procedure
-from rollback.model.people import Authority
 from rollback.model.step import OnFail, Step
 from rollback.model.system import System
-
-ALWAYS_REFUSED = "cannot be given before a run yet: every run is refused"
 
 
 def unenforced(system: System) -> tuple[tuple[str, str], ...]:
@@ -25,58 +22,18 @@ def unenforced(system: System) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
-def always_refused(system: System) -> tuple[tuple[str, str], ...]:
-    """Each declared safety that can never be met today, and so refuses every run of what it guards."""
-    found = []
-    for number, guard in enumerate(system.guardrails.conditions):
-        if guard.fact and guard.refuse != "warn":
-            found.append((f"guardrails.conditions.{number}", f"fact {guard.fact} {ALWAYS_REFUSED}"))
-    for section, named in (("levels", system.levels), ("procedures", system.procedures)):
-        for name, level in named.items():
-            if "prerequisites" in level.waives:
-                continue
-            for number, one in enumerate(level.prerequisites):
-                if one.fact or one.record or one.attest:
-                    what = one.fact or one.record or one.attest
-                    found.append(
-                        (f"{section}.{name}.prerequisites.{number}", f"{what} {ALWAYS_REFUSED}")
-                    )
-    return tuple(found)
-
-
 def _guardrails(system: System) -> Iterator[tuple[str, str]]:
-    guards = system.guardrails
-    if guards.max_lost_share is not None:
-        yield (
-            "guardrails.max_lost_share",
-            "how much is lost is shown in the plan, and refuses nothing",
-        )
-    if guards.dry_run_first:
-        yield "guardrails.dry_run_first", "a run starts without a dry run before it"
-    if guards.window is not None:
-        yield "guardrails.window", "a run starts at any hour"
-    if guards.escalate is not None:
+    if system.guardrails.escalate is not None:
         yield "guardrails.escalate", "a refusal is journalled, and nobody is called"
-    if "no_deployment_during_run" in (system.source.get("guardrails") or {}):
-        yield "guardrails.no_deployment_during_run", "nothing stops a deployment during a run"
-    for number, guard in enumerate(guards.conditions):
-        if guard.refuse == "ask":
-            yield (
-                f"guardrails.conditions.{number}.refuse",
-                "a run is refused instead of asking a person",
-            )
 
 
 def _policy(system: System) -> Iterator[tuple[str, str]]:
-    for name, place in system.environments.items():
-        if place.window is not None:
-            yield f"environments.{name}.window", "a run starts there at any hour"
     for name, point in system.decision.points.items():
         if point.answer_within is not None:
-            yield f"decision.points.{name}.answer_within", "no decision point is asked of a person"
-    autonomy = system.autonomy
-    if not autonomy.table and autonomy.current < 3:
-        yield "autonomy.current", "without a table no level takes a right away: runs are allowed"
+            yield (
+                f"decision.points.{name}.answer_within",
+                "nothing follows when nobody chooses in time",
+            )
 
 
 def _level(where: str, level: Level | Procedure) -> Iterator[tuple[str, str]]:
@@ -99,8 +56,6 @@ def _level(where: str, level: Level | Procedure) -> Iterator[tuple[str, str]]:
             yield from _alternatives(f"{where}.steps.{number}.{step.kind}", step)
     if level.gate is not None and level.gate.settle:
         yield f"{where}.gate.settle", "the suites are asked once, as soon as the steps have ended"
-    if level.authority is not None:
-        yield from _authority(f"{where}.authority", level.authority)
 
 
 def _alternatives(where: str, step: Step) -> Iterator[tuple[str, str]]:
@@ -108,8 +63,3 @@ def _alternatives(where: str, step: Step) -> Iterator[tuple[str, str]]:
         if isinstance(other, Step) and other.on_fail != OnFail():
             yield (f"{where}.on_fail.then.{number}.{other.kind}.on_fail",
                    "what follows is what the step says that it stands in for")  # fmt: skip
-
-
-def _authority(where: str, authority: Authority) -> Iterator[tuple[str, str]]:
-    if authority.standing is not None:
-        yield f"{where}.standing", "no approval given beforehand counts: each run is approved"

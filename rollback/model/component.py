@@ -98,13 +98,16 @@ class EnvironmentFile(Declared):
     variables: dict[Name, Variable] = Field(default_factory=dict)
 
 
+_HOUR = "([01][0-9]|2[0-3]):[0-5][0-9]"
+
+
 class Window(Declared):
-    """When something may happen: days of the week and hours, in `zone`."""
+    """When something may happen: days of the week and hours, in `zone`; hours may span midnight."""
 
     days: tuple[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], ...] = ()
     hours: Annotated[
         str | None,
-        spelt(r"\A[0-2][0-9]:[0-5][0-9]-[0-2][0-9]:[0-5][0-9]\z", "write hours like 09:00-17:00"),
+        spelt(rf"\A{_HOUR}-{_HOUR}\z", "write hours like 09:00-17:00"),
     ] = None
     zone: Text = "UTC"
 

@@ -138,8 +138,9 @@ class Phase(Declared):
 
 
 Waiver = Literal[
-    "dry-run", "disk", "rate-limit", "window", "confirmation", "prerequisites", "checkpoint"
-]
+    "dry-run", "disk", "rate-limit", "window", "confirmation", "prerequisites", "checkpoint",
+    "lost-share", "blast-radius", "staging",
+]  # fmt: skip
 
 
 class Level(Declared):

@@ -82,11 +82,12 @@ TRANSITIONS: dict[tuple[State | None, str], State | str] = {
         (s, kind): s
         for s in State
         for kind in (
-            "approval.given", "approval.denied", "approval.used", "lease.taken", "lease.freed",
-            "suite.ended", "checklist.item", "message.queued", "message.delivered",
-            "message.failed", "task.opened", "timer.set", "sample.read", "answer.given", "run.noted",
-            "record.filled", "report.written", "run.merged", "prevention.begun",
-            "checkpoint.created", "checkpoint.revoked",
+            "approval.given", "approval.denied", "approval.used", "approval.silent", "approval.refused",
+            "guardrail.asked", "lease.taken", "lease.freed", "suite.ended", "checklist.item",
+            "message.queued", "message.delivered", "message.failed", "task.opened", "timer.set",
+            "sample.read", "answer.given", "run.noted", "glass.broken", "glass.reviewed",
+            "standing.used", "record.computed", "record.filled",
+            "report.written", "run.merged", "prevention.begun", "checkpoint.created", "checkpoint.revoked",
         )
     },
 }  # fmt: skip
@@ -114,7 +115,8 @@ class Run:
     """A run as its events tell it. `plan` is the body of the plan; `steps` by index ("3", "3.1").
 
     `moments` holds when each kind of event came: the first time, of ends the last time. `trigger` is
-    what the agent began it for; `unasked` that it may go on without anybody's yes.
+    what the agent began it for; `unasked` that it may go on without anybody's yes; `glass` who began
+    it past guardrails.
     """
 
     id: str
@@ -133,6 +135,7 @@ class Run:
     verdict: dict[str, Json] = field(default_factory=dict)
     waited_s: float = 0.0
     gated: bool = True
+    glass: str = ""
     transitions: int = 0
     waits: int = 0
     trigger: str = ""
@@ -177,6 +180,7 @@ def apply(run: Run | None, event: Event) -> Run:
             id=event.run, state=state, plan=plan, plan_digest=str(data["plan_digest"]),
             incident=str(data.get("incident", "")), gated=bool(plan.get("gate")),
             trigger=str(data.get("trigger", "")), unasked=data.get("unasked") is True,
+            glass=str(data.get("glass", "")),
         )  # fmt: skip
     moved = state is not run.state
     wait = event.kind in ("run.waiting", "run.woken")

@@ -173,7 +173,10 @@ class Drill(Declared):
 
 
 class RecordField(Declared):
-    """One field of a record."""
+    """One field of a record; of a text `longest` characters at most.
+
+    `computed` says from what the tool fills it; while that is not known, a person may.
+    """
 
     title: Text | None = None
     type: Literal[
@@ -184,6 +187,13 @@ class RecordField(Declared):
     by: Id | None = None
     computed: Text | None = None
     unit: Text | None = None
+    longest: Annotated[int, Field(ge=1, le=10_000)] | None = None
+
+    @model_validator(mode="after")
+    def _choices(self) -> RecordField:
+        if (self.type == "choice") != bool(self.choices):
+            raise ValueError("a choice has choices, and nothing else has")
+        return self
 
 
 class Record(Declared):

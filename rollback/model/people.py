@@ -6,7 +6,7 @@ Never: holds a secret; keys are public keys, contacts are references.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -17,6 +17,15 @@ from rollback.model.registry import Declared, spelt
 from rollback.model.step import Id, Text
 
 Right = Literal["observe", "check", "warn", "ask", "roll-back", "open-tasks"]
+
+
+Moment = Annotated[
+    str,
+    spelt(
+        r"\A[0-9]{4}-[0-1][0-9]-[0-3][0-9](T[0-2][0-9]:[0-5][0-9](:[0-5][0-9])?Z)?\z",
+        "write a date like 2026-11-20, or a moment like 2026-11-20T21:30Z",
+    ),
+]
 
 
 class Role(Declared):
@@ -39,12 +48,21 @@ class Member(Declared):
     hours: Window | None = None
 
 
+class BreakGlass(Declared):
+    """Who may start a run alone when nobody can be asked, and who looks at it afterwards, by when."""
+
+    roles: Annotated[tuple[Id, ...], Field(min_length=1)]
+    review: Annotated[tuple[Id, ...], Field(min_length=1)]
+    review_within: Annotated[Seconds, Field(gt=0)] = 24 * 3600.0
+
+
 class People(Declared):
     """Everybody who may say something to a run."""
 
     owner: Id
     roles: dict[Id, Role]
     members: tuple[Member, ...] = ()
+    break_glass: BreakGlass | None = None
 
 
 class AutonomyLevel(Declared):
@@ -59,22 +77,55 @@ def _number(written: Any) -> Any:
     return int(written) if isinstance(written, str) and written.isdecimal() else written
 
 
-class Autonomy(Declared):
-    """How much the tool may do alone. Without a table: observe, check and act when confirmed."""
+_LEVELS = {
+    1: AutonomyLevel(may=("observe",)),
+    2: AutonomyLevel(may=("observe", "check", "warn")),
+    3: AutonomyLevel(may=("observe", "check", "warn", "ask", "roll-back", "open-tasks")),
+    4: AutonomyLevel(
+        may=("observe", "check", "warn", "ask", "roll-back", "open-tasks"), confirm=False
+    ),
+}
 
-    current: int = 3
+
+class Autonomy(Declared):
+    """How much the tool may do alone. Without a table: 1 looks, 2 checks, 3 acts if confirmed, 4 acts."""
+
+    current: Annotated[int, Field(ge=0, le=100)] = 3
     table: dict[Annotated[int, BeforeValidator(_number)], AutonomyLevel] = Field(
         default_factory=dict
     )
     default_when_unknown: Literal["ask", "hold"] = "ask"
 
+    @property
+    def row(self) -> AutonomyLevel:
+        """What holds now. Source: without a table, the four levels of the declared systems (QL-02..QL-05)."""
+        declared = self.table or _LEVELS
+        return declared.get(self.current, declared[max(declared)])
+
 
 class Standing(Declared):
-    """An approval given beforehand for these triggers, until it ends."""
+    """That approvals given beforehand count here: for these triggers (none: for any run), until it ends.
+
+    Each is good for at most `uses` runs and for `longest`. `condition` is for people.
+    """
 
     triggers: tuple[Id, ...] = ()
     condition: Text | None = None
-    until: Text | None = None
+    until: Moment | None = None
+    uses: Annotated[int, Field(ge=1, le=100)] = 1
+    longest: Annotated[Seconds, Field(gt=0, le=366 * 86400.0)] = 30 * 86400.0
+
+    @model_validator(mode="after")
+    def _a_day(self) -> Standing:
+        if self.until is not None:
+            datetime.fromisoformat(self.until)  # 2026-02-31 looks like a date
+        return self
+
+    @property
+    def ends(self) -> datetime:
+        """When none counts any more."""
+        found = datetime.fromisoformat(self.until or "9999-12-31")
+        return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 class Authority(Declared):
@@ -82,7 +133,9 @@ class Authority(Declared):
 
     When nobody has within `answer_within`, `unanswered` says what follows: `stop` (the run is
     EXPIRED), `next` (those whom the roles report to may answer too, one after another, as long
-    each), `person` (the run needs an operator).
+    each), `person` (the run needs an operator). In order, the next role may answer after the one
+    before was silent for `next_after`, at once outside of its hours. When the whole `ladder` was
+    silent, who holds a role of its `self_authorize` may say yes alone.
     """
 
     roles: Annotated[tuple[Id, ...], Field(min_length=1)]
@@ -92,7 +145,8 @@ class Authority(Declared):
     standing: Standing | None = None
     answer_within: Annotated[Seconds | None, Field(gt=0)] = None
     unanswered: Literal["stop", "next", "person"] = "stop"
-    next_after: Seconds | None = None
+    next_after: Annotated[Seconds | None, Field(gt=0)] = None
+    ladder: Id | None = None
     also_inform: tuple[Id, ...] = ()
 
     @model_validator(mode="after")
@@ -101,6 +155,8 @@ class Authority(Declared):
             raise ValueError("unanswered needs a time: write answer_within: 15m")
         if self.unanswered == "next" and self.quorum == "all":
             raise ValueError("all of the roles must answer, so no other can answer for them")
+        if (self.quorum == "ordered") != (self.next_after is not None):
+            raise ValueError("in order, the next is asked after a time: write next_after: 5m")
         return self
 
 
@@ -148,13 +204,12 @@ class Guard(Declared):
         return self
 
 
-Moment = Annotated[
-    str,
-    spelt(
-        r"\A[0-9]{4}-[0-1][0-9]-[0-3][0-9](T[0-2][0-9]:[0-5][0-9](:[0-5][0-9])?Z)?\z",
-        "write a date like 2026-11-20, or a moment like 2026-11-20T21:30Z",
-    ),
-]
+class BlastRadius(Declared):
+    """How much one run may change at most; what is not said is not limited."""
+
+    components: Annotated[int, Field(ge=1)] | None = None
+    paths: Annotated[int, Field(ge=1)] | None = None
+    services: Annotated[int, Field(ge=0)] | None = None
 
 
 class SecurityFloor(Declared):
@@ -184,6 +239,7 @@ class Guardrails(Declared):
     disk: DiskGuard = Field(default_factory=DiskGuard)
     protected_paths: tuple[RelativePath, ...] = ()
     max_lost_share: Share | None = None
+    blast_radius: BlastRadius | None = None
     dry_run_first: bool = False
     window: Window | None = None
     conditions: tuple[Guard, ...] = ()

@@ -57,6 +57,9 @@ def _parts(source: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     yield "checks before a start", _asked_first(source)
     yield "triggers", [_trigger(_dict(one)) for one in _list(source.get("triggers"))]
     yield "decision", _decision(_dict(source.get("decision")))
+    for name, ladder in _dict(_dict(source.get("notify")).get("ladders")).items():
+        if _dict(ladder).get("self_authorize"):  # who may say yes when it was silent, and how soon
+            yield f"notify.ladders.{name}", _some(_dict(ladder), ("self_authorize", "rungs"))
     yield "redeploy", _some(_dict(source.get("redeploy")), ("authority", "requires", "stages"))
 
 

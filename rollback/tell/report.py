@@ -52,7 +52,7 @@ def build(system: System, run: Run, events: Iterable[Event]) -> dict[str, Any]:
         "impact": plan["impact"], "kept": list(_kept(run, mine)),
         "fallbacks": list(plan.get("fallbacks", ())),
         "smallest_scope": run.verdict.get("offer") or None,
-        "approvals": [_approval(a) for a in run.approvals],
+        "approvals": [_approval(a) for a in run.approvals], "glass": _glass(mine),
         "suites": {name: dict(found) for name, found in run.suites.items()},
         "gate": dict(run.verdict), "not_looked_at": _not_looked_at(system, run, plan),
         "checklist": [dict(e.data) for e in _last_items(mine)],
@@ -84,6 +84,8 @@ def markdown(report: Mapping[str, Any]) -> str:
         ]
     if r["stopped_for"]:
         lines += [f"> {_text(r['stopped_for'])}", ""]
+    if r["glass"]:
+        lines += [_glass_line(r["glass"]), ""]
     lines += (
         _clock_lines(r)
         + _step_lines(r)
@@ -97,6 +99,13 @@ def markdown(report: Mapping[str, Any]) -> str:
     lines += ["", f"Plan `{r['plan_digest'][:16]}`, declaration `{r['system_digest'][:16]}`, "
               f"rollback {r['tool']}.", ""]  # fmt: skip
     return "\n".join(lines)
+
+
+def _glass_line(glass: Mapping[str, Any]) -> str:
+    looked = f"nobody has looked at it; that is due by {glass['review_by'][:16]}Z"
+    if glass["reviewed_by"]:
+        looked = f"{_text(glass['reviewed_by'])} looked at it: {_text(glass['note'])}"
+    return f"> **{_text(glass['by'])} broke the glass**: {_text(glass['reason'])}; {looked}"
 
 
 def _clock_lines(r: Mapping[str, Any]) -> list[str]:
@@ -319,6 +328,16 @@ def _value(found: Mapping[str, Json]) -> str:
     shown = f"{value:g}" if isinstance(value, (int, float)) else str(value)
     said = f" ({found['said']})" if shown == "UNKNOWN" and found.get("said") else ""
     return f"{shown} {found.get('unit', '')}".rstrip() + said
+
+
+def _glass(mine: list[Event]) -> dict[str, Json]:
+    """Who began the run alone, why, and who looked at it; empty where nobody did."""
+    broke = next((event.data for event in mine if event.kind == "glass.broken"), None)
+    if broke is None:
+        return {}
+    looked = next((event.data for event in mine if event.kind == "glass.reviewed"), {})
+    return {"by": broke["by"], "reason": broke["reason"], "review_by": broke["review_by"],
+            "reviewed_by": looked.get("by", ""), "note": looked.get("note", "")}  # fmt: skip
 
 
 def _approval(data: Mapping[str, Json]) -> dict[str, Json]:

@@ -91,34 +91,6 @@ def signed(site: Site, run: Run, person: str, key: Path, /, **changed: str) -> A
     return Approval(**{**made.as_json(), "signature": done.stdout.decode()})  # type: ignore[arg-type]
 
 
-@pytest.mark.requirement("PM-55")
-@pytest.mark.parametrize(
-    ("changed", "key", "reason"),
-    [
-        ({"run": "r9999"}, "bo", "another run"), ({"plan": "0" * 64}, "bo", "another plan"),
-        ({"host": "elsewhere"}, "bo", "another host"), ({"policy": "0" * 64}, "bo", "another policy"),
-        ({"given": "2099-01-01T00:00:00.000000Z"}, "bo", "future"),
-        ({"expires": "2020-01-01T00:00:00.000000Z"}, "bo", "expired"),
-        ({"expires": "2099-01-01T00:00:00.000000Z"}, "bo", "longer than"),
-        ({"person": "mallory"}, "mallory", "not one of the declared people"),
-        ({}, "mallory", "not signed with the declared key"),
-        ({}, "cyd", "not signed with the declared key"),
-        ({"person": "dee"}, "dee", "none of the roles"),
-    ],
-)  # fmt: skip
-def test_an_approval_that_is_for_something_else_is_refused_and_not_recorded(
-    changed: dict[str, str], key: str, reason: str, shop: Shop, site: Site,
-    keys: dict[str, tuple[Path, str]],
-) -> None:  # fmt: skip
-    """However well it is signed."""
-    run = begun(shop, site, requester="ada")
-    before = kinds(site)
-    with pytest.raises(NotAuthorized, match=reason) as caught:
-        authorize.record(site, run, signed(site, run, "bo", keys[key][0], **changed))
-    assert caught.value.exit_status == 4
-    assert kinds(site) == before
-
-
 def test_an_approval_counts_once_and_for_the_bytes_that_were_signed(
     shop: Shop, site: Site, keys: dict[str, tuple[Path, str]]
 ) -> None:

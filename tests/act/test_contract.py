@@ -192,6 +192,7 @@ CASES = (
     Case("task", "task", {"says": "Look at it", "wait": False}, undone=False),
 )  # fmt: skip
 ELSEWHERE = {
+    *("collect", "choose", "decide"),  # rest on a person's word: shown in test_records
     *("guarded", "take-back"),  # shown with the command line, and with the engine
     *("compare", "repair", "replay", "vouched"),  # need a transaction log: shown in test_recovery
 }

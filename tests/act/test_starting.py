@@ -14,6 +14,7 @@ from rollback.act.engine import resting, roll_back
 from rollback.act.plan import make_plan
 from rollback.act.site import Site
 from rollback.act.stopping import answer
+from rollback.act.told import tell_facts
 from rollback.act.trusting import accept
 from rollback.model.errors import PlanError, Refused
 from rollback.model.lifecycle import Run, State
@@ -92,18 +93,39 @@ def test_a_waived_prerequisite_is_not_asked(shop: Shop) -> None:
 
 
 @pytest.mark.requirement("PM-54")
-@pytest.mark.parametrize("kind", ["fact", "record", "attest"])
-def test_what_nobody_can_give_before_a_run_refuses_and_says_so(shop: Shop, kind: str) -> None:
-    """A level that needs somebody's word first never starts without it."""
-    if kind == "record":
-        shop.edit(
-            "levels:\n", "records:\n  plan: {title: Plan, fields: {who: {title: Who}}}\nlevels:\n"
-        )
-    name = {"fact": "known", "record": "plan", "attest": "lead"}[kind]
+@pytest.mark.parametrize("kind", ["record", "attest"])
+def test_a_word_that_the_level_needs_is_waited_for_before_its_first_step(
+    shop: Shop, kind: str
+) -> None:
+    """A level that needs somebody's word first changes nothing without it."""
+    shop.edit(
+        "levels:\n", "records:\n  plan: {title: Plan, fields: {who: {title: Who}}}\nlevels:\n"
+    )
+    name = {"record": "plan", "attest": "lead"}[kind]
     declared(shop, f"prerequisites: [{{{kind}: {name}}}]")
-    said = refused(shop)
-    assert "cannot be given before a run yet" in said.message
-    assert name in said.message
+    before = shop.bytes()
+    with shop.site() as site:
+        run = authorize.create(site, shop.plan(site, "config"))
+        authorize.approve(site, run, person="ada")
+        run = roll_back(site, run.id)
+        assert (run.state, run.waiting_for["on"]) == (State.WAITING, "checklist")
+        assert name in str(run.waiting_for["what"])
+        assert shop.bytes() == before
+
+
+def test_a_fact_that_the_level_needs_is_told_before_the_run(shop: Shop) -> None:
+    """Told no, or not told, or told too long ago, it is refused; each refusal says what to type."""
+    declared(shop, "prerequisites: [{fact: quiet}]")
+    assert "nobody has told" in refused(shop).message
+    for value, let in (("no", False), ("yes", True)):
+        with shop.site() as site:
+            tell_facts(site, {"quiet": value}, by="ada", for_s=60.0)
+        if let:
+            allowed(shop)
+        else:
+            assert refused(shop).hint.endswith("rollback decide --fact quiet=yes")
+    shop.clock.ahead_s = 61
+    assert "nobody has told" in refused(shop).message
 
 
 @pytest.mark.requirement("PM-54")
@@ -317,17 +339,39 @@ def test_a_condition_that_does_not_hold_or_is_unknown_refuses(shop: Shop) -> Non
     allowed(shop)
 
 
-def test_a_condition_on_a_fact_refuses_and_says_why(shop: Shop) -> None:
-    """There is no way yet to tell one."""
-    conditioned(shop, "{id: quiet, fact: no-customers, is: true}")
-    assert "nobody can tell the fact no-customers" in refused(shop).message
+@pytest.mark.parametrize(
+    ("wanted", "right", "wrong"), [("true", "yes", "no"), ("false", "no", "yes")]
+)
+def test_a_condition_on_a_fact_holds_as_long_as_it_is_told_so(
+    shop: Shop, wanted: str, right: str, wrong: str
+) -> None:
+    """Nobody's word is no yes; a word that is neither is none."""
+    conditioned(shop, f"{{id: quiet, fact: no-customers, is: {wanted}}}")
+    assert "nobody has told the fact no-customers" in refused(shop).message
+    for told in (wrong, "perhaps"):
+        with shop.site() as site:
+            tell_facts(site, {"no-customers": told}, by="ada", for_s=60.0)
+        assert f"fact no-customers is {told}" in refused(shop).message
+    with shop.site() as site:
+        tell_facts(site, {"no-customers": right}, by="ada", for_s=60.0)
+    allowed(shop)
 
 
-def test_a_condition_that_would_ask_refuses_and_says_that_asking_is_not_built(shop: Shop) -> None:
-    """It is not taken for a yes."""
+def test_a_condition_that_asks_is_a_word_that_the_run_waits_for(shop: Shop) -> None:
+    """The owner's role lets it pass, by name; nobody else; not asked where it holds."""
     conditioned(shop, "{id: no-loss, metric: pending, below: 1, refuse: ask}")
     (shop.tree / "pending").write_text("3\n")
-    assert "asking a person instead is not built yet" in refused(shop).message
+    with shop.site() as site:
+        run = authorize.create(site, shop.plan(site, "config"))
+        authorize.approve(site, run, person="ada")
+        run = roll_back(site, run.id)
+        assert "it may go on although metric pending is 3" in str(run.waiting_for["what"])
+        with pytest.raises(PlanError, match="for the role op to say"):
+            answer(site, run, item="no-loss", text="yes", by="bo")
+        answer(site, run, item="no-loss", text="yes, they are test data", by="ada")
+        assert roll_back(site, run.id).state is State.COMPLETE
+        said = [e.data["evidence"] for e in site.journal.events() if e.kind == "checklist.item"]
+        assert said[0] == "said by ada: yes, they are test data"
 
 
 def test_a_condition_that_only_warns_stands_in_the_journal_of_the_run(shop: Shop) -> None:

@@ -43,6 +43,7 @@ KINDS = {
     ("guard", "words"): "program",
     ("answer", "text"): "text",
     ("trust", "key"): "unused key",
+    ("review", "key"): "unused key",
     ("event", "identity"): "told id",
 }
 NAMES = {"reason": "text", "note": "text", "person": "person", "key": "key", "path": "path"}
@@ -50,7 +51,7 @@ STATUS = {"person": {2, 4}, "key": {2, 4}, "path": {2, 3, 4}, "state": {2, 8}}
 GOOD = {
     "run": "r0001", "level": "config", "name": "before-release", "checkpoint": "before-release",
     "item": "seen", "text": "yes", "file": "a.json", "store": "disk", "path": "config", "words": "/bin/true",
-    "component": "config", "reason": "why", "kind": "deployment",
+    "component": "config", "reason": "why", "kind": "deployment", "beginning": "0a", "note": "looked",
 }  # fmt: skip
 RECOVERIES = ("corrupted", "lost-work")  # of one component, and it has to be named
 ELSEWHERE = ("demo", "drill")  # children of their own: tests/drills/test_demo.py

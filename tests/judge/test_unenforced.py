@@ -11,7 +11,7 @@ import pytest
 
 import rollback.kinds  # noqa: F401 - registers the kinds
 from rollback import declare
-from rollback.judge.unenforced import always_refused, unenforced
+from rollback.judge.unenforced import unenforced
 from tests.systems import Shop, build, environment
 
 SYSTEMS = Path(__file__).parents[2] / "systems"
@@ -30,31 +30,20 @@ def named(shop: Shop) -> list[str]:
 
 
 def test_a_system_that_declares_none_of_them_has_nothing_to_be_told(shop: Shop) -> None:
-    """Neither list holds anything; what is enforced is not listed."""
+    """What is enforced is not listed."""
     shop.edit("levels:\n  flag:", "guardrails: {climb_in_order: true}\nlevels:\n  flag:")
     shop.edit(BEFORE, "    prerequisites: [{check: limit-right}]\n" + BEFORE)
     assert named(shop) == []
-    assert always_refused(shop.system) == ()
 
 
 @pytest.mark.parametrize(
     "written",
-    ["max_lost_share: 10%", "dry_run_first: true", "window: {hours: '08:00-18:00'}",
-     "no_deployment_during_run: true"],
-)  # fmt: skip
-def test_a_guardrail_that_nothing_reads_is_named(shop: Shop, written: str) -> None:
-    """By its place in the file."""
-    shop.edit("levels:\n  flag:", f"guardrails: {{{written}}}\nlevels:\n  flag:")
-    assert named(shop) == [f"guardrails.{written.partition(':')[0]}"]
-
-
-@pytest.mark.parametrize(
-    "written",
-    ["phases: [{id: first, within: 2m}]", "on_fail: {climb: full, when: ask}",
-     "on_fail: {climb: full, when: auto, tasks: [look]}"],
+    ["prerequisites: [{attest: lead}, {fact: quiet}]",
+     "phases: [{id: first, within: 2m}]",
+     "on_fail: {climb: full, when: ask}", "on_fail: {climb: full, when: auto, tasks: [look]}"],
 )  # fmt: skip
 def test_what_is_read_is_not_named(shop: Shop, written: str) -> None:
-    """The budget of a phase, which stands in the report; a climb, which is offered or begun."""
+    """A word that is waited for; the budget of a phase, which stands in the report; a climb."""
     shop.edit("levels:\n  flag:", "follow_ups: {tasks: {look: {title: Look}}}\nlevels:\n  flag:")
     shop.edit(BEFORE, f"    {written}\n{BEFORE}")
     assert named(shop) == []
@@ -86,43 +75,26 @@ def test_a_settling_time_that_nothing_waits_for_is_named(shop: Shop) -> None:
     assert named(shop) == ["levels.flag.gate.settle"]
 
 
-def test_the_window_of_an_environment_is_named(shop: Shop) -> None:
-    """It keeps nobody out."""
-    shop.edit("components:\n", "environments: {production: {window: {days: [mon]}}}\ncomponents:\n")
-    assert named(shop) == ["environments.production.window"]
-
-
-def test_what_can_never_be_met_is_named_unless_it_is_waived(shop: Shop) -> None:
-    """A word that nobody can give before there is a run."""
-    shop.edit(BEFORE, "    prerequisites: [{attest: lead}]\n" + BEFORE)
-    assert [where for where, _ in always_refused(shop.system)] == ["levels.config.prerequisites.0"]
-    shop.edit(BEFORE, "    waives: [prerequisites]\n" + BEFORE)
-    assert always_refused(shop.system) == ()
-
-
 def test_the_demo_system_relies_on_nothing_that_is_not_held() -> None:
     """What we ship to be run says only what holds."""
     system = declare.load(SYSTEMS / "studio.yaml", environ={})
     assert unenforced(system) == ()
-    assert always_refused(system) == ()
 
 
-def test_validate_prints_both_lists_and_gives_them_as_json(shop: Shop) -> None:
-    """Under headings of their own; the declaration is valid all the same."""
-    shop.edit("levels:\n  flag:", "guardrails: {dry_run_first: true}\nlevels:\n  flag:")
-    shop.edit(BEFORE, "    prerequisites: [{attest: lead}]\n" + BEFORE)
+def test_validate_prints_the_list_and_gives_it_as_json(shop: Shop) -> None:
+    """Under a heading of its own; the declaration is valid all the same."""
+    shop.edit("    gate: {suites: [smoke]}\n  config:",
+              "    gate: {suites: [smoke], settle: 30s}\n  config:")  # fmt: skip
     words = [sys.executable, "-m", "rollback", "--system", str(shop.folder / "rollback.yaml")]
     said = subprocess.run(
         [*words, "validate"], capture_output=True, text=True, env=environment(), check=True
     ).stdout
     assert "declared and not enforced yet" in said
-    assert "guardrails.dry_run_first" in said
-    assert "levels.config.prerequisites.0" in said
+    assert "levels.flag.gate.settle" in said
     body = json.loads(
         subprocess.run(
             [*words, "--json", "validate"], capture_output=True, text=True, env=environment(),
             check=True,
         ).stdout
     )  # fmt: skip
-    assert [one["where"] for one in body["unenforced"]] == ["guardrails.dry_run_first"]
-    assert [one["where"] for one in body["always_refused"]] == ["levels.config.prerequisites.0"]
+    assert [one["where"] for one in body["unenforced"]] == ["levels.flag.gate.settle"]

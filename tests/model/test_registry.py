@@ -83,14 +83,14 @@ def test_what_is_no_kind_is_refused(written: Any) -> None:
 def test_a_planned_kind_keeps_what_was_written() -> None:
     written = {
         "planned": {
-            "kind": "choose",
+            "kind": "ramp",
             "with": {"id": "x", "options": [1]},
             "missing": "asks a person",
         }
     }
     found = TypeAdapter(Action).validate_python(written)
     assert isinstance(found, Planned)
-    assert found.planned_kind == "choose"
+    assert found.planned_kind == "ramp"
     assert found.parameters == {"id": "x", "options": [1]}
     assert found.missing == "asks a person"
 

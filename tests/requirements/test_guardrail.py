@@ -91,7 +91,11 @@ def test_a_billion_bytes_are_too_few_and_one_more_is_enough() -> None:
     system = declare.load(SYSTEMS / "quantum_lattice.yaml", environ={})
     level = system.levels["fast"]
     seen = Circumstances(
-        now=datetime(2026, 11, 20, tzinfo=UTC), begun=(), need_bytes=0, free_bytes=10**9
+        now=datetime(2026, 11, 20, tzinfo=UTC),
+        begun=(),
+        need_bytes=0,
+        free_bytes=10**9,
+        rehearsed=True,
     )
     assert [one.guardrail for one in refusals(system, level, seen)] == ["disk"]
     assert refusals(system, level, replace(seen, free_bytes=10**9 + 1)) == ()

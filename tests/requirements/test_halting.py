@@ -23,8 +23,8 @@ from rollback.host import Host, processes
 from rollback.keep.entry import path_json
 from rollback.model.lifecycle import Run, State
 from rollback.observe.view import View
-from tests.systems import build
-from tests.tell.test_watched import Moved, Watched
+from tests.systems import Hands, build
+from tests.tell.test_watched import Watched
 
 WORKER = """
 import signal, sys, time
@@ -248,7 +248,7 @@ def test_after_the_deployment_three_signals_are_read_for_half_an_hour(
     """Minute by minute, all three in the journal; the first bad one ends it."""
     shop = build(tmp_path, guardrails=SIGNALS)
     shop.edit("    steps: [{restore: {component: config}}]\n", DEPLOY)
-    shop.clock = Moved()
+    shop.clock = Hands()
     for name, value in (("errors", "0.002"), ("success", "0.99"), ("complaints", "0")):
         (shop.tree / "pages" / name).write_text(f"{value}\n")
     with shop.site() as site:

@@ -32,17 +32,10 @@ METRIC = """metrics:
 """
 
 
-class Moved(Hands):
-    """Both clocks of the machine, moved by a test."""
-
-    def boot_s(self) -> float:
-        return super().boot_s() + self.ahead_s
-
-
 @dataclass
 class Watched:
     shop: Shop
-    clock: Moved
+    clock: Hands
     run: Run
 
     def later(self, seconds: float, size: str = "") -> Run:
@@ -64,7 +57,7 @@ def watched(tmp_path: Path) -> Watched:
     """A run that has waited its ten minutes and begun to watch."""
     shop = build(tmp_path, guardrails=METRIC)
     shop.edit(OLD, STEPS)
-    shop.clock = clock = Moved()
+    shop.clock = clock = Hands()
     (shop.tree / "pages" / "size").write_text("3\n")
     with shop.site() as site:
         site.checkpoints.create("good")
