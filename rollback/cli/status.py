@@ -8,7 +8,7 @@ import click
 
 from rollback.cli.desk import Desk, pass_desk
 from rollback.cli.show import paint, safe, state
-from rollback.model.quantity import counted
+from rollback.model.quantity import counted, spoken
 
 if TYPE_CHECKING:
     from rollback.act.site import Site
@@ -35,6 +35,7 @@ def command(desk: Desk) -> int:
         body: dict[str, Any] = {
             "system": desk.system.system.id, "runs_open": [], "last_run": None, "checkpoints": 0,
             "last_checkpoint": None, "missed": [], "not_exported": [], "frozen": {}, "damaged": None,
+            "agent": {"watching": None, "held": None, "incident": None},
             "journal": {"events": 0, "whole": True}, "trusted": True,
         }  # fmt: skip
         first = "rollback checkpoint create NAME"
@@ -70,13 +71,45 @@ def command(desk: Desk) -> int:
             "last_checkpoint": {"id": kept[0].id, "name": kept[0].name, "at": kept[0].at} if kept else None,
             "missed": [one.as_json() for one in missed(site)] if journal["whole"] else [],
             "not_exported": [one.as_json() for one in exports(site) if one.problem],
-            "frozen": _frozen(site), "damaged": damaged(site),
+            "frozen": _frozen(site), "damaged": damaged(site), "agent": _agent(site),
             "journal": journal, "trusted": trusted,
         }  # fmt: skip
         advice = {run.id: next_lines(site, run) for run in still}
         fetch = to_fetch(site)
         desk.out(body, lambda: _lines(body, advice, fetch))
         return 0 if journal["whole"] and not body["damaged"] else 8
+
+
+def _agent(site: Site) -> dict[str, Any]:
+    """Who watches, why a person must look, and where the newest watched incident stands."""
+    from rollback.act import incident
+    from rollback.watch.agent import watched_by
+
+    now = incident.after(site)
+    kinds = ("agent.held", "run.planned", "agent.stopped")
+    last = next((e for e in reversed(site.journal.events()) if e.kind in kinds), None)
+    held = str(last.data["because"]) if last is not None and last.kind == "agent.held" else None
+    known = {"id": now.incident, "state": now.word, "run": now.run, "left_s": round(now.left_s),
+             "because": now.because or None}  # fmt: skip
+    return {
+        "watching": watched_by(site) or None,
+        "held": held,
+        "incident": known if now.word else None,
+    }
+
+
+def _agent_lines(agent: dict[str, Any]) -> list[str]:
+    lines = []
+    if agent["watching"]:
+        lines.append(f"  an agent watches: {agent['watching']}")
+    if agent["held"]:
+        lines.append(paint(f"  the agent needs a person: {safe(agent['held'])}", "yellow"))
+    found = agent["incident"]
+    if found and found["state"] != "STABLE":
+        left = f", stable in {spoken(found['left_s'])}" if found["state"] == "MONITORING" else ""
+        why = f": {safe(found['because'])}" if found["because"] else left
+        lines.append(f"  incident {found['id']} after run {found['run']} is {found['state']}{why}")
+    return lines
 
 
 def _frozen(site: Site) -> dict[str, str]:
@@ -128,6 +161,7 @@ def _lines(body: dict[str, Any], advice: dict[str, list[str]], fetch: str) -> li
         last = body["last_run"]
         said = f"last run {last['run_id']} ended {last['state']}" if last else "no run yet"
         lines.append(f"  no run is open; {said}")
+    lines += _agent_lines(body["agent"])
     newest = body["last_checkpoint"]
     if newest:
         name = newest["name"] or newest["id"][:12]

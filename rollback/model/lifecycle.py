@@ -85,7 +85,7 @@ TRANSITIONS: dict[tuple[State | None, str], State | str] = {
             "approval.given", "approval.denied", "approval.used", "lease.taken", "lease.freed",
             "suite.ended", "checklist.item", "message.queued", "message.delivered",
             "message.failed", "task.opened", "timer.set", "sample.read", "answer.given", "run.noted",
-            "record.filled", "report.written", "run.merged", "prevention.begun",
+            "record.filled", "report.written", "run.merged", "prevention.begun", "tightening.begun",
             "checkpoint.created", "checkpoint.revoked",
         )
     },

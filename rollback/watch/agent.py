@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from rollback.act import eyes, incident, reacting
 from rollback.act.deciding import known
 from rollback.act.site import Site
+from rollback.act.telling import tell_people
 from rollback.act.upkeep import upkeep
 from rollback.host.below import why
 from rollback.host.clock import iso
@@ -34,6 +35,7 @@ from rollback.watch import due, recording
 LOCK = f"{FOLDER}/agent.lock"
 WHO = f"{FOLDER}/agent.json"
 SHORTEST_S = 0.05
+ASKED_S = 0.3
 UPKEEP_S = 60.0  # what is due is looked for this often at most
 
 
@@ -75,7 +77,8 @@ def alone(site: Site) -> Iterator[None]:
     tree, host = site.state.tree, site.host
     tree.make_folder(FOLDER)
     try:
-        with tree.lock(LOCK, clock=host.clock, within_s=0.0):
+        # who only asks whether somebody watches holds it for an instant
+        with tree.lock(LOCK, clock=host.clock, within_s=ASKED_S):
             tree.write(
                 WHO, f'{{"pid": {os.getpid()}, "since": "{iso(host.clock.now())}"}}\n'.encode()
             )
@@ -87,6 +90,18 @@ def alone(site: Site) -> Iterator[None]:
             f"another agent watches this system already: {_who(site)}", where=error.where,
             hint="it goes on; see what it did last with: rollback history",
         ) from None  # fmt: skip
+
+
+def watched_by(site: Site) -> str:
+    """The process that watches this system now; "" when none does."""
+    tree = site.state.tree
+    if tree.stat(LOCK) is None:
+        return ""
+    try:
+        with tree.lock(LOCK, clock=site.host.clock, within_s=0.0, shared=True):
+            return ""
+    except RunLocked:
+        return _who(site)
 
 
 def _who(site: Site) -> str:
@@ -208,8 +223,11 @@ class Agent:
         last = next((e for e in reversed(events) if e.kind in ("agent.held", "run.planned")), None)
         before = str(last.data["because"]) if last is not None and last.kind == "agent.held" else ""
         if because and _bare(because) != _bare(before):
-            self.site.tell("agent.held", trigger=decision.trigger, because=because,
-                           calls_for=decision.best.said if decision.best else "")  # fmt: skip
+            calls_for = decision.best.said if decision.best else ""
+            told = self.site.tell("agent.held", trigger=decision.trigger, because=because,
+                                  calls_for=calls_for)  # fmt: skip
+            tell_people(self.site, "held", f"agent-{told.seq}", reason=because, trigger=decision.trigger,
+                        level=decision.level, decision=calls_for)  # fmt: skip
 
     def _upkeep(self) -> None:
         now_s = self.site.host.clock.boot_s()

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from rollback.act import authorize, reacting
+from rollback.act.replaying import from_journal
 from rollback.act.told import tell_event
 from rollback.judge.unasked import AGENT
 from rollback.model.lifecycle import State
@@ -299,3 +300,35 @@ def test_scheduled_checkpoints_are_taken_by_the_tick(tmp_path: Path) -> None:
         here.tick(agent, 13, every_s=600.0)
         kinds = [one.kind for one in agent.site.checkpoints.list()]
         assert kinds.count("hourly") == 3
+
+
+def test_a_person_who_must_look_is_told_once_and_status_says_it(tmp_path: Path) -> None:
+    """By the messages that are declared for it; status names who watches, and why a person must look."""
+    box = "notify:\n  channels: {box: {file: {path: box.jsonl}}}\n  audiences: {ops: [box]}\n  messages:\n"
+    text = '    look: {audience: ops, on: [held], text: "{reason}; {decision}"}\nmonitor:'
+    here = place(tmp_path, edits={"monitor:": box + text, "current: 4": "current: 2"})
+    with here.agent() as agent, alone(agent.site):
+        here.read(errors=0.5)
+        here.tick(agent, 3)
+        (sent,) = (here.shop.folder / "box.jsonl").read_text().splitlines()
+        assert "roll back at config cannot be begun" in json.loads(sent)["text"]
+        told_ = rollback(here.shop.folder, "status").out
+        assert f"an agent watches: process {os.getpid()}" in told_
+        assert "the agent needs a person: roll back at config cannot be begun" in told_
+    assert "an agent watches" not in rollback(here.shop.folder, "status").out
+
+
+def test_what_if_replays_the_ticks(tmp_path: Path) -> None:
+    """A minute of them above the limit is one alert, although the journal has but two entries."""
+    here = place(tmp_path, edits={"current: 4": "current: 3"})
+    with here.agent() as agent:
+        here.tick(agent, 10)
+        here.read(errors=0.5)
+        here.tick(agent, 5)
+        here.read(errors=0.0)
+        here.tick(agent, 5)
+        found = from_journal(agent.site)
+    assert found.moments == 20
+    (alert,) = found.alerts
+    assert (alert.trigger, alert.level) == ("errors-high", "config")
+    assert 235 <= (alert.until - alert.since).total_seconds() <= 250
