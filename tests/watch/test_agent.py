@@ -153,11 +153,16 @@ def test_the_row_goes_on_over_calls_from_cron(tmp_path: Path) -> None:
 
 
 def test_nothing_is_begun_on_what_is_unknown(tmp_path: Path) -> None:
-    """No reading, and a rule of which nobody can tell whether it holds."""
-    here = place(tmp_path)
+    """No reading, and a rule of which nobody can tell whether it holds: a person is called, once."""
+    here = place(tmp_path, edits={"threshold: 1": "threshold: 2"})
     here.read(errors=None, slow=None)
     with here.agent() as agent:
+        assert not here.tick(agent).person
         looked = here.tick(agent, 5)
+        assert looked.person
+        assert [e.data["because"] for e in told(agent.site, "agent.held")] == [
+            "nobody can tell: errors, slow UNKNOWN"
+        ]
         assert looked.decision.respond == "escalate"
         assert looked.decision.unknown == ("errors", "slow")
         assert runs(agent.site) == []
@@ -332,3 +337,45 @@ def test_what_if_replays_the_ticks(tmp_path: Path) -> None:
     (alert,) = found.alerts
     assert (alert.trigger, alert.level) == ("errors-high", "config")
     assert 235 <= (alert.until - alert.since).total_seconds() <= 250
+
+
+@pytest.mark.parametrize("respond", ["escalate: op", "decide: which", "task: look"])
+def test_what_the_agent_does_not_do_itself_calls_a_person(tmp_path: Path, respond: str) -> None:
+    """A question, a task, somebody to be called: said once, again when it comes back an hour later."""
+    more = ("decision:\n  style: most-severe\n  points: {which: {title: Which, asks: op, options: "
+            "[{id: a, title: A, respond: {hold: a}}, {id: b, title: B, respond: {hold: b}}]}}\n"
+            "follow_ups: {tasks: {look: {title: Look}}}\n"
+        "notify: {ladders: {op: {rungs: [{role: op, within: 1m}]}}}\nmonitor:")  # fmt: skip
+    rule = "when: {metric: errors, above: 10%}, respond: {"
+    here = place(tmp_path, edits={"monitor:": more, f"{rule}roll_back: config": f"{rule}{respond}"})
+    with here.agent() as agent:
+        for _ in range(2):
+            here.read(errors=0.5)
+            assert "errors-high calls for a person" in here.tick(agent, 5).held
+            here.read(errors=0.0)
+            here.tick(agent, 70)
+        assert len(told(agent.site, "agent.held")) == 2
+        assert runs(agent.site) == []
+
+
+def test_a_run_that_was_killed_with_its_agent_goes_on_with_the_next(
+    here: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the agent's own; one of a person's that was interrupted is left to them."""
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    here.read(errors=0.5)
+    with here.agent() as agent, monkeypatch.context() as patched:
+        patched.setattr(reacting, "drive", killed)
+        with pytest.raises(KeyboardInterrupt):
+            here.tick(agent)
+        assert [run.state for run in runs(agent.site)] == [State.PLANNED]
+    with here.agent() as agent:
+        here.tick(agent)
+        assert [run.state for run in runs(agent.site)] == [State.COMPLETE]
+        here.break_it()
+        authorize.create(agent.site, here.shop.plan(agent.site, "config"))
+        here.tick(agent, 3)
+        assert [run.state for run in runs(agent.site)] == [State.COMPLETE, State.PLANNED]
