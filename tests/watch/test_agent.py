@@ -59,6 +59,10 @@ def test_a_trigger_that_fires_leads_to_a_run_that_is_proved(here: Place) -> None
         ),
         ({"respond: {roll_back: config}}\n  - {id: slow": "respond: {roll_back: full}}\n  - {id: slow"},
          "more than one person's yes"),
+        ({"respond: {roll_back: config}}\n  - {id: slow":
+          "respond: {roll_back: full}, automatic: true}\n  - {id: slow"}, "more than one person's yes"),
+        ({"authority: {roles: [op], alone: true}\n    target":
+          "authority: {roles: [lead], alone: true, count: 2}\n    target"}, "more than one person's yes"),
     ],
 )  # fmt: skip
 def test_what_a_person_has_to_confirm_is_only_asked_for(
