@@ -19,6 +19,7 @@ from pathlib import Path
 import click
 
 import rollback.kinds  # noqa: F401 - registers every kind
+from drills import demo_agent
 from drills.faults.watchdog import Watchdog
 from drills.load import Load
 from drills.sandboxes.studio import DECLARATION, Studio
@@ -72,18 +73,24 @@ class Stage:
 
 
 def demo(
-    level: str | None, fault: str | None, directory: Path, *, as_json: bool, keep: bool
-) -> int:
-    """The whole demo; its exit status.
+    level: str | None, fault: str | None, directory: Path, *, as_json: bool, keep: bool,
+    agent: bool = False,
+) -> int:  # fmt: skip
+    """The whole demo; its exit status. With `agent`, a process of its own notices and goes back.
 
     Whatever becomes of this process, no service is left running, unless `keep`.
     """
     stage = Stage(quiet=as_json)
+    if agent and level is not None:
+        raise UsageError(
+            "the agent decides how far to go back", hint="leave out --level, or --agent"
+        )
     level, fault = _choice(level, fault)  # a wrong word is refused before anything is built
     studio = Studio.build(directory)
     stage.head(f"A studio in {directory}")
     try:
-        return _shown(studio, stage, level, fault, as_json=as_json, keep=keep)
+        key = demo_agent.declare_approver(studio) if agent else None
+        return _shown(studio, stage, level, fault, as_json=as_json, keep=keep, key=key)
     except (
         KeyboardInterrupt,
         RollbackError,
@@ -93,8 +100,8 @@ def demo(
 
 
 def _shown(
-    studio: Studio, stage: Stage, level: str, fault: str, *, as_json: bool, keep: bool
-) -> int:
+    studio: Studio, stage: Stage, level: str, fault: str, *, as_json: bool, keep: bool, key: Path | None,
+) -> int:  # fmt: skip
     system, directory = load(studio.declaration), studio.directory
     here = partial(pasted, given=options(str(studio.declaration), None))
     with ExitStack() as stack:
@@ -108,11 +115,14 @@ def _shown(
         )
         with Load(studio.router_url, LOAD_PER_S, counts_file=directory / "load.json"):
             _checkpoint(site, stage)
-            shipped = _ship(site, studio, fault, stage)
-            decision = _notice(site, stage, since_s=shipped)
-            if fault == RESTORED_BROKEN:
-                studio.break_restored_version()
-            run = _go_back(site, level or decision.level, fault, stage)
+            if key is not None:
+                run = _agent(site, studio, fault, stage, key, live)
+            else:
+                shipped = _ship(site, studio, fault, stage)
+                decision = _notice(site, stage, since_s=shipped)
+                if fault == RESTORED_BROKEN:
+                    studio.break_restored_version()
+                run = _go_back(site, level or decision.level, fault, stage)
         ended = result(site, run)
         if as_json:
             click.echo(plain_json(ended))
@@ -120,6 +130,21 @@ def _shown(
             said = map(here, result_lines(site, run))
             click.echo("\n".join([*said, *_next(studio, run, fault, keep)]))
         return exit_status(run)
+
+
+def _agent(site: Site, studio: Studio, fault: str, stage: Stage, key: Path, live: Live) -> Run:
+    """The run that the agent began by itself and went on with when its approver had said yes."""
+
+    def asked() -> None:
+        stage.say(["  it asks for a yes: this level wants one"])
+        if fault == RESTORED_BROKEN:
+            studio.break_restored_version()
+
+    stage.head("The agent watches: rollback monitor, a process of its own")
+    with demo_agent.watching(studio) as agent:
+        shipped = _ship(site, studio, fault, stage)
+        stage.head("Nobody types run")
+        return demo_agent.followed(site, agent, key, stage.say, live, since_s=shipped, asked=asked)
 
 
 def _last(studio: Studio) -> Run | None:
@@ -291,13 +316,14 @@ def _working(stage: Stage, what: str) -> Iterator[None]:
 @click.option("--dir", "directory", help="A new folder.")
 @click.option("--json", "as_json", is_flag=True)
 @click.option("--keep", is_flag=True, help="Leave the studio running.")
+@click.option("--agent", is_flag=True, help="The agent notices, decides, asks, and goes back.")
 def _command(
-    level: str | None, fault: str | None, directory: str | None, as_json: bool, keep: bool
+    level: str | None, fault: str | None, directory: str | None, as_json: bool, keep: bool, agent: bool,
 ) -> int:  # fmt: skip
     if directory == "":
         raise UsageError("--dir names no folder", hint="name a new one, or leave --dir out")
     where = Path(directory).absolute() if directory else _fresh()
-    return demo(level, fault, where, as_json=as_json, keep=keep)
+    return demo(level, fault, where, as_json=as_json, keep=keep, agent=agent)
 
 
 def _fresh() -> Path:

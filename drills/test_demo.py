@@ -91,6 +91,29 @@ def test_a_restored_version_that_is_broken_keeps_the_gate_closed(tmp_path: Path)
     assert re.search(r"\w+: check [a-z-]+ answered FAIL, wanted pass", body["reason"])
 
 
+AGENT = {"errors-5xx": "code", "damaged-knowledge": "component", "context-leak": "flag"}
+
+
+@pytest.mark.parametrize(("fault", "level"), AGENT.items(), ids=AGENT)
+def test_the_agent_goes_back_without_anybody_typing_run(
+    fault: str, level: str, tmp_path: Path
+) -> None:
+    """It notices, decides and asks; the approver's signed yes is all that people do; then COMPLETE."""
+    folder = tmp_path / "demo"
+    status, body = shown(folder, "--agent", "--fault", fault)
+    assert demo_judge.complete(body, level=level, rank=RANKS[level], program=PROGRAM) == []
+    assert status == 0
+    journal = folder / ".rollback" / "journal" / "events.jsonl"
+    events = [json.loads(line) for line in journal.read_bytes().splitlines()]
+    (planned,) = [event for event in events if event["kind"] == "run.planned"]
+    assert planned["data"]["plan"]["requester"] == "rollback monitor"
+    (given,) = [event for event in events if event["kind"] == "approval.given"]
+    assert given["data"]["signature"].startswith("-----BEGIN SSH SIGNATURE-----")
+    assert [event["kind"] for event in events if event["kind"].startswith("agent.")] == [
+        "agent.started", "agent.stopped",
+    ]  # fmt: skip
+
+
 def test_what_it_says_to_type_next_works_when_it_is_pasted(tmp_path: Path) -> None:
     """The cause is put right, the studio started, the run resumed: COMPLETE; then it is stopped."""
     done = subprocess.run(

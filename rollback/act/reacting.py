@@ -22,7 +22,7 @@ from rollback.host.clock import moment_of
 from rollback.judge import loop
 from rollback.judge.decision import Decision, Match
 from rollback.judge.unasked import AGENT, ask_first
-from rollback.model.errors import NotAuthorized, PlanError, RunLocked, UsageError
+from rollback.model.errors import NotAuthorized, PlanError, RollbackError, RunLocked, UsageError
 from rollback.model.event import Event
 from rollback.model.finding import Json
 from rollback.model.lifecycle import Run, State
@@ -31,6 +31,7 @@ from rollback.model.system import System
 
 AgeOf = Callable[[Event], float]
 _ACTS = ("roll-back", "procedure")
+_QUIET = ("hold", "observe")
 _RESTED = ("gate.opened", "gate.closed", "run.undone", "run.abandoned", "run.expired",
            "run.needs-operator", "run.mitigated")  # fmt: skip
 
@@ -52,9 +53,10 @@ def go_on(site: Site) -> tuple[Run, ...]:
     """Every open run that may go on has been driven as far as it can; those that moved.
 
     A run that somebody else drives is left to them, and so is one of a person's that was not left
-    waiting: who interrupted it means it.
+    waiting: who interrupted it means it. Raises: what came of one of them, after the others.
     """
     moved: list[Run] = []
+    failed: RollbackError | None = None
     for run in list(site.runs().values()):
         if run.over:
             continue
@@ -65,6 +67,10 @@ def go_on(site: Site) -> tuple[Run, ...]:
                 moved += upwards(site, drive(site, run, wait=False), wait=False)
         except RunLocked:
             continue  # somebody is at it
+        except RollbackError as error:
+            failed = failed or error
+    if failed is not None:
+        raise failed
     return tuple(moved)
 
 
@@ -77,8 +83,10 @@ def react(
     Raises: RunLocked when somebody begins something at the same moment.
     """
     best = decision.best
-    if best is None or best.word not in _ACTS or decision.respond not in _ACTS:
+    if best is None or best.word in _QUIET:
         return Reaction()
+    if best.word not in _ACTS or decision.respond not in _ACTS:
+        return Reaction(f"{best.trigger} calls for a person: {best.said}", person=True)
     if best not in decision.matches:
         return Reaction(f"{best.said} is what follows when no rule holds: a person must say so",
                         person=True)  # fmt: skip

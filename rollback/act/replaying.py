@@ -10,10 +10,11 @@ Never: takes an empty cell for zero; changes anything.
 from __future__ import annotations
 
 import csv
+import heapq
 import math
 from collections import deque
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from rollback.act.deciding import GAP_INTERVALS, samples_of
@@ -22,6 +23,7 @@ from rollback.act.told import events_of, facts_of
 from rollback.host.clock import parse_iso
 from rollback.judge.condition import LOOKBACK_S, Known, Told
 from rollback.judge.replay import Moment, Replayed, replay
+from rollback.keep.ticks import Ticks
 from rollback.model.errors import UsageError
 from rollback.model.event import Event
 from rollback.model.finding import Sample
@@ -29,6 +31,7 @@ from rollback.model.policy import MetricDeclared
 from rollback.model.system import System
 
 ROWS_MAX = 1_000_000
+_SAME = timedelta(seconds=5)  # a decision is written just before its tick
 
 
 def from_journal(site: Site, *, since: datetime | None = None) -> Replayed:
@@ -37,18 +40,48 @@ def from_journal(site: Site, *, since: datetime | None = None) -> Replayed:
 
 
 def _decisions(site: Site, since: datetime | None) -> Iterator[Moment]:
+    """Every reading: those of decisions in the journal, and the agent's ticks as far as they are kept."""
     past, told, facts = _Past(site.system), list[Told](), dict[str, Event]()
+    looks = [*_ticks(site)]
+    first = looks[0][0] if looks else None
+    for at, found in heapq.merge(looks, _journalled(site, first), key=lambda one: one[0]):
+        if isinstance(found, Event) and found.kind == "event.told":
+            told += events_of([found])
+            continue
+        if isinstance(found, Event) and found.kind == "fact.told":
+            facts[str(found.data["name"])] = found
+            continue
+        read = samples_of(found) if isinstance(found, Event) else found
+        samples = {one.metric: one for one in read}
+        if samples and (since is None or at >= since):
+            yield Moment(past.known(samples, at, tuple(told), facts_of(facts.values(), at)))
+        past.add(samples, at)
+
+
+def _journalled(
+    site: Site, first: datetime | None
+) -> Iterator[tuple[datetime, Event | list[Sample]]]:
+    """What was told, and each decision whose readings are not among the ticks."""
+    latest: datetime | None = None
     for event in site.journal.events():
-        if event.kind == "event.told":
-            told += events_of([event])
-        elif event.kind == "fact.told":
-            facts[str(event.data["name"])] = event
-        elif event.kind == "decision.taken":
-            at = parse_iso(event.at)
-            samples = {one.metric: one for one in samples_of(event)}
-            if samples and (since is None or at >= since):
-                yield Moment(past.known(samples, at, tuple(told), facts_of(facts.values(), at)))
-            past.add(samples, at)
+        if event.kind not in ("event.told", "fact.told", "decision.taken"):
+            continue
+        at = parse_iso(event.at)
+        latest = at if latest is None else max(at, latest)  # where the clock was set back
+        ours = event.kind == "decision.taken" and "ticks" in event.data
+        if not (ours and first is not None and at >= first - _SAME):
+            yield latest, event
+
+
+def _ticks(site: Site) -> Iterator[tuple[datetime, Event | list[Sample]]]:
+    latest: datetime | None = None
+    for tick in Ticks(site.state.tree, site.host):
+        at = parse_iso(tick.at)
+        latest = at if latest is None else max(at, latest)
+        yield latest, [
+            Sample(name, value, site.system.metrics[name].unit, latest, count=count, note=note)
+            for name, (value, count, note) in tick.read.items() if name in site.system.metrics
+        ]  # fmt: skip
 
 
 def from_table(system: System, path: Path) -> Replayed:

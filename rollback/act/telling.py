@@ -73,6 +73,20 @@ class Telling:
                 _journal(self._site, run, sending, outcomes, before)
 
 
+def tell_people(site: Site, word: str, key: str, **fields: str) -> None:
+    """The messages that are declared for this moment, which is of no run, have been tried once.
+
+    `key` tells one such moment from another. What came of them is journalled.
+    """
+    for name in message.due_in(site.system, word):
+        given = message.fields_of(site.system, state=word, **fields)
+        data = message.queued(site.system, name, given, run=key, step=f"on-{word}")
+        event = site.tell("message.queued", run="", **data)
+        for outcome in message.deliver(site.system, site.host, event):
+            kind = "message.delivered" if outcome.ok else "message.failed"
+            site.tell(kind, run="", **{**outcome.data(), "name": name})
+
+
 def _journal(
     site: Site, run: Run, sending: Sending, outcomes: tuple[Delivery, ...], before: tuple[str, ...]
 ) -> None:

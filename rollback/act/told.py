@@ -44,9 +44,7 @@ def tell_event(
             f"--id {identity!r} is no id", hint="letters, digits and . _ : / - inside it"
         )
     typed = _fields(site.system, kind, fields)
-    events = site.journal.events()
-    kinds = ("event.told", *rehearsed.ENDED)
-    if identity and any(one.kind in kinds and one.data.get("id") == identity for one in events):
+    if identity and _was_told(site, identity):
         return None
     if kind == DEPLOYMENT and site.system.guardrails.no_deployment_during_run:
         _no_run_open(site)
@@ -54,6 +52,12 @@ def tell_event(
         passed = rehearsed.ENDED[0 if typed["passed"] is True else 1]
         return site.tell(passed, fields=typed, by=by, id=identity)
     return site.tell("event.told", event=kind, fields=typed, by=by, id=identity)
+
+
+def _was_told(site: Site, identity: str) -> bool:
+    kinds = ("event.told", *rehearsed.ENDED)
+    return any(one.kind in kinds and one.data.get("id") == identity
+               for one in site.journal.events())  # fmt: skip
 
 
 def tell_facts(site: Site, facts: Mapping[str, str], *, by: str, for_s: float) -> None:

@@ -13,9 +13,13 @@ from rollback.cli.desk import Desk, pass_desk
 @click.option("--dir", "directory", metavar="DIR", help="Where; a new folder by default.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
 @click.option("--keep", is_flag=True, help="Leave the studio running afterwards.")
+@click.option(
+    "--agent", is_flag=True, help="The agent notices, decides, asks for a yes, and goes back."
+)
 @pass_desk
 def command(
     desk: Desk, level: str | None, fault: str | None, directory: str | None, as_json: bool, keep: bool,
+    agent: bool,
 ) -> int:  # fmt: skip
     """Boot a studio of agents that really runs, ship it a bad release under load, and go back.
 
@@ -28,4 +32,5 @@ def command(
         argv += [f"{option}={value}"] if value is not None else []
     argv += ["--json"] if as_json or desk.as_json else []
     argv += ["--keep"] if keep else []
+    argv += ["--agent"] if agent else []
     return attend(argv)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -23,8 +26,9 @@ LOOPBACK = "127.0.0.1"
 @click.option("--once", is_flag=True, help="One tick, for cron.")
 @click.option("--listen", default=None, metavar="PORT",
               help="Take in webhooks of Alertmanager and Grafana at 127.0.0.1:PORT.")  # fmt: skip
+@click.option("--unit", is_flag=True, help="Print a unit of systemd that starts it; install that.")
 @pass_desk
-def command(desk: Desk, once: bool, listen: str | None) -> int:
+def command(desk: Desk, once: bool, listen: str | None, unit: bool) -> int:
     """Read the metrics, decide, and begin what the declared autonomy allows; ask for the rest.
 
     It goes on until SIGTERM or Ctrl-C. With --once exit 4 means that a run waits for an approval,
@@ -38,6 +42,8 @@ def command(desk: Desk, once: bool, listen: str | None) -> int:
         raise UsageError(
             "--once looks once, and has no time to listen", hint="leave one of them out"
         )
+    if unit:
+        return _print_unit(desk, port)
     with desk.site(listen=desk.live()) as site, alone(site):
         agent = Agent(site)
         if once:
@@ -48,6 +54,18 @@ def command(desk: Desk, once: bool, listen: str | None) -> int:
             agent.began()
             _go_on(desk, agent, stop)
         return 0
+
+
+def _print_unit(desk: Desk, port: int | None) -> int:
+    from rollback.watch.unit import unit
+
+    identity, typed = desk.system.system, shutil.which(sys.argv[0])
+    program = Path(typed or Path(sys.executable).with_name("rollback")).absolute()
+    text = unit(
+        program=program, system=desk.declaration, name=identity.id, title=identity.title, port=port
+    )
+    desk.out({"unit": text}, text.splitlines)
+    return 0
 
 
 def _port(typed: str) -> int:

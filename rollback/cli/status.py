@@ -9,7 +9,7 @@ import click
 
 from rollback.cli.desk import Desk, pass_desk
 from rollback.cli.show import paint, safe, state
-from rollback.model.quantity import counted
+from rollback.model.quantity import counted, spoken
 
 if TYPE_CHECKING:
     from rollback.act.site import Site
@@ -42,6 +42,7 @@ def command(desk: Desk) -> int:
             "last_checkpoint": None, "missed": [], "not_exported": [], "glass": [], "frozen": {},
             "damaged": None,
             "not_running": [],
+            "agent": {"watching": None, "held": None, "incident": None},
             "journal": {"events": 0, "whole": True}, "trusted": True,
         }  # fmt: skip
         first = "rollback checkpoint create NAME"
@@ -75,7 +76,7 @@ def command(desk: Desk) -> int:
             "missed": [one.as_json() for one in missed(site)] if journal["whole"] else [],
             "not_exported": [one.as_json() for one in exports(site) if one.problem],
             "glass": [{**asdict(one), "overdue": overdue(site, one)} for one in unreviewed(site)],
-            "frozen": _frozen(site), "damaged": damaged(site),
+            "frozen": _frozen(site), "damaged": damaged(site), "agent": _agent(site),
             "not_running": [*stopped.services(site, site.system.environment_name)] if runs else [],
             "journal": journal, "trusted": trusted,
         }  # fmt: skip
@@ -83,6 +84,38 @@ def command(desk: Desk) -> int:
         fetch = to_fetch(site)
         desk.out(body, lambda: _lines(body, advice, fetch))
         return 0 if journal["whole"] and not body["damaged"] else 8
+
+
+def _agent(site: Site) -> dict[str, Any]:
+    """Who watches, why a person must look, and where the newest watched incident stands."""
+    from rollback.act import incident
+    from rollback.watch.agent import watched_by
+
+    now = incident.after(site)
+    kinds = ("agent.held", "run.planned", "agent.stopped")
+    last = next((e for e in reversed(site.journal.events()) if e.kind in kinds), None)
+    held = str(last.data["because"]) if last is not None and last.kind == "agent.held" else None
+    known = {"id": now.incident, "state": now.word, "run": now.run, "left_s": round(now.left_s),
+             "because": now.because or None}  # fmt: skip
+    return {
+        "watching": watched_by(site) or None,
+        "held": held,
+        "incident": known if now.word else None,
+    }
+
+
+def _agent_lines(agent: dict[str, Any]) -> list[str]:
+    lines = []
+    if agent["watching"]:
+        lines.append(f"  an agent watches: {agent['watching']}")
+    if agent["held"]:
+        lines.append(paint(f"  the agent needs a person: {safe(agent['held'])}", "yellow"))
+    found = agent["incident"]
+    if found and found["state"] != "STABLE":
+        left = f", stable in {spoken(found['left_s'])}" if found["state"] == "MONITORING" else ""
+        why = f": {safe(found['because'])}" if found["because"] else left
+        lines.append(f"  incident {found['id']} after run {found['run']} is {found['state']}{why}")
+    return lines
 
 
 def _frozen(site: Site) -> dict[str, str]:
@@ -139,6 +172,7 @@ def _lines(body: dict[str, Any], advice: dict[str, list[str]], fetch: str) -> li
     if body["not_running"]:
         lines.append(paint(f"  not running: {', '.join(body['not_running'])}", "yellow"))
         lines += [] if body["runs_open"] else [f"    try: {stopped.start()}"]
+    lines += _agent_lines(body["agent"])
     newest = body["last_checkpoint"]
     if newest:
         name = newest["name"] or newest["id"][:12]

@@ -87,7 +87,8 @@ TRANSITIONS: dict[tuple[State | None, str], State | str] = {
             "message.queued", "message.delivered", "message.failed", "task.opened", "timer.set",
             "sample.read", "answer.given", "run.noted", "glass.broken", "glass.reviewed",
             "standing.used", "record.computed", "record.filled",
-            "report.written", "run.merged", "prevention.begun", "checkpoint.created", "checkpoint.revoked",
+            "report.written", "run.merged", "prevention.begun", "tightening.begun",
+            "checkpoint.created", "checkpoint.revoked",
         )
     },
 }  # fmt: skip

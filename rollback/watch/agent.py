@@ -19,9 +19,10 @@ from dataclasses import dataclass, field
 from rollback.act import eyes, incident, reacting
 from rollback.act.deciding import known
 from rollback.act.site import Site
+from rollback.act.telling import tell_people
 from rollback.act.upkeep import upkeep
 from rollback.host.below import why
-from rollback.host.clock import iso
+from rollback.host.clock import iso, moment_of
 from rollback.judge.condition import Known
 from rollback.judge.decision import Decision, decide
 from rollback.keep.ticks import FOLDER, Ticks
@@ -34,6 +35,7 @@ from rollback.watch import due, recording
 LOCK = f"{FOLDER}/agent.lock"
 WHO = f"{FOLDER}/agent.json"
 SHORTEST_S = 0.05
+ASKED_S = 0.3
 UPKEEP_S = 60.0  # what is due is looked for this often at most
 
 
@@ -75,7 +77,8 @@ def alone(site: Site) -> Iterator[None]:
     tree, host = site.state.tree, site.host
     tree.make_folder(FOLDER)
     try:
-        with tree.lock(LOCK, clock=host.clock, within_s=0.0):
+        # who only asks whether somebody watches holds it for an instant
+        with tree.lock(LOCK, clock=host.clock, within_s=ASKED_S):
             tree.write(
                 WHO, f'{{"pid": {os.getpid()}, "since": "{iso(host.clock.now())}"}}\n'.encode()
             )
@@ -87,6 +90,18 @@ def alone(site: Site) -> Iterator[None]:
             f"another agent watches this system already: {_who(site)}", where=error.where,
             hint="it goes on; see what it did last with: rollback history",
         ) from None  # fmt: skip
+
+
+def watched_by(site: Site) -> str:
+    """The process that watches this system now; "" when none does."""
+    tree = site.state.tree
+    if tree.stat(LOCK) is None:
+        return ""
+    try:
+        with tree.lock(LOCK, clock=site.host.clock, within_s=0.0, shared=True):
+            return ""
+    except RunLocked:
+        return _who(site)
 
 
 def _who(site: Site) -> str:
@@ -170,6 +185,8 @@ class Agent:
             reaction = self._react(decision, recorded.seq)
             held, person = reaction.held, reaction.person
             runs.extend(reaction.runs)
+        elif recorded.doubts >= monitor.threshold:
+            held, person = f"nobody can tell: {', '.join(decision.unknown)} UNKNOWN", True
         self._hold(decision, held if person else "")
         return Looked(
             at, decision, recorded.seq, recorded.new, recorded.row, monitor.threshold, held, person
@@ -203,13 +220,29 @@ class Agent:
         return found
 
     def _hold(self, decision: Decision, because: str) -> None:
-        """That a person must look is in the journal, once for each reason."""
-        events = self.site.journal.events()
-        last = next((e for e in reversed(events) if e.kind in ("agent.held", "run.planned")), None)
-        before = str(last.data["because"]) if last is not None and last.kind == "agent.held" else ""
-        if because and _bare(because) != _bare(before):
-            self.site.tell("agent.held", trigger=decision.trigger, because=because,
-                           calls_for=decision.best.said if decision.best else "")  # fmt: skip
+        """That a person must look is in the journal and told, once for each reason.
+
+        What comes back is said again, at most once an hour.
+        """
+        if because and not self._said_already(because):
+            calls_for = decision.best.said if decision.best else ""
+            told = self.site.tell("agent.held", trigger=decision.trigger, because=because,
+                                  calls_for=calls_for)  # fmt: skip
+            tell_people(self.site, "held", f"agent-{told.seq}", reason=because, trigger=decision.trigger,
+                        level=decision.level, decision=calls_for)  # fmt: skip
+
+    def _said_already(self, because: str) -> bool:
+        clock, since_well = self.site.host.clock, False
+        for event in reversed(self.site.journal.events()):
+            if event.kind in ("run.planned", "agent.recovered"):
+                return False
+            if event.kind == "decision.taken":
+                since_well = since_well or event.data.get("respond") in ("hold", "observe")
+            if event.kind == "agent.held" and _bare(str(event.data["because"])) == _bare(because):
+                at = moment_of(clock, event.at, event.boot, event.boot_s)
+                age_s = (clock.now() - at).total_seconds()
+                return not since_well or age_s < recording.SAID_AGAIN_S
+        return False
 
     def _upkeep(self) -> None:
         now_s = self.site.host.clock.boot_s()

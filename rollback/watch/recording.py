@@ -11,7 +11,7 @@ Never: lets a decision that led to something go unwritten.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rollback.act.deciding import GAP_INTERVALS
@@ -25,21 +25,29 @@ from rollback.model.finding import Json
 
 SAID_AGAIN_S = 3600.0
 _QUIET = ("hold", "observe")
+_DOUBT = "escalate"
 
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """The number of the decision's entry in the journal, how many ticks in a row call for something."""
+    """The number of the decision's entry in the journal, how many ticks in a row call for something.
+
+    `doubts` is for how many ticks in a row nobody could tell whether something is called for.
+    """
 
     seq: int
     row: int
     new: bool
+    doubts: int = 0
 
 
 def record(site: Site, ticks: Ticks, decision: Decision) -> Recorded:
     """The decision is in the journal, by an entry of its own or by that of its like."""
     said = gist(decision)
-    row = 1 + _row(site, ticks) if _calls(decision) else 0
+    row = 1 + _row(site, ticks, lambda tick: tick.calls) if _calls(decision) else 0
+    doubts = 0
+    if not row and decision.respond == _DOUBT:
+        doubts = 1 + _row(site, ticks, lambda tick: not tick.calls and tick.said.startswith(_DOUBT))
     mine = [e for e in site.journal.events() if e.kind == "decision.taken" and "ticks" in e.data]
     before = mine[-1] if mine else None
     last = next(reversed(ticks), None)
@@ -52,7 +60,7 @@ def record(site: Site, ticks: Ticks, decision: Decision) -> Recorded:
             "decision.taken", run="", **_entry(site, ticks, decision, said, before, full)
         )
     assert entry is not None, "there is an entry, or one was made"
-    return Recorded(entry.seq, row, new=entry is not before)
+    return Recorded(entry.seq, row, entry is not before, doubts)
 
 
 def keep(site: Site, ticks: Ticks, decision: Decision) -> None:
@@ -85,13 +93,13 @@ def _calls(decision: Decision) -> bool:
     return decision.respond not in _QUIET and bool(decision.matches)
 
 
-def _row(site: Site, ticks: Ticks) -> int:
-    """How many ticks before this one called for something, without a gap."""
+def _row(site: Site, ticks: Ticks, counts: Callable[[Tick], bool]) -> int:
+    """How many ticks before this one count, without a gap."""
     gap_s = GAP_INTERVALS * site.system.monitor.interval
     count, after = 0, site.host.clock.now()
     for tick in reversed(ticks):
         at = ticks.moment(tick)
-        if not tick.calls or (after - at).total_seconds() > gap_s:
+        if not counts(tick) or (after - at).total_seconds() > gap_s:
             break
         count, after = count + 1, at
     return count

@@ -190,6 +190,7 @@ CASES = (
     Case("notify", "notify", {"message": "hello"}, undone=False),
     Case("prevent", "prevent", {"component": "items"}, undone=False),
     Case("task", "task", {"says": "Look at it", "wait": False}, undone=False),
+    Case("tighten", "tighten", {}, undone=False),
 )  # fmt: skip
 ELSEWHERE = {
     *("collect", "choose", "decide"),  # rest on a person's word: shown in test_records

@@ -45,6 +45,7 @@ def test_the_quickest_level_ends_complete_and_says_it_in_one_document(tmp_path: 
         (3, ["--level", "9" * 5000], "no level 999", "levels: component, flag"),
         (2, ["--fault", "nothing"], "no fault nothing", "faults: errors-5xx, slow, memory-leak"),
         (2, ["--fault", ""], "no fault ", "faults: errors-5xx"),
+        (2, ["--agent", "--level", "code"], "the agent decides how far", "leave out --level"),
         (2, ["--dir", ""], "names no folder", "name a new one"),
         (2, ["--dir", "full"], "is not empty", "name a new one"),
         (2, ["--dir", "full/file"], "File exists", "name a new folder"),

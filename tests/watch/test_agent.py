@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from rollback.act import authorize, reacting
+from rollback.act.replaying import from_journal
 from rollback.act.told import tell_event
 from rollback.judge.unasked import AGENT
 from rollback.model.lifecycle import State
@@ -58,6 +59,10 @@ def test_a_trigger_that_fires_leads_to_a_run_that_is_proved(here: Place) -> None
         ),
         ({"respond: {roll_back: config}}\n  - {id: slow": "respond: {roll_back: full}}\n  - {id: slow"},
          "more than one person's yes"),
+        ({"respond: {roll_back: config}}\n  - {id: slow":
+          "respond: {roll_back: full}, automatic: true}\n  - {id: slow"}, "more than one person's yes"),
+        ({"authority: {roles: [op], alone: true}\n    target":
+          "authority: {roles: [lead], alone: true, count: 2}\n    target"}, "more than one person's yes"),
     ],
 )  # fmt: skip
 def test_what_a_person_has_to_confirm_is_only_asked_for(
@@ -152,11 +157,16 @@ def test_the_row_goes_on_over_calls_from_cron(tmp_path: Path) -> None:
 
 
 def test_nothing_is_begun_on_what_is_unknown(tmp_path: Path) -> None:
-    """No reading, and a rule of which nobody can tell whether it holds."""
-    here = place(tmp_path)
+    """No reading, and a rule of which nobody can tell whether it holds: a person is called, once."""
+    here = place(tmp_path, edits={"threshold: 1": "threshold: 2"})
     here.read(errors=None, slow=None)
     with here.agent() as agent:
+        assert not here.tick(agent).person
         looked = here.tick(agent, 5)
+        assert looked.person
+        assert [e.data["because"] for e in told(agent.site, "agent.held")] == [
+            "nobody can tell: errors, slow UNKNOWN"
+        ]
         assert looked.decision.respond == "escalate"
         assert looked.decision.unknown == ("errors", "slow")
         assert runs(agent.site) == []
@@ -299,3 +309,77 @@ def test_scheduled_checkpoints_are_taken_by_the_tick(tmp_path: Path) -> None:
         here.tick(agent, 13, every_s=600.0)
         kinds = [one.kind for one in agent.site.checkpoints.list()]
         assert kinds.count("hourly") == 3
+
+
+def test_a_person_who_must_look_is_told_once_and_status_says_it(tmp_path: Path) -> None:
+    """By the messages that are declared for it; status names who watches, and why a person must look."""
+    box = "notify:\n  channels: {box: {file: {path: box.jsonl}}}\n  audiences: {ops: [box]}\n  messages:\n"
+    text = '    look: {audience: ops, on: [held], text: "{reason}; {decision}"}\nmonitor:'
+    here = place(tmp_path, edits={"monitor:": box + text, "current: 4": "current: 2"})
+    with here.agent() as agent, alone(agent.site):
+        here.read(errors=0.5)
+        here.tick(agent, 3)
+        (sent,) = (here.shop.folder / "box.jsonl").read_text().splitlines()
+        assert "roll back at config cannot be begun" in json.loads(sent)["text"]
+        told_ = rollback(here.shop.folder, "status").out
+        assert f"an agent watches: process {os.getpid()}" in told_
+        assert "the agent needs a person: roll back at config cannot be begun" in told_
+    assert "an agent watches" not in rollback(here.shop.folder, "status").out
+
+
+def test_what_if_replays_the_ticks(tmp_path: Path) -> None:
+    """A minute of them above the limit is one alert, although the journal has but two entries."""
+    here = place(tmp_path, edits={"current: 4": "current: 3"})
+    with here.agent() as agent:
+        here.tick(agent, 10)
+        here.read(errors=0.5)
+        here.tick(agent, 5)
+        here.read(errors=0.0)
+        here.tick(agent, 5)
+        found = from_journal(agent.site)
+    assert found.moments == 20
+    (alert,) = found.alerts
+    assert (alert.trigger, alert.level) == ("errors-high", "config")
+    assert 235 <= (alert.until - alert.since).total_seconds() <= 250
+
+
+@pytest.mark.parametrize("respond", ["escalate: op", "decide: which", "task: look"])
+def test_what_the_agent_does_not_do_itself_calls_a_person(tmp_path: Path, respond: str) -> None:
+    """A question, a task, somebody to be called: said once, again when it comes back an hour later."""
+    more = ("decision:\n  style: most-severe\n  points: {which: {title: Which, asks: op, options: "
+            "[{id: a, title: A, respond: {hold: a}}, {id: b, title: B, respond: {hold: b}}]}}\n"
+            "follow_ups: {tasks: {look: {title: Look}}}\n"
+        "notify: {ladders: {op: {rungs: [{role: op, within: 1m}]}}}\nmonitor:")  # fmt: skip
+    rule = "when: {metric: errors, above: 10%}, respond: {"
+    here = place(tmp_path, edits={"monitor:": more, f"{rule}roll_back: config": f"{rule}{respond}"})
+    with here.agent() as agent:
+        for _ in range(2):
+            here.read(errors=0.5)
+            assert "errors-high calls for a person" in here.tick(agent, 5).held
+            here.read(errors=0.0)
+            here.tick(agent, 70)
+        assert len(told(agent.site, "agent.held")) == 2
+        assert runs(agent.site) == []
+
+
+def test_a_run_that_was_killed_with_its_agent_goes_on_with_the_next(
+    here: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the agent's own; one of a person's that was interrupted is left to them."""
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    here.read(errors=0.5)
+    with here.agent() as agent, monkeypatch.context() as patched:
+        patched.setattr(reacting, "drive", killed)
+        with pytest.raises(KeyboardInterrupt):
+            here.tick(agent)
+        assert [run.state for run in runs(agent.site)] == [State.PLANNED]
+    with here.agent() as agent:
+        here.tick(agent)
+        assert [run.state for run in runs(agent.site)] == [State.COMPLETE]
+        here.break_it()
+        authorize.create(agent.site, here.shop.plan(agent.site, "config"))
+        here.tick(agent, 3)
+        assert [run.state for run in runs(agent.site)] == [State.COMPLETE, State.PLANNED]
