@@ -10,7 +10,7 @@ Never: refuses the way back of a run to its own safety checkpoint.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -24,14 +24,34 @@ if TYPE_CHECKING:
     from rollback.keep.checkpoint import Checkpoint
 
 
-def why_not(site: Site, found: Checkpoint, *, alone: bool = False) -> tuple[str, ...]:
-    """Every reason against a checkpoint as a target; `alone`: of one component, on purpose."""
+def why_not(
+    site: Site, found: Checkpoint, *, alone: bool = False, needed: Iterable[str] = ()
+) -> tuple[str, ...]:
+    """Every reason against a checkpoint as a target; `alone`: of one component, on purpose.
+
+    `needed` are the components that would be put back.
+    """
     reasons = [found.revoked] if found.revoked else []
+    reasons += _not_there(site, found, needed)
     floor = site.in_force.guardrails.security_floor
     if floor is not None:
         reasons += _below(site, floor, found.at, _commits(site, found))
     mixed = "" if alone or reasons else mixture(site, found)
     return (*reasons, mixed) if mixed else tuple(reasons)
+
+
+def _not_there(site: Site, found: Checkpoint, needed: Iterable[str]) -> Iterator[str]:
+    """The components that are there now and were not then: going back would take each away whole.
+
+    One whose declared `initial` is `empty` may come and go.
+    """
+    for name in sorted(set(needed) & set(found.absent)):
+        component = site.system.components.get(name)
+        if component is None or component.initial == "empty":
+            continue
+        there = os.path.lexists(site.system.root_path / component.path)
+        if there or component.content == "postgres":
+            yield f"{name} was not there then, and would be taken away"
 
 
 def commit_why_not(site: Site, commit: str, at: datetime) -> tuple[str, ...]:

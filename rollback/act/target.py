@@ -284,7 +284,7 @@ def _is(
     site: Site, wanted: str, between: frozenset[str], needed: tuple[str, ...], found: Checkpoint
 ) -> bool:
     holds = set(needed) <= set(found.parts) and found.id not in between
-    return holds and sealed_as(site, found) == wanted and not why_not(site, found)
+    return holds and sealed_as(site, found) == wanted and not why_not(site, found, needed=needed)
 
 
 def sealed_as(site: Site, found: Checkpoint) -> str:
@@ -351,7 +351,7 @@ def _candidate(
 ) -> Candidate:
     """`bad` is one more reason against it."""
     label = found.name or found.id[:12]
-    reasons = [*found.problems, *why_not(site, found, alone=alone)]
+    reasons = [*found.problems, *why_not(site, found, alone=alone, needed=needed)]
     if found.state != "whole":
         reasons.append(f"it is {found.state}: " + ", ".join(found.missing[:3]))
     lacking = [name for name in needed if name not in found.parts]

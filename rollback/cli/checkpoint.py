@@ -89,6 +89,9 @@ def create(
                     f"{counted(len(made.components), 'component')}, {size(made.size_bytes)}"]  # fmt: skip
             if made.drained:
                 said.append(f"  of one moment: {', '.join(made.drained)} drained meanwhile")
+            if made.absent:
+                said += [paint(f"  not there, so not in it: {', '.join(made.absent)}", "yellow"),
+                         "    no target for these while they are there; mistyped? rollback validate"]  # fmt: skip
             if sealed:
                 said.append(f"  sealed: {sealed.said}")
             said += [f"  standby of {name}: {'ready' if how is True else how}"
@@ -184,6 +187,8 @@ def show(desk: Desk, checkpoint: str, component: str | None) -> int:
         head += [
             f"  {safe(line)}" for line in (found.reason, found.revoked, *found.problems) if line
         ]
+        if found.absent:
+            head.append(f"  not there then: {', '.join(found.absent)}")
         if not found.one_moment:
             began, ended = (str(found.cut[word])[11:] for word in ("began", "ended"))
             head.append(f"  captured one component after the other from {began} to {ended}, "
@@ -297,5 +302,5 @@ def _told(found: Any) -> dict[str, Any]:
         "components": dict(found.components), "size_bytes": found.size_bytes,
         "missing": list(found.missing), "heads": dict(found.heads), "reason": found.reason,
         "target": found.target, "problems": list(found.problems), "revoked": found.revoked or None,
-        "cut": dict(found.cut), "one_moment": found.one_moment,
+        "cut": dict(found.cut), "one_moment": found.one_moment, "absent": list(found.absent),
     }  # fmt: skip

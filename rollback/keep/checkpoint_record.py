@@ -89,6 +89,12 @@ class Checkpoint:
         return tuple(f"{name}: {part.damage}" for name, part in self.parts.items() if part.damage)
 
     @property
+    def absent(self) -> tuple[str, ...]:
+        """The components that were not there: of them it holds that nothing stood at their place."""
+        return tuple(name for name, part in self.parts.items()
+                     if not part.entries and part.content != "append-only")  # fmt: skip
+
+    @property
     def drained(self) -> tuple[str, ...]:
         """The services that did no work while it was taken."""
         found = self.cut.get("drained")

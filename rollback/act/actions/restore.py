@@ -53,8 +53,15 @@ class RestoreStep(Step):
             found_id = wanted
         else:
             with scene.checkpoints as kept:
-                found_id = kept.get(wanted).id
+                found = kept.get(wanted)
+                found_id = found.id
                 changes = kept.restore(found_id, name, step=_step(scene), dry_run=True)
+            if name in found.absent and changes:
+                label = found.name or found_id[:12]
+                told = changes.told()
+                notes: Any = told["notes"]
+                gone = f"ALL OF {name} GOES AWAY: it was not there when {label} was taken"
+                return {**bound, "id": found_id, **told, "notes": [gone, *notes]}
         return {**bound, "id": found_id, **changes.told()}
 
     def describe(self, scene: Scene) -> tuple[str, ...]:
