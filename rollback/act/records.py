@@ -8,15 +8,19 @@ Never: fills a required field with nothing.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rollback.act import eyes
 from rollback.act.plan import Plan, find_level
 from rollback.act.site import Site
 from rollback.host.clock import iso
-from rollback.judge.filling import Filled, blank, may_fill, typed, wanted
 from rollback.model.errors import PlanError, UsageError
 from rollback.model.finding import Json
 from rollback.model.lifecycle import Run, elapsed_s
 from rollback.model.registry import nearest
+
+if TYPE_CHECKING:  # what a field may hold is known where a record is declared, and read only there
+    from rollback.judge.filling import Filled
 
 SEPARATOR = "."
 _MOMENTS = {"started-at": "run.planned", "completed-at": "gate.opened"}
@@ -41,6 +45,8 @@ def asked_by(site: Site, plan: Plan) -> tuple[str, ...]:
 
 def look(site: Site, run: Run, name: str) -> Filled:
     """What the journal knows of a record in this run."""
+    from rollback.judge.filling import Filled, blank
+
     record = site.system.records[name]
     values: dict[str, Json] = {}
     by: dict[str, str] = {}
@@ -86,6 +92,8 @@ def say(site: Site, run: Run, plan: Plan, item: str, text: str, *, by: str) -> R
     Raises: UsageError when it is not of the field's type; PlanError when there is no such field, or
     somebody else fills it.
     """
+    from rollback.judge.filling import may_fill, typed, wanted
+
     name, _, key = item.partition(SEPARATOR)
     record = site.system.records[name]
     declared = record.fields.get(key)
@@ -110,6 +118,8 @@ def say(site: Site, run: Run, plan: Plan, item: str, text: str, *, by: str) -> R
 
 def open_fields(site: Site, run: Run, name: str) -> str:
     """What is blank and how it is said, for people."""
+    from rollback.judge.filling import wanted
+
     record = site.system.records[name]
     fields = [
         f"{name}{SEPARATOR}{key} ({wanted(record.fields[key])})" for key in look(site, run, name).blank

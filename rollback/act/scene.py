@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from rollback.act import eyes
 from rollback.host import Host
-from rollback.judge.filling import Filled
 from rollback.keep.progress import SILENT, Progress
 from rollback.keep.state import StateDir
 from rollback.model.finding import Finding, Json
@@ -21,6 +20,7 @@ from rollback.model.step import Alters
 from rollback.model.system import System
 
 if TYPE_CHECKING:
+    from rollback.judge.filling import Filled
     from rollback.keep.checkpoint import Checkpoints
     from rollback.keep.git import Repository
     from rollback.observe.view import View
@@ -79,7 +79,7 @@ class Scene:
     progress: Progress = SILENT
     note: Note = lambda _kind, _data: None
     heard: Callable[[str], str] = lambda _item: ""
-    record: Callable[[str], Filled] = lambda _record: Filled()
+    record: Callable[[str], Filled] = lambda _record: _nothing_known()
     since: Callable[[], datetime | None] = lambda: None
 
     def __post_init__(self) -> None:
@@ -118,6 +118,12 @@ class Scene:
             self, step=step, bound=bound, safety=safety or self.safety,
             environment=environment or self.environment,
         )  # fmt: skip
+
+
+def _nothing_known() -> Filled:
+    from rollback.judge.filling import Filled  # only where a record is asked for
+
+    return Filled()
 
 
 @dataclass(frozen=True)

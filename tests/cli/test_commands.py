@@ -86,6 +86,10 @@ def _words(line: str) -> list[str]:
     return [word if word != "''" else "" for word in line.split(" ")] if line else []
 
 
+# whose answer counts for nothing is told so, and that it was tried is in the journal
+REFUSED_ALOUD = ("approve r0001 --as dee", "deny r0001 --as dee")
+
+
 @pytest.mark.parametrize(("status", "line"), WRONG, ids=[f"{s} {line[:60]}" for s, line in WRONG])
 def test_what_is_typed_wrong_ends_as_declared_and_changes_nothing(
     status: int, line: str, folder: Path
@@ -110,8 +114,15 @@ def test_what_is_typed_wrong_ends_as_declared_and_changes_nothing(
             assert len(lines) == 2 or "rollback.yaml" in done.err or ":1:" in done.err, lines
             assert "try: " in done.err or ": " in done.err
             assert not re.search(r"[\x00-\x08\x1b]", done.err)
-    after = {name: body for name, body in walk(folder).items() if "append.lock" not in name}
-    assert after == {name: body for name, body in before.items() if "append.lock" not in name}
+    audited = ("append.lock", *(["events.jsonl"] if line in REFUSED_ALOUD else []))
+    after = walk(folder)
+    for found in (before, after):
+        for name in [name for name in found if name.endswith(audited)]:
+            del found[name]
+    assert after == before
+    if line in REFUSED_ALOUD:
+        last = (folder / ".rollback" / "journal" / "events.jsonl").read_text().splitlines()[-2:]
+        assert [json.loads(one)["kind"] for one in last] == ["approval.refused"] * 2
 
 
 def test_the_table_is_long_enough() -> None:
