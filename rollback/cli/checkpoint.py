@@ -90,8 +90,10 @@ def create(
             if made.drained:
                 said.append(f"  of one moment: {', '.join(made.drained)} drained meanwhile")
             if made.absent:
-                said += [paint(f"  not there, so not in it: {', '.join(made.absent)}", "yellow"),
-                         "    no target for these while they are there; mistyped? rollback validate"]  # fmt: skip
+                said.append(paint(f"  not there, so not in it: {', '.join(made.absent)}", "yellow"))
+                said.append(
+                    "    no target for these once they are there; mistyped? rollback validate"
+                )
             if sealed:
                 said.append(f"  sealed: {sealed.said}")
             said += [f"  standby of {name}: {'ready' if how is True else how}"

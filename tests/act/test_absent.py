@@ -80,8 +80,7 @@ def test_on_purpose_it_is_shouted_first(shop: Shop) -> None:
     """Somebody who names the checkpoint and the component sees what goes before anything does."""
     rollback(shop.folder, "checkpoint", "create", "hole")
     appear(shop)
-    shown = rollback(
-        shop.folder, "checkpoint", "restore", "hole", "--component", "orders", "--dry-run"
-    )
+    words = ("restore", "hole", "--component", "orders", "--dry-run", "--as", "ada")
+    shown = rollback(shop.folder, "checkpoint", *words)
     assert "ALL OF orders GOES AWAY: it was not there when hole was taken" in shown.out
     assert (shop.tree / "orders.db").exists()
