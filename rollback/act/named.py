@@ -16,7 +16,7 @@ from rollback.host.below import show
 from rollback.keep.aside import expand, topmost
 from rollback.keep.entry import path_bytes, path_json
 from rollback.keep.quarantine import reserved
-from rollback.keep.scope import Scope
+from rollback.keep.scope import REPOSITORIES, Scope
 from rollback.model.errors import PlanError, Refused
 from rollback.model.finding import Finding, Json, failed, passed
 from rollback.model.quantity import counted
@@ -105,7 +105,7 @@ def whole(scene: Scene, name: str) -> tuple[bytes, Scope]:
     with root(scene) as tree:
         held = frozenset(reserved(scene.system, scene.state.tree, tree, at))
     return at, Scope(exclude=component.exclude, only=component.paths, reserved=held,
-                     reserved_names=frozenset({b".git"}))  # fmt: skip
+                     reserved_names=REPOSITORIES)  # fmt: skip
 
 
 def _meet(one: bytes, other: bytes) -> bool:

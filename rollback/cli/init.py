@@ -118,10 +118,25 @@ def _look(tree: Tree, title: str, own: str) -> Found:
             files.append(name)
     too_many = [*folders, *files][PARTS_MAX:]
     return Found(
-        title=_title(title), user=_user(), repository=tree.stat(".git") is not None,
+        title=_title(title), user=_user(), repository=_repository(tree, folders[:PARTS_MAX]),
         folders=tuple(folders[:PARTS_MAX]), files=tuple(files[: max(0, PARTS_MAX - len(folders))]),
         databases=tuple(databases), hints=tuple(hints), left_out=(*left_out, *too_many),
     )  # fmt: skip
+
+
+def _repository(tree: Tree, folders: list[str]) -> str:
+    """Where the repository of the system is: here, or in the only folder that has one; "" for none."""
+    if tree.stat(".git") is not None:
+        return "."
+    found = [name for name in folders if _has(tree, f"{name}/.git")]
+    return found[0] if len(found) == 1 else ""
+
+
+def _has(tree: Tree, path: str) -> bool:
+    try:
+        return tree.stat(path) is not None
+    except OSError:
+        return False
 
 
 def _databases(tree: Tree) -> list[str]:

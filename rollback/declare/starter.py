@@ -32,7 +32,7 @@ class Found:
     folders: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     databases: tuple[str, ...] = ()
-    repository: bool = False
+    repository: str = ""  # where the one lies: `.` or a folder
     hints: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
     user: str = ""
@@ -76,7 +76,7 @@ def parts(found: Found) -> tuple[Part, ...]:
     for folder in found.folders:
         inside = [p.removeprefix(folder + "/") for p in found.databases if _below(p, folder)]
         beside = (end for path in inside for end in (path, *_companions(path)))
-        add(folder, "files", tuple(beside))
+        add(folder, "git" if folder == found.repository else "files", tuple(beside))
     for path in found.files:
         add(path, "files")
     return tuple(made)
@@ -152,10 +152,10 @@ def _components(made: tuple[Part, ...], found: Found) -> str:
 def _repository(found: Found) -> str:
     if not found.repository:
         return ""
-    return """\
+    return f"""\
 # Branches and tags that match `protected` are never moved or pushed by a rollback.
 repository:
-  path: .
+  path: {quoted(found.repository) if found.repository != "." else "."}
   protected: [main, master]
 """
 

@@ -30,13 +30,13 @@ from rollback.keep.judged import Judged
 from rollback.keep.manifest import Manifest, decode
 from rollback.keep.progress import SILENT, Progress
 from rollback.keep.quarantine import quarantine, reserved, sub_folder
-from rollback.keep.scope import Scope
+from rollback.keep.scope import REPOSITORIES, Scope
 from rollback.keep.standby import Standby
 from rollback.keep.stat_cache import StatCache
 from rollback.keep.store import Store
 from rollback.keep.writer import Intent, Limits
 from rollback.model.component import Component
-from rollback.model.errors import Partial, PlanError, StoreError, UsageError
+from rollback.model.errors import HostError, Partial, PlanError, StoreError, UsageError
 from rollback.model.finding import Finding, Json, failed
 from rollback.model.quantity import counted
 from rollback.model.registry import kinds, nearest
@@ -447,6 +447,7 @@ class Checkpoints:
         scope = Scope(
             exclude=tuple(component.exclude), only=tuple(getattr(component, "paths", ())),
             reserved=frozenset(reserved(self._system, self._state, root, at)),
+            reserved_names=_repository(root, at),
         )  # fmt: skip
         xattrs = tuple(getattr(component, "xattrs", ()))
         # a power loss may take bytes of a file and leave its look: of another boot nothing is believed
@@ -472,3 +473,11 @@ class Checkpoints:
 
 
 __all__ = ["Checkpoint", "Checkpoints", "HasTree"]
+
+
+def _repository(root: Tree, at: bytes) -> frozenset[bytes]:
+    """The names that are git's in a component which is a repository, whatever kind it is declared as."""
+    with suppress(OSError, HostError):
+        if any(root.stat(at + b"/" + name) is not None for name in REPOSITORIES):
+            return REPOSITORIES
+    return frozenset()

@@ -17,6 +17,7 @@ from functools import cached_property
 from typing import Literal
 
 Standing = Literal["ours", "out", "reserved"]
+REPOSITORIES = frozenset({b".git"})  # history is git's: it is never taken back as plain files
 OURS = b".rollback-"  # our own temporary names, wherever they stand
 
 

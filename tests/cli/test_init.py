@@ -150,6 +150,38 @@ def test_a_repository_gets_a_code_level(shop: Path) -> None:
     assert git("symbolic-ref", "--short", "HEAD").startswith("rollback-")
 
 
+def test_a_repository_in_a_folder_is_git_s_and_never_taken_back_as_files(shop: Path) -> None:
+    """Its folder becomes the repository; even declared as plain files, its history stays what it is."""
+
+    def git(*argv: str) -> str:
+        return subprocess.run(
+            ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", *argv], cwd=shop / "app",
+            text=True, capture_output=True, check=True,
+        ).stdout.strip()  # fmt: skip
+
+    git("init", "-q", "-b", "main")
+    git("add", "-A")
+    git("commit", "-qm", "good")
+    assert program.rollback(shop, "init").status == 0
+    text = (shop / "rollback.yaml").read_text()
+    assert "    path: app\n    content: git\n" in text
+    assert "repository:\n  path: app\n" in text
+    assert "git: {id: reset" in text
+    text = text.replace("    path: app\n    content: git\n", "    path: app\n    content: files\n")
+    (shop / "rollback.yaml").write_text(text)
+    assert program.rollback(shop, "checkpoint", "create", "first").status == 0
+    (shop / "app" / "main.py").write_text("print('later')\n")
+    git("commit", "-qam", "later")
+    later = git("rev-parse", "HEAD")
+    plan = program.rollback(shop, "plan", "everything")
+    assert ".git/" not in plan.out
+    ended = program.rollback(shop, "--json", "run", "everything", "--yes")
+    assert (ended.status, ended.json["state"]) == (0, "COMPLETE"), ended
+    assert (shop / "app" / "main.py").read_text() == "print('good')\n"
+    assert git("rev-parse", "main") == later
+    assert git("fsck") == ""
+
+
 NAMES = st.text(
     st.characters(codec="utf-8", exclude_characters="/\0$", exclude_categories=("C",)),
     min_size=1, max_size=20,
@@ -167,7 +199,7 @@ def test_every_name_makes_a_valid_declaration(
     """Whatever things are called, the text loads, and each name is a component of its own."""
     files = [name for name in files if name not in folders]
     found = starter.Found(title=title, folders=tuple(folders), files=tuple(files), user=user,
-                          repository=len(folders) % 2 == 0)  # fmt: skip
+                          repository="." if len(folders) % 2 == 0 else folders[0])  # fmt: skip
     file = tmp_path / "rollback.yaml"
     file.write_text(starter.declaration(found, date(2026, 11, 20)), encoding="utf-8")
     if not folders and not files:

@@ -19,13 +19,12 @@ from rollback.keep.head import head
 from rollback.keep.manifest import Manifest
 from rollback.keep.plan import changes
 from rollback.keep.rebuilt_files import file_items, rebuilt_files
+from rollback.keep.scope import REPOSITORIES
 from rollback.keep.transaction_log import Change as Logged
 from rollback.keep.writer import put_back
 from rollback.model.component import TransactionLog
 from rollback.model.finding import Json
 from rollback.model.registry import register
-
-_GIT = frozenset({b".git"})
 
 
 @register("content", "git")
@@ -71,5 +70,5 @@ class GitFiles(Content):
 
 
 def _outside_git(site: Site) -> Site:
-    scope = dataclasses.replace(site.scope, reserved_names=site.scope.reserved_names | _GIT)
+    scope = dataclasses.replace(site.scope, reserved_names=site.scope.reserved_names | REPOSITORIES)
     return dataclasses.replace(site, scope=scope)
