@@ -19,12 +19,13 @@ from drills.sweep_tap import CountingTap, DyingTap, Point, shots
 from rollback.host import Tap
 from rollback.model.errors import RollbackError
 
-__all__ = ["KILLED", "KILL_EVERY", "CountingTap", "DyingAt", "DyingTap", "Failing", "Lacking", "Point",
-           "in_child", "shots", "without_renameat2"]  # fmt: skip
+__all__ = ["KILLED", "KILL_EVERY", "KILL_SOME", "CountingTap", "DyingAt", "DyingTap", "Failing", "Lacking",
+           "Point", "in_child", "shots", "without_renameat2"]  # fmt: skip
 T = TypeVar("T")
 KILLED = -signal.SIGKILL
 # of the longest tests every so many points are killed at; `make drill` asks for each
 KILL_EVERY = int(os.environ.get("KILL_EVERY", "12"))
+KILL_SOME = max(1, KILL_EVERY // 3)  # of long ones
 _RENAMEAT2 = {"x86_64": 316, "aarch64": 276, "riscv64": 276}
 _NO_NEW_PRIVS, _SECCOMP, _FILTER = 38, 22, 2
 _LOAD, _IF_EQUAL, _RETURN, _ALLOW, _FAIL = 0x20, 0x15, 0x06, 0x7FFF0000, 0x00050000

@@ -23,7 +23,7 @@ from rollback.keep.state import StateDir
 from rollback.model import dependencies
 from rollback.model.finding import Answer
 from rollback.model.registry import kinds
-from tests.killed import KILLED, CountingTap, DyingTap, in_child, shots
+from tests.killed import KILL_SOME, KILLED, CountingTap, DyingTap, in_child, shots
 
 from .conftest import World
 
@@ -326,7 +326,7 @@ def test_killed_anywhere_probe_is_truthful_and_again_converges(world, case, tmp_
     _applied(world, scene, action, counting)
     wanted = state_of(world)
     assert counting.points
-    stride = 3 if case.kind == "git" else 1  # every point of git is shown in tests/keep
+    stride = max(3 if case.kind == "git" else 1, KILL_SOME)  # of git each is shown in tests/keep
     for shot in shots(counting.points)[::stride]:
         _back(world, keep, were)
         _places(world, keep / "places", save=False)

@@ -25,7 +25,7 @@ from rollback.model.registry import read_item
 from rollback.observe.check import ask
 from rollback.observe.metric import read as read_metric
 from rollback.prove.gate import witness
-from tests.killed import KILLED, CountingTap, DyingTap, in_child, shots
+from tests.killed import KILL_SOME, KILLED, CountingTap, DyingTap, in_child, shots
 
 from .conftest import World
 
@@ -440,7 +440,7 @@ def test_killed_anywhere_the_port_is_not_forgotten(
     step, scene = world.bound("service", parameters)
     step.apply(replace(scene, host=Host(tap=counting)))
     assert counting.points
-    for shot in shots(counting.points):
+    for shot in shots(counting.points)[::KILL_SOME]:
         prepared()
         dying = replace(scene, host=Host(tap=DyingTap(*shot)))
         assert in_child(lambda there=dying: step.apply(there)) == KILLED, shot  # type: ignore[misc]

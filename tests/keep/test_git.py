@@ -12,7 +12,7 @@ from rollback.host import Tap
 from rollback.model.errors import PlanError, Refused, UsageError
 from rollback.model.finding import Answer
 from tests.keep.git_lab import Lab
-from tests.killed import KILLED, CountingTap, DyingTap, in_child, shots
+from tests.killed import KILL_SOME, KILLED, CountingTap, DyingTap, in_child, shots
 
 
 @pytest.fixture
@@ -431,7 +431,7 @@ def test_killed_at_any_change_and_applied_again_it_ends_where_an_uninterrupted_r
     wanted = whole.truth()
     assert wanted["left"] == []
     assert len(counting.points) > 10
-    for shot in shots(counting.points):
+    for shot in shots(counting.points)[::KILL_SOME]:
         copy = fresh()
         died = in_child(lambda c=copy, s=shot: plan_and_apply(c, kind, DyingTap(*s)))  # type: ignore[misc]
         assert died == KILLED, shot
