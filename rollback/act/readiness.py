@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from rollback.act import asked, authorize, holding, rehearsed
 from rollback.act.plan import Plan, find_level, make_plan
 from rollback.act.site import Site
-from rollback.act.target import sealed_as
+from rollback.act.target import last_green, sealed_as
 from rollback.host.below import why
 from rollback.host.clock import iso
 from rollback.host.net import on_this_machine
@@ -82,9 +82,7 @@ def named(site: Site, name: str, *, requester: str) -> tuple[Readiness, ...]:
     key, level = find_level(site, name)
     if not isinstance(level, Level):
         raise PlanError(f"{key} is no level but a procedure", hint=f"rollback plan {key}")
-    return tuple(
-        of_level(site, key, requester=requester, component=one) for one in _alone(site, level)
-    )
+    return tuple(_of(site, key, level, one, requester) for one in _alone(site, level))
 
 
 def _alone(site: Site, level: Level) -> list[str]:
@@ -101,10 +99,7 @@ def review(site: Site) -> Row:
     return Row("declaration", failed(f"{said}: overdue") if late else passed(said), needed=False)
 
 
-def of_level(site: Site, name: str, *, requester: str, component: str = "") -> Readiness:
-    """What the level needs and whether it is there. Raises: PlanError when there is no such level."""
-    key, level = find_level(site, name)
-    assert isinstance(level, Level)
+def _of(site: Site, key: str, level: Level, component: str, requester: str) -> Readiness:
     try:
         plan = make_plan(site, key, run=authorize.next_run_id(site), requester=requester,
                          component=component)  # fmt: skip
@@ -206,15 +201,9 @@ def _gate(site: Site, level: Level, plan: Plan) -> Iterator[Row]:
 
 def _last_open(site: Site, level: str) -> str:
     """When this level's gate last opened, or a checkpoint was sealed green."""
-    from rollback.prove import seal
-
     found = [run.moments["gate.opened"][2] for run in site.runs().values()
              if run.plan.get("level") == level and "gate.opened" in run.moments]  # fmt: skip
-    for one in seal.every(site.state.tree):
-        answers = [finding.answer for finding in one.findings.values()]
-        if answers and all(answer == "pass" for answer in answers):
-            found.append(one.at)
-    return max(found, default="")
+    return max(*found, last_green(site), "")
 
 
 def _drills(site: Site, level: str) -> Iterator[Row]:

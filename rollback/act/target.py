@@ -302,14 +302,23 @@ def _seals(site: Site) -> tuple[Seal, ...] | None:
         return None
 
 
+def last_green(site: Site) -> str:
+    """When everything that a seal holds last passed; "" when never, or where one cannot be read."""
+    return max((one.at for one in _seals(site) or () if _passed(one)), default="")
+
+
+def _passed(seal: Seal) -> bool:
+    answers = [one.answer for one in seal.findings.values()]
+    return bool(answers) and all(answer == "pass" for answer in answers)
+
+
 def _colour(seals: tuple[Seal, ...] | None, found: Checkpoint) -> str:
     if seals is None:
         return "red"
     mine = [one for one in seals if one.belongs_to == {"checkpoint": found.id}]
     if not mine:
         return "unsealed"
-    answers = [one.answer for one in mine[-1].findings.values()]
-    return "green" if answers and all(answer == "pass" for answer in answers) else "red"
+    return "green" if _passed(mine[-1]) else "red"
 
 
 def _needed(site: Site, level: Level | Procedure, chosen: str, variant: str) -> tuple[str, ...]:

@@ -81,6 +81,21 @@ def test_a_sealed_checkpoint_makes_ready_what_it_holds(shop: Shop) -> None:
         assert after.rows[1].finding.evidence.startswith("checkpoint good of ")
 
 
+def test_a_seal_that_cannot_be_read_proves_nothing_and_stops_nobody(shop: Shop) -> None:
+    """Not known to be ready, and nothing falls over: the decision is still taken."""
+    with shop.site() as site:
+        assert seal_checkpoint(site, site.checkpoints.create("good")).green
+        seals = list((shop.folder / ".rollback" / "seals").iterdir())
+        assert seals
+        for one in seals:
+            one.write_bytes(b"{}")
+        found = named(site, "flag", requester="ada")[0]
+        assert answers(found)["gate"] == "unknown"
+        assert named(site, "config", requester="ada")[0].blocked
+        tell_facts(site, {"wrong": "true"}, by="ada", for_s=60)
+        assert decide_now(site, requester="ada").level == "config"
+
+
 def test_guardrails_and_people_block_before_anybody_tries(shop: Shop) -> None:
     """Too many rollbacks lately; an authority that its people cannot fill. Nothing is journalled."""
     shop.edit("verification:", "guardrails: {rate_limit: {max: 1, per: 1d}}\nverification:")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ Mark = Callable[[str], object]
 RESTORED, CAPTURED, DONE = "restored", "captured", "done"
 
 
-class Deed:
+class Deed(ABC):
     """One of them, in `base`. `marks` are what was reported to whoever asked for it."""
 
     def __init__(self, base: Path) -> None:
@@ -39,17 +40,17 @@ class Deed:
         self.known: dict[str, Looks] = {}  # checkpoints by name, and what they hold
         self.prepare()
 
+    @abstractmethod
     def prepare(self) -> None:
         """What was there before, all of it on disk."""
-        raise NotImplementedError
 
+    @abstractmethod
     def do(self, tap: Tap, mark: Mark = lambda _what: None) -> None:
         """It is done, and `mark` hears what is reported."""
-        raise NotImplementedError
 
+    @abstractmethod
     def judge(self, reported: list[str]) -> list[str]:
         """What is not as it was promised, after the next command did its work; nothing when all is."""
-        raise NotImplementedError
 
     # -- what several need -----------------------------------------------------------------
 
