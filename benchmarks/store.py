@@ -49,21 +49,21 @@ class Bench:
             run("cp", "-a", self.tools[0].data, tool.live)
         self._measure("first", self._forget, "first")
         for tool in self.tools:
-            if "first" not in tool.does:
+            if not self._takes_part(tool, "first"):
                 self._forget(tool)
                 tool.first()
             self.sizes[tool.id] = kept_bytes(tool)
         self._measure("no_change", lambda tool: None, "again")
         self._measure("changed_1pct", self._spoil, "again")
         for tool in self.tools:  # those that took no part are as damaged as the others, and kept so
-            if "changed_1pct" not in tool.does:
+            if not self._takes_part(tool, "changed_1pct"):
                 for seed in range(self._seed - self.rounds + 1, self._seed + 1):
                     damage(tool.data, self.shape, 0.01, seed)
                 tool.again()
         self._clean = digest(self.tools[0].data)
         self._seed += 1
         for tool in self.tools:
-            if "dry_run" in tool.does:
+            if self._takes_part(tool, "dry_run"):
                 self._spoil(tool)
         self._measure("dry_run", lambda tool: None, "dry_run")
         self._measure("in_place", self._spoil, "in_place", same=True)
@@ -75,7 +75,7 @@ class Bench:
     def _measure(
         self, operation: str, before: Callable[[Tool], None], work: str, *, same: bool = False
     ) -> None:
-        chosen = [tool for tool in self.tools if operation in tool.does]
+        chosen = [tool for tool in self.tools if self._takes_part(tool, operation)]
         for number in range(self.rounds):
             self._seed += 1
             turn = number % len(chosen)
@@ -93,6 +93,9 @@ class Bench:
         print(f"  {operation}: " + ", ".join(
             f"{name} {statistics.median(found):.3f}"
             for name, found in self.times[operation].items()), flush=True)  # fmt: skip
+
+    def _takes_part(self, tool: Tool, operation: str) -> bool:
+        return operation in tool.does and (self.shape.id, operation) not in tool.spared
 
     def _forget(self, tool: Tool) -> None:
         for name in ("kept", ".rollback", "live/data/.git"):

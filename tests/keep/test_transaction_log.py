@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import random
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rollback.host import Host, database
@@ -98,6 +99,9 @@ HISTORY = st.lists(st.tuples(CHANGES, st.sampled_from(["commit", "abort", "open"
 
 @pytest.mark.requirement("MB-49", "MB-64")
 @settings(max_examples=60, deadline=None)
+@example(  # the tear ends with the brace of a value, not of the record
+    history=[([("set", 1, {"state": "open", "text": ""})], "open")], cut=1, shuffle=random.Random(1)
+)
 @given(history=HISTORY, cut=st.integers(0, 60), shuffle=st.randoms(use_true_random=False))
 def test_random_changes_logged_and_rebuilt_are_the_very_same_state(
     tmp_path_factory: pytest.TempPathFactory, history: Any, cut: int, shuffle: Any
@@ -122,9 +126,10 @@ def test_random_changes_logged_and_rebuilt_are_the_very_same_state(
     torn = data[: max(0, len(data) - cut)] if cut % 2 else data
     whole = torn[: torn.rfind(b"\n") + 1]
     seen = [json.loads(line) for line in whole.splitlines()]
-    rest = torn[len(whole) :]
-    if rest.endswith(b"}"):
-        seen.append(json.loads(rest))
+    torn_off = torn[len(whole) :]
+    with suppress(ValueError):  # a last line counts when all but its end is there
+        seen.append(json.loads(torn_off))
+        torn_off = b""
 
     held: dict[int, list[Any]] = {}
     with closing(sqlite3.connect(lived)) as db:
@@ -154,9 +159,7 @@ def test_random_changes_logged_and_rebuilt_are_the_very_same_state(
     assert {one.why for one in found.left_out if "is open" in one.why} == {
         f"transaction {tx} is open" for tx in open_
     }
-    assert sum("torn" in one.why for one in found.left_out) == bool(
-        rest and not rest.endswith(b"}")
-    )
+    assert sum("torn" in one.why for one in found.left_out) == bool(torn_off)
 
 
 def test_rows_keep_what_the_log_does_not_say(tmp_path: Path) -> None:
