@@ -129,6 +129,7 @@ CHECKS: dict[str, tuple[str, tuple[str, ...]]] = {
     "service": ("services", ()), "services": ("services", ()), "flag": ("flags", ()),
     "metric": ("metrics", ()), "append_only": ("components", ()), "levels": ("levels", ()),
     "environment": ("environments", (HOME,)), "component": ("components", ()), "place": ("places", ()),
+    "hosts": ("hosts", ()),
 }  # fmt: skip
 SINGULAR = {
     "people.roles": "role", "notify.channels": "channel", "notify.audiences": "audience",

@@ -19,6 +19,11 @@ _TELLING = re.compile(r"pass|secret|token|credential|key\Z|_key", re.IGNORECASE)
 _VALUE_BYTES_MAX = 64 * 2**10
 
 
+# Who we are on a database server, and where it is, are ordinary words (`postgres`): hiding them would
+# refuse every plan that says them. Only the password is a secret.
+_KNOWN_TO_ALL = ("name", "host", "port", "user", "programs", "maintenance")
+
+
 def secret_values(system: System, environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
     """Every value that a reference of the declaration names, and those of telling variables.
 
@@ -30,9 +35,9 @@ def secret_values(system: System, environ: Mapping[str, str] | None = None) -> t
 
 
 def _referenced(system: System, environ: Mapping[str, str]) -> Iterator[str]:
-    for _, written in walk.leaves(system.source):
+    for path, written in walk.leaves(system.source):
         match = _REFERENCE.match(written) if isinstance(written, str) else None
-        if match is None:
+        if match is None or (path[-2:-1] == ("database",) and path[-1] in _KNOWN_TO_ALL):
             continue
         kind, name = match.groups()
         if kind == "env":

@@ -20,8 +20,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from rollback.host import reference
 from rollback.host.processes import base_environment, position, run
 from rollback.host.tap import Tap
+from rollback.model.component import Database
 from rollback.model.errors import CommandFailed, HostError
 
 Row = dict[str, Any]
@@ -50,6 +52,19 @@ class Server:
     programs: str = ""
     timeout_s: float = 600.0
     tap: Tap = field(default_factory=Tap)
+
+    @classmethod
+    def of(cls, declared: Database, *, folder: str, tap: Tap) -> Server:
+        """Where the declared database is, its references looked up now. Raises: HostError."""
+
+        def value(written: str | None) -> str:
+            return reference.value(written, folder=folder) if written else ""
+
+        return cls(
+            value(declared.name), host=value(declared.host), port=value(declared.port),
+            user=value(declared.user), password=value(declared.password),
+            programs=value(declared.programs), timeout_s=declared.within, tap=tap,
+        )  # fmt: skip
 
     def on(self, database: str) -> Server:
         """The same server, another database."""
@@ -98,6 +113,13 @@ class Server:
     def ask(self, sql: str) -> list[Row]:
         """The rows of a query. Raises: HostError."""
         return _rows(self.call("psql", _QUIET, stdin=f"{_SPELLING}\n{_as_json(sql)}".encode()))
+
+    def look(self, sql: str, *, timeout_s: float) -> list[Row]:
+        """The rows of a query that the server lets change nothing. Raises: HostError."""
+        limited = replace(self, timeout_s=min(timeout_s, self.timeout_s))
+        within_ms = max(1, int(timeout_s * 1000))
+        asked = f"set statement_timeout = {within_ms}; begin read only;\n{_as_json(sql)}\nrollback;"
+        return _rows(limited.call("psql", _QUIET, stdin=f"{_SPELLING}\n{asked}".encode()))
 
     def dump(self, path: str, *, moment: str, heard: Heard = lambda _bytes: None) -> None:
         """`path` is a dump, in PostgreSQL's custom format, of a moment that a session holds.

@@ -423,11 +423,31 @@ class Flag(Declared):
         return self
 
 
+_CONNECTIONS = ("local", "ssh", "docker", "podman", "kubectl", "openshift", "lxc", "chroot",
+                "ansible", "salt")  # fmt: skip
+
+
+def _connection(written: str) -> str:
+    scheme, colon, rest = written.partition("://")
+    if not colon or scheme not in _CONNECTIONS:
+        known = ", ".join(f"{one}://" for one in _CONNECTIONS)
+        raise ValueError(f"{written!r} does not say how to connect; write one of {known}")
+    if scheme != "local" and not rest.partition("?")[0]:
+        raise ValueError(f"{written!r} names nobody; write it like {scheme}://web1")
+    if ":" in rest.rpartition("@")[0]:
+        raise ValueError(f"{scheme}:// with a password in it would be read by others: use a key")
+    return written
+
+
 class HostDeclared(Declared):
-    """A machine that components live on; one host, this one, is the default."""
+    """A machine that components live on; one host, this one, is the default.
+
+    `connection` is how testinfra reaches it: `ssh://deploy@web1?ssh_identity_file=…`,
+    `docker://shop`, `kubectl://pod?namespace=…`, `ansible://web?ansible_inventory=…`.
+    """
 
     title: Text | None = None
-    address: Text | None = None
+    connection: Annotated[Text, AfterValidator(_connection)] = "local://"
 
 
 class Place(Declared):

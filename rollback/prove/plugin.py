@@ -10,7 +10,6 @@ Never: decides whether a gate opens; skips.
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Callable, Generator, Iterable, Mapping
 from pathlib import Path
@@ -123,6 +122,8 @@ class Proof:
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """One test for each declared check of the suite."""
         suite = suite_of(metafunc.definition.path)
+        if suite and "host" in metafunc.fixturenames and (hosts := self._hosts()):
+            metafunc.parametrize("host", hosts, indirect=True, scope="session")
         if not suite or "declared" not in metafunc.fixturenames:
             return
         try:
@@ -130,6 +131,13 @@ class Proof:
         except UsageError as error:
             self._usage, ids = str(error), []
         metafunc.parametrize("declared", ids or [NOTHING], indirect=True)
+
+    def _hosts(self) -> list[str]:
+        try:
+            return list(self.sight().system.hosts)
+        except UsageError as error:
+            self._usage = str(error)
+            return []
 
     def pytest_itemcollected(self, item: pytest.Item) -> None:
         """Every test that was found, before anybody deselects it."""
@@ -390,6 +398,13 @@ def log(view: View) -> Callable[[str], list[str]]:
 
 
 @pytest.fixture(scope="session")
-def host() -> Any:
-    """This machine, as testinfra sees it."""
-    return importlib.import_module("testinfra").get_host("local://")
+def host(request: pytest.FixtureRequest) -> Any:
+    """Each declared host in turn, as testinfra sees it; this machine where none is declared.
+
+    One that does not answer fails the test, and so does asking for a service where no service
+    manager is.
+    """
+    from rollback.observe.remote import reached
+
+    hosts = request.config.stash[PROOF].sight().system.hosts
+    return reached(hosts, str(getattr(request, "param", "")))

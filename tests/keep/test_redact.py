@@ -168,6 +168,15 @@ def test_every_reference_of_a_declaration_is_a_known_value(tmp_path: Path) -> No
     assert secret_values(system, {}) == ("pager-file-value",)
 
 
+def test_of_a_database_only_the_password_is_a_secret(tmp_path: Path) -> None:
+    """The usual user is called as the usual kind of database is: hidden, no plan could say either."""
+    shop = build(tmp_path)
+    shop.edit("components:\n", "components:\n  orders: {path: orders, content: postgres, database: {"
+              'name: "env:NAME", host: "env:HOST", user: "env:WHO", password: "env:WORD"}}\n')  # fmt: skip
+    environ = {"NAME": "orders", "HOST": "localhost", "WHO": "postgres", "WORD": "a-long-secret"}
+    assert secret_values(load(tmp_path / "rollback.yaml"), environ) == ("a-long-secret",)
+
+
 def test_variables_with_telling_names_are_secrets_from_both_of_their_sources(
     tmp_path: Path,
 ) -> None:

@@ -39,6 +39,11 @@ EXAMPLES: dict[str, Callable[[str], dict[str, Any]]] = {
                          "errors": {"below": "1%"}, "min_samples": 20, "within": "30s"},
     "memory": lambda url: {"service": "product", "url": f"{url}/agents", "requests": 240,
                            "samples": 12, "slope": {"below": "64 KiB"}, "within": "20s"},
+    "results": lambda _: {"argv": ["/bin/echo", "1..1\nok 1 - all is well"]},
+    "agree": lambda url: {"values": {
+        "router": {"http": {"url": f"{url}/agents", "pointer": "/ready"}},
+        "count": {"command": {"argv": ["/bin/echo", "3"]}}}},
+    "host": lambda url: {"listens": [url.rsplit(":", 1)[1]]},
     "queue": lambda _: {"directory": "data/queue", "pattern": "*/*.json", "depth": {"below": 5}},
 }  # fmt: skip
 

@@ -96,6 +96,41 @@ def test_the_fixtures_of_a_team(little: Little) -> None:
     assert little.run().reasons == ()
 
 
+TWO = 'hosts: {here: {title: This one}, there: {connection: "local://?sudo=false"}}\n'
+
+
+def test_a_test_about_hosts_runs_on_each_of_them(little: Little, tmp_path: Path) -> None:
+    """Once for every declared host, by its name."""
+    little.extra = TWO
+    little.team("verification/smoke/test_team.py", textwrap.dedent("""
+        def test_shell(host):
+            assert host.run("exit 3").rc == 3
+        """))  # fmt: skip
+    result = little.run(allure=tmp_path / "allure")
+    assert result.reasons == ()
+    named = [name for name in _results(tmp_path / "allure") if "test_shell" in name]
+    assert sorted(name.rpartition("[")[2] for name in named) == ["here]", "there]"]
+
+
+@pytest.mark.parametrize(
+    ("connection", "asked", "said"),
+    [
+        ("ssh://nobody@127.0.0.1:1", "host.file('/').exists", "host gone: "),
+        ("local://", "not host.service('nginx').is_running", "no service manager"),
+    ],
+)
+def test_a_host_that_is_silent_or_cannot_know_closes_the_gate(
+    little: Little, connection: str, asked: str, said: str
+) -> None:
+    """Neither is an answer, not even to a question that silence would suit."""
+    little.extra = f'hosts: {{gone: {{connection: "{connection}"}}}}\n'
+    little.team("verification/smoke/test_team.py", f"def test_it(host):\n    assert {asked}\n")
+    if Path("/run/systemd/system").exists() and "service" in asked:
+        said = ""  # systemd runs here, and it is asked
+    reasons = little.run().reasons
+    assert any(said in one for one in reasons) if said else not reasons, reasons
+
+
 def _results(folder: Path) -> dict[str, dict[str, object]]:
     found = [json.loads(path.read_text()) for path in folder.glob("*-result.json")]
     return {str(one["fullName"]) + str(one["name"]): one for one in found}

@@ -17,7 +17,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rollback.host import reference
 from rollback.host.below import show
 from rollback.host.postgres import Server, identifier, literal, one_moment
 from rollback.keep.changes import Change, Changes, Rows
@@ -288,14 +287,7 @@ def _server(site: Site) -> Server:
         raise HostError("a component of content postgres declares no database",
                         where=site.component, hint="add database: {name: …, host: …}")  # fmt: skip
 
-    def value(written: str | None) -> str:
-        return reference.value(written, folder=site.folder) if written else ""
-
-    return Server(
-        value(one.name), host=value(one.host), port=value(one.port), user=value(one.user),
-        password=value(one.password), programs=value(one.programs), timeout_s=one.within,
-        tap=site.host.tap,
-    )  # fmt: skip
+    return Server.of(one, folder=site.folder, tap=site.host.tap)
 
 
 def _maintenance(site: Site, live: Server) -> Server:

@@ -76,6 +76,18 @@ class ConfigCheck(Check):
         count = len(self.keys) + len(self.values) + len(self.columns) + len(self.rows)
         return passed(f"{self.file} parses; {count + len(self.paths)} demands hold")
 
+    def read_value(self, view: View) -> Json:
+        """What stands at the one key that is declared. Raises: OSError, ValueError."""
+        if len(self.keys) != 1:
+            raise ValueError(f"{self.file}: to give a value it needs one key, like keys: [version]")
+        format_ = self._format()
+        assert format_ is not None, "checked when the declaration was read"
+        with opened(view, self.file) as (tree, name):
+            found = dotted(read(tree.read(name), format_), self.keys[0])
+        if found is MISSING:
+            raise ValueError(f"{self.file}: {self.keys[0]} is missing")
+        return found  # type: ignore[return-value] # MISSING is excluded above
+
     def _wrong(self, document: Json) -> list[str]:
         wrong = [f"{key} is missing" for key in self.keys if dotted(document, key) is MISSING]
         for key, expected in self.values.items():

@@ -18,12 +18,18 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from rollback.host.processes import Completed, base_environment, run
-from rollback.model.finding import Finding, Json, failed, passed, unknown
+from rollback.model.finding import Answer, Finding, Json, failed, passed, unknown
 from rollback.model.quantity import Limit, Seconds, spoken
 from rollback.model.registry import Declared, register
 from rollback.model.step import Check, Effects, Text
 from rollback.observe.expect import JsonValue, Limits, figure
-from rollback.observe.measure import median, percentile, spread_out
+from rollback.observe.measure import (
+    chance_of_more,
+    median,
+    percentile,
+    spread_out,
+    superiority,
+)
 from rollback.observe.pointer import parse
 from rollback.observe.reading import tail
 from rollback.observe.view import View
@@ -32,6 +38,9 @@ from rollback.observe.web import NOTHING, Url
 LOCUSTFILE = Path(__file__).parent.parent / "load" / "locustfile.py"
 START_UP_S = 3.0  # measured 0.9 to 1.3 s on a busy two-core machine
 _READINGS_MAX = 2000
+_READINGS_MIN = 20  # below it the distribution of U is not yet normal
+_LUCK_MAX = 0.01
+_EFFECT_LARGE = 0.71  # Vargha and Delaney 2000
 _TOLERANCE = re.compile(r"\A<=\+([0-9]{1,4})%\Z", re.ASCII)
 
 
@@ -42,7 +51,10 @@ def _tolerance(written: str) -> str:
 
 
 class Baseline(Declared):
-    """How much slower than the seal: worse only if the share *and* the floor are exceeded."""
+    """How much slower than the seal: worse only if the share *and* the floor are exceeded.
+
+    Both are asked of p95, and of the median where the whole distribution moved by a large effect.
+    """
 
     p95: Annotated[str, AfterValidator(_tolerance)]
     floor: Limit = 0.0
@@ -53,6 +65,38 @@ class Baseline(Declared):
         found = _TOLERANCE.match(self.p95)
         assert found, "checked when the declaration was read"
         return int(found[1]) / 100
+
+    def _allowed_ms(self, was_ms: float) -> float:
+        return max(was_ms * (1 + self.share), was_ms + self.floor)
+
+    def compared(
+        self, was_ms: float, readings: Sequence[float], histogram: Mapping[float, int]
+    ) -> tuple[str, Answer]:
+        """What can be said against the sealed p95 and readings, and whether it is slower now.
+
+        Beyond the allowed p95 it is FAIL when so many slow answers are no luck (a test of the
+        quantile), and UNKNOWN when they may be: more samples would tell.
+        """
+        told = f"p95 was {was_ms:g} ms in the seal"
+        count, allowed_ms = sum(histogram.values()), self._allowed_ms(was_ms)
+        over = sum(times for value, times in histogram.items() if value > allowed_ms)
+        if percentile(histogram, 0.95) > allowed_ms:
+            luck = chance_of_more(over, count, 0.05)
+            if luck < _LUCK_MAX:
+                return f"{told}, more than {self.p95} slower", Answer.FAIL
+            return (f"{told}; {over} of {count} answers took longer than {self.p95} of it, which "
+                    "may be luck: too few samples to tell", Answer.UNKNOWN)  # fmt: skip
+        if len(readings) >= _READINGS_MIN:
+            now = spread_out(histogram, _READINGS_MAX)
+            effect, luck = superiority(readings, now)
+            was_middle_ms, middle_ms = median(readings), median(now)
+            if effect >= _EFFECT_LARGE and luck < _LUCK_MAX and (
+                middle_ms > self._allowed_ms(was_middle_ms)
+            ):  # fmt: skip
+                return (f"{told} and the median {was_middle_ms:g} ms, now {middle_ms:g} ms: "
+                        f"{figure(effect * 100)}% of the answers are slower than before",
+                        Answer.FAIL)  # fmt: skip
+        return told, Answer.PASS
 
 
 @register("check", "load")
@@ -131,27 +175,30 @@ class Load(Check):
             return unknown(f"{told}: fewer than {self.min_samples} requests were made", **details)
         if self.p95 is not None and (reason := self.p95.why_not(p95_ms)):
             wrong.append(f"p95: {reason} ms")
-        verdict, slower = self._against(sealed, p95_ms)
-        if slower:
-            wrong.append(verdict)
-        finding = (failed(f"{told}; {'; '.join(wrong)}", **details) if wrong
-                   else passed(f"{told}; {verdict}", **details))  # fmt: skip
+        compared, slower = self._against(sealed, result)
+        if slower is Answer.FAIL:
+            wrong.append(compared)
+        if wrong:
+            finding = failed(f"{told}; {'; '.join(wrong)}", **details)
+        elif slower is Answer.UNKNOWN:
+            finding = unknown(f"{told}; {compared}", **details)
+        else:
+            finding = passed(f"{told}; {compared}", **details)
         samples = {"p95_ms": (p95_ms,),
                    "response_ms": spread_out(result.histogram, _READINGS_MAX)}  # fmt: skip
         return Finding(finding.answer, finding.evidence, finding.details, samples)
 
-    def _against(self, sealed: Mapping[str, Sequence[float]], p95_ms: float) -> tuple[str, bool]:
-        """What the comparison with the seal says, and whether it is now slower than allowed."""
+    def _against(
+        self, sealed: Mapping[str, Sequence[float]], result: _Result
+    ) -> tuple[str, Answer]:
+        """What the comparison with the seal says; FAIL is slower, UNKNOWN is not to be told."""
         if self.baseline is None:
-            return "no comparison is declared", False
+            return "no comparison is declared", Answer.PASS
         before = tuple(sealed.get("p95_ms", ()))
         if not before:
-            return "no baseline to compare with", False
-        was_ms = median(before)
-        slower_ms = p95_ms - was_ms
-        told = f"p95 was {was_ms:g} ms in the seal"
-        beyond = slower_ms > was_ms * self.baseline.share and slower_ms > self.baseline.floor
-        return (f"{told}, more than {self.baseline.p95} slower" if beyond else told), beyond
+            return "no baseline to compare with", Answer.PASS
+        was_ms, readings = median(before), tuple(sealed.get("response_ms", ()))
+        return self.baseline.compared(was_ms, readings, result.histogram)
 
 
 @dataclass(frozen=True, slots=True)

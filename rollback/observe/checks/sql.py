@@ -1,20 +1,23 @@
-"""What a query of a SQLite database gives, and whether the database is whole.
+"""What a query of a database gives, and whether the database is whole.
 
-Hides: that it is opened read-only.
+Hides: that nothing can be written meanwhile, in SQLite as in PostgreSQL.
 Never: takes a busy database for a broken one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pydantic import model_validator
 
 from rollback.host import database
+from rollback.host.postgres import Server
 from rollback.model.component import RelativePath
 from rollback.model.errors import HostError
 from rollback.model.finding import Finding, failed, passed, unknown
 from rollback.model.quantity import Limit
 from rollback.model.registry import register
-from rollback.model.step import Check, Text
+from rollback.model.step import Check, Id, Text
 from rollback.observe.expect import Bound, JsonValue, combined, is_number, shown
 from rollback.observe.place import size_bytes
 from rollback.observe.view import View
@@ -25,9 +28,13 @@ _BROKEN = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 
 @register("check", "sql")
 class Sql(Check):
-    """The first column of the first row; without limits the query only has to answer."""
+    """The first column of the first row; without limits the query only has to answer.
 
-    database: RelativePath
+    `database` is a file of SQLite, `component` one that is declared as `sqlite` or `postgres`.
+    """
+
+    database: RelativePath | None = None
+    component: Id | None = None
     query: Text | None = None
     integrity: bool = False
     above: Limit | None = None
@@ -38,6 +45,8 @@ class Sql(Check):
 
     @model_validator(mode="after")
     def _asks_something(self) -> Sql:
+        if (self.database is None) == (self.component is None):
+            raise ValueError("write one of: database (a file of SQLite), component")
         if self.query is None and not self.integrity:
             raise ValueError("nothing is asked; write query: or integrity: true")
         if self.query is None and self._limits():
@@ -49,44 +58,87 @@ class Sql(Check):
 
     def ask(self, view: View) -> Finding:
         """PASS when the database is whole and gives what is declared."""
-        if size_bytes(view, self.database) is None:
-            return failed(f"{self.database} is missing")
-        path = str(view.root / self.database)
         findings = []
+        name = self.component or self.database
         try:
+            kept = _database(view, self.component, self.database or "")
             if self.integrity:
-                findings.append(self._whole(path))
+                findings.append(_whole(kept, str(name), self.within))
             if self.query is not None:
-                findings.append(self._gives(path, self.query))
+                findings.append(self._gives(kept.ask(self.query, self.within)))
+        except FileNotFoundError:
+            return failed(f"{self.database or self.component} is missing")
         except HostError as error:
             code = str(getattr(error.__cause__, "sqlite_errorname", ""))
-            told = f"{self.database}: {shown(error.message)}"
+            told = f"{name}: {shown(error.message)}"
             return failed(told) if code.startswith(_BROKEN) else unknown(told)
         return combined(findings)
 
-    def read_value(self, view: View) -> bool | int | float | str | None:
-        """What the query gives. Raises: HostError."""
-        rows = database.query(
-            str(view.root / self.database), self.query or "", timeout_s=self.within
-        )
-        value = rows[0][0] if rows else None
-        return value.hex() if isinstance(value, bytes) else value
+    def read_value(self, view: View) -> Value:
+        """What the query gives. Raises: HostError, FileNotFoundError."""
+        kept = _database(view, self.component, self.database or "")
+        rows = kept.ask(self.query or "", self.within)
+        return _plain(rows[0]) if rows else None
 
-    def _whole(self, path: str) -> Finding:
-        said = database.integrity(path, timeout_s=self.within)
-        if said == "ok":
-            return passed(f"{self.database} is whole")
-        return failed(f"{self.database} is damaged: {shown(said)}")
-
-    def _gives(self, path: str, query: str) -> Finding:
-        rows = database.query(path, query, timeout_s=self.within)
+    def _gives(self, rows: Sequence[object]) -> Finding:
         if not rows:
             return failed("the query gives no row") if self._limits() else passed("no row")
-        value = rows[0][0]
-        if isinstance(value, bytes):
-            value = value.hex()
+        value = _plain(rows[0])
         details = {"value": value} if is_number(value) else {}
         reason = Bound.model_validate(self._limits()).why_not(value) if self._limits() else ""
         if reason:
             return failed(f"the query gives {shown(value)}: {reason}", **details)
         return passed(f"the query gives {shown(value)}", **details)
+
+
+Value = bool | int | float | str | None
+
+
+def _plain(value: object) -> Value:
+    if isinstance(value, bytes):
+        return value.hex()
+    return value if isinstance(value, (bool, int, float, str)) or value is None else str(value)
+
+
+class _Sqlite:
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def ask(self, query: str, timeout_s: float) -> Sequence[object]:
+        """The first column of every row."""
+        return [row[0] for row in database.query(self.path, query, timeout_s=timeout_s)]
+
+
+class _Postgres:
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    def ask(self, query: str, timeout_s: float) -> Sequence[object]:
+        """The first column of every row."""
+        rows = self._server.look(query, timeout_s=timeout_s)
+        return [next(iter(row.values()), None) for row in rows]
+
+
+def _database(view: View, component: str | None, path: str) -> _Sqlite | _Postgres:
+    """Who is asked. Raises: FileNotFoundError, HostError."""
+    if component is not None:
+        declared = view.system.components.get(component)
+        if declared is None or declared.content not in ("sqlite", "postgres"):
+            raise HostError("it is not declared as a database",
+                            hint="content: sqlite, or content: postgres")  # fmt: skip
+        if declared.database is not None:
+            folder = str(view.system.declaration.parent)
+            return _Postgres(Server.of(declared.database, folder=folder, tap=view.host.tap))
+        path = declared.path
+    if size_bytes(view, path) is None:
+        raise FileNotFoundError(path)
+    return _Sqlite(str(view.root / path))
+
+
+def _whole(kept: _Sqlite | _Postgres, name: str, timeout_s: float) -> Finding:
+    if isinstance(kept, _Postgres):
+        return unknown(f"{name}: PostgreSQL cannot be asked whether it is whole; write a query")
+    said = database.integrity(kept.path, timeout_s=timeout_s)
+    if said == "ok":
+        return passed(f"{name} is whole")
+    return failed(f"{name} is damaged: {shown(said)}")
