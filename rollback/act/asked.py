@@ -17,13 +17,14 @@ from itertools import pairwise
 from rollback.act import starting
 from rollback.act.plan import Plan, find_level, plan_of
 from rollback.act.site import Site
-from rollback.host.clock import iso, parse_iso
+from rollback.host.clock import iso, moment_of, parse_iso
 from rollback.judge.authority import available, next_up
 from rollback.model.finding import Json
 from rollback.model.lifecycle import Run, State
 from rollback.model.people import Authority
 from rollback.model.quantity import spoken
 
+CONFIRM = "confirm"  # the kind of step that asks for it
 WAITS_FOR_S = 24 * 3600.0  # a plan of yesterday was made for another state (as the climb of a day)
 
 
@@ -172,6 +173,23 @@ def due(site: Site, run: Run) -> datetime | None:
         limits = [item.due for item in starting.open_items(site, run, plan) if item.due is not None]
         return since + timedelta(seconds=min(limits, default=WAITS_FOR_S))
     return None
+
+
+def unconfirmed(run: Run, plan: Plan) -> bool:
+    """True while what the run does stays only if somebody confirms it, and nobody has."""
+    asked = (step.index for step in plan.steps if step.kind == CONFIRM)
+    steps = (run.steps.get(index) for index in asked)
+    return not run.over and any(one is None or one.status != "ended" for one in steps)
+
+
+def too_late(site: Site, run: Run) -> bool:
+    """True when the step that asks gave people a time, and it is over: by the clock that nobody sets."""
+    within_s = run.waiting_for.get("within_s")
+    if run.state is not State.WAITING or not isinstance(within_s, (int, float)):
+        return False
+    boot, boot_s, at = run.moments["run.waiting:last"]
+    clock = site.host.clock
+    return (clock.now() - moment_of(clock, at, boot, boot_s)).total_seconds() >= within_s
 
 
 def overdue(site: Site, run: Run) -> bool:

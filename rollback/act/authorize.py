@@ -312,7 +312,7 @@ def may_wake(site: Site, run: Run) -> bool:
     if waits.get("on") == "checklist":
         return starting.waits_for(site, run, plan_of(run)) != waits.get("what")
     if waits.get("on") == "answer":
-        return starting.said_enough(site.under(run), run)
+        return starting.said_enough(site.under(run), run) or asked.too_late(site, run)
     if waits.get("on") == "timer":
         return site.host.clock.now().timestamp() >= float(str(waits.get("until", 0)))
     return False

@@ -253,10 +253,9 @@ def _take(site: Site, run: Run, plan: Plan, step: PlannedStep) -> Run:
                 evidence={"found_done": finding.evidence},
             )  # fmt: skip
         if finding.answer is Answer.UNKNOWN and status == "doubted":
-            return _stop(
-                site, run, f"step {step.index} {step.id} began, and whether it happened is unknown: "
-                f"{finding.evidence}",
-            )  # fmt: skip
+            said = (f"step {step.index} {step.id} began, and whether it happened is unknown: "
+                    f"{finding.evidence}")  # fmt: skip
+            return _stop_or_undo(site, run, plan, said)
     if not waited:
         run = site.note(run, "step.began", index=step.index, id=step.id, action=step.kind)
     return _apply(site, run, step, action, scene)
@@ -279,7 +278,7 @@ def _apply(site: Site, run: Run, step: PlannedStep, action: Action, scene: Scene
     if isinstance(outcome, Question):
         return site.note(run, "run.waiting", on="answer", what=outcome.what, item=outcome.item,
                          step=step.index, choices=[*outcome.choices], by=outcome.by,
-                         record=outcome.record)  # fmt: skip
+                         record=outcome.record, within_s=outcome.within_s)  # fmt: skip
     evidence: dict[str, Json] = {**outcome, "took_s": took_s}
     if took_s > step.within_s:
         evidence["late"] = f"it took {spoken(took_s)}, {spoken(step.within_s)} were allowed"
@@ -297,7 +296,14 @@ def _consequence(site: Site, run: Run, failure: _Failure) -> Run:
         return site.note(run, "step.skipped", index=step.index, id=step.id, because=why)
     if step.otherwise == "stop":
         return site.note(run, "run.undoing", reason=why)
-    return _stop(site, run, why, climb=step.otherwise == "climb")
+    return _stop_or_undo(site, run, plan_of(run), why, climb=step.otherwise == "climb")
+
+
+def _stop_or_undo(site: Site, run: Run, plan: Plan, reason: str, *, climb: bool = False) -> Run:
+    """The run waits for a person; what nobody has confirmed is taken back: who would come is cut off."""
+    if asked.unconfirmed(run, plan):
+        return site.note(run, "run.undoing", reason=reason)
+    return _stop(site, run, reason, climb=climb)
 
 
 def _take_back(site: Site, run: Run, plan: Plan, step: PlannedStep) -> Run:

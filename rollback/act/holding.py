@@ -35,8 +35,8 @@ class Objections:
 def objections(site: Site, plan: Plan, *, climbing: bool = True, glass: bool = False) -> Objections:
     """Every guardrail that says no now; the world is asked only when everything known says yes.
 
-    Not `climbing`: that a lower level comes first is no objection. `glass`: somebody breaks it, and
-    takes the times and the people upon himself; never the data.
+    Not `climbing`: that a lower level comes first, or a cause is to be said, is no objection.
+    `glass`: somebody breaks it, and takes the times and the people upon himself; never the data.
     """
     not_allowed = judge.autonomy(site.in_force.autonomy)
     found = ((not_allowed,) if not_allowed else ()) + _refusals(site, plan)
@@ -44,7 +44,8 @@ def objections(site: Site, plan: Plan, *, climbing: bool = True, glass: bool = F
     asked = Conditions({})
     if not found:
         asked = starting.conditions(site, plan)
-        above = _still(starting.climb(site, plan), glass) if climbing else ()
+        hand = (*starting.climb(site, plan), *starting.cause(site, plan)) if climbing else ()
+        above = _still(hand, glass)
         found = (*above, *starting.prerequisites(site, plan))
         found += (asked.refused,) if asked.refused else ()
     return Objections(found, asked)

@@ -53,14 +53,16 @@ def go_on(site: Site) -> tuple[Run, ...]:
     """Every open run that may go on has been driven as far as it can; those that moved.
 
     A run that somebody else drives is left to them, and so is one of a person's that was not left
-    waiting: who interrupted it means it. Raises: what came of one of them, after the others.
+    waiting: who interrupted it means it, unless it holds something that nobody has confirmed.
+    Raises: what came of one of them, after the others.
     """
     moved: list[Run] = []
     failed: RollbackError | None = None
     for run in list(site.runs().values()):
         if run.over:
             continue
-        if run.state is not State.WAITING and plan_of(run).requester != AGENT:
+        left = run.state is not State.WAITING and plan_of(run).requester != AGENT
+        if left and not asked.unconfirmed(run, plan_of(run)):
             continue
         try:
             if not resting(site.under(run), run):

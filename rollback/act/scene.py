@@ -139,6 +139,7 @@ class Question:
     """A step's answer that it goes on when a person has settled `item`; `what` says what to do.
 
     Settled is one of `choices` said by somebody of the role `by`, a `record` that is whole, else yes.
+    What nobody settles `within_s` seconds goes back to the step, and is not answered any more.
     """
 
     what: str
@@ -146,6 +147,7 @@ class Question:
     choices: tuple[str, ...] = ()
     by: str = ""
     record: str = ""
+    within_s: float | None = None
 
 
 @runtime_checkable

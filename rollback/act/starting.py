@@ -19,6 +19,7 @@ from rollback.act.site import Site
 from rollback.host.below import why
 from rollback.host.clock import parse_iso
 from rollback.judge import guardrails as judge
+from rollback.judge.unasked import AGENT
 from rollback.judge.welcome import unwelcome
 from rollback.model.errors import Refused, RollbackError
 from rollback.model.finding import Answer, Finding, Json
@@ -171,6 +172,25 @@ def climb(site: Site, plan: Plan) -> tuple[Refused, ...]:
     if refused and _idle(here, plan, judge.next_lower(here.system, level.rank)):
         return ()
     return (refused,) if refused else ()
+
+
+def cause(site: Site, plan: Plan) -> tuple[Refused, ...]:
+    """The refusal when a person starts a level by hand, and says no declared cause.
+
+    What a decision calls for has its cause there; so has what follows a run that was not enough.
+    """
+    here = site.there(plan.environment)
+    _, level = find_level(here, plan.level)
+    by_hand = isinstance(level, Level) and of_its_level(plan, level) and plan.requester != AGENT
+    if not by_hand or level.emergency:
+        return ()
+    refused = judge.cause(here.system, plan.reason)
+    if refused is None:
+        return ()
+    since = site.host.clock.now() - CLIMB_WITHIN
+    decided = _decided(here, since)
+    called_for = decided is not None and decided >= plan.rank
+    return () if called_for or any(_failed(here, plan, since)) else (refused,)
 
 
 def _failed(site: Site, plan: Plan, since: datetime) -> Iterator[Run]:

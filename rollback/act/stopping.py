@@ -7,6 +7,7 @@ Never: takes an effect back by itself: the engine does.
 from __future__ import annotations
 
 from rollback.act import records
+from rollback.act.asked import too_late
 from rollback.act.guarding import command_of
 from rollback.act.plan import plan_of
 from rollback.act.site import Site
@@ -113,6 +114,9 @@ def answer(site: Site, run: Run, *, item: str, text: str, by: str) -> Run:
 def _to_a_step(site: Site, run: Run, text: str, *, by: str) -> Run:
     """What a step that waits was told, by whom it asks, and one of what it offers."""
     item, choices = str(run.waiting_for["item"]), run.waiting_for.get("choices")
+    if too_late(site, run):
+        raise PlanError(f"the time to answer {item} is over",
+                        hint=f"what follows comes with: rollback resume {run.id}")  # fmt: skip
     _for_the_role(site, item, str(run.waiting_for.get("by") or ""), by)
     if isinstance(choices, list) and choices and text.strip() not in choices:
         known = tuple(map(str, choices))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import click
 
-from rollback.act import asked, authorize, climbing, stopped
+from rollback.act import asked, authorize, climbing, lifeline, stopped
 from rollback.act.driving import drive, upwards
 from rollback.act.plan import Plan, plan_of
 from rollback.act.site import Site
@@ -62,6 +62,7 @@ def carry(desk: Desk, site: Site, run: Run, *, person: str, yes: bool, wait: boo
     there = site.under(run)
     if run.state is State.PLANNED:
         run = confirm(desk, there, run, person=person, yes=yes)
+    lifeline.arm(there, run)
     runs = upwards(site, drive(there, run, wait=wait), wait=wait)
     told = [result(site.under(one), one) for one in runs]
     body = {**told[-1], "climbed_from": told[:-1]}

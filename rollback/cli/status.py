@@ -26,6 +26,7 @@ def command(desk: Desk) -> int:
     from rollback.act import stopped
     from rollback.act.authorize import may_approve
     from rollback.act.copying import to_fetch
+    from rollback.act.deadlines import overdue as late
     from rollback.act.exporting import exports
     from rollback.act.glass import overdue, unreviewed
     from rollback.act.keeping import missed
@@ -39,7 +40,8 @@ def command(desk: Desk) -> int:
     if not desk.system.state_path.is_dir():
         body: dict[str, Any] = {
             "system": desk.system.system.id, "runs_open": [], "last_run": None, "checkpoints": 0,
-            "last_checkpoint": None, "missed": [], "not_exported": [], "glass": [], "frozen": {},
+            "last_checkpoint": None, "missed": [], "not_exported": [], "glass": [], "overdue": [],
+            "frozen": {},
             "damaged": None,
             "not_running": [],
             "agent": {"watching": None, "held": None, "incident": None},
@@ -75,6 +77,8 @@ def command(desk: Desk) -> int:
             "last_checkpoint": {"id": kept[0].id, "name": kept[0].name, "at": kept[0].at} if kept else None,
             "missed": [one.as_json() for one in missed(site)] if journal["whole"] else [],
             "not_exported": [one.as_json() for one in exports(site) if one.problem],
+            "overdue": [{**one.as_json(), "said": one.said} for one in late(site)]
+            if journal["whole"] else [],
             "glass": [{**asdict(one), "overdue": overdue(site, one)} for one in unreviewed(site)],
             "frozen": _frozen(site), "damaged": damaged(site), "agent": _agent(site),
             "not_running": [*stopped.services(site, site.system.environment_name)] if runs else [],
@@ -187,6 +191,8 @@ def _lines(body: dict[str, Any], advice: dict[str, list[str]], fetch: str) -> li
     for one in body["not_exported"]:
         lines.append(paint(f"  {one['kind']} as tar: {safe(one['problem'])}", "yellow"))
         lines.append("    try: rollback checkpoint due")
+    for one in body["overdue"]:
+        lines.append(paint(f"  overdue: {safe(one['said'])}", "yellow"))
     for one in body["glass"]:
         late = ", and somebody should have looked by now" if one["overdue"] else ""
         said = (

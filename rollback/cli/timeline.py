@@ -230,6 +230,11 @@ def next_lines(site: Site, run: Run) -> list[str]:
     if on == "checklist":
         said = f"rollback answer {run.id} ITEM yes, then: rollback resume {run.id}"
         return [f"  try: say what is asked: {said}"]
+    if on == "answer":
+        item, choices = run.waiting_for.get("item"), run.waiting_for.get("choices")
+        words = "|".join(map(str, choices)) if isinstance(choices, list) and choices else "yes"
+        words = f"{item}.FIELD TEXT" if run.waiting_for.get("record") else f"{item} {words}"
+        return [f"  try: say what is asked: rollback answer {run.id} {words}"]
     if on == "timer":
         return [f"  try: go on with it: rollback resume {run.id} --wait"]
     able = may_approve(site, run)

@@ -10,7 +10,7 @@ Never: reads a metric, a clock or the journal.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Reversible, Sequence
+from collections.abc import Iterator, Mapping, Reversible, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -76,9 +76,26 @@ def evaluate(condition: Condition, known: Known) -> tuple[Answer, str]:
 
 
 def unsaid(condition: Condition, known: Known) -> bool:
-    """True when only facts that nobody told keep a condition from being told."""
+    """True when only facts that nobody told keep a condition from being told.
+
+    A fact that was told, and is no answer to what is asked, is a doubt like any other.
+    """
     read = (known.samples.get(name) for name in condition.metrics)
-    return all(sample is not None and sample.known for sample in read) and known.events is not None
+    told = (one for one in _facts_of(condition) if str(one.fact) in known.facts)
+    return (
+        all(sample is not None and sample.known for sample in read)
+        and known.events is not None
+        and all(_fact(one, known)[0] is not Answer.UNKNOWN for one in told)
+    )
+
+
+def _facts_of(condition: Condition) -> Iterator[Condition]:
+    """The condition and those inside it that ask for a fact."""
+    if condition.fact is not None:
+        yield condition
+    inner = (*condition.all, *condition.any, *((condition.not_,) if condition.not_ else ()))
+    for one in inner:
+        yield from _facts_of(one)
 
 
 def limits(condition: Condition, value: float, normal: float | None = None) -> bool | None:
@@ -172,6 +189,7 @@ def _event(condition: Condition, known: Known) -> _Told:
         told for told in known.events
         if told.kind == name and since <= told.at <= now
         and all(told.fields.get(key) == value for key, value in condition.where.items())
+        and not any(told.fields.get(key) in values for key, values in condition.where_not.items())
     ]  # fmt: skip
     wanted = condition.count or 1
     times = f"{len(found)} times" if len(found) != 1 else "once"

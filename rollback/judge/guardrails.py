@@ -192,7 +192,9 @@ _HELD: dict[Waiver, _Held] = {
 }  # fmt: skip
 _NOT_IN_AN_EMERGENCY: frozenset[Waiver] = frozenset({"window", "dry-run", "staging"})
 # what a person who breaks the glass takes upon himself; never what keeps data whole
-LIFTED = frozenset({"autonomy", "rate-limit", "window", "dry-run", "staging", "climb-in-order"})
+LIFTED = frozenset(
+    {"autonomy", "rate-limit", "window", "dry-run", "staging", "climb-in-order", "cause"}
+)
 
 
 # -- conditions ----------------------------------------------------------------------------
@@ -277,6 +279,25 @@ def _fact(name: str, facts: Mapping[str, str], *, wanted: bool) -> tuple[Answer,
     if told.strip().lower() in (("yes", "true") if wanted else ("no", "false")):
         return Answer.PASS, f"fact {name} is {told}"
     return Answer.FAIL, f"fact {name} is {told}, and must be {'yes' if wanted else 'no'}"
+
+
+# -- the cause of a start by hand ----------------------------------------------------------
+
+
+def cause(system: System, reason: str) -> Refused | None:
+    """The refusal when causes are declared and the reason names none of them, as `CAUSE: words`."""
+    known = {
+        one.id: one.title
+        for one in system.decision.filters
+        if one.manual and one.answer == "appropriate"
+    }
+    if not known or reason.partition(":")[0].strip() in known:
+        return None
+    said = f"{reason!r} names no declared cause" if reason else "the run names no declared cause"
+    listed = "; ".join(f"{name} ({title})" for name, title in known.items())
+    return Refused(
+        "cause", said, hint=f"write --reason 'CAUSE: what you saw', with one of: {listed}"
+    )
 
 
 # -- climbing ------------------------------------------------------------------------------

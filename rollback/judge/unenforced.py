@@ -29,10 +29,10 @@ def _guardrails(system: System) -> Iterator[tuple[str, str]]:
 
 def _policy(system: System) -> Iterator[tuple[str, str]]:
     for name, point in system.decision.points.items():
-        if point.answer_within is not None:
+        if point.unanswered is not None:
             yield (
-                f"decision.points.{name}.answer_within",
-                "nothing follows when nobody chooses in time",
+                f"decision.points.{name}.unanswered",
+                "people are told when nobody chooses in time, and nothing is done",
             )
 
 
@@ -41,10 +41,6 @@ def _level(where: str, level: Level | Procedure) -> Iterator[tuple[str, str]]:
         for number, item in enumerate(level.checklist):
             if item.gates == "start":
                 yield f"{where}.checklist.{number}.gates", "an emergency waits for no item"
-    if level.budgets and level.budgets.start is not None:
-        yield f"{where}.budgets.start", "the time from detection to the run is not measured"
-    if level.budgets and level.budgets.recovery is not None:
-        yield f"{where}.budgets.recovery", "the time until everybody works again is not measured"
     if level.on_fail and level.on_fail.escalate is not None:
         yield f"{where}.on_fail.escalate", "a closed gate is journalled, and nobody is called"
     steps = [step for step in level.steps if isinstance(step, Step)]

@@ -16,7 +16,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rollback.host import Host, Tree
@@ -47,6 +47,19 @@ class Tail:
     torn: bytes = b""
 
 
+@dataclass(frozen=True, slots=True)
+class _Whole:
+    """The bytes that were read before, up to their last whole line, and the events that they hold."""
+
+    raw: bytes = b""
+    events: list[Event] = field(default_factory=list)
+
+    @property
+    def last(self) -> tuple[int, str]:
+        """Number and hash of the last event."""
+        return (self.events[-1].seq, self.events[-1].hash) if self.events else (0, GENESIS)
+
+
 class Journal:
     """One journal in an open folder. Appends from several processes take turns."""
 
@@ -58,7 +71,7 @@ class Journal:
         self._redact = redact or (lambda data: data)
         self._anchor = anchor
         self._tail: Tail | None = None
-        self._known: dict[bytes, Event] = {}  # lines that matched their hash: they still do
+        self._whole = _Whole()
 
     def close(self) -> None:
         """The folder's descriptor is given back."""
@@ -82,7 +95,7 @@ class Journal:
 
     def events(self) -> list[Event]:
         """All events, oldest first. Raises: JournalCorrupt naming the first bad one."""
-        return [event for event, _ in self._read(self._bytes())]
+        return self._chain()
 
     def anchor(self) -> None:
         """Count and head stand in the second place. Raises: JournalError when they cannot."""
@@ -198,8 +211,8 @@ class Journal:
 
         Only its newline may be missing; then it is an event like any other.
         """
-        whole = [event for event, _ in self._read(self._bytes() + b"\n")]
-        if len(whole) > tail.count:
+        begins = (tail.count, tail.head, tail.whole_bytes)
+        if any(True for _ in self._read(self._bytes() + b"\n", begins)):
             self._tree.append(EVENTS, b"\n")
         else:
             fingerprint = hashlib.sha256(tail.torn).hexdigest()
@@ -210,10 +223,9 @@ class Journal:
     def _current(self, *, fresh: bool = False) -> Tail:
         if self._tail is None or fresh or self._tail.torn or self._tail.whole_bytes != self._size():
             raw = self._bytes()
-            tail = Tail()
-            for event, end in self._read(raw):
-                tail = Tail(event.seq, event.hash, end)
-            self._tail = Tail(tail.count, tail.head, tail.whole_bytes, raw[tail.whole_bytes :])
+            whole = self._extended(raw)
+            last, end = whole.last, len(whole.raw)
+            self._tail = Tail(last[0], last[1], end, raw[end:])
         return self._tail
 
     def _size(self) -> int:
@@ -232,19 +244,37 @@ class Journal:
             ) from error  # fmt: skip
 
     def _chain(self) -> list[Event]:
-        return [event for event, _ in self._read(self._bytes())]
+        return [*self._extended(self._bytes()).events]
 
-    def _read(self, raw: bytes) -> Iterator[tuple[Event, int]]:
+    def _extended(self, raw: bytes) -> _Whole:
+        """What these bytes hold. Lines that were read before, and are there still, are not read again.
+
+        What is not what it was, byte by byte, is read from its beginning.
+        """
+        if not raw.startswith(self._whole.raw):
+            self._whole = _Whole()
+        whole, end = self._whole, len(self._whole.raw)
+        new: list[Event] = []
+        for event, after in self._read(raw, (*whole.last, end)):
+            new.append(event)
+            end = after
+        if new:
+            self._whole = _Whole(raw[:end], [*whole.events, *new])
+        return self._whole
+
+    def _read(self, raw: bytes, since: tuple[int, str, int]) -> Iterator[tuple[Event, int]]:
         """Events with the offset where each ends; a torn tail is left out.
 
-        A crash can tear the last line only, so what follows a torn one is its seal, or nothing
-        but further torn ones. A line that is JSON was never torn.
+        They begin behind this many events, their last hash and offset. A crash can tear the last
+        line only, so what follows a torn one is its seal, or nothing but further torn ones. A line
+        that is JSON was never torn.
         """
-        previous, seq, start, torn = GENESIS, 0, 0, -1
+        seq, previous, start = since
+        torn = -1
         while (end := raw.find(b"\n", start)) >= 0:
             line, begins, start = raw[start:end], start, end + 1
             try:
-                event = self._known.get(line) or self._known.setdefault(line, parse(line))
+                event = parse(line)
             except ValueError as error:
                 if _is_json(line):
                     raise self._broken(seq + 1, str(error)) from None

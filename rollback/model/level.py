@@ -20,7 +20,8 @@ from rollback.model.step import Id, Suite, Text
 class Budgets(Declared):
     """How long a run may take, from its creation: to MITIGATED, and to COMPLETE.
 
-    `start` counts from detection to the run; `recovery` until everybody works as before.
+    `start` counts from the first decision that called for the level to the first step; `recovery`
+    until everybody works as before: the gate has opened, and what `monitor.stability` says has held.
     """
 
     mitigated: Seconds

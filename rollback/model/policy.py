@@ -38,7 +38,8 @@ class Condition(Declared):
 
     A fact is told by a person (`decide --fact k=v`); it is true, a word, or a number with limits.
     Limits: `above` and `below` are strict, `at_least` and `at_most` are not. `for` is how long
-    it must hold; `times` how often in a row; `within` limits the age of an event.
+    it must hold; `times` how often in a row; `within` limits the age of an event. `where` are fields
+    that the event has, `where_not` fields that have none of these values, or none at all.
     """
 
     metric: Id | None = None
@@ -52,6 +53,7 @@ class Condition(Declared):
     times: Annotated[int, Field(ge=1, le=1000)] | None = None
     event: Id | None = None
     where: dict[str, str | int | bool] = Field(default_factory=dict)
+    where_not: dict[str, tuple[str | int | bool, ...]] = Field(default_factory=dict)
     within: Seconds | None = None
     count: Annotated[int, Field(ge=1)] | None = None
     fact: Id | None = None
@@ -75,6 +77,8 @@ class Condition(Declared):
             raise ValueError("a condition is one of: metric, event, fact, all, any, not")
         limits = (self.above, self.below, self.at_least, self.at_most, self.equals)
         numbers = any(v is not None for v in (*limits, self.times_normal))
+        if kinds != ["event"] and (self.where or self.where_not):
+            raise ValueError("where and where_not belong to an event; name it beside them")
         if kinds == ["metric"] and not numbers:
             raise ValueError(
                 "a condition on a metric needs a number: above, below, at_least, at_most or equals"
@@ -226,7 +230,11 @@ class DecisionPoint(Declared):
 
 
 class Filter(Declared):
-    """A reason for, or against, going back at all; `manual` reasons are given by a person."""
+    """A reason for, or against, going back at all.
+
+    Where there are `manual` ones for it, a person who starts a level that no decision calls for says
+    one of them: `--reason "ID: what was seen"`.
+    """
 
     id: Id
     title: Text

@@ -79,6 +79,11 @@ class Step(Kind):
         """True when it is known to alter nothing that is stored: only such a step may be `exempt`."""
         return self.alters != "stored"
 
+    @property
+    def reversible(self) -> bool:
+        """True when it says how it is taken back, for kinds that leave that to the declaration."""
+        return True
+
 
 NOT_EXEMPT = "changes what is stored, or may: it cannot be exempt from PROTECTED"
 NOT_EXEMPT_HINT = "leave exempt out: the present is kept first, and then the step is taken"

@@ -6,12 +6,14 @@ Never: knows anything that the journal does not.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from rollback.judge import timing
 from rollback.judge.scope import looks_at
 from rollback.model.event import Event
 from rollback.model.finding import Json
+from rollback.model.level import Budgets
 from rollback.model.lifecycle import Run, State, elapsed_s
 from rollback.model.quantity import counted, sized, spoken
 from rollback.model.system import System
@@ -22,6 +24,8 @@ FORMAT = 1
 _BAR_CHARS = 40
 CELL_CHARS_MAX = 160
 _READINGS_MAX = 40
+_CLOCKS = {"start": "detected to first step", "mitigated": "mitigated", "complete": "complete",
+           "recovery": "until everybody works"}  # fmt: skip
 
 
 def build(system: System, run: Run, events: Iterable[Event]) -> dict[str, Any]:
@@ -29,6 +33,7 @@ def build(system: System, run: Run, events: Iterable[Event]) -> dict[str, Any]:
 
     Shape: `timeline` oldest first; `steps` in order of the plan, alternatives after their step.
     """
+    events = tuple(events)
     mine = [event for event in events if event.run == run.id]
     plan: dict[str, Any] = dict(run.plan)
     level = system.levels.get(plan["level"]) or system.procedures.get(plan["level"])
@@ -45,6 +50,7 @@ def build(system: System, run: Run, events: Iterable[Event]) -> dict[str, Any]:
         "clocks": {
             "mitigated": _clock(run, "run.mitigated", budgets.mitigated if budgets else None),
             "complete": _clock(run, "gate.opened", budgets.complete if budgets else None),
+            **_around(system, run, events, budgets),
             "waited_s": round(run.waited_s, 3),
         },
         "phases": of_a_run(run), "budgeted": phases(level, plan, mine),
@@ -110,14 +116,16 @@ def _glass_line(glass: Mapping[str, Any]) -> str:
 
 def _clock_lines(r: Mapping[str, Any]) -> list[str]:
     lines = ["## Clocks", "", "| | took | budget | |", "|---|---:|---:|---|"]
-    for name in ("mitigated", "complete"):
+    for name, shown in _CLOCKS.items():
         clock = r["clocks"][name]
+        if name in ("start", "recovery") and clock["took_s"] is None and clock["budget_s"] is None:
+            continue
         verdict = "" if clock["took_s"] is None or clock["budget_s"] is None else (
             "over budget" if clock["took_s"] > clock["budget_s"] else "within budget"
         )  # fmt: skip
         approximate = " (approximate: the machine was restarted)" if clock["approximate"] else ""
         lines.append(
-            f"| {name} | {spoken(clock['took_s'])} | {spoken(clock['budget_s'])} | {verdict}{approximate} |"
+            f"| {shown} | {spoken(clock['took_s'])} | {spoken(clock['budget_s'])} | {verdict}{approximate} |"
         )
     lines += ["", f"Waiting is included above: {spoken(r['clocks']['waited_s'])}.", "", "```text"]
     total = sum(phase["took_s"] for phase in r["phases"]) or 1.0
@@ -259,6 +267,24 @@ def _clock(run: Run, kind: str, budget_s: float | None) -> dict[str, Json]:
     return {
         "took_s": took[0] if took else None, "budget_s": budget_s,
         "approximate": bool(took and took[1]),
+    }  # fmt: skip
+
+
+def _around(
+    system: System, run: Run, events: Sequence[Event], budgets: Budgets | None
+) -> dict[str, dict[str, Json]]:
+    """The two times that begin before a run, or end after it."""
+    detected = timing.detected(events, run.id, str(run.plan.get("level")))
+    planned = next((event for event in events if event.run == run.id), None)
+    watched = system.monitor.stability is not None
+    times = {
+        "start": timing.took(detected, timing.first_step(events, run.id)),
+        "recovery": timing.took(planned, timing.recovered(events, run.id, watched=watched)),
+    }
+    return {
+        name: {"took_s": spent[0] if spent else None, "approximate": bool(spent and spent[1]),
+               "budget_s": getattr(budgets, name) if budgets else None}
+        for name, spent in times.items()
     }  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-from rollback.act import eyes, incident, reacting
+from rollback.act import deadlines, eyes, incident, reacting
 from rollback.act.deciding import known
 from rollback.act.site import Site
 from rollback.act.telling import tell_people
@@ -138,6 +138,7 @@ class Agent:
 
         self._part("open runs", open_ones, failed)
         self._part("decision", look, failed)
+        self._part("deadlines", lambda: deadlines.tell(site), failed)
         if "open runs" not in failed and not reacting.open_runs(site):
             self._part("upkeep", self._upkeep, failed)
         self._part("drills", lambda: due.drills(site), failed)

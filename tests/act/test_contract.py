@@ -194,6 +194,7 @@ CASES = (
 )  # fmt: skip
 ELSEWHERE = {
     *("collect", "choose", "decide"),  # rest on a person's word: shown in test_records
+    "confirm",  # and on the time that it has: shown in test_confirm
     *("guarded", "take-back"),  # shown with the command line, and with the engine
     *("compare", "repair", "replay", "vouched"),  # need a transaction log: shown in test_recovery
 }

@@ -89,6 +89,11 @@ class CommandStep(Step):
         """True for a program that is declared to have no effects."""
         return self.effects == "none" and not self.changes
 
+    @property
+    def reversible(self) -> bool:
+        """True when an undo is declared."""
+        return self.undo_ is not None
+
     def bind(self, scene: Scene) -> dict[str, Json]:
         """The words, and which names in them were filled in."""
         for name in self.changes:

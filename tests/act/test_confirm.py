@@ -1,0 +1,279 @@
+"""What stays only if somebody confirms it in time: taken back by whoever drives the run by then."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from rollback import declare
+from rollback.act import asked, authorize, lifeline
+from rollback.act.engine import roll_back
+from rollback.act.stopping import answer
+from rollback.host import Tap, processes
+from rollback.model.errors import PlanError, SpecError
+from rollback.model.lifecycle import Run, State
+from rollback.watch.agent import Agent
+from tests.cli.program import rollback
+from tests.systems import Shop, build, environment
+
+RISKY = """procedures:
+  risky:
+    title: Change what could cut us off
+    authority: {roles: [op], alone: true}
+    steps:
+      - edit: {id: change, file: config/app.yaml, key: limit, value: 7}
+      - confirm: {id: still-in, asks: op, within: WITHIN}
+      - edit: {id: more, file: config/app.yaml, key: party, value: "true"}
+levels:
+"""
+WITHIN_S = 60.0
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    """The shop with such a change; ten minutes to confirm it."""
+    made = build(tmp_path)
+    made.edit("levels:\n", RISKY.replace("WITHIN", "10m"))
+    return made
+
+
+def limit(shop: Shop) -> str:
+    """What the file says now."""
+    return (shop.tree / "config" / "app.yaml").read_text().partition("limit: ")[2].strip()
+
+
+def begun(shop: Shop) -> Run:
+    """The run that has made the change, and waits."""
+    with shop.site() as site:
+        run = authorize.create(site, shop.plan(site, "risky"))
+        authorize.approve(site, run, person="ada")
+        run = roll_back(site, run.id)
+        assert (run.state, run.waiting_for["on"]) == (State.WAITING, "answer")
+        assert limit(shop) == "7"
+        return run
+
+
+def driven(shop: Shop, run: Run) -> Run:
+    """The run after somebody drove it again."""
+    with shop.site() as site:
+        return roll_back(site, run.id)
+
+
+def test_silence_takes_the_change_back_when_the_time_is_over_and_not_before(shop: Shop) -> None:
+    """At nine minutes and a half it stands, at ten it is undone, byte by byte; nobody's yes is needed."""
+    before = shop.bytes()
+    run = begun(shop)
+    shop.clock.ahead_s += 570.0
+    assert driven(shop, run).state is State.WAITING
+    assert limit(shop) == "7"
+    shop.clock.ahead_s += 30.0
+    run = driven(shop, run)
+    assert run.state is State.UNDONE
+    assert "nobody confirmed it within 10 min" in run.reason
+    assert shop.bytes() == before
+
+
+def test_a_yes_in_time_counts_whenever_the_run_goes_on(shop: Shop) -> None:
+    """Said after nine minutes, driven after a day."""
+    run = begun(shop)
+    shop.clock.ahead_s += 540.0
+    with shop.site() as site:
+        answer(site, site.run(run.id), item="still-in", text="yes", by="ada")
+    shop.clock.ahead_s += 86_400.0
+    assert driven(shop, run).state is State.MITIGATED
+    assert limit(shop) == "7"
+
+
+def test_a_yes_that_comes_too_late_is_refused(shop: Shop) -> None:
+    """Although nobody has taken it back yet."""
+    run = begun(shop)
+    shop.clock.ahead_s += 600.5
+    with shop.site() as site, pytest.raises(PlanError, match="the time to answer still-in is over"):
+        answer(site, site.run(run.id), item="still-in", text="yes", by="ada")
+    assert driven(shop, run).state is State.UNDONE
+
+
+def test_a_no_takes_it_back_at_once(shop: Shop) -> None:
+    """Without waiting for the end of the time."""
+    run = begun(shop)
+    with shop.site() as site:
+        answer(site, site.run(run.id), item="still-in", text="no", by="ada")
+    assert driven(shop, run).state is State.UNDONE
+    assert limit(shop) == "3"
+
+
+def test_only_who_is_asked_may_confirm(shop: Shop) -> None:
+    """Neither another role, nor another word."""
+    run = begun(shop)
+    with shop.site() as site:
+        with pytest.raises(PlanError, match="for the role op"):
+            answer(site, site.run(run.id), item="still-in", text="yes", by="dee")
+    assert rollback(shop.folder, "answer", run.id, "still-in", "maybe", "--as", "ada").status == 2
+
+
+@pytest.mark.parametrize("wrong_s", [-366 * 86_400.0, -3600.0, 3600.0, 366 * 86_400.0])
+def test_a_clock_that_is_set_moves_the_time_by_nothing(shop: Shop, wrong_s: float) -> None:
+    """Neither is it taken back before, nor does it stay for longer."""
+    run = begun(shop)
+    shop.clock.wrong_s += wrong_s
+    shop.clock.ahead_s += 570.0
+    assert driven(shop, run).state is State.WAITING
+    shop.clock.ahead_s += 31.0
+    assert driven(shop, run).state is State.UNDONE
+
+
+def test_the_agent_takes_it_back_at_its_tick(shop: Shop) -> None:
+    """A person's run; nobody types anything. A driver that died between the two steps as well."""
+    run = begun(shop)
+    with shop.site() as site:
+        agent = Agent(site)
+        agent.tick()
+        assert site.run(run.id).state is State.WAITING
+        shop.clock.ahead_s += 601.0
+        (moved,) = agent.tick().runs
+        assert (moved.id, moved.state) == (run.id, State.UNDONE)
+    assert limit(shop) == "3"
+
+
+def test_what_cannot_be_taken_back_may_not_stand_before_it(shop: Shop) -> None:
+    """Nor may something else be declared to follow silence."""
+    shop.edit("      - edit: {id: change, file: config/app.yaml, key: limit, value: 7}\n",
+              "      - service: {id: gone, touch: [config/app.yaml]}\n"
+              "      - command: {id: cut, argv: [/bin/true]}\n")  # fmt: skip
+    with shop.site() as site, pytest.raises(PlanError, match="cut cannot be taken back"):
+        shop.plan(site, "risky")
+    shop.edit("asks: op, within: 10m", "asks: op, within: 10m, on_fail: continue")
+    with pytest.raises(SpecError, match="leave on_fail out"):
+        declare.load(shop.folder / "rollback.yaml")
+
+
+def test_a_plan_says_what_silence_does(shop: Shop) -> None:
+    """Before anything is done."""
+    told = rollback(shop.folder, "plan", "risky").out
+    assert "without one within 10 min everything is taken back" in told
+
+
+# -- killed ------------------------------------------------------------------------------------
+
+
+def until(true: object, what: str) -> None:
+    """It came to be so, within a minute."""
+    assert callable(true)
+    ends_s = time.monotonic() + WITHIN_S
+    while not true():
+        assert time.monotonic() < ends_s, what
+        time.sleep(0.05)
+
+
+def state_of(shop: Shop) -> State:
+    """How the run stands."""
+    with shop.site() as site:
+        return site.run("last").state
+
+
+def too_late(shop: Shop) -> bool:
+    """The time to confirm it is over."""
+    with shop.site() as site:
+        return asked.too_late(site, site.run("last"))
+
+
+def lifeline_of(shop: Shop) -> str:
+    """The lock that its process holds."""
+    return str(shop.folder / ".rollback" / "runs" / "r0001" / lifeline.LOCK)
+
+
+def end_lifeline(shop: Shop) -> None:
+    """It is killed, and gone."""
+    found = processes.holder(lifeline_of(shop))
+    if found is not None:
+        with found:
+            found.signal(signal.SIGKILL, tap=Tap())
+    until(lambda: not processes.held(lifeline_of(shop)), "the lifeline lives on")
+
+
+def driver(shop: Shop) -> subprocess.Popen[bytes]:
+    """Somebody types it, and stays."""
+    argv = [sys.executable, "-m", "rollback", "run", "risky", "--as", "ada", "--yes", "--wait"]
+    return subprocess.Popen(argv, cwd=shop.folder, env=environment(), start_new_session=True,
+                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+
+
+SLOW = "      - command: {id: slow, argv: [/bin/sleep, '1.5'], undo: {argv: [/bin/true]}}\n      - confirm"
+
+
+@pytest.mark.parametrize("when", ["while it waits", "between the change and the question"])
+def test_killed_with_whoever_made_the_change_it_is_taken_back_all_the_same(
+    tmp_path: Path, when: str
+) -> None:
+    """Nobody drives it, no agent runs; who is cut off has to do nothing."""
+    shop = build(tmp_path)
+    risky = RISKY.replace("WITHIN", "3s")
+    if when.startswith("between"):
+        risky = risky.replace("      - confirm", SLOW)
+    shop.edit("levels:\n", risky)
+    before = shop.bytes()
+    typed = driver(shop)
+    try:
+        if when == "while it waits":
+            until(
+                lambda: shop.journal.exists() and state_of(shop) is State.WAITING, "it never asked"
+            )
+        else:
+            until(lambda: limit(shop) == "7", "it was never changed")
+        os.killpg(typed.pid, signal.SIGKILL)
+        typed.wait(30)
+        assert limit(shop) == "7"
+        until(
+            lambda: state_of(shop) in (State.UNDONE, State.NEEDS_OPERATOR), "it was not taken back"
+        )
+        assert state_of(shop) is State.UNDONE
+        assert shop.bytes() == before
+        until(lambda: not processes.held(lifeline_of(shop)), "the lifeline outlived its run")
+    finally:
+        typed.kill()
+        typed.wait(30)
+        end_lifeline(shop)
+
+
+def test_killed_with_its_lifeline_too_the_next_resume_takes_it_back(tmp_path: Path) -> None:
+    """What is known stands in the journal; a yes that is typed then is too late."""
+    shop = build(tmp_path)
+    shop.edit("levels:\n", RISKY.replace("WITHIN", "2s"))
+    typed = driver(shop)
+    try:
+        until(lambda: shop.journal.exists() and state_of(shop) is State.WAITING, "it never asked")
+        end_lifeline(shop)
+        os.killpg(typed.pid, signal.SIGKILL)
+        typed.wait(30)
+        until(lambda: too_late(shop), "its time is never over")
+        said = rollback(shop.folder, "answer", "r0001", "still-in", "yes", "--as", "ada")
+        assert said.status == 3, said
+        assert rollback(shop.folder, "resume").status == 6
+        assert limit(shop) == "3"
+    finally:
+        typed.kill()
+        typed.wait(30)
+        end_lifeline(shop)
+
+
+def test_a_run_that_is_confirmed_lets_its_lifeline_go(tmp_path: Path) -> None:
+    """And what follows the question is done by it, when nobody else does."""
+    shop = build(tmp_path)
+    shop.edit("levels:\n", RISKY.replace("WITHIN", "10m"))
+    try:
+        assert rollback(shop.folder, "run", "risky", "--as", "ada", "--yes").status == 4
+        assert processes.held(lifeline_of(shop))
+        assert (
+            rollback(shop.folder, "answer", "r0001", "still-in", "yes", "--as", "ada").status == 0
+        )
+        until(lambda: state_of(shop) is State.MITIGATED, "it did not go on")
+        until(lambda: not processes.held(lifeline_of(shop)), "the lifeline outlived its run")
+        assert limit(shop) == "7"
+    finally:
+        end_lifeline(shop)
