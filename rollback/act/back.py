@@ -1,7 +1,8 @@
 """Runs that no level declares: undoing a run, and restoring a checkpoint by hand.
 
-They change the managed system, so they are runs like any other: authorised under the strictest
-level that touches the same components, protected, journalled; without a gate they end MITIGATED.
+They change the managed system, so they are runs like any other: protected, journalled; without a gate
+they end MITIGATED. What takes a run back asks whom that run asked: it changes nothing that the run did
+not change. What somebody makes up asks the strictest level that touches the same components.
 
 Hides: how such a plan is made up.
 Never: skips an approval that a level would ask for.
@@ -13,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
 from typing import Any
 
+from rollback.act import built_in
 from rollback.act.acceptable import why_not
 from rollback.act.guarding import command_of
 from rollback.act.plan import Plan, PlannedStep, ad_hoc, plan_of
@@ -20,7 +22,6 @@ from rollback.act.protecting import safety_of
 from rollback.act.scene import Target, Traced
 from rollback.act.site import Site
 from rollback.model.errors import PlanError, UsageError
-from rollback.model.level import Level
 from rollback.model.lifecycle import ENDED, Run, State
 from rollback.model.registry import nearest
 
@@ -95,14 +96,23 @@ def undo_plan(site: Site, old: Run, *, run: str, requester: str, reason: str) ->
             "environment": step.environment, "exempt": step.first,
             "whole": old.steps[step.index].status == "ended",
         }})  # fmt: skip
-    found = site.system.level(plan.level)
-    strict = found[1] if found else strictest(site, plan.touched)
     target = Target("checkpoint", old.safety, f"before {old.id}")
     return ad_hoc(
         site, f"Back to before run {old.id}", written, run=run, requester=requester,
-        reason=reason or f"undo of {old.id}", target=target, strict=strict, undoes=old.id,
+        reason=reason or f"undo of {old.id}", target=target, under=_asked(site, plan), undoes=old.id,
         component=plan.component,
     )  # fmt: skip
+
+
+def _asked(site: Site, plan: Plan) -> str:
+    """The level or procedure whose authority a run of this plan asked; no longer declared: the strictest."""
+    if plan.level in site.system.levels:
+        return plan.level
+    if plan.procedure and (
+        plan.level in site.system.procedures or built_in.find(site.system, plan.level)
+    ):
+        return plan.level
+    return strictest(site, plan.touched)
 
 
 def restore_plan(
@@ -139,12 +149,12 @@ def restore_plan(
     return ad_hoc(
         site, f"Restore of checkpoint {found.name or found.id[:12]}", steps, run=run,
         requester=requester, reason=reason or "restore by hand", target=target,
-        strict=strictest(site, wanted),
+        under=strictest(site, wanted),
     )  # fmt: skip
 
 
-def strictest(site: Site, touched: Iterable[str]) -> Level:
-    """The level with the hardest authority among those that touch one of the components.
+def strictest(site: Site, touched: Iterable[str]) -> str:
+    """The id of the level with the hardest authority among those that touch one of the components.
 
     Hardest: the most people, then the highest rank. No level names them: the highest of all.
     """
@@ -153,14 +163,15 @@ def strictest(site: Site, touched: Iterable[str]) -> Level:
     def touches(key: str) -> bool:
         return any(name in str(site.system.source["levels"][key]["steps"]) for name in names)
 
-    levels = [level for key, level in site.system.levels.items() if touches(key)]
-    found = levels or list(site.system.levels.values())
+    levels = site.system.levels
+    found = [key for key in levels if touches(key)] or list(levels)
 
-    def people(level: Level) -> int:
-        authority = level.authority
-        return len(authority.roles) if authority.quorum == "all" else authority.count
+    def hard(key: str) -> tuple[int, bool, int]:
+        authority = levels[key].authority
+        people = len(authority.roles) if authority.quorum == "all" else authority.count
+        return people, not authority.alone, levels[key].rank
 
-    return max(found, key=lambda level: (people(level), not level.authority.alone, level.rank))
+    return max(found, key=hard)
 
 
 def _in_order(site: Site, names: Iterable[str]) -> tuple[str, ...]:

@@ -6,21 +6,28 @@ Never: changes anything; leaves out what it cannot measure: that is said.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from rollback.act.scene import Scene
+from rollback.host.processes import session
 from rollback.model import dependencies
+from rollback.model.errors import HostError
 from rollback.model.finding import Json
 from rollback.model.level import Level, Procedure
-from rollback.model.registry import Kind, Planned
+from rollback.model.registry import Kind, Planned, kinds
 from rollback.observe.check import ask
+from rollback.observe.service import held_by
 
 if TYPE_CHECKING:
     from rollback.act.plan import PlannedStep
+    from rollback.keep.content import Content
 
 PATHS = ("adds", "modifies", "removes", "attributes")
 _PUT_BACK = "put back"
+_SWAPS = ("restore", "take-back", "repair", "replay")
 
 
 def measured(
@@ -29,7 +36,8 @@ def measured(
     """The impact of these steps on what the scene sees.
 
     Shape: `dependents` and `services` in the order of need, `order` as the steps work; `rows` by
-    component, each table that differs; `open_items` of what changes and of what depends on it.
+    component, each table that differs; `open_items` of what changes and of what depends on it;
+    `in_use` by process, what it has open and has to let go of.
     """
     here = [step for step in steps if step.environment == scene.environment]
     touched = list(dict.fromkeys(name for step in here for name in step.touches))
@@ -39,7 +47,7 @@ def measured(
     return {
         "data_loss": getattr(level, "data_loss", "") or "", "components": list(touched),
         "dependents": list(dependents), "services": list(users), "order": list(order),
-        "untold": list(_untold(scene, here)),
+        "untold": list(_untold(scene, here)), "in_use": list(_in_use(scene, here)),
         "lost_commits": [c for step in steps for c in _list(step.bound.get("lost"))],
         "rows": _rows(steps), "open_items": _open_items(scene, (*touched, *dependents)),
         "alone": _alone(scene, steps),
@@ -89,6 +97,47 @@ def _untold(scene: Scene, steps: Sequence[PlannedStep]) -> tuple[str, ...]:
             for name in _list(step.bound.get("names"))}  # fmt: skip
     using = {n for n, one in scene.system.services.items() if set(one.components) & set(back)}
     return dependencies.ordered(scene.system, using - told)
+
+
+def _in_use(scene: Scene, steps: Sequence[PlannedStep]) -> Iterator[dict[str, Json]]:
+    """Who has open what is put back only while nobody has, and is stopped by no step before that one."""
+    ended: set[str] = set()
+    for step in steps:
+        names = set(map(str, _list(step.bound.get("names"))))
+        if _does(step) == "stop":
+            ended |= names
+        elif step.kind == "service":
+            ended -= names
+        elif step.kind in _SWAPS and step.bound.get("changes") != 0:
+            for name in step.touches:
+                yield from _open_in(scene, name, ended)
+
+
+def _open_in(scene: Scene, name: str, ended: set[str]) -> Iterator[dict[str, Json]]:
+    component = scene.system.components[name]
+    kind = kinds("content").get(str(component.content))
+    if kind is None:
+        return
+    content: Content = kind()  # type: ignore[assignment]
+    with scene.host.tree(os.fsencode(scene.system.root_path.resolve())) as root:
+        found = content.users(root, os.fsencode(component.path))
+    for pid, program in found:
+        service = _service_of(scene, pid)
+        if service not in ended:
+            yield {"component": name, "pid": pid, "program": program, "service": service}
+
+
+def _service_of(scene: Scene, pid: int) -> str:
+    """The declared service that the process belongs to, if its lock tells; "" where none does."""
+    view = scene.view()
+    for name, service in scene.system.services.items():
+        with suppress(HostError):
+            if service.lock is None:
+                continue
+            with held_by(view, name) as holder:
+                if holder is not None and holder.pid in (pid, session(pid)):
+                    return name
+    return ""
 
 
 def _rows(steps: Iterable[PlannedStep]) -> dict[str, Json]:

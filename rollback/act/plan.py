@@ -185,11 +185,11 @@ def make_plan(
 
 def ad_hoc(
     site: Site, title: str, written: list[dict[str, Any]], *, run: str, requester: str, reason: str,
-    target: Target, strict: Level, undoes: str = "", component: str = "",
+    target: Target, under: str, undoes: str = "", component: str = "",
 ) -> Plan:  # fmt: skip
-    """A plan of these steps under the authority of `strict`, without a gate: it never ends COMPLETE.
+    """A plan of these steps without a gate: it never ends COMPLETE.
 
-    It works in the environment of the site.
+    It asks the authority of the level or procedure `under`, and works in the environment of the site.
     """
     scene = Scene(
         system=site.system, host=site.host, state=site.state, level="", run=run, step="",
@@ -199,12 +199,10 @@ def ad_hoc(
     steps = tuple(
         bind(scene, str(number), *_one(item)) for number, item in enumerate(written, start=1)
     )
-    key = next(name for name, level in site.system.levels.items() if level is strict)
-    plan = _plan(
-        site, scene, strict, steps, requester=requester, reason=reason, variant="", seen=()
-    )
+    _, level = find_level(site, under)
+    plan = _plan(site, scene, level, steps, requester=requester, reason=reason, variant="", seen=())
     body = {**{n: getattr(plan, n) for n in plan.__slots__}, "gate": {}, "title": title}
-    return Plan(**{**body, "level": key, "undoes": undoes})
+    return Plan(**{**body, "level": under, "undoes": undoes})
 
 
 def find_level(site: Site, name: str) -> tuple[str, Level | Procedure]:

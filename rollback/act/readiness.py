@@ -17,6 +17,7 @@ from rollback.act import asked, authorize, holding, rehearsed
 from rollback.act.plan import Plan, find_level, make_plan
 from rollback.act.site import Site
 from rollback.act.target import last_green, sealed_as
+from rollback.act.unfounded import review_is_late
 from rollback.host.below import why
 from rollback.host.clock import iso
 from rollback.host.net import on_this_machine
@@ -95,7 +96,7 @@ def review(site: Site) -> Row:
     """Whether the declaration has been looked at in time."""
     identity = site.system.system
     said = f"declaration {identity.version}, next review {identity.next_review}"
-    late = str(identity.next_review) < iso(site.host.clock.now())[:10]
+    late = review_is_late(site.system, site.host.clock.now())
     return Row("declaration", failed(f"{said}: overdue") if late else passed(said), needed=False)
 
 

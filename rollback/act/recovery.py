@@ -205,5 +205,5 @@ def _plan(
 ) -> Plan:  # fmt: skip
     return ad_hoc(
         site, title, steps, run=run, requester=requester, reason=reason or title.lower(),
-        target=target, strict=strictest(site, (name,)), component=name,
+        target=target, under=strictest(site, (name,)), component=name,
     )  # fmt: skip

@@ -6,6 +6,8 @@ import getpass
 import os
 import stat
 from collections.abc import Mapping
+from dataclasses import dataclass
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import click
@@ -38,6 +40,7 @@ _EXAMPLE = (
 @pass_desk
 def command(desk: Desk, force: bool) -> int:
     """Look at this folder and write a commented rollback.yaml whose first gate can open."""
+    from rollback.cli.show import safe
     from rollback.declare import starter
     from rollback.model.errors import UsageError
 
@@ -69,8 +72,13 @@ def command(desk: Desk, force: bool) -> int:
     body: dict[str, str | list[str]] = {
         "written": written, "kept": kept, "system": desk.system.system.id,
         "components": list(desk.system.components), "levels": list(desk.system.levels),
-        "left_out": list(found.left_out),
+        "left_out": list(found.left_out), "unreadable": list(found.unreadable),
     }  # fmt: skip
+    for path in found.unreadable:
+        said = f"rollback: {safe(path)} may not be looked into, and is left out"
+        hint = safe(f"  try: let {desk.user or 'this user'} read it: ls -ld {quote(path)}; then "
+                    "rollback init --force")  # fmt: skip
+        click.echo(f"{said}\n{desk.pasted(hint)}", err=True)
     desk.out(body, lambda: _lines(desk, body))
     return 0
 
@@ -96,7 +104,8 @@ def _look(tree: Tree, title: str, own: str) -> Found:
 
     folders: list[str] = []
     files: list[str] = []
-    databases = _databases(tree)
+    inside = _inside(tree)
+    databases = inside.databases
     left_out: list[str] = []
     hints: list[str] = []
     for raw in tree.names():
@@ -110,6 +119,8 @@ def _look(tree: Tree, title: str, own: str) -> Found:
         if name.startswith(".") or name == SUITES_FOLDER:
             continue
         known = kind in (stat.S_IFDIR, stat.S_IFREG) and name not in _IGNORED
+        if name in inside.unreadable:
+            continue
         if not known or not _writable(name):
             left_out.append(ascii(name)[1:-1])
         elif kind == stat.S_IFDIR:
@@ -120,7 +131,9 @@ def _look(tree: Tree, title: str, own: str) -> Found:
     return Found(
         title=_title(title), user=_user(), repository=_repository(tree, folders[:PARTS_MAX]),
         folders=tuple(folders[:PARTS_MAX]), files=tuple(files[: max(0, PARTS_MAX - len(folders))]),
-        databases=tuple(databases), hints=tuple(hints), left_out=(*left_out, *too_many),
+        databases=databases, hints=tuple(hints),
+        left_out=(*left_out, *inside.repositories, *too_many), repositories=inside.repositories,
+        unreadable=inside.unreadable,
     )  # fmt: skip
 
 
@@ -132,30 +145,46 @@ def _repository(tree: Tree, folders: list[str]) -> str:
     return found[0] if len(found) == 1 else ""
 
 
-def _has(tree: Tree, path: str) -> bool:
+def _has(tree: Tree, path: bytes | str) -> bool:
     try:
         return tree.stat(path) is not None
     except OSError:
         return False
 
 
-def _databases(tree: Tree) -> list[str]:
-    """SQLite files, known by how they begin, not by their name alone."""
-    found: list[str] = []
+@dataclass(frozen=True)
+class _Inside:
+    """What was found by walking: paths from here, sorted."""
+
+    databases: tuple[str, ...]
+    repositories: tuple[str, ...]
+    unreadable: tuple[str, ...]
+
+
+def _inside(tree: Tree) -> _Inside:
+    """SQLite files, known by how they begin; `.git` deeper than a part; what may not be looked into."""
+    databases: list[str] = []
+    repositories: list[str] = []
+    unreadable: set[str] = set()
 
     def enter(path: bytes) -> bool:
         parts = os.fsdecode(path).split("/")
         return len(parts) <= _DEPTH_MAX and parts[-1][0] != "." and parts[-1] not in _IGNORED
 
-    for count, (path, status) in enumerate(tree.walk(enter=enter)):
+    def failed(path: bytes, _error: OSError) -> None:
+        unreadable.add(os.fsdecode(path if _has(tree, path) else os.path.dirname(path)))
+
+    for count, (path, status) in enumerate(tree.walk(enter=enter, failed=failed)):
         name = os.fsdecode(path)
         if count > _SEEN_MAX:
             break
+        if name.count("/") > 1 and name.endswith("/.git") and _writable(name):
+            repositories.append(name)  # at the top of a part it is passed over anyhow
         if not stat.S_ISREG(status.st_mode) or not name.endswith(_DATABASE_ENDS):
             continue
         if _writable(name) and _begins(tree, path):
-            found.append(name)
-    return sorted(found)
+            databases.append(name)
+    return _Inside(tuple(sorted(databases)), tuple(repositories), tuple(sorted(unreadable)))
 
 
 def _begins(tree: Tree, path: bytes) -> bool:
@@ -165,7 +194,7 @@ def _begins(tree: Tree, path: bytes) -> bool:
         return False
 
 
-def _beside(name: str, databases: list[str]) -> bool:
+def _beside(name: str, databases: tuple[str, ...]) -> bool:
     return any(name in (f"{one}-wal", f"{one}-shm", f"{one}-journal") for one in databases)
 
 

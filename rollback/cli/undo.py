@@ -18,7 +18,8 @@ def command(desk: Desk, run: str, reason: str, person: str | None, yes: bool) ->
 
     Without RUN: the last one that changed something and was not taken back.
 
-    It is a run of its own, under the same authority; without a gate it ends MITIGATED.
+    It is a run of its own, under the authority of RUN, level or procedure; without a gate it ends
+    MITIGATED.
     """
     from rollback.act.authorize import create, next_run_id
     from rollback.act.back import last_done, undo_plan

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import click
 
 from rollback.cli.desk import Desk, pass_desk
@@ -16,7 +14,8 @@ def command(desk: Desk, schema: bool) -> int:
     """Check the declaration; each problem with file and line, and what to type instead."""
     import rollback.kinds  # noqa: F401 - registers every kind
     from rollback import declare
-    from rollback.cli.show import plain_json, safe
+    from rollback.act.unfounded import unfounded
+    from rollback.cli.show import paint, plain_json, safe
     from rollback.judge.unenforced import unenforced
     from rollback.model.quantity import counted
 
@@ -26,14 +25,18 @@ def command(desk: Desk, schema: bool) -> int:
     system = declare.load(desk.declaration, state=desk.state)  # every rule, whatever was kept
     planned = declare.planned(system)
     unheld = unenforced(system)
-    absent = [(f"components.{name}", one.path) for name, one in system.components.items()
-              if one.planned is None and not os.path.lexists(system.root_path / one.path)]  # fmt: skip
+    where_is = declare.lines(desk.declaration)
+    warned = [
+        {"where": where_is(one.at), "message": f"{'.'.join(map(str, one.at))}: {one.message}",
+         "hint": one.hint}
+        for one in unfounded(system, desk.host)
+    ]  # fmt: skip
     body = {
         "valid": True, "system": system.system.id, "digest": system.digest, "levels": len(system.levels),
         "checks": sum(1 for _ in system.checks()),
         "planned": [{"where": where, "kind": kind, "missing": missing} for where, kind, missing in planned],
         "unenforced": [{"where": where, "instead": instead} for where, instead in unheld],
-        "absent": [{"where": where, "path": path} for where, path in absent],
+        "warnings": warned,
     }  # fmt: skip
 
     def lines() -> list[str]:
@@ -46,9 +49,9 @@ def command(desk: Desk, schema: bool) -> int:
         if unheld:
             said.append(f"  {counted(len(unheld), 'thing')} declared and not enforced yet:")
             said += [f"    {where}: {instead}" for where, instead in unheld]
-        if absent:
-            said.append(f"  {counted(len(absent), 'component')} whose path is not there now:")
-            said += [f"    {where}: {safe(path)}" for where, path in absent]
+        if warned:
+            said.append(paint(f"  {counted(len(warned), 'warning')}:", "yellow"))
+            said += [f"    {safe('{where}: {message}; {hint}'.format(**one))}" for one in warned]
         return said
 
     desk.out(body, lines)

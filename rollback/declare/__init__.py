@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from rollback.model.errors import Problem, SpecError
 from rollback.model.system import HOME, System
 
 if TYPE_CHECKING:
+    from rollback.declare.text import Path as Spot
     from rollback.host import Tree
 
 FILE = "rollback.yaml"
@@ -91,6 +92,13 @@ def last_well(file: Path, *, state: Path | None) -> System | None:
         return None  # there is no such file, or another version kept it
 
 
+def lines(file: Path) -> Callable[[Spot], str]:
+    """Where in the file each of its keys is written, as `file:line`. Raises: SpecError."""
+    from rollback.declare.text import read  # YAML, for those who ask
+
+    return read(_text(file), _shown(file)).where
+
+
 def schema() -> dict[str, Any]:
     """The JSON Schema of what `load` accepts, with every kind."""
     from rollback.declare import completion  # heavy, and only for editors
@@ -161,4 +169,13 @@ def _planned(data: Any, where: str) -> Iterator[tuple[str, str, str]]:
             yield from _planned(value, f"{where}.{number}")
 
 
-__all__ = ["Reading", "from_source", "last_well", "load", "planned", "schema", "secret_values"]
+__all__ = [
+    "Reading",
+    "from_source",
+    "last_well",
+    "lines",
+    "load",
+    "planned",
+    "schema",
+    "secret_values",
+]

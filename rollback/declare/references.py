@@ -269,6 +269,7 @@ def _evidence(document: Document, data: Any) -> None:
         for owner, level in walk.find(data, pattern):
             if not isinstance(level, dict):
                 continue
+            _proves(document, owner, level)
             expect = walk.at(level, ("gate", "expect"))
             for name in expect if isinstance(expect, dict) else ():
                 _known_checks(document, data, (*owner, "gate", "expect", name), name)
@@ -285,6 +286,21 @@ def _evidence(document: Document, data: Any) -> None:
     ):
         for path, name in walk.find(data, pattern):
             _known_checks(document, data, path, name)
+
+
+def _proves(document: Document, owner: Path, level: dict[str, Any]) -> None:
+    """A gate that asks nothing would open on nothing."""
+    gate = level.get("gate")
+    if not isinstance(gate, dict):
+        return
+    expect = gate.get("expect")
+    wanted = [one for one in expect.values() if one != "absent"] if isinstance(expect, dict) else []
+    if not gate.get("suites") and not gate.get("checks") and not wanted:
+        document.problems.append(Problem(
+            document.where((*owner, "gate")),
+            f"{owner[0]}.{owner[1]}.gate: a gate that asks no suite and no check proves nothing",
+            "name what it asks: gate: {suites: [smoke]}; or leave it out: then the run ends MITIGATED",
+        ))  # fmt: skip
 
 
 def _line(document: Document, data: Any, path: Path, line: Any, owner: Path) -> None:

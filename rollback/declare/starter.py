@@ -35,6 +35,8 @@ class Found:
     repository: str = ""  # where the one lies: `.` or a folder
     hints: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
+    repositories: tuple[str, ...] = ()  # each `.git` deeper in a folder: history is git's
+    unreadable: tuple[str, ...] = ()  # folders that may not be looked into
     user: str = ""
 
 
@@ -75,7 +77,9 @@ def parts(found: Found) -> tuple[Part, ...]:
         add(path, "sqlite")
     for folder in found.folders:
         inside = [p.removeprefix(folder + "/") for p in found.databases if _below(p, folder)]
-        beside = (end for path in inside for end in (path, *_companions(path)))
+        beside = [end for path in inside for end in (path, *_companions(path))]
+        beside += [_escaped(path.removeprefix(folder)) for path in (*found.repositories, *found.unreadable)
+                   if _below(path, folder)]  # fmt: skip
         add(folder, "git" if folder == found.repository else "files", tuple(beside))
     for path in found.files:
         add(path, "files")
@@ -144,6 +148,8 @@ def _components(made: tuple[Part, ...], found: Found) -> str:
         lines.append(f"    content: {part.content}")
         if part.exclude:
             lines.append(f"    exclude: [{', '.join(quoted(one) for one in part.exclude)}]")
+    for path in found.unreadable[:PARTS_MAX]:
+        lines.append(f"  # could not be looked into, so no part of it: {json.dumps(path)}")
     for path in found.left_out[:PARTS_MAX]:
         lines.append(f"  # not declared: {json.dumps(path)}")
     return "\n".join(lines) + "\n"
@@ -292,7 +298,14 @@ def _verification(made: tuple[Part, ...]) -> str:
 
 def _exactly(path: str) -> str:
     """The path as a pattern that means only itself."""
-    return quoted(re.sub(r"([*?\[])", r"[\1]", path))
+    return quoted(_escaped(path))
+
+
+def _escaped(path: str) -> str:
+    """As a pattern; what no declaration can hold stands as so many bytes, whatever they are."""
+    held = "".join(c if c.isprintable() and c != "$" else "\0" * len(c.encode("utf-8", "surrogateescape"))
+                   for c in path)  # fmt: skip
+    return re.sub(r"([*?\[])", r"[\1]", held).replace("\0", "?")
 
 
 def _more() -> str:

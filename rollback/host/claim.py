@@ -15,7 +15,7 @@ import fcntl
 import os
 import stat as stat_
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -38,9 +38,9 @@ class Claim:
 
     def others(self) -> list[str]:
         """Who else has the database, or what lies beside it, open: the program and its number."""
-        return [f"{_program(pid)} ({pid})" for pid in self._openers()]
+        return [f"{_program(pid)} ({pid})" for pid in self.openers()]
 
-    def _openers(self) -> Iterator[int]:
+    def openers(self) -> Iterator[int]:
         for pid in sorted(int(name) for name in os.listdir("/proc") if name.isdigit()):
             try:
                 fds = os.listdir(f"/proc/{pid}/fd")
@@ -70,7 +70,7 @@ class Claim:
             if error.errno not in (errno.EAGAIN, errno.EACCES):
                 raise
             return False
-        if any(True for _ in self._openers()):
+        if any(True for _ in self.openers()):
             self._set(fcntl.F_UNLCK)
             return False
         return True
@@ -87,7 +87,7 @@ class Claim:
 
 @contextmanager
 def claimed(
-    tree: Tree, path: bytes, beside: Iterable[bytes], *, clock: Clock, within_s: float, hint: str
+    tree: Tree, path: bytes, beside: Sequence[bytes], *, clock: Clock, within_s: float, hint: str
 ) -> Iterator[Claim]:
     """Nobody has the database open; nobody reads or writes it, while this lasts.
 
@@ -98,10 +98,7 @@ def claimed(
         found = os.fstat(fd)
         if not stat_.S_ISREG(found.st_mode):
             raise Confined("not a regular file", where=tree.place(path))
-        seen = [one for one in map(tree.stat, beside) if one is not None]
-        inodes = frozenset((one.st_dev, one.st_ino) for one in (found, *seen))
-        names = frozenset(os.path.basename(one) for one in (path, *beside))
-        claim = Claim(fd, names, inodes)
+        claim = _claim(fd, tree, found, path, beside)
         if not clock.poll(claim.take, within_s=within_s, every_s=_EVERY_S):
             who = ", ".join(claim.others() or claim.holder() or ["somebody"])
             raise HostError(f"the database is in use by {who}; nothing was changed",
@@ -109,6 +106,25 @@ def claimed(
         yield claim
     finally:
         os.close(fd)
+
+
+def users(tree: Tree, path: bytes, beside: Sequence[bytes]) -> tuple[tuple[int, str], ...]:
+    """Who has the database, or one of its journals, open now: the number and the program of each.
+
+    None of a process that we may not look into.
+    """
+    found = tree.stat(path)
+    if found is None or not stat_.S_ISREG(found.st_mode):
+        return ()
+    return tuple((pid, _program(pid)) for pid in _claim(-1, tree, found, path, beside).openers())
+
+
+def _claim(
+    fd: int, tree: Tree, found: os.stat_result, path: bytes, beside: Sequence[bytes]
+) -> Claim:  # fmt: skip
+    seen = [one for one in map(tree.stat, beside) if one is not None]
+    inodes = frozenset((one.st_dev, one.st_ino) for one in (found, *seen))
+    return Claim(fd, frozenset(os.path.basename(one) for one in (path, *beside)), inodes)
 
 
 def _program(pid: int) -> str:

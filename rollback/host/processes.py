@@ -180,18 +180,19 @@ def _kill_session(leader: int, *, thorough: bool) -> None:
     with suppress(ProcessLookupError, PermissionError):  # nothing is left of it
         os.killpg(leader, signal_.SIGKILL)
     for name in os.listdir("/proc") if thorough else ():
-        if not name.isdigit() or _session(int(name)) != leader:
+        if not name.isdigit() or session(int(name)) != leader:
             continue
         with suppress(OSError):  # it ended by itself, or runs as somebody else
             pidfd = os.pidfd_open(int(name))
             try:
-                if _session(int(name)) == leader:
+                if session(int(name)) == leader:
                     signal_.pidfd_send_signal(pidfd, signal_.SIGKILL)
             finally:
                 os.close(pidfd)
 
 
-def _session(pid: int) -> int:
+def session(pid: int) -> int:
+    """The leader of the session that the process belongs to; -1 when there is none."""
     fields = _stat(pid)
     return int(fields[3]) if fields else -1
 
@@ -362,7 +363,7 @@ def _leader(lock: str) -> int | None:
     None when there is not exactly one.
     """
     pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
-    leaders = [pid for pid in pids if _session(pid) == pid and _carries(pid, lock)]
+    leaders = [pid for pid in pids if session(pid) == pid and _carries(pid, lock)]
     return leaders[0] if len(leaders) == 1 else None
 
 

@@ -170,6 +170,10 @@ class Content(Kind):
         raise HostError(f"a component of content {self.kind} cannot be rebuilt from a log",
                         where=site.component)  # fmt: skip
 
+    def users(self, root: Tree, at: bytes) -> tuple[tuple[int, str], ...]:
+        """Who must let go of it before it can be put back: the number and the program of each."""
+        return ()
+
     def fingerprints(self, site: Site) -> dict[str, str]:
         """What stands there now, as a digest by path. Raises: OSError, HostError."""
         return dict(fingerprints(site.root, os.fsdecode(site.at), site.scope))

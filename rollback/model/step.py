@@ -6,9 +6,10 @@ Never: how a kind does its work: that is in the folder of its family.
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
 from rollback.model.quantity import Seconds
 from rollback.model.registry import Action, Declared, Kind, spelt
@@ -21,7 +22,22 @@ Id = Annotated[
     ),
 ]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=2000)]
-Date = Annotated[str, spelt(r"\A[0-9]{4}-[0-1][0-9]-[0-3][0-9]\z", "write a date like 2026-11-20")]
+
+
+def _in_the_calendar(written: str) -> str:
+    try:
+        date.fromisoformat(written)
+    except ValueError:
+        raise ValueError(
+            f"{written!r} is no day of any month; write a date like 2026-11-20"
+        ) from None
+    return written
+
+
+Date = Annotated[
+    str, spelt(r"\A[0-9]{4}-[0-1][0-9]-[0-3][0-9]\z", "write a date like 2026-11-20"),
+    AfterValidator(_in_the_calendar),
+]  # fmt: skip
 Suite = Literal["smoke", "functional", "integration", "performance"]
 SUITES: tuple[Suite, ...] = ("smoke", "functional", "integration", "performance")
 Effects = Literal["none", "test-data", "load"]

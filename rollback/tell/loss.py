@@ -20,7 +20,8 @@ _PATHS = (("adds", "come back"), ("modifies", "change"), ("removes", "go away"),
 def loss(impact: Mapping[str, Any]) -> list[str]:
     """A line for each thing that is lost, put right or concerned; plain text."""
     return [f"lost: {impact['data_loss'] or 'nothing that is declared'}",
-            *_paths(impact), *_rows(impact), *_commits(impact), *_concerned(impact)]  # fmt: skip
+            *_paths(impact), *_rows(impact), *_commits(impact), *_concerned(impact),
+            *_in_use(impact)]  # fmt: skip
 
 
 def _paths(impact: Mapping[str, Any]) -> Iterator[str]:
@@ -72,3 +73,10 @@ def _concerned(impact: Mapping[str, Any]) -> Iterator[str]:
         yield f"in this order: {'; '.join(does)}"
     if impact.get("untold"):
         yield f"use it and are neither stopped nor told: {', '.join(impact['untold'])}"
+
+
+def _in_use(impact: Mapping[str, Any]) -> Iterator[str]:
+    for one in impact.get("in_use", ()):
+        first = f"stop {one['service']}: rollback run stop" if one["service"] else "close it there"
+        yield (f"{one['component']}: held open by {one['program']} ({one['pid']}), and put back only while "
+               f"nobody has it open; first {first}")  # fmt: skip

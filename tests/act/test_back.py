@@ -140,13 +140,41 @@ def test_the_last_run_is_the_last_that_changed_something(shop: Shop, site: Site)
 
 def test_undo_needs_the_authority_of_what_it_undoes(shop: Shop, site: Site) -> None:
     """Two signatures went in, two take it out."""
-    assert strictest(site, ("pages",)) is site.system.levels["full"]
+    assert strictest(site, ("pages",)) == "full"
     run = ended(site, go(site, shop.plan(site, "config")))
     plan = undo_plan(site, run, run="r0002", requester="dee", reason="")
     assert plan.level == "config"
     stopped = roll_back(site, authorize.create(site, plan).id)
     assert stopped.state is State.WAITING
     assert stopped.waiting_for["what"] == "1 more approval by op"
+
+
+def test_undo_of_a_procedure_asks_whom_the_procedure_asked(shop: Shop) -> None:
+    """Not the strictest level: what takes back changes no more than what was done. Gone: the strictest."""
+    shop.edit("levels:\n  flag", "procedures:\n"
+              "  mild: {title: Mild, authority: {roles: [guest], alone: true}, "
+              "steps: [{restore: {component: config, from: checkpoint:before-release}}]}\n"
+              "levels:\n  flag")  # fmt: skip
+    before = shop.bytes()
+    with shop.site() as site:
+        run = go(site, shop.plan(site, "mild", requester="dee"), person="dee")
+        assert run.state is State.MITIGATED, run.reason
+        assert shop.bytes() != before
+        plan = undo_plan(site, run, run="r0002", requester="ada", reason="")
+        assert (plan.level, plan.procedure, plan.gate) == ("mild", True, {})
+        refused = roll_back(site, authorize.create(site, plan).id)
+        assert (refused.state, refused.waiting_for["what"]) == (
+            State.WAITING,
+            "1 more approval by guest",
+        )
+        abort(site, refused, by="ada", reason="x")
+        plan = undo_plan(site, run, run=next_run_id(site), requester="dee", reason="")
+        back = go(site, plan, person="dee")
+        assert (back.state, back.gated) == (State.MITIGATED, False)
+        assert shop.bytes() == before
+    shop.edit("  mild: {title", "  other: {title")
+    with shop.site() as site:
+        assert undo_plan(site, run, run="r0009", requester="dee", reason="").level == "full"
 
 
 def test_undo_survives_that_its_level_is_no_longer_declared(shop: Shop) -> None:

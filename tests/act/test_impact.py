@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 
 import rollback.kinds
 from rollback import declare
+from rollback.act import service
 from rollback.act.afterwards import settle, write_report
 from rollback.act.engine import roll_back
 from rollback.act.plan import make_plan
@@ -20,6 +23,7 @@ from rollback.cli.planning import plan_lines
 from rollback.host import Host
 from rollback.keep.contents import sqlite
 from rollback.model.lifecycle import State
+from rollback.observe.view import View
 from rollback.tell.loss import loss
 from tests.cli.program import rollback
 from tests.requirements.stepping import stepped
@@ -269,3 +273,61 @@ def test_the_smallest_level_that_covers_what_fails_is_in_plan_and_report(box: Bo
     assert json.loads((folder / "report.json").read_text())["smallest_scope"] == offered
     (box.tree / "reports" / "first.md").write_text("first\n")
     assert "of 2 smoke checks none fails now" in rollback(box.folder, "plan", "all").out
+
+
+def test_who_has_a_database_open_is_said_before_the_run_would_be_refused(box: Box) -> None:
+    """The process and its program, in the plan as people read it and as JSON; gone with the process."""
+    sleeper = "import sqlite3, sys\nheld = sqlite3.connect(sys.argv[1])\n" \
+              "held.execute('select * from work').fetchone()\nprint('open', flush=True)\ninput()"  # fmt: skip
+    other = subprocess.Popen([sys.executable, "-c", sleeper, str(box.tree / "data" / "box.db")],
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # fmt: skip
+    try:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "open\n"
+        with box.site() as site:
+            made = plan(site, "all")
+        (found,) = made.impact["in_use"]
+        assert (found["component"], found["pid"], found["service"]) == ("db", other.pid, "")
+        (said,) = [line for line in plan_lines(made) if "held open by" in line]
+        assert said.startswith(f"  db: held open by {found['program']} ({other.pid})")
+        assert "close it there" in said
+        told = json.loads(rollback(box.folder, "plan", "all", "--json").out)
+        assert told["impact"]["in_use"] == [found]
+        with box.site() as site:
+            assert plan(site, "code").impact["in_use"] == []
+    finally:
+        other.communicate("\n", timeout=30)
+    with box.site() as site:
+        assert plan(site, "all").impact["in_use"] == []
+
+
+HOLDER = """import signal, sqlite3, time
+held = sqlite3.connect("data/box.db")
+held.execute("select * from work").fetchone()
+open("run/ready", "w").close()
+time.sleep(600)
+"""
+
+
+def test_a_service_that_is_stopped_before_has_let_go_by_then(box: Box) -> None:
+    """It is named with its service where nothing stops it first, and not where a step does."""
+    (box.tree / "holder.py").write_text(HOLDER)
+    text = (box.folder / "rollback.yaml").read_text()
+    text = text.replace("store: {argv: [/bin/true],", f"store: {{argv: [{sys.executable}, holder.py],"
+                        " ready: {files: {exists: [run/ready]}},")  # fmt: skip
+    stops = "    steps:\n      - service: {stop: [store]}\n      - restore: {component: db}\n"
+    first, last = text.split("    steps:\n      - restore: {component: db}\n")
+    (box.folder / "rollback.yaml").write_text(text)
+    with box.site() as site:
+        view = View(site.system, site.host)
+        service.start(view, "store", within_s=20)
+        try:
+            (found,) = plan(site, "all").impact["in_use"]
+            assert (found["component"], found["service"]) == ("db", "store")
+            (said,) = [line for line in plan_lines(plan(site, "all")) if "held open by" in line]
+            assert "first stop store: rollback run stop" in said
+            (box.folder / "rollback.yaml").write_text(first + stops + last)
+            with box.site() as other:
+                assert plan(other, "all").impact["in_use"] == []
+        finally:
+            service.stop(view, "store", within_s=20)

@@ -21,6 +21,7 @@ from rollback.act.engine import resting, roll_back
 from rollback.act.plan import Plan
 from rollback.act.scene import Scene
 from rollback.act.site import Site
+from rollback.act.stopping import abort
 from rollback.host import net, processes
 from rollback.model.errors import PlanError
 from rollback.model.lifecycle import Run, State
@@ -365,6 +366,18 @@ def served(tmp_path: Path) -> Iterator[Shop]:
 
 def runs(shop: Shop) -> bool:
     return processes.held(str(shop.tree / "web.lock"))
+
+
+def test_taking_back_a_start_by_hand_asks_whom_the_start_asked(served: Shop) -> None:
+    """The owner's role alone, as for `run start`, however strict the levels are."""
+    with served.site() as site:
+        assert site.system.levels["full"].authority.quorum == "all"
+        plan = undo_plan(site, site.run("r0001"), run=next_run_id(site), requester="ada", reason="")
+        assert (plan.level, plan.procedure) == ("start", True)
+        run = authorize.create(site, plan)
+        authorize.approve(site, run, person="ada")
+        assert authorize.standing(site, site.run(run.id), plan).enough
+        abort(site, site.run(run.id), by="ada", reason="looked")
 
 
 def test_what_a_service_uses_is_put_back_while_it_does_not_run(

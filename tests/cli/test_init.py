@@ -6,10 +6,12 @@ import os
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import date
 from pathlib import Path
 
+import pygit2
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -180,6 +182,82 @@ def test_a_repository_in_a_folder_is_git_s_and_never_taken_back_as_files(shop: P
     assert (shop / "app" / "main.py").read_text() == "print('good')\n"
     assert git("rev-parse", "main") == later
     assert git("fsck") == ""
+
+
+@pytest.fixture
+def closed(shop: Path) -> Iterator[tuple[Path, Path]]:
+    """Two folders of the shop that its user may not look into: in a part, and beside the parts."""
+    inner, outer = shop / "app" / "priv[ate]", shop / "sealed"
+    (shop / "app" / "private").mkdir()
+    (shop / "app" / "private" / "open").write_text("o\n")
+    for one in (inner, outer):
+        one.mkdir()
+        (one / "secret").write_text("s\n")
+        one.chmod(0)
+    yield inner, outer
+    for one in (inner, outer):
+        one.chmod(0o700)
+
+
+def test_a_folder_that_may_not_be_looked_into_is_left_out_and_named(
+    shop: Path, closed: tuple[Path, Path]
+) -> None:
+    """The rest is declared, captured whole and gone back to; what is said names what to do."""
+    done = program.humbly(shop, "init")
+    assert done.status == 0, done
+    for name in ("app/priv[ate]", "sealed"):
+        assert f"rollback: {name} may not be looked into, and is left out" in done.err
+        assert f'could not be looked into, so no part of it: "{name}"' in (
+            shop / "rollback.yaml").read_text()  # fmt: skip
+    assert program.humbly(shop, "init", "--force", "--json").json["unreadable"] == [
+        "app/priv[ate]", "sealed",
+    ]  # fmt: skip
+    made = program.humbly(shop, "checkpoint", "create", "first", "--json")
+    assert (made.status, made.json["state"]) == (0, "whole"), made
+    (shop / "app" / "main.py").write_text("print('bad')\n")
+    ended = program.humbly(shop, "--json", "run", "everything", "--yes")
+    assert (ended.status, ended.json["state"]) == (0, "COMPLETE"), ended
+    assert (shop / "app" / "main.py").read_text() == "print('good')\n"
+    for one in closed:
+        one.chmod(0o700)
+        assert (one / "secret").read_text() == "s\n"
+
+
+def test_what_no_declaration_can_hold_is_left_out_all_the_same(shop: Path) -> None:
+    """A name with a dollar, a line end or a stray byte, closed: the rest is captured whole."""
+    names = [b"a$b", b"a\nb", b"a\xffb", "a\u200bb".encode()]
+    for name in names:
+        os.mkdir(os.fsencode(shop / "app") + b"/" + name, mode=0)
+    assert program.humbly(shop, "init").status == 0
+    made = program.humbly(shop, "checkpoint", "create", "first", "--json")
+    assert (made.status, made.json["state"]) == (0, "whole"), made
+
+
+def test_the_history_of_a_repository_deeper_in_a_folder_is_never_plain_files(
+    tmp_path: Path,
+) -> None:
+    """A commit made after the checkpoint is still there after going back; `.git` is named."""
+    folder = tmp_path / "shop"
+    nested = folder / "code" / "lib [1]"
+    nested.mkdir(parents=True)
+    (nested / "main.py").write_text("good\n")
+    made = pygit2.init_repository(str(nested))
+    who = pygit2.Signature("A", "a@example.org", 1_700_000_000, 0)
+    empty = made.TreeBuilder().write()
+    made.create_commit("HEAD", who, who, "first", empty, [])
+    began = program.rollback(folder, "--json", "init")
+    assert began.status == 0, began
+    assert "code/lib [1]/.git" in began.json["left_out"]
+    assert "code" not in began.json["levels"]
+    assert program.rollback(folder, "checkpoint", "create", "first", "--seal").status == 0
+    later = made.create_commit("HEAD", who, who, "later", empty, [made.head.target])
+    (nested / "main.py").write_text("bad\n")
+    plan = program.rollback(folder, "plan", "everything")
+    assert ".git/" not in plan.out
+    ended = program.rollback(folder, "--json", "run", "everything", "--yes")
+    assert (ended.status, ended.json["state"]) == (0, "COMPLETE"), ended
+    assert (nested / "main.py").read_text() == "good\n"
+    assert pygit2.Repository(str(nested)).head.target == later
 
 
 NAMES = st.text(

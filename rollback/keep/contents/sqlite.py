@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 
 from rollback.host import Tree, database
 from rollback.host.below import show
-from rollback.host.claim import Claim, claimed
+from rollback.host.claim import Claim, claimed, users
 from rollback.keep.capture import dressed, put_file, read_steadily
 from rollback.keep.changes import Changes, Rows
 from rollback.keep.content import Captured, Content, Rebuilt, Restore, Site
@@ -113,6 +113,10 @@ class Sqlite(Content):
     def compare(self, site: Site, manifest: Manifest) -> Changes:
         """What `restore` would change now, with the rows that each table would gain or lose."""
         return self._compared(site, manifest, measured=True)
+
+    def users(self, root: Tree, at: bytes) -> tuple[tuple[int, str], ...]:
+        """Who has the database open."""
+        return users(root, at, [at + end for end in database.BESIDE])
 
     def items(self, site: Site, manifest: Manifest | None = None) -> dict[str, str]:
         """The digest of each row, by table and key."""
