@@ -65,6 +65,16 @@ Only steps of which it is known that they store nothing away: the kinds that nev
 flag, looking, waiting), and a command with `effects: none` that says `exempt: true`. For every other
 step `exempt: true` is refused, by `rollback validate` and when a plan is made.
 
+## Before the gate opens
+
+Everything that it asks holds once; then, where the gate declares `settle`, smoke is asked again and again
+for that long, in looks close together. Time that nobody saw, since a driver died or the run waited for one,
+does not count; a red look closes the gate, also when its driver died of it. Up to two minutes the
+driver stays; a longer settling time is a timer, and the lease is free between the looks. Items of the
+checklist fill while steps are taken; an open one that gates COMPLETE keeps the gate closed. What gates the
+closing may be open when the run is COMPLETE: it is due as declared, counted from MITIGATED, `rollback status`
+says what is overdue, and the incident is closed with the last of them.
+
 ## A level that was not enough
 
 A closed gate, or a step that failed with `on_fail: climb`, stops the run for a person. What its level

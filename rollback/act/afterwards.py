@@ -10,6 +10,7 @@ import json
 import os
 from typing import Any
 
+from rollback.act import checklist
 from rollback.act.calling import advance
 from rollback.act.delivering import leave
 from rollback.act.plan import plan_of
@@ -36,10 +37,20 @@ def settle(site: Site, run: Run) -> Run:
     _close_undone(site, run)
     _close_below(site, run)
     run = _measure_kept(site, run)
+    run = _paper(site, run)
     if run.state is State.COMPLETE or _kept(run):
         make_ready(site)
     write_report(site, run)
     site.anchor()
+    return run
+
+
+def _paper(site: Site, run: Run) -> Run:
+    """The checklist of a run that is over is filled as far as it is done; its incident may be closed."""
+    if not run.steps or not run.over:
+        return run
+    run = checklist.fill(site, run, plan_of(run), whole=True)
+    checklist.close(site, run)
     return run
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from rollback.act import (
     asked,
     authorize,
+    checklist,
     climbing,
     eyes,
     gating,
@@ -158,6 +159,8 @@ def _step(site: Site, run: Run, plan: Plan) -> Run:
     if isinstance(found, _Failure):
         return _consequence(site, run, found)
     run = phasing.keep_phases(site, run, plan)
+    if not plan.emergency:  # there nobody waits for a line; the gate fills them all
+        run = checklist.fill(site, run, plan)
     if found is None:
         gating.mark(site, run, plan)
         return site.note(run, "run.mitigated")

@@ -1,7 +1,7 @@
 """The stage from MITIGATED to COMPLETE, which only proof can pass.
 
-What was put back still stands, the suites and the witness say the system is well, and no item of
-the checklist that gates completion is open.
+What was put back still stands, the suites and the witness say the system is well and have said so
+for the settling time, and no item of the checklist that gates completion is open.
 
 Hides: where verdicts and marks lie.
 Never: opens on absence: no gate result, no COMPLETE.
@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rollback.act import climbing, closer, eyes, proving, records, starting, stopped
+from rollback.act import checklist, climbing, closer, eyes, proving, settling, stopped
 from rollback.act.guarding import command_of
 from rollback.act.plan import Plan, find_level
 from rollback.act.site import Site
@@ -22,7 +23,7 @@ from rollback.host.below import why
 from rollback.model.errors import RollbackError
 from rollback.model.event import canonical
 from rollback.model.finding import Json
-from rollback.model.level import ChecklistItem, Level
+from rollback.model.level import Level
 from rollback.model.lifecycle import Run
 from rollback.model.step import Suite
 
@@ -43,43 +44,107 @@ def mark(site: Site, run: Run, plan: Plan) -> None:
 
 
 def stage(site: Site, run: Run, plan: Plan) -> Run:
-    """COMPLETE on proof; else the run stops for a person, with every reason."""
-    from rollback.prove import gate
+    """COMPLETE on proof; else the run stops for a person, with every reason, or goes on settling.
 
+    A look while it settles asks smoke alone; when it has settled, everything but the later suites.
+    """
+    asking = _asking(site, plan)
+    settles = settling.begun(site, run)
+    if settles:
+        run, reasons = _look_again(asking, run)
+        if not reasons and settling.left_s(site, run, asking.settle_s):
+            return settling.pause(site, run, asking.settle_s)
+    else:
+        run, reasons = _suites(asking, run)
+    reasons = reasons or _besides_suites(asking, run)
+    if not reasons and asking.settle_s and not settles:
+        run = settling.begin(site, run, asking.settle_s)
+        return settling.pause(site, run, asking.settle_s)
+    if not reasons:
+        run = checklist.fill(site, run, plan, whole=True)
+        reasons = checklist.keeps_closed(site, run, plan)
+    return _closed(asking, run, reasons) if reasons else _opened(asking, run)
+
+
+@dataclass(frozen=True)
+class _Asking:
+    """What is the same whenever the gate of a run is asked."""
+
+    site: Site
+    plan: Plan
+    wanted: Expectations
+    sealed: Seal | None
+    view: View
+    settle_s: float
+
+
+def _asking(site: Site, plan: Plan) -> _Asking:
+    """Logs count since a run last did its steps: this one, or one that came after a closed gate.
+
+    Who puts something right and starts the services again by a run is asked about what runs now.
+    """
     _, level = find_level(site, plan.level)
     wanted, sealed = wanted_of(site, plan)
-    # since a run last did its steps: this one, or one that came after a closed gate; who puts
-    # something right and starts the services again by a run is asked about what runs now
     view = eyes.of(site, plan.environment)
-    reasons: list[str] = []
-    notes = list(wanted.notes)
-    for suite in wanted.suites:
-        result = _ask(site, run, plan, wanted, suite, view, sealed)
-        run = site.note(run, "suite.ended", **_told(result))
+    return _Asking(site, plan, wanted, sealed, view, level.gate.settle if level.gate else 0.0)
+
+
+def _suites(asking: _Asking, run: Run) -> tuple[Run, list[str]]:
+    """Every suite in order, up to the first that stays closed; why it does."""
+    for suite in asking.wanted.suites:
+        result = _ask(asking, run, suite)
+        run = asking.site.note(run, "suite.ended", **_told(result))
         if not result.open:
-            reasons += [f"{suite}: {reason}" for reason in result.reasons]
-            break
-    if not reasons:
-        reasons += gate.witness(
-            site.system, site.host, wanted, view.since, view.held, environment=plan.environment,
-        )  # fmt: skip
-    if not reasons:
-        reasons += closer.missed(site, wanted.suites, view)
-    if not reasons:
-        watched = tuple(_watched(site, plan))
-        reasons += gate.unchanged(site.system, watched, lambda name: _changed(site, run, name))
-        items, still_open = checklist(site, run, plan, level.checklist)
-        for item in items:
-            run = site.note(run, "checklist.item", **item)
-        reasons += still_open
-    if reasons:
-        onwards = climbing.not_enough(site, run, plan, _failing(run))
-        return site.note(
-            run, "gate.closed", reason=reasons[0], reasons=list(reasons), notes=list(notes),
-            **onwards.data(), down=[*stopped.services(site, plan.environment)],
-        )  # fmt: skip
-    red = [key for key, one in wanted.checks.items() if one.wanted == "known-red"]
-    return site.note(run, "gate.opened", notes=list(notes), known_red=list(red), reason="")
+            return run, [f"{suite}: {reason}" for reason in result.reasons]
+    return run, []
+
+
+def _look_again(asking: _Asking, run: Run) -> tuple[Run, list[str]]:
+    """Smoke, once more; a red one that a driver found and did not live to tell of counts too."""
+    site = asking.site
+    red = settling.red(site, run)
+    if red:
+        return run, red
+    began_s = site.host.clock.boot_s()
+    result = _ask(asking, run, "smoke")
+    if result.open:
+        took_s = site.host.clock.boot_s() - began_s
+        return settling.looked(site, run, took_s=took_s, passed=result.passed), []
+    run = site.note(run, "suite.ended", **_told(result))
+    return run, settling.red(site, run)
+
+
+def _besides_suites(asking: _Asking, run: Run) -> list[str]:
+    """What the core itself sees: the witness, stricter limits after an incident, changed paths."""
+    from rollback.prove import gate
+
+    site, plan, view = asking.site, asking.plan, asking.view
+    said = gate.witness(
+        site.system, site.host, asking.wanted, view.since, view.held, environment=plan.environment,
+    )  # fmt: skip
+    if said:
+        return [*said]
+    missed = closer.missed(site, asking.wanted.suites, view)
+    if missed:
+        return missed
+    watched = tuple(_watched(site, plan))
+    return [*gate.unchanged(site.system, watched, lambda name: _changed(site, run, name))]
+
+
+def _closed(asking: _Asking, run: Run, reasons: list[str]) -> Run:
+    site, plan = asking.site, asking.plan
+    onwards = climbing.not_enough(site, run, plan, _failing(run))
+    return site.note(
+        run, "gate.closed", reason=reasons[0], reasons=list(reasons),
+        notes=list(asking.wanted.notes), **onwards.data(),
+        down=[*stopped.services(site, plan.environment)],
+    )  # fmt: skip
+
+
+def _opened(asking: _Asking, run: Run) -> Run:
+    red = [key for key, one in asking.wanted.checks.items() if one.wanted == "known-red"]
+    notes: list[Json] = [*asking.wanted.notes, *settling.told(asking.site, run)]
+    return asking.site.note(run, "gate.opened", notes=notes, known_red=list(red), reason="")
 
 
 def _failing(run: Run) -> list[str]:
@@ -103,71 +168,18 @@ def wanted_of(site: Site, plan: Plan) -> tuple[Expectations, Seal | None]:
     return expectations(site.system, plan.level, sealed, today=site.host.clock.now()), sealed
 
 
-def checklist(
-    site: Site, run: Run, plan: Plan, items: tuple[ChecklistItem, ...]
-) -> tuple[list[dict[str, Json]], list[str]]:
-    """Each item with its state and evidence, and the reasons of those that keep the gate closed."""
-    told: list[dict[str, Json]] = []
-    reasons: list[str] = []
-    for item in items:
-        done, evidence = _item(site, run, plan, item)
-        told.append({
-            "id": item.id, "item": item.item, "done": done, "evidence": evidence,
-            "gates": item.gates, "due_s": item.due,
-        })  # fmt: skip
-        if not done and item.gates == "complete":
-            reasons.append(f"checklist: {item.item}: {evidence}")
-    return told, reasons
-
-
-def _item(site: Site, run: Run, plan: Plan, item: ChecklistItem) -> tuple[bool, str]:
-    if item.step:
-        index = next((step.index for step in plan.every_step() if step.id == item.step), "")
-        record = run.steps.get(index)
-        return bool(
-            record and record.status == "ended"
-        ), f"step {item.step} is {record.status if record else 'not taken'}"
-    events = [event for event in site.journal.events() if event.run == run.id]
-    noted = [e for e in events if e.kind == "checklist.item" and e.data.get("id") == item.id]
-    if item.gates == "start" and noted:  # settled before the first step, and not asked again
-        return bool(noted[0].data["done"]), str(noted[0].data["evidence"])
-    if item.message:
-        sent = [
-            e for e in events if e.kind == "message.queued" and e.data.get("name") == item.message
-        ]
-        return bool(sent), f"message {item.message} {'is on its way' if sent else 'was not sent'}"
-    if item.check:
-        suites = [
-            result for result in run.suites.values() if item.check in _dict(result.get("findings"))
-        ]
-        answer = (
-            _dict(_dict(suites[-1].get("findings")).get(item.check)).get("outcome")
-            if suites
-            else None
-        )
-        return answer == "pass", f"check {item.check} answered {answer or 'nothing'}"
-    if item.record:
-        records.collect(site, run, plan, item.record)
-        return records.settled(site, run, item.record)
-    wanted = item.attest or item.follow_up
-    done, said = starting.answered(site, run, item.id)
-    return done, f"{said}; it is for {wanted} to say"
-
-
-def _ask(
-    site: Site, run: Run, plan: Plan, wanted: Expectations, suite: Suite, view: View,
-    sealed: Seal | None,
-) -> SuiteResult:  # fmt: skip
+def _ask(asking: _Asking, run: Run, suite: Suite) -> SuiteResult:
     from rollback.prove.suite import run_suite
 
+    site, plan, view = asking.site, asking.plan, asking.view
     folder = site.run_folder(run.id)
     work = folder / "suites" / f"{suite}-{site.host.token(4)}"
     site.state.tree.make_folder(str(work.relative_to(site.state.path)), parents=True)
     return run_suite(
-        suite, system=site.system, host=site.host, expectations=wanted, environment=plan.environment,
-        since=view.since, work=work, allure=folder / "allure-results",
-        deadline_s=proving.deadline_s(site.system, suite), run_id=run.id, level=plan.level,
-        baseline=_baseline(site, sealed), held=view.held,
+        suite, system=site.system, host=site.host, expectations=asking.wanted,
+        environment=plan.environment, since=view.since, work=work,
+        allure=folder / "allure-results", deadline_s=proving.deadline_s(site.system, suite),
+        run_id=run.id, level=plan.level, baseline=_baseline(site, asking.sealed), held=view.held,
     )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from rollback.model.registry import Kind, nearest
 from rollback.model.step import SUITES, Suite
 from rollback.model.system import System
 from rollback.observe.check import ask
+from rollback.observe.check import deadline_s as may_take_s
 
 if TYPE_CHECKING:  # the gate costs 30 ms to import, and most steps need none of it
     from rollback.act.scene import Scene, Target
@@ -29,7 +30,8 @@ if TYPE_CHECKING:  # the gate costs 30 ms to import, and most steps need none of
     from rollback.prove.expect import Expectations
     from rollback.prove.seal import Seal
 
-SUITE_S_MAX = {"smoke": 60.0, "functional": 300.0, "integration": 300.0, "performance": 600.0}
+START_S = 20.0  # for a child to start and to testify
+TEAM_S = {"smoke": 60.0, "functional": 300.0, "integration": 300.0, "performance": 600.0}
 REASONS_MAX = 10
 
 
@@ -48,9 +50,16 @@ def seal_of(tree: Tree, checkpoints: Checkpoints, target: Target) -> Seal | None
 
 
 def deadline_s(system: System, suite: Suite) -> float:
-    """How long a suite may take: what its checks may take together, and room to start."""
+    """How long a suite may take: its declared budget, else what its checks may take together.
+
+    Where a team has tests of its own in the suite, with `TEAM_S` more for them.
+    """
+    declared = system.verification.budgets.get(suite)
+    if declared is not None:
+        return declared
     checks = getattr(system.verification, suite)
-    return min(SUITE_S_MAX[suite], 20.0 + sum(getattr(check, "within", 5.0) for check in checks))
+    team = any(suite in PurePosixPath(one.path).parts[:-1] for one in system.verification.suites)
+    return START_S + sum(may_take_s(check) for check in checks) + (TEAM_S[suite] if team else 0.0)
 
 
 def refuse_unwelcome(scene: Scene, checks: Iterable[Any]) -> None:

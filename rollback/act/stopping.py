@@ -6,7 +6,7 @@ Never: takes an effect back by itself: the engine does.
 
 from __future__ import annotations
 
-from rollback.act import records
+from rollback.act import checklist, records
 from rollback.act.asked import too_late
 from rollback.act.guarding import command_of
 from rollback.act.plan import plan_of
@@ -57,7 +57,8 @@ def abort(site: Site, run: Run, *, by: str, reason: str, as_it_is: bool = False)
 def _instead(run: Run) -> str:
     """What can be typed about a run that cannot be given up as it was tried."""
     leave = f"leave everything as it is with: rollback abort {run.id} --as-it-is"
-    if run.state is State.MITIGATED:  # its steps are done; how it ends is for the gate to say
+    stands = run.waiting_in if run.state is State.WAITING else run.state
+    if stands is State.MITIGATED:  # its steps are done; how it ends is for the gate to say
         return f"let the gate be asked first: rollback resume {run.id}"
     if run.state is not State.NEEDS_OPERATOR:
         return f"rollback abort {run.id}"
@@ -97,7 +98,7 @@ def answer(site: Site, run: Run, *, item: str, text: str, by: str) -> Run:
 
     there, plan = site.under(run), plan_of(run)
     if item.partition(records.SEPARATOR)[0] in records.asked_by(there, plan):
-        return records.say(there, run, plan, item, text, by=by)
+        return _filled(there, records.say(there, run, plan, item, text, by=by))
     waits = run.waiting_for if run.state is State.WAITING else {}
     if waits.get("item") == item and waits.get("on") == "answer":
         return _to_a_step(site, run, text, by=by)
@@ -107,8 +108,20 @@ def answer(site: Site, run: Run, *, item: str, text: str, by: str) -> Run:
     if found is None:
         known = ", ".join(items) or "it asks nothing"
         raise PlanError(f"run {run.id} asks nothing called {item}", hint=known)
-    _for_the_role(site, item, found.attest, by)
-    return site.note(run, "answer.given", item=item, text=text, by=by)
+    _for_the_role(site, item, checklist.asked(there, found), by)
+    return _filled(there, site.note(run, "answer.given", item=item, text=text, by=by))
+
+
+def _filled(site: Site, run: Run) -> Run:
+    """The checklist of a run that is over says so at once, and its incident may be closed by it."""
+    if not run.over:
+        return run  # whoever drives it fills it
+    from rollback.act.afterwards import write_report  # most answers come while a run waits
+
+    run = checklist.fill(site, run, plan_of(run), whole=True)
+    checklist.close(site, run)
+    write_report(site, run)
+    return run
 
 
 def _to_a_step(site: Site, run: Run, text: str, *, by: str) -> Run:

@@ -23,7 +23,7 @@ def command(desk: Desk) -> int:
 
     Services that are down, the newest checkpoint, what is overdue or damaged, the journal.
     """
-    from rollback.act import stopped
+    from rollback.act import checklist, stopped
     from rollback.act.authorize import may_approve
     from rollback.act.copying import to_fetch
     from rollback.act.deadlines import overdue as late
@@ -41,7 +41,7 @@ def command(desk: Desk) -> int:
         body: dict[str, Any] = {
             "system": desk.system.system.id, "runs_open": [], "last_run": None, "checkpoints": 0,
             "last_checkpoint": None, "missed": [], "not_exported": [], "glass": [], "overdue": [],
-            "frozen": {},
+            "paper": [], "frozen": {},
             "damaged": None,
             "not_running": [], "calls": [],
             "agent": {"watching": None, "held": None, "incident": None},
@@ -80,7 +80,8 @@ def command(desk: Desk) -> int:
             "overdue": [{**one.as_json(), "said": one.said} for one in late(site)]
             if journal["whole"] else [],
             "glass": [{**asdict(one), "overdue": overdue(site, one)} for one in unreviewed(site)],
-            "calls": _calls(site), "frozen": _frozen(site), "damaged": damaged(site), "agent": _agent(site),
+            "calls": _calls(site), "paper": [asdict(one) for one in checklist.papers(site)],
+            "frozen": _frozen(site), "damaged": damaged(site), "agent": _agent(site),
             "not_running": [*stopped.services(site, site.system.environment_name)] if runs else [],
             "journal": journal, "trusted": trusted,
         }  # fmt: skip
@@ -231,6 +232,8 @@ def _lines(body: dict[str, Any], advice: dict[str, list[str]], fetch: str) -> li
             paint(said, "red"),
             f"    try: rollback review {one['run']} --as PERSON --note TEXT",
         ]
+    for one in body["paper"]:
+        lines += _paper_lines(one)
     if body["damaged"]:
         lines += _damage_lines(body["damaged"])
     for name, run in body["frozen"].items():
@@ -249,6 +252,17 @@ def _lines(body: dict[str, Any], advice: dict[str, list[str]], fetch: str) -> li
             )
         )
     return lines
+
+
+def _paper_lines(one: dict[str, Any]) -> list[str]:
+    """What holds the closing of an incident up, and until when it is due."""
+    when = f", due by {one['due'][:16]}Z" if one["due"] else ""
+    said = (
+        f"  incident {one['incident']} is not closed: {safe(one['item'])}: {safe(one['evidence'])}"
+    )
+    if one["overdue"]:
+        said, when = paint(f"{said}, overdue since {one['due'][:16]}Z", "red"), ""
+    return [said + when, *([f"    try: {one['hint']}"] if one["hint"] else [])]
 
 
 def _damage_lines(found: dict[str, Any]) -> list[str]:

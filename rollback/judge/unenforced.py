@@ -54,8 +54,6 @@ def _level(where: str, level: Level | Procedure) -> Iterator[tuple[str, str]]:
     for number, step in enumerate(level.steps):
         if isinstance(step, Step):
             yield from _alternatives(f"{where}.steps.{number}.{step.kind}", step)
-    if level.gate is not None and level.gate.settle:
-        yield f"{where}.gate.settle", "the suites are asked once, as soon as the steps have ended"
 
 
 def _alternatives(where: str, step: Step) -> Iterator[tuple[str, str]]:

@@ -53,13 +53,22 @@ class Target(Declared):
 
 
 class Gate(Declared):
-    """What must hold before the run is COMPLETE; checks not in `expect` must pass."""
+    """What must hold before the run is COMPLETE; checks not in `expect` must pass.
+
+    `settle` is how long smoke, asked again and again, has to hold after everything has held once.
+    """
 
     suites: tuple[Suite, ...] = ()
     checks: tuple[Id, ...] = ()
     expect: dict[Id, Literal["pass", "fail", "absent"]] = Field(default_factory=dict)
     settle: Seconds = 0.0
     known_red: Literal["none", "allowed"] = "none"
+
+    @model_validator(mode="after")
+    def _repeats(self) -> Gate:
+        if self.settle and "smoke" not in self.suites:
+            raise ValueError("settle asks smoke again and again: name smoke under suites")
+        return self
 
 
 class ChecklistItem(Declared):

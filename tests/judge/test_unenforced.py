@@ -46,6 +46,8 @@ def test_what_is_read_is_not_named(shop: Shop, written: str) -> None:
     """A word that is waited for; the budget of a phase, which stands in the report; a climb."""
     shop.edit("levels:\n  flag:", "follow_ups: {tasks: {look: {title: Look}}}\nlevels:\n  flag:")
     shop.edit(BEFORE, f"    {written}\n{BEFORE}")
+    shop.edit("    gate: {suites: [smoke]}\n  pages:",
+              "    gate: {suites: [smoke], settle: 30s}\n  pages:")  # fmt: skip
     assert named(shop) == []
 
 
@@ -68,13 +70,6 @@ def test_what_an_alternative_says_about_its_own_failure_is_named(shop: Shop) -> 
     assert named(shop) == ["levels.config.steps.0.restore.on_fail.then.0.command.on_fail"]
 
 
-def test_a_settling_time_that_nothing_waits_for_is_named(shop: Shop) -> None:
-    """The gate opens as soon as its suites are open."""
-    shop.edit("    gate: {suites: [smoke]}\n  config:",
-              "    gate: {suites: [smoke], settle: 30s}\n  config:")  # fmt: skip
-    assert named(shop) == ["levels.flag.gate.settle"]
-
-
 def test_the_demo_system_relies_on_nothing_that_is_not_held() -> None:
     """What we ship to be run says only what holds."""
     system = declare.load(SYSTEMS / "studio.yaml", environ={})
@@ -83,18 +78,19 @@ def test_the_demo_system_relies_on_nothing_that_is_not_held() -> None:
 
 def test_validate_prints_the_list_and_gives_it_as_json(shop: Shop) -> None:
     """Under a heading of its own; the declaration is valid all the same."""
-    shop.edit("    gate: {suites: [smoke]}\n  config:",
-              "    gate: {suites: [smoke], settle: 30s}\n  config:")  # fmt: skip
+    shop.edit(
+        "    emergency: true\n    budgets: {", "    emergency: true\n    budgets: {recovery: 1h, "
+    )
     words = [sys.executable, "-m", "rollback", "--system", str(shop.folder / "rollback.yaml")]
     said = subprocess.run(
         [*words, "validate"], capture_output=True, text=True, env=environment(), check=True
     ).stdout
     assert "declared and not enforced yet" in said
-    assert "levels.flag.gate.settle" in said
+    assert "levels.flag.budgets.recovery" in said
     body = json.loads(
         subprocess.run(
             [*words, "--json", "validate"], capture_output=True, text=True, env=environment(),
             check=True,
         ).stdout
     )  # fmt: skip
-    assert [one["where"] for one in body["unenforced"]] == ["levels.flag.gate.settle"]
+    assert [one["where"] for one in body["unenforced"]] == ["levels.flag.budgets.recovery"]
