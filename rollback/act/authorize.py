@@ -49,7 +49,8 @@ def create(
             one_at_a_time(site, besides=plan.undoes)
         if glass:
             may_break(site, plan.requester, plan.reason)
-        held = holding.guard(site, plan, glass=glass)
+        found = holding.guard(site, plan, glass=glass)
+        held, (_, said) = found.asked, found.answer
         _no_secrets(site, plan)
         if run_id in site.runs():
             raise RunLocked(
@@ -59,8 +60,8 @@ def create(
         site.tell(
             "run.planned", run=run_id, plan=plan.as_json(), plan_digest=plan.digest(),
             incident=follows.incident if follows else _incident(site),
-            reason=plan.reason, **({"follows": follows.id} if follows else {}), **(because or {}),
-            **({"glass": plan.requester} if glass else {}),
+            reason=plan.reason, guardrails=said, **({"follows": follows.id} if follows else {}),
+            **(because or {}), **({"glass": plan.requester} if glass else {}),
         )  # fmt: skip
         for warning in held.warnings:
             site.tell("run.noted", run=run_id, note=f"guardrails.conditions: {warning}")

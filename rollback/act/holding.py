@@ -31,6 +31,11 @@ class Objections:
     refused: tuple[Refused, ...]
     asked: Conditions
 
+    @property
+    def answer(self) -> tuple[bool, str]:
+        """Whether it may start, and why not; OK where it may."""
+        return not self.refused, "; ".join(map(str, self.refused)) or "OK"
+
 
 def objections(site: Site, plan: Plan, *, climbing: bool = True, glass: bool = False) -> Objections:
     """Every guardrail that says no now; the world is asked only when everything known says yes.
@@ -51,8 +56,8 @@ def objections(site: Site, plan: Plan, *, climbing: bool = True, glass: bool = F
     return Objections(found, asked)
 
 
-def guard(site: Site, plan: Plan, *, glass: bool = False) -> Conditions:
-    """No guardrail says no; the warnings, and what a person is asked before the first step.
+def guard(site: Site, plan: Plan, *, glass: bool = False) -> Objections:
+    """No guardrail says no; with the warnings, and what a person is asked before the first step.
 
     Raises: Refused; the refusal is in the journal.
     """
@@ -62,7 +67,7 @@ def guard(site: Site, plan: Plan, *, glass: bool = False) -> Conditions:
         answers: dict[str, Json] = {name: str(one) for name, one in found.asked.answers.items()}
         site.tell("run.refused", level=plan.level, reasons=reasons, conditions=answers)
         raise found.refused[0]
-    return found.asked
+    return found
 
 
 def opens(site: Site, run: Run, plan: Plan) -> datetime | None:

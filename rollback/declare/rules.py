@@ -15,6 +15,7 @@ from pydantic_core import PydanticCustomError
 
 from rollback.declare import (
     authority,
+    complete,
     copies,
     literals,
     messages,
@@ -55,6 +56,7 @@ def check(document: Document, data: dict[str, Any], found: Places) -> None:
     copies.check(document, data, found)
     services.check(document, data)
     standing.check(document, data, found)
+    complete.check(document, data)
 
 
 def _wrong(document: Document, path: Spot, message: str, hint: str) -> None:

@@ -232,7 +232,11 @@ class SecurityFloor(Declared):
 
 
 class Guardrails(Declared):
-    """What holds a run back, whoever asks for it."""
+    """What holds a run back, whoever asks for it.
+
+    `whole_procedures`: no level or procedure may go on without a checkpoint of the present, a gate, and
+    somebody who is called.
+    """
 
     security_floor: SecurityFloor | None = None
     rate_limit: RateLimit | None = None
@@ -247,4 +251,5 @@ class Guardrails(Declared):
     staging_first: Id | None = None
     climb_in_order: bool = False
     escalate: Id | None = None
+    whole_procedures: bool = False
     redact_keys: tuple[Text, ...] = ()

@@ -16,11 +16,12 @@ import pytest
 
 import rollback.kinds  # noqa: F401 - registers the kinds
 from rollback import declare
+from rollback.act import authorize, holding
 from rollback.act.plan import make_plan
 from rollback.act.site import Site
 from rollback.host import Host, Tap
 from rollback.judge.guardrails import Circumstances, refusals
-from rollback.model.errors import PlanError
+from rollback.model.errors import PlanError, Refused, SpecError
 from rollback.model.lifecycle import State
 from tests.act.conftest import build as build_world
 from tests.requirements.stepping import stepped
@@ -121,3 +122,64 @@ def test_a_commit_that_is_not_there_ends_it_by_name_before_any_change(
             assert walk(world.folder) == before
     finally:
         world.state.close()
+
+
+@pytest.mark.requirement("QL-41")
+def test_a_look_at_the_guardrails_says_whether_and_why_and_ok_is_written_down(shop: Shop) -> None:
+    """A pair: allowed, and the reason; what was allowed stands with the run, what was not without one."""
+    shop.edit("levels:\n", "guardrails: {rate_limit: {max: 1, per: 24h, min_gap: 0s}}\nlevels:\n")
+    with shop.site() as site:
+        plan = shop.plan(site, "config")
+        assert holding.objections(site, plan).answer == (True, "OK")
+        run = authorize.create(site, plan)
+        (planned,) = [e for e in site.journal.events() if e.kind == "run.planned"]
+        assert planned.data["guardrails"] == "OK"
+        again = shop.plan(site, "config")
+        allowed, reason = holding.objections(site, again).answer
+        assert (allowed, reason.partition(":")[0]) == (False, "rate-limit")
+        with pytest.raises(Refused):
+            authorize.create(site, again)
+        assert list(site.runs()) == [run.id]
+        assert site.journal.events()[-1].kind == "run.refused"
+
+
+LADDER = "notify: {ladders: {person: {rungs: [{role: op, within: 1m}]}}}\n"
+WHOLE = "guardrails: {whole_procedures: true, escalate: person}\n"
+
+
+@pytest.mark.requirement("QL-01")
+@pytest.mark.parametrize(
+    ("cut", "instead", "said"),
+    [
+        ("    gate: {suites: [smoke]}\n  pages:", "  pages:", "config: proves nothing at its end"),
+        ("    gate: {suites: [smoke]}\n  pages:", "    gate: {suites: []}\n  pages:",
+         "config: proves nothing"),
+        ("    title: Settings back\n", "    title: Settings back\n    waives: [checkpoint]\n",
+         "config: may go on without a checkpoint"),
+        ("    emergency: true\n", "    emergency: true\n    waives: [dry-run]\n",
+         "flag: may go on without a checkpoint"),
+        (", escalate: person}", "}", "flag: calls nobody"),
+    ],
+)  # fmt: skip
+def test_no_way_back_leaves_out_backup_proof_or_whoever_is_called(
+    cut: str, instead: str, said: str, tmp_path: Path
+) -> None:
+    """Where a system asks for that, `validate` refuses each omission by name; the journal has no switch."""
+    declared = declare.load(SYSTEMS / "quantum_lattice.yaml", environ={})
+    assert declared.guardrails.whole_procedures
+    for level in declared.levels.values():
+        assert level.gate is not None
+        assert level.gate.suites
+        assert level.on_fail is not None
+        assert level.on_fail.escalate
+        assert not level.waives
+        assert not level.emergency
+        assert not level.variants
+    shop = build(tmp_path)
+    shop.edit("levels:\n", f"{WHOLE}{LADDER}levels:\n")
+    if "emergency" not in cut:
+        shop.edit("    emergency: true\n", "")
+        assert declare.load(tmp_path / "rollback.yaml").guardrails.whole_procedures
+    shop.edit(cut, instead)
+    with pytest.raises(SpecError, match=said):
+        declare.load(tmp_path / "rollback.yaml")

@@ -14,6 +14,8 @@ import rollback.kinds  # noqa: F401 - registers the kinds
 from rollback import declare
 from rollback.act import authorize
 from rollback.act.deciding import decide_now
+from rollback.act.engine import roll_back
+from rollback.act.stopping import answer
 from rollback.act.told import tell_event
 from rollback.host import Host
 from rollback.judge import guardrails
@@ -86,6 +88,7 @@ def test_every_symptom_has_its_class_and_the_class_its_answer(
     said.append(decided(there, {"slowdown": 0.0}, facts={"severity": str(number)}))
     said.append(decided(there, {"slowdown": 0.0}, Told("failure", NOW, {"severity": number})))
     assert {classed(found) for found in said} == {(name, respond, what)}
+    assert not any(match.trigger == "no-class" for found in said for match in found.matches)
 
 
 @pytest.mark.requirement("VR-10")
@@ -286,3 +289,43 @@ def test_what_a_decision_calls_for_and_an_emergency_need_no_cause(asked: Shop) -
         tell_event(site, "broken", {}, by="ada")
         assert decide_now(site).level == "config"
         assert authorize.create(site, asked.plan(site, "config")).state is State.PLANNED
+
+
+# -- a task with a condition ---------------------------------------------------------------------
+
+
+@pytest.mark.requirement("VR-21")
+@pytest.mark.parametrize(
+    ("complexity", "tasks"), [("8", []), ("9", ["split"]), ("8.1", ["split"]), ("nobody knows", [])]
+)
+def test_work_is_split_only_above_its_complexity(
+    complexity: str, tasks: list[str], tmp_path: Path
+) -> None:
+    """As the larger system declares it; what is not known splits nothing, and why is said."""
+    there = system("vrooli").source
+    task, point = dict(there["follow_ups"]["tasks"]["split"]), there["decision"]["points"]["way"]
+    assert task["when"]["above"] == 8
+    (option,) = [one for one in point["options"] if one["id"] == "split"]
+    assert option["respond"] == {"task": "split"}
+    task = {name: task[name] for name in ("title", "when")}
+    shop = build(tmp_path)
+    (shop.tree / "complexity").write_text(f"{complexity}\n")
+    other = {"id": "retry", "title": "Again", "respond": {"roll_back": "config"}}
+    shop.edit("levels:\n", f"""metrics:
+  complexity: {{unit: score, source: {{command: {{argv: [/bin/cat, complexity], number: stdout}}}}}}
+follow_ups: {{tasks: {{split: {json.dumps(task)}}}}}
+decision: {{style: asked, points: {{way: {{title: How, asks: op, options: {json.dumps([other, option])}}}}}}}
+procedures:
+  ask: {{title: Ask, authority: {{roles: [op], alone: true}}, steps: [{{choose: {{id: way, point: way}}}}]}}
+levels:
+""")  # fmt: skip
+    with shop.site() as site:
+        run = authorize.create(site, shop.plan(site, "ask"))
+        authorize.approve(site, run, person="ada")
+        run = roll_back(site, run.id)
+        answer(site, run, item="way", text="split", by="ada")
+        run = roll_back(site, run.id)
+        assert run.state is State.MITIGATED
+        opened = [e.data["name"] for e in site.journal.events() if e.kind == "task.opened"]
+    assert run.steps["1"].evidence["tasks"] == opened == tasks
+    assert ("not called for" in str(run.steps["1"].evidence.get("because"))) == (not tasks)

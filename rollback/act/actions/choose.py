@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from rollback.model.finding import Finding, Json, failed, passed
+from rollback.model.finding import Answer, Finding, Json, failed, passed
 from rollback.model.policy import Option
 from rollback.model.registry import register
 from rollback.model.step import Alters, Id, Step
 
 if TYPE_CHECKING:
     from rollback.act.scene import Question, Scene
+    from rollback.model.operations import Task
 
 
 @register("action", "choose")
@@ -56,11 +57,16 @@ class ChooseStep(Step):
                  if value is not None}  # fmt: skip
         if chosen.respond.task is not None:
             task = scene.system.follow_ups.tasks[chosen.respond.task]
+            why = _not_now(scene, task)
+            if why:
+                return {"chosen": chosen.id, "said": chosen.title, "calls_for": {}, "tasks": [],
+                        "because": why}  # fmt: skip
             scene.note("task.opened", {
                 "name": chosen.respond.task, "title": task.title, "owner": task.owner,
                 "because": f"{chosen.title} was chosen in step {scene.step} of run {scene.run}",
             })  # fmt: skip
-        return {"chosen": chosen.id, "said": chosen.title, "calls_for": calls}
+        tasks: list[Json] = [chosen.respond.task] if chosen.respond.task is not None else []
+        return {"chosen": chosen.id, "said": chosen.title, "calls_for": calls, "tasks": tasks}
 
     def probe(self, scene: Scene) -> Finding:
         """Was one of them chosen, and its record filled?"""
@@ -78,3 +84,14 @@ class ChooseStep(Step):
     def _chosen(self, scene: Scene) -> Option | None:
         said = scene.heard(str(scene.bound["item"])).strip()
         return next((one for one in self._options(scene) if one.id == said), None)
+
+
+def _not_now(scene: Scene, task: Task) -> str:
+    """Why the condition of a task does not hold, or is not known to; "" where it does."""
+    if task.when is None:
+        return ""
+    from rollback.judge.condition import Known, evaluate
+    from rollback.observe.metric import read_all
+
+    answer, because = evaluate(task.when, Known(read_all(scene.view(), task.when.metrics)))
+    return "" if answer is Answer.PASS else f"{task.title} is not called for: {because}"
