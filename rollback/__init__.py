@@ -1,3 +1,21 @@
 """Rollbacks that prove themselves: checkpoints, levels, a gate of test suites, one journal."""
 
 VERSION = "0.1.0"  # as in pyproject.toml; asking the installed metadata costs 10 ms of every start
+
+__all__ = [
+    "VERSION",
+    "Failed",
+    "RolledBack",
+    "check_safety",
+    "execute_rollback",
+    "verify_rollback_success",
+]
+
+
+def __getattr__(name: str) -> object:
+    """The functions of `rollback.api`, loaded when somebody asks: the program itself does not."""
+    if name in __all__:
+        from rollback import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'rollback' has no attribute {name!r}")
