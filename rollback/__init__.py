@@ -1,5 +1,7 @@
 """Rollbacks that prove themselves: checkpoints, levels, a gate of test suites, one journal."""
 
+import importlib
+
 VERSION = "0.1.0"  # as in pyproject.toml; asking the installed metadata costs 10 ms of every start
 
 __all__ = [
@@ -15,7 +17,5 @@ __all__ = [
 def __getattr__(name: str) -> object:
     """The functions of `rollback.api`, loaded when somebody asks: the program itself does not."""
     if name in __all__:
-        from rollback import api
-
-        return getattr(api, name)
+        return getattr(importlib.import_module("rollback.api"), name)
     raise AttributeError(f"module 'rollback' has no attribute {name!r}")

@@ -38,13 +38,13 @@ class Failed(RollbackError):
 class RolledBack(NamedTuple):
     """`success` is COMPLETE and nothing else: the suites proved it.
 
-    `log` is the report of the run, `backup` the checkpoint of what was there before it; None where the
+    `log` is the report of the run, `checkpoint` the file of the checkpoint of what was there before it; None where the
     run made none.
     """
 
     success: bool
     log: Path | None
-    backup: Path | None
+    checkpoint: Path | None
 
 
 def execute_rollback(
@@ -52,7 +52,7 @@ def execute_rollback(
     state: str | Path = "", to: str = "", component: str = "", reason: str = "", person: str = "",
     timeout_s: float = _WEEK_S,
 ) -> RolledBack:  # fmt: skip
-    """The system is as it was, and proved so, or it is not; (success, log, backup).
+    """The system is as it was, and proved so, or it is not; (success, log, checkpoint).
 
     `level` is an id or a rank, `auto_confirm` the operator's own yes, which stands in for nobody else's:
     a run that waits for an approval is no success yet. Where nothing had to be taken back, success is
@@ -67,12 +67,12 @@ def execute_rollback(
         [*words, "--", str(level)], system=system, state=state, timeout_s=timeout_s
     )
     report = Path(found["report"]) if found.get("report") else None
-    backup = None
+    kept = None
     if found.get("safety") and report is not None:
-        kept = report.parents[2] / "store" / "checkpoints" / f"{found['safety']}.json"
-        backup = kept if kept.exists() else None
+        file = report.parents[2] / "store" / "checkpoints" / f"{found['safety']}.json"
+        kept = file if file.exists() else None
     proved = status == _SUCCESS and found.get("state") == "COMPLETE"
-    return RolledBack(proved, report if report and report.exists() else None, backup)
+    return RolledBack(proved, report if report and report.exists() else None, kept)
 
 
 def verify_rollback_success(
