@@ -38,8 +38,8 @@ class Failed(RollbackError):
 class RolledBack(NamedTuple):
     """`success` is COMPLETE and nothing else: the suites proved it.
 
-    `log` is the report of the run, `checkpoint` the file of the checkpoint of what was there before it; None where the
-    run made none.
+    `log` is the report of the run, `checkpoint` the file of the checkpoint of what was there before
+    it; None where the run made none.
     """
 
     success: bool
