@@ -72,7 +72,11 @@ class Site:
         hide = Redactor(secrets, keys=system.guardrails.redact_keys).data
         anchor = _beside(system, system.state.anchor)
         second = _beside(system, system.state.fallback)
-        tree = state.tree.sub("journal")
+        try:
+            tree = state.tree.sub("journal")
+        except HostError as error:
+            state.close()
+            raise JournalError(error.message, where=error.where, hint=error.hint) from error
         journal = (
             TwoPlaces(tree, host, fallback=second, redact=hide, anchor=anchor)
             if second
@@ -204,6 +208,12 @@ class Site:
         except JournalError as error:
             self.tell("journal.unanchored", error=str(error))
 
+    def hidden(self, body: dict[str, Json]) -> dict[str, Json]:
+        """The body without the values of secrets; what only looks like one stays, as in a plan."""
+        masked = self.journal.hide({"plan": body})["plan"]
+        assert isinstance(masked, dict)
+        return masked
+
     def trusted(self) -> None:
         """The declaration's people and policy are the pinned ones; the first ones are pinned.
 
@@ -223,7 +233,7 @@ class Site:
                 where=str(self.system.declaration),
                 hint="look at the change, then accept it with: rollback trust",
             )
-        trust.pin(self.system, self.state.tree, self.host)
+        trust.pin(self.system, self.state.tree, self.host, self.hidden)
         self.tell("trust.pinned", authority=now, format=pinned.FORMAT)
 
     def run_folder(self, run: str) -> Path:
