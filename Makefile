@@ -71,6 +71,10 @@ drill: setup ## Every drill and the complete kill sweeps (long)
 		tests/keep/test_power_loss.py tests/keep/test_image_cuts.py tests/keep/test_errno.py tests/keep/test_errno_real.py \
 		tests/keep/test_full_disk.py tests/keep/test_history.py --alluredir=$(RUN)/drills-$$(date -u +%Y%m%dT%H%M%SZ) $(ARGS) < /dev/null
 
+.PHONY: mutants
+mutants: setup ## Change every condition of the gate's decision, and see that each is noticed
+	@$(BIN)/python -m tests.prove.mutants
+
 .PHONY: bench
 bench: setup ## Measure: ratios within one run
 	@$(BIN)/python -m benchmarks
