@@ -75,6 +75,14 @@ checklist fill while steps are taken; an open one that gates COMPLETE keeps the 
 closing may be open when the run is COMPLETE: it is due as declared, counted from MITIGATED, `rollback status`
 says what is overdue, and the incident is closed with the last of them.
 
+Two more things keep a gate closed whose suites are green. Components of which one was put back and that
+diverge (`verification.divergence`), until they agree, or a named person takes note of exactly what was
+found. And effects that nobody can take back: a component declares `irreversible`, whoever sends a mail
+or makes a payment tells it (`rollback event effect component=orders what='payment of 12 EUR' --id
+payment-4711`), and those that came after what was gone back to are each settled once, compensated or
+taken note of by a named person. The reason says what to type, the result names who did. Neither they
+nor an open item lead to the next level by themselves; a divergence does, where the level declares one.
+
 ## A level that was not enough
 
 A closed gate, or a step that failed with `on_fail: climb`, stops the run for a person. What its level

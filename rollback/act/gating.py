@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rollback.act import checklist, climbing, closer, eyes, proving, settling, stopped
+from rollback.act import checklist, climbing, closer, eyes, proving, settling, stopped, unsettled
 from rollback.act.guarding import command_of
 from rollback.act.plan import Plan, find_level
 from rollback.act.site import Site
@@ -60,10 +60,14 @@ def stage(site: Site, run: Run, plan: Plan) -> Run:
     if not reasons and asking.settle_s and not settles:
         run = settling.begin(site, run, asking.settle_s)
         return settling.pause(site, run, asking.settle_s)
-    if not reasons:
-        run = checklist.fill(site, run, plan, whole=True)
-        reasons = checklist.keeps_closed(site, run, plan)
-    return _closed(asking, run, reasons) if reasons else _opened(asking, run)
+    if reasons:
+        return _closed(asking, run, reasons)
+    left = unsettled.keeps_closed(site, run, plan, asking.view)
+    run = checklist.fill(site, run, plan, whole=True)
+    paper = checklist.keeps_closed(site, run, plan)
+    if left or paper:
+        return _unsettled(asking, run, left, paper)
+    return _opened(asking, run)
 
 
 @dataclass(frozen=True)
@@ -131,19 +135,31 @@ def _besides_suites(asking: _Asking, run: Run) -> list[str]:
     return [*gate.unchanged(site.system, watched, lambda name: _changed(site, run, name))]
 
 
-def _closed(asking: _Asking, run: Run, reasons: list[str]) -> Run:
+def _closed(
+    asking: _Asking, run: Run, reasons: list[str], *, climbs: bool = True, **more: Json
+) -> Run:
     site, plan = asking.site, asking.plan
-    onwards = climbing.not_enough(site, run, plan, _failing(run))
+    onwards = climbing.not_enough(site, run, plan, _failing(run)) if climbs else climbing.Next()
     return site.note(
         run, "gate.closed", reason=reasons[0], reasons=list(reasons),
-        notes=list(asking.wanted.notes), **onwards.data(),
+        notes=list(asking.wanted.notes), **onwards.data(), **more,
         down=[*stopped.services(site, plan.environment)],
     )  # fmt: skip
 
 
+def _unsettled(
+    asking: _Asking, run: Run, left: tuple[unsettled.Open, ...], paper: list[str]
+) -> Run:
+    """It waits for people. Only a divergence leads to the next level: going further back may end that."""
+    found: dict[str, Json] = {one.id: one.found for one in left if one.found}
+    reasons = [*(one.reason for one in left), *paper]
+    return _closed(asking, run, reasons, climbs=bool(found), unsettled=found)
+
+
 def _opened(asking: _Asking, run: Run) -> Run:
     red = [key for key, one in asking.wanted.checks.items() if one.wanted == "known-red"]
-    notes: list[Json] = [*asking.wanted.notes, *settling.told(asking.site, run)]
+    said = (*settling.told(asking.site, run), *unsettled.noted(asking.site, run))
+    notes: list[Json] = [*asking.wanted.notes, *said]
     return asking.site.note(run, "gate.opened", notes=notes, known_red=list(red), reason="")
 
 

@@ -6,7 +6,7 @@ Never: takes an effect back by itself: the engine does.
 
 from __future__ import annotations
 
-from rollback.act import checklist, records
+from rollback.act import checklist, records, unsettled
 from rollback.act.asked import too_late
 from rollback.act.guarding import command_of
 from rollback.act.plan import plan_of
@@ -97,6 +97,9 @@ def answer(site: Site, run: Run, *, item: str, text: str, by: str) -> Run:
     there, plan = site.under(run), plan_of(run)
     if item.partition(records.SEPARATOR)[0] in records.asked_by(there, plan):
         return _filled(there, records.say(there, run, plan, item, text, by=by))
+    if unsettled.knows(there, item):
+        unsettled.settle(there, run, item, text, by=by)
+        return _filled(there, site.run(run.id))
     waits = run.waiting_for if run.state is State.WAITING else {}
     if waits.get("item") == item and waits.get("on") == "answer":
         return _to_a_step(site, run, text, by=by)

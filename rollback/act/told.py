@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 
-from rollback.act import rehearsed
+from rollback.act import rehearsed, unsettled
 from rollback.act.site import Site
 from rollback.host.clock import iso, parse_iso
 from rollback.judge.condition import Told
@@ -34,7 +34,8 @@ def tell_event(
 ) -> Event | None:
     """The event is in the journal; None when one with this `identity` was told before.
 
-    `kind` is a declared event, or `drill` where drills are declared.
+    `kind` is a declared event, `drill` where drills are declared, or `effect` where a component
+    declares `irreversible`.
 
     Raises: PlanError for one that is not declared; UsageError for a field that is not, or is not of
     its type; Refused for a deployment while a run is open.
@@ -43,6 +44,10 @@ def tell_event(
         raise UsageError(
             f"--id {identity!r} is no id", hint="letters, digits and . _ : / - inside it"
         )
+    if kind == unsettled.EFFECT and kind not in site.system.events:
+        if identity and unsettled.told(site, identity):
+            return None
+        return unsettled.tell_effect(site, fields, by=by, identity=identity)
     typed = _fields(site.system, kind, fields)
     if identity and _was_told(site, identity):
         return None

@@ -24,8 +24,10 @@ def command(desk: Desk, run: str, item: str, text: str, person: str | None) -> i
     """Record TEXT as the answer to ITEM of RUN: of its checklist, of a step that asks, RECORD.FIELD.
 
     An item of the checklist is settled by a TEXT that begins with yes or done, and stays open after any
-    other one. The last answer counts. Without TEXT, what RUN asks is named.
+    other one. The last answer counts. An effect that cannot be taken back is settled by one that begins with
+    compensated or acknowledged, a divergence by acknowledged. Without TEXT, what RUN asks is named.
     """
+    from rollback.act import unsettled
     from rollback.act.authorize import may_wake
     from rollback.act.stopping import answer
     from rollback.model.level import settles
@@ -38,7 +40,7 @@ def command(desk: Desk, run: str, item: str, text: str, person: str | None) -> i
         found = answer(site, asked, item=item, text=text, by=who)
         waits = found.waiting_for
         plain = "." not in item and not waits.get("choices")
-        done = settles(text) if plain else True
+        done = settles(text) or unsettled.knows(site, item) if plain else True
         body = {"run_id": found.id, "item": item, "by": who, "settled": done}
         word = "settled" if done else "noted, and it stays open until somebody says yes or done"
         if not plain:

@@ -70,6 +70,7 @@ TABLE: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("decision.assessment", "records", ()),
     ("decision.filters.*.overridden_by", "people.roles", ()),
     ("verification.known_red.*.owner", "people.roles", ()),
+    ("verification.divergence.*.between", "components", ()),
     ("verification.retired.*.by", "people.roles", ()),
     ("notify.audiences.*", "notify.channels", ()),
     ("notify.messages.*.audience", "notify.audiences", ()),

@@ -205,7 +205,7 @@ def _unique(document: Document, data: dict[str, Any]) -> None:
                     "decision.tiers", "decision.breakers", "guardrails.conditions", "prevention",
                     "redeploy.stages", "levels.*.checklist", "procedures.*.checklist",
                     "levels.*.phases", "procedures.*.phases", "services.*.start",
-                    "decision.points.*.options"):  # fmt: skip
+                    "decision.points.*.options", "verification.divergence"):  # fmt: skip
         for path, items in walk.find(data, pattern):
             seen: dict[str, Spot] = {}
             for index, one in enumerate(items if isinstance(items, list) else ()):

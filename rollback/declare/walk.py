@@ -139,7 +139,8 @@ def asked(data: Any) -> Iterator[Item]:
     """Every check, wherever it is declared."""
     yield from (found for _, found in checks(data))
     for pattern in (
-        "components.*.open_items", "services.*.ready", "services.*.drain", "metrics.*.source.check"
+        "components.*.open_items", "verification.divergence.*.check", "services.*.ready",
+        "services.*.drain", "metrics.*.source.check",
     ):  # fmt: skip
         for path, written in find(data, pattern):
             found = item(path, written)

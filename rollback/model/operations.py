@@ -96,8 +96,25 @@ class Tolerance(Declared):
     factor: Annotated[float, Field(gt=0, le=1000)] | None = None
 
 
+class Divergence(Declared):
+    """Components that may stop fitting together when one of them goes back, and the check that sees it.
+
+    `of`: they are of different epochs, messages between them are in flight, or tasks were orphaned. Asked
+    at a gate when one of `between` was put back.
+    """
+
+    id: Id
+    title: Text | None = None
+    between: Annotated[tuple[Id, ...], Field(min_length=2)]
+    of: Literal["epoch", "messages", "tasks"]
+    check: Check
+
+
 class Verification(Declared):
-    """The checks of every suite, what is known to be red, and the team's own test files."""
+    """The checks of every suite, what is known to be red, and the team's own test files.
+
+    `budgets` are how long the suites may take; `divergence` is asked when the suites are green.
+    """
 
     smoke: tuple[Check, ...] = ()
     functional: tuple[Check, ...] = ()
@@ -106,6 +123,7 @@ class Verification(Declared):
     known_red: tuple[KnownRed, ...] = ()
     retired: tuple[Retired, ...] = ()
     suites: tuple[SuiteFile, ...] = ()
+    divergence: tuple[Divergence, ...] = ()
     tolerances: dict[Id, Tolerance] = Field(default_factory=dict)
     budgets: dict[Literal["smoke", "functional", "integration", "performance"], Seconds] = Field(
         default_factory=dict

@@ -7,6 +7,7 @@ then it is told to ours, which stays closed and says why. The honest suite opens
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import py_compile
 import shutil
@@ -23,12 +24,17 @@ from pathlib import Path
 import psutil
 import pytest
 
+from rollback.act import authorize
+from rollback.act.engine import roll_back
 from rollback.host import Host
+from rollback.model.lifecycle import State
+from rollback.model.step import SUITES, Suite
 from rollback.prove import suite as suites
 from rollback.prove.expect import expectations
 from rollback.prove.gate import unchanged, witness
 from rollback.prove.suite import SuiteResult
 from tests.prove.conftest import Little
+from tests.systems import Shop, build
 
 HONEST = "def test_well(): assert open(DATA).read() == 'well'\n"
 FILE = "verification/smoke/test_team.py"
@@ -171,11 +177,29 @@ LIES: dict[str, Lie] = {
     "drowns its parent": Lie("without a verdict", conftest="""
         import os
         def pytest_unconfigure(config):
-            for _ in range(64): os.write(1, b"all is well\\n" * 87382)
+            for _ in range(MIB): os.write(1, b"all is well\\n" * 87382)
             os._exit(0)
         def pytest_sessionfinish(session): os._exit(0) if os.fork() == 0 else pytest_unconfigure(None)
         """),
+    "killed behind an exit": Lie("without a verdict", """
+        import os
+        def test_well():
+            if os.fork() == 0: os.kill(os.getpid(), 9)
+            os._exit(0)
+        """),
     # -- collections that leave out --
+    "zero tests, and a status that is mended": Lie("no test ran", "x = 1\n", conftest=EVIL_PLUGIN),
+    "one file without tests": Lie("no test of the pinned file", "x = 1\n", other=FINE),
+    "deselected but for an expected failure": Lie("collected and then deselected", """
+        import pytest
+        def test_well(): assert open(DATA).read() == "well"
+        @pytest.mark.xfail
+        def test_known(): assert open(DATA).read() == "well"
+        """, conftest="""
+        def pytest_collection_modifyitems(config, items):
+            config.hook.pytest_deselected(items=items[:1])
+            del items[:1]
+        """),
     "deselected in silence": Lie("collected and then deselected", FINE + HONEST, conftest="""
         def pytest_collection_modifyitems(items):
             items[:] = [item for item in items if item.name == "test_fine"]
@@ -211,33 +235,42 @@ LIES: dict[str, Lie] = {
 }  # fmt: skip
 
 
-def _write(little: Little, path: str, text: str, *, pin: bool) -> None:
+ALL = os.environ.get("GATE_ATTACKS") == "all"  # make drill: each lie in each suite, a whole GiB
+TOLD = [(name, suite) for number, name in enumerate(LIES) for index, suite in enumerate(SUITES)
+        if ALL or index == number % len(SUITES)]  # fmt: skip
+
+
+def _write(little: Little, path: str, text: str, *, pin: bool, suite: Suite = "smoke") -> None:
     data = repr(str(little.folder / "app" / "data" / "a.txt"))
-    little.team(path, textwrap.dedent(text).replace("DATA", data), pin=pin)
+    text = textwrap.dedent(text).replace("DATA", data).replace("MIB", "1024" if ALL else "64")
+    little.team(path.replace("/smoke/", f"/{suite}/"), text, pin=pin)
 
 
-def _tell(little: Little, lie: Lie) -> None:
+def _tell(little: Little, lie: Lie, suite: Suite = "smoke") -> None:
     """The suite stands in the folder of a system that is ill, and lies about it."""
     little.state("ill")
     little.checks = {"smoke": []}
-    _write(little, FILE, lie.team, pin=True)
-    for path, text in ((CONFTEST, lie.conftest), ("verification/smoke/test_other.py", lie.other)):
+    little.gate = f"suites: [{suite}]"
+    _write(little, FILE, lie.team.replace("smoke/", f"{suite}/"), pin=True, suite=suite)
+    conftest = lie.conftest.replace("smoke/", f"{suite}/")
+    for path, text in ((CONFTEST, conftest), ("verification/smoke/test_other.py", lie.other)):
         if text:
-            _write(little, path, text, pin=True)
+            _write(little, path, text, pin=True, suite=suite)
     for path, text in lie.planted.items():
-        _write(little, path, text, pin=False)
+        _write(little, path, text, pin=False, suite=suite)
 
 
 def _naive(
-    little: Little, environment: dict[str, str] | None = None, *, autoload: bool = False
-) -> int:
+    little: Little | Shop, environment: dict[str, str] | None = None, *, autoload: bool = False,
+    suite: Suite = "smoke",
+) -> int:  # fmt: skip
     """What a gate sees that believes exit statuses."""
     known = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
     given = {**known, **(environment or {}), "PYTHONDONTWRITEBYTECODE": "1"}
     if not autoload:
         given["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     with subprocess.Popen(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "verification/smoke"],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"verification/{suite}"],
         cwd=little.folder, env=given, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL, start_new_session=True,
     ) as process:  # fmt: skip
@@ -254,13 +287,13 @@ def _refused(result: SuiteResult, reason: str) -> None:
 
 
 @pytest.mark.requirement("MB-71")
-@pytest.mark.parametrize("name", LIES)
+@pytest.mark.parametrize(("name", "suite"), TOLD)
 def test_a_lie_is_believed_by_its_exit_status_and_not_by_the_gate(
-    name: str, little: Little, monkeypatch: pytest.MonkeyPatch
+    name: str, suite: Suite, little: Little, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """pytest exits 0 over a system that is ill; the gate stays closed and says why."""
     lie = LIES[name]
-    _tell(little, lie)
+    _tell(little, lie, suite)
     environment = {
         key: str(little.folder / value) if key == "PYTHONPATH" else value
         for key, value in lie.environment.items()
@@ -268,8 +301,8 @@ def test_a_lie_is_believed_by_its_exit_status_and_not_by_the_gate(
     for key, value in environment.items():
         monkeypatch.setenv(key, value)
     with ThreadPoolExecutor(1) as beside:  # the two gates do not meet: each has its own child
-        naive = beside.submit(_naive, little, environment, autoload=lie.autoload)
-        result = little.run()
+        naive = beside.submit(_naive, little, environment, autoload=lie.autoload, suite=suite)
+        result = little.run(suite)
     assert naive.result() == 0
     _refused(result, lie.reason)
     assert len(result.output) <= 2**16
@@ -534,3 +567,76 @@ def test_what_changes_after_the_suites_is_seen(little: Little) -> None:
         "data: data/a.txt changed after it was restored",
     )
     assert unchanged(system, changed, lambda name: []) == ()
+
+
+def test_a_suite_that_edits_what_was_put_back_does_not_complete_the_run(tmp_path: Path) -> None:
+    """It passes, and leaves another tree than the one that was restored: no run over it is COMPLETE."""
+    shop = build(tmp_path)
+    text = (
+        f"def test_well(): open({str(shop.tree / 'config' / 'app.yaml')!r}, 'a').write('# me\\n')\n"
+    )
+    file = shop.folder / FILE
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
+    pin = hashlib.sha256(text.encode()).hexdigest()
+    shop.edit(
+        "verification:\n", f"verification:\n  suites:\n    - {{path: {FILE}, sha256: {pin}}}\n"
+    )
+    with shop.site() as site:
+        site.checkpoints.create("good")
+        (shop.tree / "config" / "app.yaml").write_text("party: true\nlimit: 99\n")
+        run = authorize.create(site, shop.plan(site, "config"))
+        authorize.approve(site, run, person="ada")
+        run = roll_back(site, run.id)
+        assert run.suites["smoke"]["open"] is True
+        assert run.state is State.NEEDS_OPERATOR
+        assert "config: app.yaml changed after it was restored" in run.reason
+    assert _naive(shop) == 0
+
+
+# -- that none is forgotten ----------------------------------------------------------------
+
+# By what it is: the lies above, and the tests that tell one. Each is believed by an exit status.
+KINDS: dict[str, tuple[str, ...]] = {
+    "skip": ("skip", "skip inside", "skip of one of two", "module skips itself", "import or skip",
+             "subtest skipped"),
+    "expected failure": ("expected failure", "unexpected pass", "expected failure of unittest"),
+    "no parameters": ("no parameters",),
+    "exit inside": ("exits in a test", "exits on import", "exits after the failure", "pytest.exit"),
+    "status that is set": ("conftest sets the status",),
+    "only collected": ("options in the environment",),
+    "deselected": ("deselected in silence", "deselected but for an expected failure", "file ignored"),
+    "zero tests": ("zero tests, and a status that is mended", "one file without tests",
+                   "class that is not collected"),
+    "wrong digest": ("test_a_suite_edited_after_it_was_pinned_is_not_run",
+                     "test_bytecode_planted_beside_the_suite_is_not_run",
+                     "test_a_stranger_in_our_own_suites_is_refused"),
+    "forged report": ("verdict forged", "verdict empty",
+                      "test_a_lie_in_the_plugin_reaches_only_the_teams_own_part"),
+    "old report": ("test_an_old_verdict_is_another_runs",),
+    "half-written report": ("verdict half written", "verdict with a key twice"),
+    "NaN": ("verdict with NaN",),
+    "conftest": ("conftest planted", "conftest planted beside the tests", "options in a file"),
+    "plugin": ("plugin in the environment", "plugin that is installed", "site customised"),
+    "killed": ("killed behind an exit", "test_a_suite_that_does_not_end_by_itself_is_refused"),
+    "hung": ("goes on in the background",),
+    "much output": ("drowns its parent",),
+    "daemon": ("test_what_a_suite_leaves_behind_ends_and_closes_the_gate",),
+    "edits itself": ("test_a_suite_that_edits_itself_while_it_runs_is_refused",),
+    "edits the tree": ("test_a_suite_that_edits_what_was_put_back_does_not_complete_the_run",),
+    "tree changes afterwards": ("test_what_changes_after_the_suites_is_seen",),
+    "repeats until it passes": ("rerun until it passes",),
+    "asserts nothing": ("returns False", "asserts in a thread", "asserts while it is destroyed"),
+    "asks less": ("test_a_required_check_that_is_gone_is_missed",),
+}  # fmt: skip
+
+
+def test_no_kind_of_lie_is_forgotten_and_none_is_counted_twice() -> None:
+    """Twenty-five kinds, each with its lies; every lie above belongs to one of them."""
+    told = [name for names in KINDS.values() for name in names]
+    assert len(KINDS) == 25
+    assert len(told) == len(set(told)) == 51
+    assert {name for name in told if not name.startswith("test_")} == set(LIES)
+    assert all(name in globals() for name in told if name.startswith("test_"))
+    assert {name for name, _ in TOLD} == set(LIES)
+    assert {suite for _, suite in TOLD} == set(SUITES)

@@ -69,6 +69,50 @@ WRONG = {
 }  # fmt: skip
 
 
+OTHERS: dict[str, Any] = {"null": None, "a number": 7, "a list of lists": [[1]], "true": True,
+                          "a map": {"x": {}}, "a text": "é\0"}  # fmt: skip
+FITS = {
+    ("nonce", "a text"),
+    ("suite", "a text"),
+    ("declaration", "a text"),
+    ("exit_status", "a number"),
+}
+
+
+def bad_reports() -> dict[str, bytes]:
+    """Each key of a report left out, written twice, and of every other type; of its test too."""
+    found = {}
+    for key, value in json.loads(BYTES).items():
+        rest = {name: one for name, one in json.loads(BYTES).items() if name != key}
+        again = f'"{key}":{json.dumps(value)}'.encode()
+        found[f"{key} left out"] = json.dumps(rest).encode()
+        found[f"{key} twice"] = BYTES[:-1] + b"," + again + b"}"
+        for name, other in OTHERS.items():
+            if (key, name) not in FITS:
+                found[f"{key} is {name}"] = _with(**{key: other})
+    for key in ("nodeid", "setup", "oddities", "duration_s", "asked"):
+        for name, other in OTHERS.items():
+            if (key, name) not in {
+                ("nodeid", "a text"),
+                ("asked", "null"),
+                ("duration_s", "a number"),
+            }:
+                found[f"{key} of a test is {name}"] = _test(**{key: other})
+    return found
+
+
+def test_bad_reports_of_every_kind_are_none() -> None:
+    """One key changed at a time; the reason is one line that a person can read."""
+    reports = {**bad_reports(), **WRONG}
+    assert len(reports) >= 140
+    for how, data in reports.items():
+        with pytest.raises(NoVerdict) as caught:
+            verdicts.parse(data)
+        said = str(caught.value)
+        assert said.startswith("the verdict is malformed: "), (how, said)
+        assert "\n" not in said, how
+
+
 @pytest.mark.parametrize("how", WRONG)
 def test_what_is_not_exactly_a_verdict_is_none(how: str) -> None:
     """Strict: no coercion, no unknown keys, no second spelling."""
