@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 from rollback.model.finding import Json, Sample
 from rollback.model.policy import MetricDeclared
-from rollback.model.quantity import Seconds, spoken
+from rollback.model.quantity import Lasting, Seconds, spoken
 from rollback.model.registry import register
 from rollback.model.step import MetricSource, Text
 from rollback.observe.expect import shown
@@ -38,7 +38,7 @@ class Prometheus(MetricSource):
     of: Literal["max", "min", "sum"] | None = None
     count: Text | None = None
     fresh: Seconds = 300.0
-    within: Seconds = 10.0
+    within: Lasting = 10.0
 
     def read(self, view: View, declared: MetricDeclared) -> Sample:
         """The number; UNKNOWN when the query fails, is empty, ambiguous, stale or no number."""
