@@ -46,6 +46,15 @@ def decide_now(
     return decision
 
 
+def red(site: Site, level: str, component: str, requester: str) -> tuple[str, ...]:
+    """Why the level is known not to be ready, whoever would say yes to it."""
+    from rollback.act.readiness import named
+
+    every = named(site, level, requester=requester)
+    found = [one.red for one in every if not component or one.component in ("", component)]
+    return () if not all(found) else tuple(dict.fromkeys(why for one in found for why in one))
+
+
 def _blocked(site: Site, level: str, requester: str) -> tuple[str, ...]:
     """Why the level is known not to be ready; one that takes a component is ready for one of them."""
     from rollback.act.readiness import named  # plans, and plans ask the world

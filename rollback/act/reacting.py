@@ -98,6 +98,9 @@ def react(
     allowed = _turn(site, best, cooldown_s, tried_s)
     if allowed.may == "nothing":
         return Reaction(allowed.why, person=allowed.person)
+    if decision.blocked:
+        why = "; ".join(decision.blocked)
+        return Reaction(f"{best.said} cannot be begun: {why}", person=True)
     try:
         plan = _planned(site, best)
         if plan.idle:

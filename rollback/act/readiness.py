@@ -31,12 +31,16 @@ from rollback.model.quantity import counted, sized
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One thing that a level needs. Without what is not `needed`, it could be gone back to all the same."""
+    """One thing that a level needs. Without what is not `needed`, it could be gone back to all the same.
+
+    What `passes` is found out by beginning all the same: people are asked, and may come.
+    """
 
     what: str
     finding: Finding
     hint: str = ""
     needed: bool = True
+    passes: bool = False
 
     def as_json(self) -> dict[str, Json]:
         """For `--json`."""
@@ -63,6 +67,13 @@ class Readiness:
         """Why it is known that it could not be gone back now."""
         return tuple(f"{row.what}: {row.finding.evidence}" for row in self.rows
                      if row.needed and row.finding.answer is Answer.FAIL)  # fmt: skip
+
+    @property
+    def red(self) -> tuple[str, ...]:
+        """What of that is no matter of asking people."""
+        return tuple(f"{row.what}: {row.finding.evidence}" for row in self.rows
+                     if row.needed and not row.passes
+                     and row.finding.answer is Answer.FAIL)  # fmt: skip
 
     def as_json(self) -> dict[str, Json]:
         """For `--json`."""
@@ -162,11 +173,13 @@ def _people(site: Site, plan: Plan) -> Row:
     never = _lacks(site, plan, people.members)
     if never:
         return Row("people", failed(f"not enough even if everybody says yes: {never}"),
-                   "give the role to more people under people: members:")  # fmt: skip
+                   "give the role to more people under people: members:",
+                   passes=True)  # fmt: skip
     late = _lacks(site, plan, judge.present(people, site.host.clock.now()))
     if late:
         return Row("people", failed(f"not enough of them within their hours: {late}"),
-                   "wait for their hours, or ask them all the same: rollback run LEVEL")  # fmt: skip
+                   "wait for their hours, or ask them all the same: rollback run LEVEL",
+                   passes=True)  # fmt: skip
     can = [one.id for one in people.members if set(one.roles) & set(wanted.roles)]
     return Row("people", passed(f"{roles}: {', '.join(can)}"))
 

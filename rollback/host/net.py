@@ -56,8 +56,8 @@ def request(
             connection.connect()
             with _deadline(connection.sock, began + timeout_s) as late:
                 connection.request(method, target, body=body, headers=dict(headers or {}))
-                answer = connection.getresponse()
-                whole = answer.read(limit_bytes + 1)
+                with connection.getresponse() as answer:  # one that was cut short stays open else
+                    whole = answer.read(limit_bytes + 1)
                 elapsed_s = time.monotonic() - began
             if late.is_set() or len(whole) > limit_bytes:
                 raise HostUnreachable("the answer is too large or too slow", where=url)

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from rollback.model.component import RelativePath
 from rollback.model.policy import Condition
-from rollback.model.quantity import Limit, Retention, Seconds, Share
+from rollback.model.quantity import Lasting, Limit, Retention, Seconds, Share
 from rollback.model.registry import Check, Declared, Notifier, Store, spelt
 from rollback.model.step import Date, Id, Text
 
@@ -252,7 +252,7 @@ class Stability(Declared):
 
     watch: Seconds
     every: Seconds | None = None
-    limits: tuple[Condition, ...] = ()
+    limits: Annotated[tuple[Condition, ...], Field(min_length=1)]
     worse: Text | None = None
     flat: Text | None = None
 
@@ -269,8 +269,8 @@ class Tightening(Declared):
 class Monitor(Declared):
     """How the agent looks at the system between incidents."""
 
-    interval: Seconds = 60.0
-    timeout: Seconds = 5.0
+    interval: Lasting = 60.0
+    timeout: Lasting = 5.0
     threshold: Annotated[int, Field(ge=1, le=1000)] = 1
     cooldown: Seconds = 0.0
     stability: Stability | None = None

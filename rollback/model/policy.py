@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from rollback.model.people import Authority
-from rollback.model.quantity import Limit, Seconds, Share
+from rollback.model.quantity import Lasting, Limit, Seconds, Share
 from rollback.model.registry import Declared, Metric
 from rollback.model.step import Id, Text
 
@@ -27,7 +27,7 @@ class MetricDeclared(Declared):
     title: Text | None = None
     unit: Unit
     direction: Literal["lower-is-better", "higher-is-better", "neither"] = "lower-is-better"
-    window: Seconds | None = None
+    window: Lasting | None = None
     min_samples: Annotated[int, Field(ge=1)] = 1
     normal: Limit | None = None
     source: Metric

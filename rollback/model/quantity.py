@@ -147,6 +147,14 @@ def counted(count: int, one: str, many: str = "") -> str:
     return f"{count} {one if count == 1 else many or one + 's'}"
 
 
+def lasting_s(written: Any) -> float:
+    """Seconds of a duration that is longer than none."""
+    found = duration_s(written)
+    if found <= 0:
+        raise ValueError(f"{written} is no time at all; write one like 5s")
+    return found
+
+
 def retention(written: Any) -> str | float:
     """`keep` for ever, or the seconds of a duration."""
     return "keep" if written == "keep" else duration_s(written)
@@ -158,6 +166,13 @@ Seconds = Annotated[
     float,
     BeforeValidator(duration_s),
     WithJsonSchema({**_TEXT, "description": "a duration with its unit: 90s, 15m, 2h, 1d"}),
+]
+Lasting = Annotated[
+    float,
+    BeforeValidator(lasting_s),
+    WithJsonSchema(
+        {**_TEXT, "description": "a duration with its unit, longer than none: 90s, 15m"}
+    ),
 ]
 Bytes = Annotated[
     int,

@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # a step that reads no metric need not wait for what describe
     from rollback.model.policy import MetricDeclared
 
 GRACE_S = 0.5
+_NEVER_NEGATIVE = ("count", "bytes", "milliseconds", "seconds", "minutes", "hours", "days")
 _reading: ContextVar[tuple[str, ...]] = ContextVar("metrics being read", default=())
 
 
@@ -46,9 +47,14 @@ def no_number(view: View, declared: MetricDeclared, why: str, *, count: int = 0)
 def number(
     view: View, declared: MetricDeclared, value: float, *, count: int, note: str = ""
 ) -> Sample:
-    """A sample with a number; NaN and infinity become UNKNOWN."""
+    """A sample with a number; NaN, infinity and what the unit cannot be become UNKNOWN."""
     if not math.isfinite(value):
         return no_number(view, declared, f"{value} is no number", count=count)
+    if declared.unit in _NEVER_NEGATIVE and value < 0:
+        why = f"{figure(value)} {declared.unit}, which is less than nothing"
+        return no_number(view, declared, why, count=count)
+    if declared.unit == "boolean" and value not in (0, 1):
+        return no_number(view, declared, f"{figure(value)} is neither yes nor no", count=count)
     return Sample(
         "", float(value), declared.unit, view.host.clock.now(), window_s=declared.window,
         count=count, note=note,

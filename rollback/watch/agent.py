@@ -14,10 +14,10 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rollback.act import calling, deadlines, eyes, incident, reacting
-from rollback.act.deciding import known
+from rollback.act.deciding import known, red
 from rollback.act.site import Site
 from rollback.act.telling import tell_people
 from rollback.act.upkeep import upkeep
@@ -25,6 +25,7 @@ from rollback.host.below import why
 from rollback.host.clock import iso, moment_of
 from rollback.judge.condition import Known
 from rollback.judge.decision import Decision, decide
+from rollback.judge.unasked import AGENT
 from rollback.keep.ticks import FOLDER, Ticks
 from rollback.model.errors import RollbackError, RunLocked
 from rollback.model.finding import Json
@@ -36,6 +37,7 @@ LOCK = f"{FOLDER}/agent.lock"
 WHO = f"{FOLDER}/agent.json"
 SHORTEST_S = 0.05
 ASKED_S = 0.3
+RED_S = 30.0  # for as long what stands against a level is believed
 UPKEEP_S = 60.0  # what is due is looked for this often at most
 
 
@@ -121,6 +123,7 @@ class Agent:
         self._upkept_s: float | None = None
         self._tried: tuple[str, float] | None = None
         self._said: dict[str, str] = {}
+        self._red: tuple[tuple[str, str], float, tuple[str, ...]] | None = None
         self._broken = 0  # ticks in a row that broke a limit of stability
 
     def tick(self) -> Looked:
@@ -176,7 +179,7 @@ class Agent:
         site, monitor = self.site, self.site.system.monitor
         looked = self._looked_s()
         knows = known(site, read_all(eyes.of(site)), {}, self._ticks)
-        decision = decide(site.system, knows)
+        decision = self._barred(decide(site.system, knows))
         self._part("stability", lambda: self._watch(knows, looked), failed)
         recorded = recording.record(site, self._ticks, decision)
         self._part("readings", lambda: recording.keep(site, self._ticks, decision), failed)
@@ -193,6 +196,16 @@ class Agent:
         return Looked(
             at, decision, recorded.seq, recorded.new, recorded.row, monitor.threshold, held, person
         )
+
+    def _barred(self, decision: Decision) -> Decision:
+        """With what stands against the level; it costs a plan, so it is not found out at every tick."""
+        best = decision.best
+        if not decision.level or best is None or reacting.open_runs(self.site):
+            return decision
+        now_s, about = self.site.host.clock.boot_s(), (decision.level, best.component)
+        if self._red is None or self._red[0] != about or now_s - self._red[1] >= RED_S:
+            self._red = (about, now_s, red(self.site, *about, AGENT))
+        return replace(decision, blocked=self._red[2])
 
     def _looked_s(self) -> float | None:
         """How long ago the tick before was."""

@@ -85,7 +85,7 @@ def gist(decision: Decision) -> str:
     fired = ", ".join(sorted(match.trigger for match in decision.matches))
     unknown = ", ".join(sorted(decision.unknown))
     return (f"{decision.respond} {decision.level or decision.what} by {decision.trigger}; "
-            f"fired: {fired}; unknown: {unknown}")  # fmt: skip
+            f"fired: {fired}; unknown: {unknown}" + ("; blocked" if decision.blocked else ""))  # fmt: skip
 
 
 def _calls(decision: Decision) -> bool:

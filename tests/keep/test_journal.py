@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
 from rollback.host import Host
 from rollback.host.tap import Tap
+from rollback.keep import journal as journal_
 from rollback.keep.journal import EVENTS, LINE_BYTES_MAX, Journal
 from rollback.model.errors import JournalCorrupt, JournalError
 from rollback.model.event import GENESIS, parse
@@ -438,3 +441,61 @@ def test_the_file_is_private(written: Path) -> None:
     """Nobody else reads it, whatever the umask."""
     assert written.stat().st_mode & 0o777 == 0o600
     assert (written.parent / EVENTS.decode()).exists()
+
+
+# -- read from where it was read to ----------------------------------------------------------
+
+
+def _told(journal: Journal) -> list[str] | str:
+    """What it holds, or why it cannot be read."""
+    try:
+        return [event.hash for event in journal.events()]
+    except JournalError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_what_is_read_on_from_before_is_what_is_read_anew(tmp_path: Path, seed: int) -> None:
+    """Appended by others, torn, sealed, cut, changed in the midst, put back: the same answer each time."""
+    dice = random.Random(seed)
+    folder = tmp_path / "journal"
+    kept: list[bytes] = []
+    answers: set[str] = set()
+    with opened(folder, anchor=False) as long, opened(folder, anchor=False) as other:
+        for turn in range(40):
+            file = folder / "events.jsonl"
+            raw = file.read_bytes().rstrip(b"\0") if file.exists() else b""
+            deed = dice.choice(["append", "append", "append", "own", "tear", "cut", "flip", "back"])
+            with suppress(JournalError):
+                if deed == "append":
+                    other.append("run.noted", data={"turn": turn})
+                elif deed == "own":
+                    long.append("run.noted", data={"turn": turn, "mine": True})
+                elif deed == "tear":
+                    file.write_bytes(raw + b'{"seq": 99, "torn')
+                elif deed == "cut" and raw:
+                    file.write_bytes(raw[: dice.randrange(len(raw))])
+                elif deed == "flip" and raw:
+                    kept.append(raw)
+                    at = dice.randrange(len(raw))
+                    file.write_bytes(raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1 :])
+                elif deed == "back" and kept:
+                    file.write_bytes(kept.pop())
+            with opened(folder, anchor=False) as fresh:
+                told = _told(fresh)
+            assert _told(long) == told, (seed, turn, deed)
+            answers.add(type(told).__name__)
+    assert "list" in answers
+
+
+def test_what_was_read_before_is_not_parsed_again(tmp_path: Path) -> None:
+    """A thousand lines are; one more costs one."""
+    with opened(tmp_path / "journal", anchor=False) as journal:
+        for number in range(1000):
+            journal.append("run.noted", data={"number": number})
+        journal.events()
+        with mock.patch.object(journal_, "parse", side_effect=parse) as parsed:
+            journal.append("run.noted", data={"number": 1000})
+            assert len(journal.events()) == 1001
+            assert journal.events()[-1].data == {"number": 1000}
+    assert parsed.call_count == 1

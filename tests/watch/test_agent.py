@@ -383,3 +383,51 @@ def test_a_run_that_was_killed_with_its_agent_goes_on_with_the_next(
         authorize.create(agent.site, here.shop.plan(agent.site, "config"))
         here.tick(agent, 3)
         assert [run.state for run in runs(agent.site)] == [State.COMPLETE, State.PLANNED]
+
+
+@pytest.mark.parametrize("red", ["no target", "no proof", "not built"])
+def test_a_level_that_is_not_ready_is_not_chosen_and_why_is_said(tmp_path: Path, red: str) -> None:
+    """Nothing to go back to, a gate that could not open, a step that is not built; put right, it is."""
+    gate = "gate: {suites: [smoke]}\n  pages:"
+    edits = {
+        "no target": {"sources: [{checkpoint: last-good}]}\n    steps: [{restore: {component: config}}]":
+                      "sources: [{checkpoint: nowhere}]}\n    steps: [{restore: {component: config}}]"},
+        "no proof": {gate: gate.replace("smoke", "functional")},
+        "not built": {"steps: [{restore: {component: config}}]":
+                      "steps: [{restore: {component: config}}, "
+                      "{planned: {kind: x, with: {}, missing: a machine}}]"},
+    }[red]  # fmt: skip
+    here = place(tmp_path, edits=edits)
+    before = here.shop.bytes()
+    here.read(errors=0.5)
+    with here.agent() as agent:
+        looked = here.tick(agent, 3)
+        assert runs(agent.site) == []
+        assert looked.person
+        wanted = {"no target": "no valid target", "no proof": "it could not open",
+                  "not built": "not built yet"}[red]  # fmt: skip
+        assert "roll back at config cannot be begun" in looked.held
+        assert wanted in looked.held
+        entry = told(agent.site, "decision.taken")[-1]
+        assert entry.data["level"] == "config"
+        assert wanted in str(entry.data["blocked"])
+        assert len(told(agent.site, "agent.held")) == 1
+    assert here.shop.bytes().keys() == before.keys()
+    for old, new in edits.items():
+        here.shop.edit(new, old)
+    with here.agent() as agent:
+        here.tick(agent, 2)
+        assert [run.state for run in runs(agent.site)] == [State.COMPLETE]
+
+
+def test_people_who_are_only_not_there_now_are_asked_all_the_same(tmp_path: Path) -> None:
+    """The request is open when their hours begin."""
+    here = place(tmp_path, edits={
+        "authority: {roles: [op], alone: true}\n    target": "authority: {roles: [lead]}\n    target",
+        "lead: {title: Lead}": 'lead: {title: Lead, hours: {days: [mon], hours: "03:00-03:01"}}',
+    })  # fmt: skip
+    here.read(errors=0.5)
+    with here.agent() as agent:
+        here.tick(agent)
+        (run,) = runs(agent.site)
+        assert (run.state, run.waiting_for["on"]) == (State.WAITING, "approval")

@@ -13,7 +13,7 @@ from pydantic import Field
 from rollback.model.component import Argv, RelativePath
 from rollback.model.finding import Sample
 from rollback.model.policy import MetricDeclared
-from rollback.model.quantity import Seconds
+from rollback.model.quantity import Lasting
 from rollback.model.registry import register
 from rollback.model.step import MetricSource
 from rollback.observe.expect import is_number, shown
@@ -30,7 +30,7 @@ class Command(MetricSource):
     cwd: RelativePath = "."
     environment: dict[str, str] = Field(default_factory=dict)
     number: Literal["stdout"] = "stdout"
-    within: Seconds = 10.0
+    within: Lasting = 10.0
 
     def read(self, view: View, declared: MetricDeclared) -> Sample:
         """The printed number; UNKNOWN when it prints anything else or ends badly."""

@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from rollback.model.finding import Sample
 from rollback.model.policy import MetricDeclared
-from rollback.model.quantity import Limit, Seconds, spoken
+from rollback.model.quantity import Lasting, Limit, Seconds, spoken
 from rollback.model.registry import Declared, register
 from rollback.model.step import MetricSource, Text
 from rollback.observe.expect import Bound, Expected, JsonValue, is_number
@@ -65,7 +65,7 @@ class Log(MetricSource):
     where: dict[str, Expected] = Field(default_factory=dict)
     window: Seconds | None = None
     time: Text = "at"
-    within: Seconds = 10.0
+    within: Lasting = 10.0
 
     @model_validator(mode="after")
     def _one(self) -> Log:

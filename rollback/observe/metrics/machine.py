@@ -10,7 +10,7 @@ from typing import Literal
 
 from rollback.model.finding import Sample
 from rollback.model.policy import MetricDeclared
-from rollback.model.quantity import Seconds
+from rollback.model.quantity import Lasting, Seconds
 from rollback.model.registry import register
 from rollback.model.step import MetricSource
 from rollback.observe.metric import number
@@ -29,7 +29,7 @@ class Machine(MetricSource):
     uses: Literal["cpu", "memory", "disk", "disk-free", "memory-free", "load"]
     path: Place = "."
     over: Seconds = 0.5
-    within: Seconds = 10.0
+    within: Lasting = 10.0
 
     def read(self, view: View, declared: MetricDeclared) -> Sample:
         """The figure, now."""

@@ -6,12 +6,13 @@ Never: takes an empty answer for zero; picks one of several series by itself.
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 from urllib.parse import urlencode
 
 from rollback.model.finding import Json, Sample
 from rollback.model.policy import MetricDeclared
-from rollback.model.quantity import Seconds, spoken
+from rollback.model.quantity import Lasting, Seconds, spoken
 from rollback.model.registry import register
 from rollback.model.step import MetricSource, Text
 from rollback.observe.expect import shown
@@ -19,6 +20,7 @@ from rollback.observe.metric import no_number, number
 from rollback.observe.view import View
 from rollback.observe.web import Url, fetch, json_of
 
+_VALUE = re.compile(r"[-+]?(Inf|NaN|[0-9]+(\.[0-9]*)?(e[-+]?[0-9]+)?)\Z", re.ASCII | re.IGNORECASE)
 SKEW_S = 30.0  # clocks of two machines; a reading of the future is none
 _PICK: dict[str, Any] = {"max": max, "min": min, "sum": sum}
 
@@ -36,7 +38,7 @@ class Prometheus(MetricSource):
     of: Literal["max", "min", "sum"] | None = None
     count: Text | None = None
     fresh: Seconds = 300.0
-    within: Seconds = 10.0
+    within: Lasting = 10.0
 
     def read(self, view: View, declared: MetricDeclared) -> Sample:
         """The number; UNKNOWN when the query fails, is empty, ambiguous, stale or no number."""
@@ -100,4 +102,6 @@ def _pair(written: Json) -> tuple[float, float]:
     at, value = written
     if isinstance(at, bool) or not isinstance(at, (int, float)) or not isinstance(value, str):
         raise TypeError("no reading")
+    if not _VALUE.match(value):  # float() takes more: spaces, underscores, digits of any script
+        raise ValueError("no number")
     return float(at), float(value)

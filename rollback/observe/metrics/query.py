@@ -15,7 +15,7 @@ from pydantic import Field
 from rollback.host import tables
 from rollback.model.finding import Sample
 from rollback.model.policy import MetricDeclared
-from rollback.model.quantity import Seconds
+from rollback.model.quantity import Lasting, Seconds
 from rollback.model.registry import register
 from rollback.model.step import MetricSource, Text
 from rollback.observe.expect import is_number, shown
@@ -39,7 +39,7 @@ class Query(MetricSource):
     time: Text | None = "at"
     window: Seconds | None = None
     newest: Annotated[int, Field(ge=1, le=10**9)] | None = None
-    within: Seconds = 30.0
+    within: Lasting = 30.0
 
     def read(self, view: View, declared: MetricDeclared) -> Sample:
         """The number; UNKNOWN when the question fails, or gives anything but one row with a number."""

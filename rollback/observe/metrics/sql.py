@@ -10,7 +10,7 @@ from rollback.host import database
 from rollback.model.component import RelativePath
 from rollback.model.finding import Sample
 from rollback.model.policy import MetricDeclared
-from rollback.model.quantity import Seconds
+from rollback.model.quantity import Lasting
 from rollback.model.registry import register
 from rollback.model.step import MetricSource, Text
 from rollback.observe.expect import is_number, shown
@@ -25,7 +25,7 @@ class Sql(MetricSource):
 
     database: RelativePath
     query: Text
-    within: Seconds = 10.0
+    within: Lasting = 10.0
 
     def read(self, view: View, declared: MetricDeclared) -> Sample:
         """The number; UNKNOWN when the query fails, or gives no row or no number."""
