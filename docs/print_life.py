@@ -47,9 +47,11 @@ opened and, where `monitor.stability` is declared, when that has held.
 ## Who is told when
 
 What a step queued and what a state calls for leaves when the run is MITIGATED, while the suites begin their
-work; else when its driver stops. A channel has ten seconds and holds up neither the gate nor another
-channel; what came of each message is in the journal. Killed between the two, a message is sent once more,
-with the same id.
+work, and when its driver stops; a message `on: [started]` or `on: [phase]` as soon as that begins. The driver
+writes to channels on this machine (`file`, `phone`), two seconds each at most; everything else is carried by
+`rollback notify deliver`, a process of its own that nobody waits for. What came of each message is in the
+journal. Killed between the two, a message is sent once more, with the same id. Ladders stand on their next
+rung whenever somebody comes by: the agent at each tick, and every command that drives a run.
 
 ## What a crash leaves
 

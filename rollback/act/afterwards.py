@@ -10,10 +10,12 @@ import json
 import os
 from typing import Any
 
+from rollback.act.calling import advance
+from rollback.act.delivering import leave
 from rollback.act.plan import plan_of
 from rollback.act.site import Site
 from rollback.act.standing_by import make_ready
-from rollback.act.telling import Telling
+from rollback.act.telling import queue_due
 from rollback.host.below import why
 from rollback.keep.lease import Lease
 from rollback.keep.quarantine import held
@@ -24,12 +26,11 @@ from rollback.model.lifecycle import ENDED, Run, State
 from rollback.tell import report
 
 
-def settle(site: Site, run: Run, telling: Telling | None = None) -> Run:
-    """Every message that is due has been tried, the report stands, count and head are anchored.
-
-    `telling` is what has been telling people while the run was driven.
-    """
-    (telling or Telling(site)).settle(run)
+def settle(site: Site, run: Run) -> Run:
+    """Every message that is due is on its way, the report stands, count and head are anchored."""
+    queue_due(site, run)
+    advance(site)
+    leave(site)
     _copy(site, run)
     run = site.run(run.id)
     _close_undone(site, run)

@@ -15,10 +15,12 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 
 from rollback.act import starting
+from rollback.act.ladders import acknowledged
 from rollback.act.plan import Plan, find_level, plan_of
 from rollback.act.site import Site
 from rollback.host.clock import iso, moment_of, parse_iso
 from rollback.judge.authority import available, next_up
+from rollback.judge.ladder import ends_s
 from rollback.model.finding import Json
 from rollback.model.lifecycle import Run, State
 from rollback.model.people import Authority
@@ -115,11 +117,9 @@ def _turns(site: Site, run: Run, plan: Plan) -> Iterator[Turn]:
             yield Turn(found.roles, (role,), found.answer_within * number)
     ladder = site.system.notify.ladders.get(found.ladder or "")
     if ladder is not None and ladder.self_authorize and not run.approvals:
-        called = [rung.within for rung in ladder.rungs if available(people, rung.role, at)]
-        called = called or [rung.within for rung in ladder.rungs]
-        last_s = called[-1] - called[-2] if len(called) > 1 else called[-1]
         roles = tuple(rung.role for rung in ladder.rungs)
-        yield Turn(roles, ladder.self_authorize, called[-1] + last_s, alone=True)
+        if not acknowledged(site, run.id):  # somebody is there, and may say yes or no
+            yield Turn(roles, ladder.self_authorize, ends_s(ladder, people, at), alone=True)
 
 
 def _one_by_one(site: Site, roles: tuple[str, ...], each_s: float, at: datetime) -> Iterator[Turn]:

@@ -136,11 +136,20 @@ def climb(site: Site, run: Run) -> Run | None:
         return None
 
 
+def declared(site: Site, plan: Plan) -> ClimbTo | None:
+    """What the plan's own level says follows; nothing for a plan that borrows its authority."""
+    try:
+        _, level = find_level(site, plan.level)
+    except PlanError:
+        return None
+    return level.on_fail if of_its_level(plan, level) else None
+
+
 # -- inside --------------------------------------------------------------------------------
 
 
 def _way_up(site: Site, plan: Plan, incident: str) -> Next:
-    up = _up(site.system, _declared(site, plan), _failed(site, plan, incident))
+    up = _up(site.system, declared(site, plan), _failed(site, plan, incident))
     if up is None:
         return Next()
     return Next(up.level, _command(site.system, up.level, plan.component), True, up.auto)
@@ -154,7 +163,7 @@ def _failed(site: Site, plan: Plan, incident: str) -> Tried:
 def _begin(site: Site, run: Run, plan: Plan, level: str) -> Run:
     """The new run. Raises: RollbackError, OSError when it may not, or need not, be."""
     failed = tried(site, run.incident)
-    up = _up(site.system, _declared(site, plan), failed)
+    up = _up(site.system, declared(site, plan), failed)
     if up is None or up.level != level or not up.auto:
         raise PlanError("the declaration in force does not go there by itself any more")
     made = make_plan(
@@ -210,15 +219,6 @@ def _up(system: System, first: ClimbTo | None, failed: Tried) -> Up | None:
     return None
 
 
-def _declared(site: Site, plan: Plan) -> ClimbTo | None:
-    """What the plan's own level says follows; nothing for a plan that borrows its authority."""
-    try:
-        _, level = find_level(site, plan.level)
-    except PlanError:
-        return None
-    return level.on_fail if of_its_level(plan, level) else None
-
-
 def _not_enough(run: Run) -> bool:
     if run.state in (State.COMPLETE, State.MITIGATED):
         return False
@@ -243,7 +243,7 @@ def _command(system: System, level: str, component: str) -> str:
 
 def _open_tasks(site: Site, run: Run, plan: Plan) -> None:
     """Each declared task is opened once for the run."""
-    on_fail = _declared(site, plan)
+    on_fail = declared(site, plan)
     known = {e.data.get("name") for e in _events(site, run)
              if e.kind == "task.opened" and e.data.get("step") == "on-fail"}  # fmt: skip
     for name in on_fail.tasks if on_fail else ():

@@ -7,15 +7,12 @@ Never: asks anybody, prints, or says yes.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 from rollback.act import climbing
 from rollback.act.engine import resting, roll_back
 from rollback.act.site import Site
 from rollback.model.lifecycle import Run, State
-
-if TYPE_CHECKING:
-    from rollback.act.telling import Telling
+from rollback.model.wording import EARLY
 
 WAIT_TURNS_MAX = 100_000
 POLL_S = 1.0
@@ -43,18 +40,26 @@ def drive(site: Site, run: Run, *, wait: bool) -> Run:
 
 
 def _carried(site: Site, run: Run) -> Run:
-    telling: list[Telling] = []
-
     def mitigated(run: Run) -> None:
-        from rollback.act.telling import Telling
+        from rollback.act.telling import tell
 
-        telling[:] = telling or [Telling(site)]
-        telling[0].begin(run)
+        tell(site, run)
 
-    run = roll_back(site, run.id, mitigated=mitigated)
+    run = roll_back(_heard(site), run.id, mitigated=mitigated)
     from rollback.act.afterwards import settle  # messages and reports can wait for the rollback
 
-    return settle(site, run, *telling)
+    return settle(site, run)
+
+
+def _heard(site: Site) -> Site:
+    """The site; where a message is declared for the begin of a run or a phase, one that tells people."""
+    notify = site.system.source.get("notify")
+    messages = notify.get("messages") if isinstance(notify, dict) else None
+    if not any(EARLY & set(one.get("on") or ()) for one in (messages or {}).values()):
+        return site  # nothing of telling is loaded before the run has done its work
+    from rollback.act.telling import listening
+
+    return listening(site)
 
 
 def _moves(site: Site, run_id: str) -> bool:

@@ -1,28 +1,31 @@
-"""Telling people: what a run queued, and what its state calls for, leaves on every channel.
+"""Telling people: what a run queued, and what its state calls for, is on its way to every channel.
 
-It leaves when the run is MITIGATED, while the suites begin their work; what came of it is journalled
-by whoever drives, in the order of the queue.
+It leaves when the run is MITIGATED, while the suites begin their work, and when its driver stops; where
+a message is declared for the begin of a run or of a phase, then too.
 
-Hides: which state calls for which message, and in which words; that channels are slow.
-Never: holds the gate up, or sends again what the journal says arrived.
+Hides: which state calls for which message, and in which words.
+Never: holds a run up for a channel that is away; changes the outcome of a run.
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
+from rollback.act import delivering
+from rollback.act.plan import plan_of
 from rollback.act.site import Site
+from rollback.host.below import why
+from rollback.model.errors import RollbackError
 from rollback.model.event import Event
 from rollback.model.finding import Json
 from rollback.model.lifecycle import Run
-from rollback.tell import message
-from rollback.tell.message import Delivery, Sending
+from rollback.tell import facts, message
 
-GRACE_S = 0.5  # a file or a server nearby has it by then, and the journal says so before the suites
 _MOMENTS = {
-    "mitigated": ("run.mitigated",), "complete": ("gate.opened",), "waiting": ("run.waiting",),
-    "needs-operator": ("run.needs-operator", "gate.closed"), "undone": ("run.undone",),
-    "abandoned": ("run.abandoned",), "expired": ("run.expired",),
+    "started": ("run.started",), "mitigated": ("run.mitigated",), "complete": ("gate.opened",),
+    "waiting": ("run.waiting",), "needs-operator": ("run.needs-operator", "gate.closed"),
+    "undone": ("run.undone",), "abandoned": ("run.abandoned",), "expired": ("run.expired",),
     "glass-broken": ("glass.broken",), "glass-reviewed": ("glass.reviewed",),
 }  # fmt: skip
 _WORDS = {
@@ -33,100 +36,110 @@ _WORDS = {
 }  # fmt: skip
 
 
-class Telling:
-    """What leaves during one drive of a run; each message is tried once."""
+def tell(site: Site, run: Run) -> None:
+    """Everything that the run queued and that its state calls for is on its way."""
+    queue_due(site, run)
+    delivering.leave(site)
 
-    def __init__(self, site: Site) -> None:
-        self._site = site
-        self._tried: set[str] = set()
-        self._leaving: dict[str, tuple[Sending, tuple[str, ...]]] = {}
 
-    def begin(self, run: Run) -> None:
-        """Everything that is due is leaving, and what arrived at once is journalled."""
-        self._send(run)
-        self._note(run, within_s=GRACE_S)
+def queue_due(site: Site, run: Run) -> None:
+    """What the state of the run calls for is queued, each message once."""
+    for word, step, more in _due(site, run):
+        queue(site, run, word, more, step=step)
 
-    def settle(self, run: Run) -> None:
-        """Everything that is due has been tried, and what came of it is journalled."""
-        self._note(run, within_s=math.inf)
-        self._send(run)
-        self._note(run, within_s=math.inf)
 
-    def _send(self, run: Run) -> None:
-        _queue(self._site, run)
-        mine = _mine(self._site, run)
-        for event in message.undelivered(mine):
-            key = str(event.data.get("id", ""))
-            if key not in self._tried:
-                self._tried.add(key)
-                before = message.reached(mine, key)
-                sending = Sending(self._site.system, self._site.host, event, besides=before)
-                self._leaving[key] = (sending, before)
+def queue(site: Site, run: Run, word: str, more: Mapping[str, str], *, step: str) -> None:
+    """The messages of this moment of the run are queued, each once for `step`."""
+    for name in message.due_in(site.system, word):
+        queue_one(site, run, name, more, step=step)
 
-    def _note(self, run: Run, *, within_s: float) -> None:
-        clock = self._site.host.clock
-        end_s = clock.boot_s() + within_s
-        for key, (sending, before) in list(self._leaving.items()):
-            outcomes = sending.outcome(within_s=max(0.0, end_s - clock.boot_s()))
-            if outcomes is not None:
-                del self._leaving[key]
-                _journal(self._site, run, sending, outcomes, before)
+
+def queue_one(
+    site: Site, run: Run | None, name: str, more: Mapping[str, str], *, step: str, key: str = "",
+    audience: str = "", declared: message.Message | None = None,
+) -> bool:  # fmt: skip
+    """The message is queued once for `step` of the run, or of `key` where it is about none.
+
+    True when it was not before. `more` are fields that only its sender knows.
+    """
+    events, about = site.journal.events(), run.id if run is not None else key
+    identity = f"{about}/{step}/{name}"
+    if any(e.kind == "message.queued" and e.data.get("id") == identity for e in events):
+        return False
+    wanted = declared or site.system.notify.messages[name]
+    now, state = site.host.clock.now(), site.state.path
+    known = (
+        facts.facts(site.system, now=now, state=state, message=wanted) if run is None
+        else facts.of_run(site.system, run, events, now=now, state=state, message=wanted)
+    )  # fmt: skip
+    given = {field: text for field, text in more.items() if text}
+    data = message.queued(
+        site.system, name, known | given, run=about, step=step, audience=audience, declared=wanted
+    )
+    site.tell("message.queued", run=run.id if run is not None else "", **data)
+    return True
 
 
 def tell_people(site: Site, word: str, key: str, **fields: str) -> None:
-    """The messages that are declared for this moment, which is of no run, have been tried once.
+    """The messages that are declared for this moment, which is of no run, are on their way.
 
-    `key` tells one such moment from another. What came of them is journalled.
+    `key` tells one such moment from another.
     """
-    for name in message.due_in(site.system, word):
-        given = message.fields_of(site.system, state=word, **fields)
-        data = message.queued(site.system, name, given, run=key, step=f"on-{word}")
-        event = site.tell("message.queued", run="", **data)
-        for outcome in message.deliver(site.system, site.host, event):
-            kind = "message.delivered" if outcome.ok else "message.failed"
-            site.tell(kind, run="", **{**outcome.data(), "name": name})
+    names = message.due_in(site.system, word)
+    for name in names:
+        queue_one(site, None, name, {"state": word, **fields}, step=f"on-{word}", key=key)
+    if names:
+        delivering.leave(site)
 
 
-def _journal(
-    site: Site, run: Run, sending: Sending, outcomes: tuple[Delivery, ...], before: tuple[str, ...]
-) -> None:
-    about: dict[str, Json] = {"id": sending.message.id, "name": sending.message.name}
-    gone = [*before, *(outcome.channel for outcome in outcomes if outcome.ok)]
-    for outcome in outcomes:
-        if not outcome.ok:
-            site.tell("message.failed", run=run.id, name=about["name"], **outcome.data())
-    if all(outcome.ok for outcome in outcomes):
-        site.tell("message.delivered", run=run.id, channels=[*gone], **about)
-        return
-    for channel in gone[len(before) :]:
-        site.tell("message.delivered", run=run.id, channel=channel, **about)
+def listening(site: Site) -> Site:
+    """The site, with people told as soon as a run or a phase begins.
+
+    A message that cannot be queued is noted: it is no reason to stop.
+    """
+
+    def heard(event: Event) -> None:
+        site.listen(event)
+        if event.kind in ("run.started", "step.began"):
+            try:
+                tell(site, site.run(event.run))
+            except (RollbackError, OSError) as error:
+                site.tell("run.noted", run=event.run, note=f"nobody was told: {why(error)}")
+
+    return replace(site, listen=heard)
 
 
-def _queue(site: Site, run: Run) -> None:
-    """Messages that the declaration wants at a state are queued once per run and state."""
-    queued = {event.data.get("id") for event in _mine(site, run) if event.kind == "message.queued"}
+def _due(site: Site, run: Run) -> Iterator[tuple[str, str, dict[str, str]]]:
+    """The moments that have come: each with what tells it from others, and what it says."""
     for word, kinds in _MOMENTS.items():
-        if not any(kind in run.moments for kind in kinds):
-            continue
-        for name in message.due_in(site.system, word):
-            fields = {
-                "run": run.id, "level": str(run.plan["level"]), "state": _said(run, word),
-                "incident": run.incident, "reason": _reason(site, run, kinds),
-            }  # fmt: skip
-            data = message.queued(
-                site.system, name, message.fields_of(site.system, **fields), run=run.id,
-                step=f"on-{word}",
-            )  # fmt: skip
-            if data["id"] not in queued:
-                site.tell("message.queued", run=run.id, **data)
+        if any(kind in run.moments for kind in kinds) and message.due_in(site.system, word):
+            said = {"state": _said(run, word), "reason": _reason(site, run, kinds)}
+            yield word, f"on-{word}", said
+    if run.over and message.due_in(site.system, "ended"):
+        yield "ended", "on-ended", {"state": _said(run, run.state.value.lower().replace("_", "-"))}
+    if message.due_in(site.system, "phase"):
+        for phase in _phases(run):
+            yield "phase", f"on-phase-{phase}", {"phase": phase, "state": f"in phase {phase}"}
+
+
+def _phases(run: Run) -> Iterable[str]:
+    """The phases of which a step has begun, in order of the plan."""
+    began = [
+        str(step.parameters["phase"]) for step in plan_of(run).steps
+        if step.index in run.steps and step.parameters.get("phase")
+    ]  # fmt: skip
+    return dict.fromkeys(began)
 
 
 def _reason(site: Site, run: Run, kinds: tuple[str, ...]) -> str:
     """Why the run is where it is; of a broken glass, what was said about it, and by whom."""
     if not kinds[0].startswith("glass."):
         return run.reason
-    last = [event.data for event in _mine(site, run) if event.kind == kinds[0]][-1]
-    return f"{last.get('reason') or last.get('note')} ({last.get('by')})"
+    mine: list[dict[str, Json]] = [
+        event.data for event in site.journal.events()
+        if event.run == run.id and event.kind == kinds[0]
+    ]  # fmt: skip
+    return f"{mine[-1].get('reason') or mine[-1].get('note')} ({mine[-1].get('by')})"
 
 
 def _said(run: Run, word: str) -> str:
@@ -135,7 +148,3 @@ def _said(run: Run, word: str) -> str:
     if undoes and word == "mitigated":
         return f"done: what run {undoes} did is taken back"
     return _WORDS.get(word, word)
-
-
-def _mine(site: Site, run: Run) -> list[Event]:
-    return [event for event in site.journal.events() if event.run == run.id]

@@ -43,7 +43,7 @@ def command(desk: Desk) -> int:
             "last_checkpoint": None, "missed": [], "not_exported": [], "glass": [], "overdue": [],
             "frozen": {},
             "damaged": None,
-            "not_running": [],
+            "not_running": [], "calls": [],
             "agent": {"watching": None, "held": None, "incident": None},
             "journal": {"events": 0, "whole": True}, "trusted": True,
         }  # fmt: skip
@@ -80,7 +80,7 @@ def command(desk: Desk) -> int:
             "overdue": [{**one.as_json(), "said": one.said} for one in late(site)]
             if journal["whole"] else [],
             "glass": [{**asdict(one), "overdue": overdue(site, one)} for one in unreviewed(site)],
-            "frozen": _frozen(site), "damaged": damaged(site), "agent": _agent(site),
+            "calls": _calls(site), "frozen": _frozen(site), "damaged": damaged(site), "agent": _agent(site),
             "not_running": [*stopped.services(site, site.system.environment_name)] if runs else [],
             "journal": journal, "trusted": trusted,
         }  # fmt: skip
@@ -120,6 +120,34 @@ def _agent_lines(agent: dict[str, Any]) -> list[str]:
         why = f": {safe(found['because'])}" if found["because"] else left
         lines.append(f"  incident {found['id']} after run {found['run']} is {found['state']}{why}")
     return lines
+
+
+def _calls(site: Site) -> list[dict[str, Any]]:
+    """Who is called about what and has not acknowledged it: ladders, and calls that a person makes."""
+    from rollback.act.ladders import calls, ladders
+
+    events = site.journal.events()
+    found: list[dict[str, Any]] = [
+        {"id": one.id, "about": one.about or None, "because": one.because, "called": [*one.called],
+         "silent": one.silent, "since": one.begun.at}
+        for one in ladders(events) if one.unanswered
+    ]  # fmt: skip
+    return found + [
+        {"id": one.message, "about": one.run or None, "because": one.title, "called": [one.owner],
+         "silent": False, "since": one.at}
+        for one in calls(events)
+    ]  # fmt: skip
+
+
+def _call_lines(one: dict[str, Any]) -> list[str]:
+    who = ", ".join(map(safe, one["called"])) or "nobody yet"
+    why = safe(one["because"])
+    said = f"  called since {one['since'][11:16]} UTC: {who}: {why}"
+    if one["silent"]:
+        said = f"  NOBODY ACKNOWLEDGED, and the ladder has ended; called: {who}: {why}"
+    name = one["id"] if "/" in one["id"] else one["about"] or one["id"]
+    return [paint(said, "red" if one["silent"] else "yellow"),
+            f"    try: rollback ack {safe(name)} --as PERSON"]  # fmt: skip
 
 
 def _frozen(site: Site) -> dict[str, str]:
@@ -177,6 +205,7 @@ def _lines(body: dict[str, Any], advice: dict[str, list[str]], fetch: str) -> li
         lines.append(paint(f"  not running: {', '.join(body['not_running'])}", "yellow"))
         lines += [] if body["runs_open"] else [f"    try: {stopped.start()}"]
     lines += _agent_lines(body["agent"])
+    lines += [line for one in body["calls"] for line in _call_lines(one)]
     newest = body["last_checkpoint"]
     if newest:
         name = newest["name"] or newest["id"][:12]

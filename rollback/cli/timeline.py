@@ -81,6 +81,11 @@ class Live:
         if event.kind == "glass.broken":
             said = f"  ! {safe(data['by'])} BROKE THE GLASS: {safe(data['reason'])}"
             return paint(said, "red", stream=sys.stderr)
+        if event.kind == "ladder.called":
+            return f"  ! called: {safe(data.get('role', ''))}"
+        if event.kind == "ladder.silent":
+            said = f"  ! NOBODY ACKNOWLEDGED: {safe(data.get('because', ''))}"
+            return paint(said, "red", stream=sys.stderr)
         if event.kind == "task.opened":
             return f"  ! a task: {safe(data.get('title', ''))}"
         if event.kind in _WORDS:

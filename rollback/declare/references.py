@@ -77,6 +77,8 @@ TABLE: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("notify.ladders.*.rungs.*.audience", "notify.audiences", ()),
     ("notify.ladders.*.self_authorize", "people.roles", ()),
     ("notify.ladders.*.message", "notify.messages", ()),
+    ("notify.channels.*.*.fallback", "notify.channels", ()),
+    ("notify.channels.*.*.role", "people.roles", ()),
     ("drills.*.level", "levels", ()),
     ("drills.*.procedure", "procedures", ()),
     ("drills.*.audience", "notify.audiences", ()),

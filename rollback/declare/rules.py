@@ -17,6 +17,7 @@ from rollback.declare import (
     authority,
     copies,
     literals,
+    messages,
     references,
     services,
     standing,
@@ -42,6 +43,7 @@ def check(document: Document, data: dict[str, Any], found: Places) -> None:
     authority.check(document, data)
     windows.check(document, data)
     literals.check(document, data)
+    messages.check(document, data)
     _folders(document, data, found)
     _circles(document, data)
     _unique(document, data)

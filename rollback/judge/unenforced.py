@@ -15,16 +15,22 @@ from rollback.model.system import System
 
 def unenforced(system: System) -> tuple[tuple[str, str], ...]:
     """Each declared safety that holds nothing back yet, as (where, what happens), in file order."""
-    found = [*_guardrails(system), *_policy(system)]
+    found = [*_ladders(system), *_policy(system)]
     for section, named in (("levels", system.levels), ("procedures", system.procedures)):
         for name, level in named.items():
             found += _level(f"{section}.{name}", level)
     return tuple(found)
 
 
-def _guardrails(system: System) -> Iterator[tuple[str, str]]:
-    if system.guardrails.escalate is not None:
-        yield "guardrails.escalate", "a refusal is journalled, and nobody is called"
+def _ladders(system: System) -> Iterator[tuple[str, str]]:
+    for name, ladder in system.notify.ladders.items():
+        if ladder.when:
+            yield f"notify.ladders.{name}.when", "a ladder begins where it is named, and only there"
+        if ladder.message is None and any(rung.audience is None for rung in ladder.rungs):
+            yield (
+                f"notify.ladders.{name}",
+                "a call without audience is journalled, and nobody is sent it",
+            )
 
 
 def _policy(system: System) -> Iterator[tuple[str, str]]:
@@ -41,8 +47,6 @@ def _level(where: str, level: Level | Procedure) -> Iterator[tuple[str, str]]:
         for number, item in enumerate(level.checklist):
             if item.gates == "start":
                 yield f"{where}.checklist.{number}.gates", "an emergency waits for no item"
-    if level.on_fail and level.on_fail.escalate is not None:
-        yield f"{where}.on_fail.escalate", "a closed gate is journalled, and nobody is called"
     steps = [step for step in level.steps if isinstance(step, Step)]
     climbs = any(step.on_fail.otherwise == "climb" for step in steps)
     if level.on_fail and level.gate is None and not climbs:

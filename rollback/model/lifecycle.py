@@ -85,6 +85,8 @@ TRANSITIONS: dict[tuple[State | None, str], State | str] = {
             "approval.given", "approval.denied", "approval.used", "approval.silent", "approval.refused",
             "guardrail.asked", "lease.taken", "lease.freed", "suite.ended", "checklist.item",
             "message.queued", "message.delivered", "message.failed", "task.opened", "timer.set",
+            "ladder.begun", "ladder.called", "ladder.passed", "ladder.silent", "ladder.ended",
+            "alert.acknowledged",
             "sample.read", "answer.given", "run.noted", "glass.broken", "glass.reviewed",
             "standing.used", "record.computed", "record.filled",
             "report.written", "run.merged", "prevention.begun", "tightening.begun",

@@ -126,4 +126,13 @@ class MetricSource(Kind):
 
 
 class NotifierKind(Kind):
-    """A way for a message to leave. Subclasses are kinds of the family `notifier`."""
+    """A way for a message to leave. Subclasses are kinds of the family `notifier`.
+
+    `fallback` is the channel that gets the message when this one fails. A kind is `near` when it is
+    done at once on this machine: who drives a run waits for it, and for no other.
+    """
+
+    near: ClassVar[bool] = False
+    by_person: ClassVar[bool] = False
+
+    fallback: Id | None = None

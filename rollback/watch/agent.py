@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-from rollback.act import deadlines, eyes, incident, reacting
+from rollback.act import calling, deadlines, eyes, incident, reacting
 from rollback.act.deciding import known
 from rollback.act.site import Site
 from rollback.act.telling import tell_people
@@ -142,6 +142,7 @@ class Agent:
         if "open runs" not in failed and not reacting.open_runs(site):
             self._part("upkeep", self._upkeep, failed)
         self._part("drills", lambda: due.drills(site), failed)
+        self._part("calls", lambda: calling.look(site), failed)
         return Looked(
             looked.at, looked.decision, looked.seq, looked.new, looked.row, looked.threshold,
             looked.held, looked.person, tuple(runs), failed,
@@ -227,8 +228,10 @@ class Agent:
         """
         if because and not self._said_already(because):
             calls_for = decision.best.said if decision.best else ""
+            best = decision.best
+            ladder = best.what if best is not None and best.word == "escalate" else ""
             told = self.site.tell("agent.held", trigger=decision.trigger, because=because,
-                                  calls_for=calls_for)  # fmt: skip
+                                  calls_for=calls_for, ladder=ladder)  # fmt: skip
             tell_people(self.site, "held", f"agent-{told.seq}", reason=because, trigger=decision.trigger,
                         level=decision.level, decision=calls_for)  # fmt: skip
 

@@ -118,6 +118,7 @@ verification:
     - config: {id: config-valid, file: config/config.yaml, keys: [party.enabled]}
     - config: {id: config-wrong, file: config/config.yaml, keys: [not.there], levels: [other]}
 monitor: {tightening: {interval: 0.5, lasts: 1h}}
+events: {told: {title: Something, fields: {unheard: text}}}
 notify:
   channels: {box: {file: {path: outbox/box.jsonl}}}
   audiences: {users: [box]}

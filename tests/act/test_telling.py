@@ -11,6 +11,7 @@ from rollback.act import authorize
 from rollback.act.back import undo_plan
 from rollback.act.driving import drive
 from rollback.act.site import Site
+from rollback.host import Clock
 from rollback.model.event import Event
 from rollback.model.lifecycle import Run, State
 from tests.systems import Shop, build
@@ -82,19 +83,24 @@ def test_users_and_team_are_told_before_the_first_suite_ends(tmp_path: Path) -> 
                                    "run r0001 at level config is complete"]  # fmt: skip
 
 
-def test_a_dead_channel_holds_up_nothing_and_is_noted_once(tmp_path: Path) -> None:
-    """Its message fails after the gate has opened; the others left before, in the order of the queue."""
+def test_a_dead_channel_holds_up_nothing(tmp_path: Path) -> None:
+    """The run ends while it still hangs; its failure is noted by the process that carries it."""
     with listening(silent=True) as (port, got):
-        hook = f'{{webhook: {{url: "http://127.0.0.1:{port}/", within: 6s}}}}'
+        hook = f'{{webhook: {{url: "http://127.0.0.1:{port}/", within: 3s}}}}'
         shop = opened(tmp_path, hook)
         run = gone_back(shop)
-    assert run.state is State.COMPLETE
+        assert run.state is State.COMPLETE
+        told = [one for one in kinds(shop) if one.startswith(("message", "gate", "suite"))]
+        assert told[:3] == [
+            "message.queued back",
+            "message.queued state",
+            "message.delivered state",
+        ]
+        assert "message.failed back" not in told[: told.index("suite.ended")]
+        assert texts(shop, "team")[-1] == "run r0001 at level config is complete"
+        assert Clock().poll(lambda: "message.failed back" in kinds(shop), within_s=60)
     assert len(got) == 1
-    told = [one for one in kinds(shop) if one.startswith(("message", "gate", "suite"))]
-    assert told == [
-        "message.queued back", "message.queued state", "message.delivered state", "suite.ended",
-        "gate.opened", "message.failed back", "message.queued state", "message.delivered state",
-    ]  # fmt: skip
+    assert kinds(shop).count("message.failed back") == 1
 
 
 def test_a_run_that_takes_back_says_so(tmp_path: Path) -> None:

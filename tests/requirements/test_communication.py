@@ -12,7 +12,8 @@ from rollback import declare
 from rollback.act import authorize
 from rollback.act.afterwards import settle
 from rollback.act.engine import roll_back
-from rollback.tell.message import fields_of, render
+from rollback.tell.facts import facts
+from rollback.tell.message import render
 from tests.systems import Shop, build
 
 SYSTEMS = Path(__file__).parents[2] / "systems"
@@ -73,7 +74,8 @@ def test_users_read_the_declared_text_in_their_channel(
     shop.edit("verification:\n", yaml.safe_dump({"notify": notify}) + "verification:\n")
     shop.edit(STEPS, STEPS.replace("}}]", f"}}}}, {{notify: {{message: {message}}}}}]"))
     went_back(shop, "config")
-    text, missing = render(words.text, fields_of(shop.system, run="r0001", level="config"))
+    known = facts(shop.system, now=shop.clock.now(), state=shop.system.state_path)
+    text, missing = render(words.text, known)
     assert not missing
     assert told(shop, "box") == [text]
 

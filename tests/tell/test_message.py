@@ -20,20 +20,12 @@ from rollback import declare
 from rollback.act import authorize
 from rollback.act.afterwards import settle
 from rollback.act.engine import roll_back
-from rollback.host import Host
+from rollback.host import Clock, Host
 from rollback.model.event import Event
 from rollback.model.registry import Kind, kinds, read_item
-from rollback.tell.message import (
-    ATTEMPTS_MAX,
-    FIELD_CHARS_MAX,
-    TEXT_CHARS_MAX,
-    deliver,
-    due_in,
-    fields_of,
-    queued,
-    render,
-    undelivered,
-)
+from rollback.tell.delivery import ATTEMPTS_MAX, deliver, undelivered
+from rollback.tell.facts import facts
+from rollback.tell.message import FIELD_CHARS_MAX, TEXT_CHARS_MAX, due_in, queued, render
 from tests.systems import build
 
 STUDIO = Path(__file__).parents[2] / "systems" / "studio.yaml"
@@ -45,6 +37,11 @@ def system(tmp_path):
     (tmp_path / "rollback.yaml").write_bytes(STUDIO.read_bytes())
     (tmp_path / "studio").mkdir()
     return declare.load(tmp_path / "rollback.yaml")
+
+
+def said(system: Any) -> dict[str, str]:
+    """The fields that a message may use which is about no run."""
+    return facts(system, now=Clock().now(), state=system.state_path)
 
 
 def channels(system: Any, **made: Any) -> Any:
@@ -61,7 +58,7 @@ def channels(system: Any, **made: Any) -> Any:
 
 def event(system: Any, **more: Any) -> Event:
     """A queued message."""
-    data = queued(system, "users-flag", fields_of(system), run="r1", step="3")
+    data = queued(system, "users-flag", said(system), run="r1", step="3")
     return Event(
         1, "2026-11-20T12:00:00.000000Z", "b", 1.0, "message.queued", "r1", {**data, **more}
     )
@@ -137,12 +134,28 @@ def test_a_field_is_cut_and_cleaned_of_what_a_terminal_obeys():
 
 def test_a_queued_message_has_one_id_and_names_what_is_missing(system):
     """Run, step and name make the id; a text without its field says so."""
-    data = queued(system, "users-restore", fields_of(system), run="r1", step="9")
+    known = {name: text for name, text in said(system).items() if name != "target_at"}
+    data = queued(system, "users-restore", known, run="r1", step="9")
     assert data["id"] == "r1/9/users-restore"
     assert data["missing"] == ["target_at"]
     assert str(data["text"]).startswith("Agent Studio: ")
     assert due_in(system, "NEEDS_OPERATOR") == ("run-state",)
     assert due_in(system, "RUNNING") == ()
+
+
+@pytest.mark.requirement("MB-59")
+def test_a_message_with_an_unfilled_field_goes_nowhere_and_is_not_tried_again(system):
+    """It is refused by name on every channel at once; what nobody filled in, no later try fills."""
+    known = {name: text for name, text in said(system).items() if name != "target_at"}
+    data = queued(system, "users-restore", known, run="r1", step="9")
+    refused = Event(1, "2026-11-20T12:00:00.000000Z", "b", 1.0, "message.queued", "r1", data)
+    (found,) = deliver(system, Host(), refused)
+    assert (found.ok, found.channel) == (False, "")
+    assert found.detail == "not sent: nobody filled in target_at"
+    assert not (system.declaration.parent / "outbox").exists()
+    assert undelivered([refused]) == (refused,)
+    failed = Event(2, "", "", 0.0, "message.failed", "r1", found.data())
+    assert undelivered([refused, failed]) == ()
 
 
 def test_a_message_becomes_a_line_in_the_file_of_the_channel(system):

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from rollback.host.clock import iso
 from rollback.keep.journal import Journal
 from rollback.model.errors import PlanError
+from rollback.model.event import Event
 from rollback.model.finding import Finding, Json, failed, passed
+from rollback.model.lifecycle import fold
 from rollback.model.registry import nearest, register
 from rollback.model.step import Alters, Id, Step
-from rollback.tell.message import fields_of, moment, queued
+from rollback.tell.facts import facts, of_run
+from rollback.tell.message import moment, queued
 
 if TYPE_CHECKING:
     from rollback.act.scene import Scene
@@ -63,22 +65,32 @@ class NotifyStep(Step):
         return failed(f"message {self.message} is not queued")
 
     def _message(self, scene: Scene) -> dict[str, Json]:
-        filled = fields_of(
-            scene.system, level=scene.level, component=scene.component,
-            target=scene.target.label, target_at=moment(scene.target.at), target_id=scene.target.id,
-            environment=scene.environment, now=moment(iso(scene.host.clock.now())), **scene.stamp,
-        )  # fmt: skip
+        now, state = scene.host.clock.now(), scene.state.path
+        declared, events = scene.system.notify.messages[self.message], self._events(scene)
+        known = facts(scene.system, now=now, state=state, message=declared)
+        run = fold(event for event in events if event.run == scene.run).get(scene.run)
+        if run is not None:  # while a plan is made there is none yet
+            known = of_run(scene.system, run, events, now=now, state=state, message=declared)
+        known |= scene.stamp
+        here = {
+            "level": scene.level, "component": scene.component, "target": scene.target.label,
+            "target_at": moment(scene.target.at), "target_id": scene.target.id,
+            "environment": scene.environment, "phase": self.phase or "",
+        }  # fmt: skip
         return queued(
-            scene.system, self.message, filled, run=scene.run, step=scene.step,
-            audience=str(scene.bound["audience"]),
+            scene.system, self.message, known | {name: text for name, text in here.items() if text},
+            run=scene.run, step=scene.step, audience=str(scene.bound["audience"]),
         )  # fmt: skip
 
     def _is_queued(self, scene: Scene) -> bool:
+        return any(
+            event.kind == "message.queued" and event.run == scene.run
+            and event.data.get("step") == scene.step and event.data.get("name") == self.message
+            for event in self._events(scene)
+        )  # fmt: skip
+
+    def _events(self, scene: Scene) -> list[Event]:
         if scene.state.tree.stat("journal/events.jsonl") is None:
-            return False
+            return []
         with scene.state.tree.sub("journal") as tree:
-            return any(
-                event.kind == "message.queued" and event.run == scene.run
-                and event.data.get("step") == scene.step and event.data.get("name") == self.message
-                for event in Journal(tree, scene.host).events()
-            )  # fmt: skip
+            return Journal(tree, scene.host).events()

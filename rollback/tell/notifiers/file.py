@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import ClassVar
 
 from rollback.host import Host
 from rollback.model.component import RelativePath
@@ -21,6 +22,8 @@ from rollback.tell.message import Outgoing
 @register("notifier", "file")
 class FileNotifier(NotifierKind):
     """`path` is relative to the folder of the declaration; its folder is made."""
+
+    near: ClassVar[bool] = True
 
     path: RelativePath
 
