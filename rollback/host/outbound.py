@@ -40,7 +40,8 @@ class _Fence:
         self.asked.add(place)
 
     def resolve(self, host: object) -> None:
-        if _text(host) not in {name for name, _ in self.allowed}:
+        ours = _text(socket.gethostname())  # a mail says who sends it
+        if _text(host) not in {ours, *(name for name, _ in self.allowed)}:
             self._refuse(_text(host))
 
     def connect(self, address: object) -> None:
