@@ -97,10 +97,12 @@ def _install() -> None:
     sys.addaudithook(_heard)
 
 
-def _heard(event: str, args: tuple[object, ...]) -> None:
-    if event not in _EVENTS:
-        return
-    fence = _FENCE.get()
+def _heard(
+    event: str, args: tuple[object, ...], *, events: frozenset[str] = _EVENTS,
+    current: ContextVar[_Fence | None] = _FENCE,
+) -> None:  # fmt: skip
+    """`events` and `current` are bound here: at the end of Python the names of a module are gone."""
+    fence = current.get() if event in events else None
     if fence is None:
         return
     if event == "socket.getaddrinfo":
