@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from rollback.act.site import Site
-from rollback.host import processes
+from rollback.host import leaving
 from rollback.host.clock import moment_of
 from rollback.model.errors import HostError, RunLocked
 from rollback.model.event import Event
@@ -188,7 +188,7 @@ def _start(site: Site) -> None:
     words = (sys.executable, "-I", "-m", "rollback", "--system", str(declaration),
              "--state", str(site.state.path), "notify", "deliver")  # fmt: skip
     try:
-        processes.leave(words, cwd=str(declaration.parent), tap=site.host.tap)
+        leaving.leave(words, cwd=str(declaration.parent), tap=site.host.tap)
     except HostError as error:
         for event in _due(site):
             if _far_left(site, event):

@@ -40,7 +40,8 @@ class _Fence:
         self.asked.add(place)
 
     def resolve(self, host: object) -> None:
-        if _text(host) not in {name for name, _ in self.allowed}:
+        ours = _text(socket.gethostname())  # a mail says who sends it
+        if _text(host) not in {ours, *(name for name, _ in self.allowed)}:
             self._refuse(_text(host))
 
     def connect(self, address: object) -> None:
@@ -96,10 +97,12 @@ def _install() -> None:
     sys.addaudithook(_heard)
 
 
-def _heard(event: str, args: tuple[object, ...]) -> None:
-    if event not in _EVENTS:
-        return
-    fence = _FENCE.get()
+def _heard(
+    event: str, args: tuple[object, ...], *, events: frozenset[str] = _EVENTS,
+    current: ContextVar[_Fence | None] = _FENCE,
+) -> None:  # fmt: skip
+    """`events` and `current` are bound here: at the end of Python the names of a module are gone."""
+    fence = current.get() if event in events else None
     if fence is None:
         return
     if event == "socket.getaddrinfo":

@@ -67,7 +67,10 @@ class AppriseNotifier(NotifierKind):
         heard = _Heard()
         logging.getLogger(_LOGGER).addHandler(heard)
         try:
-            asset = AppriseAsset(async_mode=False, http_redirects=False, allow_templates=False)
+            # without a time of its own it works in this thread, inside the fence
+            asset = AppriseAsset(
+                async_mode=False, http_redirects=False, allow_templates=False, service_timeout=0
+            )
             channel = Apprise(asset=asset)
             if not channel.add(_timed(address, self.within)):
                 return "this is no address that Apprise knows"
