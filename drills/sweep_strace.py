@@ -207,7 +207,8 @@ def why_apart(one: Traced, main: int, programs: Collection[int]) -> str:
         return "socket"
     if one.call.startswith("open"):
         if re.search(
-            r'"(lease|append\.lock|store\.lock|lock|[\w/.-]*/run/app\.lock|[\w-]*\.lock)"', text
+            r'"(lease|append\.lock|store\.lock|lock|[\w/.-]*/run/app\.lock|(notify/)?[\w-]*\.lock)"',
+            text,
         ):
             if ".git" not in text:
                 return "lock"

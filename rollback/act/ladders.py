@@ -119,9 +119,8 @@ def acknowledge(site: Site, name: str, *, by: str) -> Event | None:
         open_ = [one.about or one.id for one in known if one.unanswered]
         some = tuple(dict.fromkeys([*open_, *(one.message for one in waiting)]))
         if not name or not some:
-            raise PlanError(
-                "nothing waits for an acknowledgement", hint="rollback status says what is open"
-            )
+            raise PlanError("nothing waits for an acknowledgement", where=name,
+                            hint="rollback status says what is open")  # fmt: skip
         raise PlanError(
             f"nothing about {name} waits for an acknowledgement", hint=nearest(name, some)
         )

@@ -78,19 +78,20 @@ def test_the_demo_system_relies_on_nothing_that_is_not_held() -> None:
 
 def test_validate_prints_the_list_and_gives_it_as_json(shop: Shop) -> None:
     """Under a heading of its own; the declaration is valid all the same."""
+    restore = "steps: [{restore: {component: config}}]\n    gate: {suites: [smoke]}\n"
     shop.edit(
-        "    emergency: true\n    budgets: {", "    emergency: true\n    budgets: {recovery: 1h, "
+        restore, restore.replace("    gate: {suites: [smoke]}\n", "    on_fail: {climb: full}\n")
     )
     words = [sys.executable, "-m", "rollback", "--system", str(shop.folder / "rollback.yaml")]
     said = subprocess.run(
         [*words, "validate"], capture_output=True, text=True, env=environment(), check=True
     ).stdout
     assert "declared and not enforced yet" in said
-    assert "levels.flag.budgets.recovery" in said
+    assert "levels.config.on_fail" in said
     body = json.loads(
         subprocess.run(
             [*words, "--json", "validate"], capture_output=True, text=True, env=environment(),
             check=True,
         ).stdout
     )  # fmt: skip
-    assert [one["where"] for one in body["unenforced"]] == ["levels.flag.budgets.recovery"]
+    assert [one["where"] for one in body["unenforced"]] == ["levels.config.on_fail"]
