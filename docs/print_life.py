@@ -40,9 +40,10 @@ Both start when the run is created: one ends at `run.mitigated`, the other at `g
 read from CLOCK_BOOTTIME; across a reboot from the wall clock, and then marked approximate. Waiting is
 inside them, and listed apart.
 
-Two more have a budget where the level declares one: `start` ends with the first step, and begins with the first decision of the
-unbroken row that called for the level; `recovery` begins with the run and ends when its incident is over, which is when the gate has
-opened and, where `monitor.stability` is declared, when that has held.
+Two more have a budget where the level declares one: `start` ends with the first step, and begins with the
+first decision of the unbroken row that called for the level; `recovery` begins with the run and ends when its
+incident is over, which is when the gate has opened and, where `monitor.stability` is declared, when that has
+held.
 
 ## Who is told when
 
