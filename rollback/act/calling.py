@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from rollback.act import asked, climbing, delivering, incident
+from rollback.act import asked, climbing, deadlines, delivering, incident
 from rollback.act.ladders import Climbed, ladders
 from rollback.act.plan import find_level, plan_of
 from rollback.act.site import Site
@@ -34,6 +34,10 @@ LOCK = f"{delivering.FOLDER}/calling.lock"
 YOUNG_S = 3600.0  # what is of no run calls people when it happens, not when somebody looks later
 STOPPED_YOUNG_S = 24 * 3600.0
 _STOPS = ("gate.closed", "run.needs-operator", "run.undone")
+_STATES = {
+    "run.refused": "refused: nothing was begun", "agent.held": "held: a person is needed",
+    deadlines.KIND: "overdue",
+}  # fmt: skip
 _SAID = "{title}: {reason}. You are called as {role}. Take it with: {ack_command}"
 
 
@@ -115,6 +119,12 @@ def _causes(site: Site) -> Iterator[_Cause]:
             reasons = event.data.get("reasons")
             said = "; ".join(map(str, reasons)) if isinstance(reasons, list) else ""
             yield _Cause(event, refusals, f"refused: {said}"[:500])
+        elif event.kind == deadlines.KIND and _age_s(site, event) < YOUNG_S:
+            said = f"{event.data['what']}, and nobody did"
+            yield from (
+                _Cause(event, name, said[:500])
+                for name, one in site.system.notify.ladders.items() if "overdue" in one.on
+            )  # fmt: skip
         elif event.kind == "agent.held" and event.seq > planned and event.data.get("ladder"):
             if _age_s(site, event) < YOUNG_S:
                 name, said = str(event.data["ladder"]), str(event.data.get("because", ""))
@@ -203,11 +213,20 @@ def _about(site: Site, one: Climbed) -> dict[str, str]:
     more = {"reason": one.because, "issue": one.because, "failure": one.because}
     if one.about:
         return {"reason": one.because}
-    state = (
-        "refused: nothing was begun" if one.cause == "run.refused" else "held: a person is needed"
-    )
+    state, cause = _STATES.get(one.cause, "a person is needed"), _cause_of(site, one)
+    if one.cause == deadlines.KIND and cause is not None:
+        more |= {"trigger": str(cause.data["trigger"] or cause.data["what"]),
+                 "urgency": spoken(float(str(cause.data["within_s"])))}  # fmt: skip
     return {**more, "state": state, "ack_command": f"rollback ack {one.id} --as PERSON",
-            "context": facts.context_of(site.journal.events(), one.begun.seq, one.id)}  # fmt: skip
+            "context": facts.context_of(one.id, cause)}  # fmt: skip
+
+
+def _cause_of(site: Site, one: Climbed) -> Event | None:
+    """The event that a ladder began with; its number stands in the name of the ladder."""
+    number = one.id.rpartition("-")[2]
+    return next(
+        (e for e in site.journal.events() if str(e.seq) == number and e.kind == one.cause), None
+    )
 
 
 def _over(site: Site, one: Climbed) -> str:
@@ -245,12 +264,12 @@ def _nobody(site: Site, one: Climbed, age_s: float) -> None:
             queue_one(site, run, name, more, step=f"on-silent-{one.id}", key=one.id)
 
 
-# -- what is late, and what comes again ----------------------------------------------------
+# -- what takes too long, and what comes again ----------------------------------------------------
 
 
 def _late(site: Site) -> None:
     """A run that takes longer than a budget of its level is said to, once for each budget."""
-    if not any("overdue" in one.on for one in site.system.notify.messages.values()):
+    if not any("over-budget" in one.on for one in site.system.notify.messages.values()):
         return
     for run in site.runs().values():
         if run.over:
@@ -258,9 +277,13 @@ def _late(site: Site) -> None:
         budgets = _budgets(site, run)
         for word, event, budget_s in budgets:
             if elapsed_s(run, event) is None and _run_s(site, run) > budget_s:
-                said = f"overdue: not {word} within {spoken(budget_s)}"
+                said = f"over budget: not {word} within {spoken(budget_s)}"
                 queue(
-                    site, run, "overdue", {"which": word, "state": said}, step=f"on-overdue-{word}"
+                    site,
+                    run,
+                    "over-budget",
+                    {"which": word, "state": said},
+                    step=f"on-budget-{word}",
                 )
 
 

@@ -152,9 +152,13 @@ class Rung(Declared):
 
 
 class Ladder(Declared):
-    """Contacts in order until somebody acknowledges."""
+    """Contacts in order until somebody acknowledges.
+
+    It begins where it is named, and with `on: [overdue]` whenever something did not happen by its time.
+    """
 
     title: Text | None = None
+    on: tuple[Literal["overdue"], ...] = ()
     when: tuple[Condition, ...] = ()
     reasons: tuple[Text, ...] = ()
     rungs: Annotated[tuple[Rung, ...], Field(min_length=1)]

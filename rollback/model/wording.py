@@ -17,7 +17,8 @@ MOMENTS = {
     "mitigated": "the steps of a run are done",
     "complete": "the gate opened, and never before: the all-clear",
     "waiting": "a run waits for somebody or something",
-    "overdue": "a run takes longer than a budget of its level, once for each budget",
+    "overdue": "something was not begun, chosen or over by its declared time",
+    "over-budget": "a run takes longer than a budget of its level, once for each budget",
     "needs-operator": "a run stopped for a person",
     "undone": "what a run did is taken back",
     "abandoned": "a run was denied or given up",
@@ -62,7 +63,7 @@ FIELDS = {
 """The fields that are filled, each with what it says. Those of MOMENT_FIELDS only where they belong."""
 
 MOMENT_FIELDS = {
-    "next_update": "every", "phase": "on: [phase]", "which": "on: [overdue]",
+    "next_update": "every", "phase": "on: [phase]", "which": "on: [over-budget]",
     "ladder": "a ladder", "role": "a ladder", "people": "a ladder",
 }  # fmt: skip
 """Fields that have a value only in a message with this, and what that is."""

@@ -99,10 +99,8 @@ def of_run(
     return {name: text for name, text in found.items() if text}
 
 
-def context_of(events: Sequence[Event], seq: int, ladder: str) -> str:
-    """What is known of a call that is about no run, as JSON: the event before it that was the cause."""
-    number = ladder.rpartition("-")[2]
-    cause = next((e for e in events[:seq] if number.isdecimal() and e.seq == int(number)), None)
+def context_of(ladder: str, cause: Event | None) -> str:
+    """What is known of a call that is about no run, as JSON: the event that was its cause."""
     known: dict[str, Json] = {"ladder": ladder}
     if cause is not None:
         known |= {"event": cause.kind, **cause.data}

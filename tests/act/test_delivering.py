@@ -99,7 +99,7 @@ def test_a_channel_that_fails_for_good_ends_after_three_times_over_minutes(
     shop = shop_with(tmp_path, f"    web: {hook(closed_port())}", "[web]")
     with shop.site() as site:
         queue(site, "x", monkeypatch=monkeypatch)
-        for seconds, so_far in ((0, 1), (59, 1), (2, 2), (200, 2), (41, 3), (10_000, 3)):
+        for seconds, so_far in ((0, 1), (40, 1), (25, 2), (190, 2), (55, 3), (10_000, 3)):
             shop.clock.ahead_s += seconds
             delivering.deliver(site)
             assert len(came(site)) == so_far

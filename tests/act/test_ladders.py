@@ -95,11 +95,11 @@ def test_each_is_called_inside_its_time_until_the_ladder_ends_in_silence(shop: S
     with shop.site() as site:
         run = stopped(shop, site)
         assert called(site) == ["op"]
-        for seconds, so_far in ((299, 1), (2, 2), (598, 2), (2, 3), (500, 3)):
+        for seconds, so_far in ((240, 1), (80, 2), (540, 2), (45, 3), (535, 3)):
             later(shop, site, seconds)
             assert len(called(site)) == so_far
         assert told(site, "ladder.silent") == []
-        later(shop, site, 101)
+        later(shop, site, 65)
         (silent,) = told(site, "ladder.silent")
         assert silent.data["called"] == ["op", "lead", "chief"] == called(site)
         took = [float(str(event.data["after_s"])) for event in told(site, "ladder.called")]
@@ -352,7 +352,7 @@ def test_a_message_comes_again_until_what_it_is_about_is_over(tmp_path: Path) ->
     with made.site() as site:
         run = stopped(made, site)
         assert len(news()) == 1
-        for seconds, so_far in ((1799, 1), (2, 2), (1700, 2), (101, 3), (50_000, 4), (60, 4)):
+        for seconds, so_far in ((1740, 1), (70, 2), (1720, 2), (90, 3), (50_000, 4), (60, 4)):
             later(made, site, seconds)
             assert len(news()) == so_far
         sent = told(site, "message.queued")[-1]
@@ -367,7 +367,7 @@ def test_a_message_comes_again_until_what_it_is_about_is_over(tmp_path: Path) ->
 
 def test_a_run_that_takes_too_long_is_said_to_once_for_each_budget(tmp_path: Path) -> None:
     """By the clock that nobody can set, and only while it is open."""
-    more = NOTIFY.replace("    nobody:", '    late: {audience: people, on: [overdue], '
+    more = NOTIFY.replace("    nobody:", '    late: {audience: people, on: [over-budget], '
                           'text: "{run} is {state}; {which} was due"}\n    nobody:')  # fmt: skip
     made = shop_with(tmp_path, escalate="", more=more)
     with made.site() as site:
@@ -375,8 +375,8 @@ def test_a_run_that_takes_too_long_is_said_to_once_for_each_budget(tmp_path: Pat
         for seconds in (59, 2, 60, 180, 60, 600):
             later(made, site, seconds)
     assert texts(made) == [
-        f"{run.id} is overdue: not mitigated within 1 min; mitigated was due",
-        f"{run.id} is overdue: not complete within 5 min; complete was due",
+        f"{run.id} is over budget: not mitigated within 1 min; mitigated was due",
+        f"{run.id} is over budget: not complete within 5 min; complete was due",
     ]
 
 
@@ -392,3 +392,32 @@ def test_two_who_come_by_at_once_call_nobody_twice(shop: Shop) -> None:
         later(shop, site, 0)
         assert called(site) == ["op", "lead"]
     assert len(texts(shop)) == 2
+
+
+@pytest.mark.requirement("PM-20")
+def test_what_nobody_did_in_its_time_calls_a_ladder(tmp_path: Path) -> None:
+    """A recommendation past its urgency: with the rule and its time, until somebody takes it."""
+    words = NOTIFY.replace("people:\n", "").replace(
+        "message: called, ", "message: called, on: [overdue], "
+    )
+    words = words.replace(
+        "{role}: {reason} ({state})", "{role}: {trigger} waits longer than {urgency}"
+    )
+    rule = "when: {metric: errors, above: 10%}, respond: {roll_back: config}"
+    here = place(tmp_path, edits={
+        "monitor:": words + "monitor:", rule: f"{rule}, urgency: 15m", "current: 4": "current: 2",
+    })  # fmt: skip
+    with here.agent() as agent:
+        here.read(errors=0.5)
+        here.tick(agent, 14)
+        assert called(agent.site) == []
+        here.tick(agent, 3)
+        assert called(agent.site) == ["op"]
+        (begun,) = told(agent.site, "ladder.begun")
+        assert begun.data["cause"] == "deadline.overdue"
+        here.tick(agent, 5)
+        assert called(agent.site) == ["op", "lead"]
+        acknowledge(agent.site, "", by="bo")
+        here.tick(agent, 30)
+        assert called(agent.site) == ["op", "lead"]
+    assert "errors-high waits longer than 15 min" in texts(here.shop)[0]

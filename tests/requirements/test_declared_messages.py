@@ -156,7 +156,7 @@ def test_the_alert_of_a_flag_comes_every_half_hour_until_it_is_over(tmp_path: Pa
     shop.edit("keys: [limit]", "keys: [limit, never]")
     with shop.site() as site:
         assert went_back(shop, site).state is State.NEEDS_OPERATOR
-        for seconds, so_far in ((1790, 1), (20, 2), (1800, 3)):
+        for seconds, so_far in ((1740, 1), (80, 2), (1800, 3)):
             shop.clock.ahead_s += seconds
             calling.look(site)
             assert len(texts(shop)) == so_far
