@@ -28,7 +28,7 @@ from rollback.act.guarding import command_of, elsewhere
 from rollback.act.plan import Plan, PlannedStep, plan_of
 from rollback.act.scene import Action, Later, Question, Scene, Traced, Trailing, Undoable
 from rollback.act.site import Site
-from rollback.host.below import why
+from rollback.host.below import remedy, why
 from rollback.keep.lease import Lease
 from rollback.model.errors import CommandFailed, Partial, RollbackError, StoreError
 from rollback.model.event import Event
@@ -400,6 +400,7 @@ def _blame(error: Exception) -> dict[str, Json]:
         more = {"status": error.status} if isinstance(error, CommandFailed) else {}
         return {"error": str(error), "hint": error.hint, "kind": type(error).__name__, **more}
     if isinstance(error, OSError):
-        hint = "correct the permissions there, or make room"
+        place = error.filename if isinstance(error.filename, str) else ""
+        hint = remedy(error, place) if place.startswith("/") else "correct the permissions there"
         return {"error": why(error), "hint": hint, "kind": type(error).__name__}
     return {"error": f"{type(error).__name__}: {error}", "kind": "unexpected", "hint": ""}

@@ -72,7 +72,11 @@ class Site:
         hide = Redactor(secrets, keys=system.guardrails.redact_keys).data
         anchor = _beside(system, system.state.anchor)
         second = _beside(system, system.state.fallback)
-        tree = state.tree.sub("journal")
+        try:
+            tree = state.tree.sub("journal")
+        except HostError as error:
+            state.close()
+            raise JournalError(error.message, where=error.where, hint=error.hint) from error
         journal = (
             TwoPlaces(tree, host, fallback=second, redact=hide, anchor=anchor)
             if second

@@ -13,6 +13,7 @@ from rollback.act.plan import plan_of
 from rollback.act.site import Site
 from rollback.keep.lease import Lease
 from rollback.model.errors import PlanError, UsageError
+from rollback.model.level import ChecklistItem
 from rollback.model.lifecycle import TRANSITIONS, Run, State
 from rollback.model.registry import nearest
 
@@ -92,23 +93,51 @@ def answer(site: Site, run: Run, *, item: str, text: str, by: str) -> Run:
     Raises: PlanError when the level asks no such thing, or somebody else must say it; UsageError when
     it is none of what may be said.
     """
-    from rollback.act.plan import find_level
-    from rollback.act.starting import start_items
-
     there, plan = site.under(run), plan_of(run)
     if item.partition(records.SEPARATOR)[0] in records.asked_by(there, plan):
         return records.say(there, run, plan, item, text, by=by)
     waits = run.waiting_for if run.state is State.WAITING else {}
     if waits.get("item") == item and waits.get("on") == "answer":
         return _to_a_step(site, run, text, by=by)
-    _, level = find_level(there, plan.level)
-    items = {one.id: one for one in (*start_items(there, run, plan), *level.checklist)}
-    found = items.get(item)
+    found = _items(site, run).get(item)
     if found is None:
-        known = ", ".join(items) or "it asks nothing"
-        raise PlanError(f"run {run.id} asks nothing called {item}", hint=known)
+        raise unasked(site, run, item)
     _for_the_role(site, item, found.attest, by)
     return site.note(run, "answer.given", item=item, text=text, by=by)
+
+
+def asks(site: Site, run: Run) -> dict[str, str]:
+    """What can be answered of a run: what it waits for first, then its items and records; in words."""
+    waits = (
+        run.waiting_for
+        if run.state is State.WAITING and run.waiting_for.get("on") == "answer"
+        else {}
+    )
+    found = {str(waits["item"]): str(waits.get("what", ""))} if waits.get("item") else {}
+    for name, one in _items(site, run).items():
+        found.setdefault(name, one.item)
+    for name in records.asked_by(site.under(run), plan_of(run)):
+        for field, one in site.under(run).system.records[name].fields.items():
+            found.setdefault(
+                f"{name}{records.SEPARATOR}{field}", str(getattr(one, "title", "") or field)
+            )
+    return found
+
+
+def _items(site: Site, run: Run) -> dict[str, ChecklistItem]:
+    from rollback.act.plan import find_level
+    from rollback.act.starting import start_items
+
+    there, plan = site.under(run), plan_of(run)
+    _, level = find_level(there, plan.level)
+    return {one.id: one for one in (*start_items(there, run, plan), *level.checklist)}
+
+
+def unasked(site: Site, run: Run, item: str) -> PlanError:
+    """That the run asks no such thing, and what it asks."""
+    found = tuple(asks(site, run))
+    hint = nearest(item, found) if found else f"it asks nothing: rollback history {run.id}"
+    return PlanError(f"run {run.id} asks nothing called {item}", hint=hint)
 
 
 def _to_a_step(site: Site, run: Run, text: str, *, by: str) -> Run:

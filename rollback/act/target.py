@@ -31,6 +31,7 @@ from rollback.model.errors import (
 )
 from rollback.model.level import Level, Procedure, Source
 from rollback.model.quantity import counted
+from rollback.model.registry import closest
 
 if TYPE_CHECKING:
     from rollback.keep import git_refs
@@ -155,7 +156,8 @@ def _named(
     if source not in SOURCES:
         raise PlanError(
             f"{to!r} is not a target",
-            hint="write --to checkpoint:ID, git:REF, git:/MESSAGE, phase:NAME, archive:PATH, "
+            hint=_meant(site, source, wanted)
+            or "write --to checkpoint:ID, git:REF, git:/MESSAGE, phase:NAME, archive:PATH, "
             "last-good, newest or initial",
         )
     found = candidates(site, source, wanted, alone=alone, needed=needed)
@@ -176,6 +178,36 @@ def _named(
             hint=hint or "see what there is with: rollback checkpoint list, or rollback plan LEVEL",
         )
     return next(one for one in found if one.valid).target(), found
+
+
+def _meant(site: Site, source: str, wanted: str) -> str:
+    """What was meant by a target without its source, or with a misspelt one; "" where nobody can tell."""
+    if source and (close := closest(source, SOURCES)):
+        return f"did you mean {shlex.quote(f'{close}:{wanted}')}?"
+    if source:
+        return ""
+    found = [f"checkpoint:{wanted}"] if _lists(site, wanted) else []
+    found += [f"git:{wanted}"] if _refers(site, wanted) else []
+    names = [one.name for one in site.checkpoints.list() if one.name]
+    close = "" if found else closest(wanted, WORDS) or closest(wanted, names)
+    if close:
+        found = [close if close in WORDS else f"checkpoint:{close}"]
+    return f"did you mean {' or '.join(map(shlex.quote, found))}?" if found else ""
+
+
+def _lists(site: Site, wanted: str) -> bool:
+    with suppress(RollbackError):
+        return bool(site.checkpoints.get(wanted))
+    return False
+
+
+def _refers(site: Site, wanted: str) -> bool:
+    """True for a tag, a branch or an id of the repository, if there is one."""
+    if site.system.repository is None:
+        return False
+    with suppress(RollbackError, OSError):
+        return bool(_commits(site, wanted))
+    return False
 
 
 def _commits(site: Site, wanted: str) -> tuple[Candidate, ...]:

@@ -102,7 +102,8 @@ def _fields(system: System, kind: str, fields: Mapping[str, str]) -> dict[str, J
     drills = [one.id for one in system.drills]
     if kind != rehearsed.EVENT or not drills:
         known = (*system.events, *([rehearsed.EVENT] if drills else []))
-        raise PlanError(f"there is no event {kind}", hint=nearest(kind, known))
+        declare = f"declare it: events: {{{kind}: {{title: …}}}}"
+        raise PlanError(f"no event {kind} is declared", hint=nearest(kind, known) or declare)
     for name in ("id", "passed"):
         if name not in fields:
             hint = f"rollback event drill id={drills[0]} passed=true mitigated=12s"

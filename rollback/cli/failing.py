@@ -13,6 +13,7 @@ from collections.abc import Callable
 import click
 
 from rollback.cli.show import clipped, error_json, error_lines, plain_json, safe, silence
+from rollback.host.below import remedy
 from rollback.host.interrupt import interrupts_are_raised
 from rollback.model.errors import RollbackError
 
@@ -51,8 +52,9 @@ def status_of(
         return 0
     except OSError as error:
         place = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
+        hint = remedy(error, os.path.abspath(place)) if place else "look where it says"
         return _fail(as_json, "OSError", error.strerror or str(error), place, 8,
-                     "make room, or correct the permissions there, then type it again")  # fmt: skip
+                     f"{hint}; then type it again")  # fmt: skip
     except Exception as error:
         if os.environ.get("ROLLBACK_TRACEBACK"):
             raise

@@ -9,12 +9,14 @@ Never: knows a command.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import click
 from click.core import ParameterSource
 
 from rollback.cli.show import clipped
 from rollback.model.errors import UsageError
+from rollback.model.registry import closest
 
 WORD_MAX = 4096  # no path is longer, and no id
 NAME_MAX = 255  # no part of a path is longer
@@ -22,6 +24,20 @@ TEXT_MAX = 16_384
 PROGRAM_WORD_MAX = 131_072  # as much as the system hands over in one argument
 TEXTS = ("reason", "note", "text")  # an operator's own words; they may be empty, too
 PROGRAM = ("words",)  # arguments of somebody else's program
+
+
+class OneOf(click.Choice[str]):
+    """One of a few words; a misspelt one is told which was meant."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:  # fmt: skip
+        """The word. Raises: BadParameter."""
+        if value not in self.choices:
+            close = closest(str(value), self.choices)
+            meant = f"; did you mean {close}?" if close else ""
+            self.fail(f"{value!r} is none of {', '.join(self.choices)}{meant}", param, ctx)
+        return str(value)
 
 
 def no_nul(words: Sequence[str]) -> None:

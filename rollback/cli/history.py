@@ -1,4 +1,4 @@
-"""`rollback history`: what happened: every run, newest last; or the events of one."""
+"""`rollback history`: what happened: every run, newest first; or the events of one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rollback.model.quantity import spoken
 @click.argument("run", required=False)
 @pass_desk
 def command(desk: Desk, run: str | None) -> int:
-    """List all runs, or every event of RUN."""
+    """List all runs, the newest first, or every event of RUN in order (--json: all in order)."""
     from rollback.act.plan import plan_of
     from rollback.cli.timeline import clocks
 
@@ -44,7 +44,7 @@ def command(desk: Desk, run: str | None) -> int:
         told_rows = [
             (t["run_id"], t["at"][:19], t["level"], t["incident"], spoken(t["mitigated_s"]),
              spoken(t["complete_s"]), t["state"])
-            for t in told
+            for t in reversed(told)
         ]  # fmt: skip
         head = ("run", "at", "level", "incident", "mitigated", "complete", "state")
         desk.out({"runs": told}, lambda: table(head, told_rows) if told_rows else ["no run yet"])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rollback.cli.desk import Desk, pass_desk
+from rollback.cli.given import OneOf
 
 if TYPE_CHECKING:
     from rollback.act.plan import Plan
@@ -51,7 +52,7 @@ def corrupted(
 
 
 @command.command("lost-work", short_help="Get work back, from checkpoint or log.")
-@click.option("--priority", type=click.Choice(["time", "quality", "balanced"]), default="balanced",
+@click.option("--priority", type=OneOf(["time", "quality", "balanced"]), default="balanced",
               show_default=True, help="What matters most: how soon, that nothing is lost, or both.",
               )  # fmt: skip
 @_given

@@ -8,11 +8,12 @@ from typing import Any
 import click
 
 from rollback.cli.desk import Desk, pass_desk
+from rollback.cli.given import OneOf
 
 
 @click.command("report", short_help="The report of a run.")
 @click.argument("run", default="last")
-@click.argument("kind", type=click.Choice(["incident", "timeline", "allure"]), default="incident")
+@click.argument("kind", type=OneOf(["incident", "timeline", "allure"]), default="incident")
 @pass_desk
 def command(desk: Desk, run: str, kind: str) -> int:
     """Print the report of RUN (default: the last one); it also stands in the run's folder.

@@ -5,13 +5,14 @@ from __future__ import annotations
 import click
 
 from rollback.cli.desk import Desk, pass_desk
+from rollback.cli.given import OneOf
 from rollback.cli.show import paint, safe
 from rollback.model.quantity import spoken
 from rollback.model.step import SUITES, Suite
 
 
 @click.command("verify", short_help="Run suites as the gate would, without a run.")
-@click.argument("suites", nargs=-1, type=click.Choice(SUITES))
+@click.argument("suites", nargs=-1, type=OneOf(SUITES))
 @click.option("--level", default="", help="Expect what the gate of this level expects.")
 @click.option("--environment", default="production", show_default=True)
 @pass_desk

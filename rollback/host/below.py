@@ -80,6 +80,44 @@ def why(error: Exception, where: str = "") -> str:
     return error.strerror + (f": {about}" if about not in ("", where) else "")
 
 
+def remedy(error: Exception, place: str) -> str:
+    """What to do about what the system refused at an absolute path."""
+    cause = error if isinstance(error, OSError) else error.__cause__
+    code = cause.errno if isinstance(cause, OSError) else None
+    if code in (errno.EACCES, errno.EPERM):
+        return _rights(place)
+    if code == errno.EROFS:
+        return f"it lies on a read-only mount: findmnt -T {place}"
+    if code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return "make room there"
+    return f"look at it: ls -ld {place}"
+
+
+def _rights(place: str) -> str:
+    """Whose it is, or whose the nearest folder above it is that we may see, and with which mode."""
+    while True:
+        try:
+            found = os.lstat(place)
+            break
+        except OSError:
+            if place in ("", "/"):
+                return "nobody can tell whose it is"
+            place = os.path.dirname(place)
+    said = f"{place} is {stat_.filemode(found.st_mode)} of {_who(found.st_uid)}"
+    if found.st_uid == os.geteuid():
+        return f"{said}, which is this user: chmod u+rwX {place}"
+    return f"{said}, and this is {_who(os.geteuid())}: run as its owner, or let this user in"
+
+
+def _who(uid: int) -> str:
+    import pwd  # only where somebody was refused
+
+    try:
+        return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
+    except KeyError:
+        return f"uid {uid}"
+
+
 def open_plain(path: bytes) -> int:
     """A descriptor of the folder at an absolute path, no part of which is a link.
 
@@ -98,7 +136,8 @@ def open_plain(path: bytes) -> int:
         if error.errno in (errno.ENOTDIR, errno.ELOOP):
             raise Confined("a link or something that is no folder is in the way",
                            where=show(path)) from None  # fmt: skip
-        raise HostError(error.strerror or "cannot be opened", where=show(path)) from error
+        raise HostError(error.strerror or "cannot be opened", where=show(path),
+                        hint=remedy(error, show(path))) from error  # fmt: skip
     return fd
 
 

@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from rollback.host import renaming
-from rollback.host.below import checked, show
+from rollback.host.below import checked, remedy, show
 from rollback.host.clock import Clock
 from rollback.host.draft import Attributes, Draft, allocated, dress, write_all
 from rollback.host.looking import Looking
@@ -49,7 +49,8 @@ class Tree(Looking):
         except OSError as error:
             if error.errno in (errno.ENOTDIR, errno.ELOOP):
                 raise Confined("not a folder, or a link to one", where=show(raw)) from None
-            raise HostError(error.strerror or "cannot be opened", where=show(raw)) from error
+            raise HostError(error.strerror or "cannot be opened", where=show(raw),
+                            hint=remedy(error, show(raw))) from error  # fmt: skip
         return cls(fd, raw, tap or Tap())
 
     def __enter__(self) -> Self:
@@ -68,7 +69,8 @@ class Tree(Looking):
         try:
             fd = self.open_fd(path, os.O_RDONLY | os.O_DIRECTORY)
         except OSError as error:
-            raise HostError(error.strerror or "cannot be opened", where=self.place(path)) from error
+            raise HostError(error.strerror or "cannot be opened", where=self.place(path),
+                            hint=remedy(error, self.place(path))) from error  # fmt: skip
         return Tree(fd, os.path.join(self.path, checked(path)), self._tap)
 
     @contextmanager

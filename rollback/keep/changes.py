@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from rollback.host import Tree
-from rollback.host.below import show
+from rollback.host.below import remedy, show
 from rollback.keep.blocks import Blocks
 from rollback.keep.bulk import read_all
 from rollback.keep.difference import Difference, comparable, difference
@@ -246,7 +246,7 @@ def told(
         if not os.path.isabs(where):
             where = tree.place(at)
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            ours = f"let us read and write there: ls -ld {where}"
+            ours = remedy(error, where)
             hint = f"{hint}; {ours}" if hint else ours
         raise kind(
             f"the file system says: {error.strerror or error}", where=where, hint=hint

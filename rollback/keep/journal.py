@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rollback.host import Host, Tree
-from rollback.host.below import why
+from rollback.host.below import remedy, why
 from rollback.host.clock import iso
 from rollback.model.errors import HostError, JournalCorrupt, JournalError
 from rollback.model.event import GENESIS, Event, decode, parse
@@ -167,7 +167,7 @@ class Journal:
             raise JournalError(
                 f"the journal cannot be written: {why(error, self._tree.place(EVENTS))}",
                 where=self._tree.place(EVENTS),
-                hint="nothing was done; make room or repair the disk, then type the command again",
+                hint=f"nothing was done; {remedy(error, self._tree.place(EVENTS))}; then type it again",
             ) from error  # fmt: skip
         finally:
             if fd >= 0:

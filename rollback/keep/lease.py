@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from rollback.host import Host, Tree
-from rollback.host.below import why
+from rollback.host.below import remedy, why
 from rollback.host.clock import iso
 from rollback.model.errors import HostError, JournalError, RunLocked
 
@@ -80,7 +80,7 @@ class Lease:
             raise JournalError(
                 f"the lease cannot be written: {why(error, self._tree.place(_FILE))}",
                 where=self._tree.place(_FILE),
-                hint="nothing was done; make room or repair the disk, then try again",
+                hint=f"nothing was done; {remedy(error, self._tree.place(_FILE))}; then try again",
             ) from error  # fmt: skip
         self.epoch = epoch
 

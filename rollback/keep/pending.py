@@ -14,6 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import NamedTuple
 
+from rollback.host.below import remedy
 from rollback.keep.pack import (
     INDEX,
     RECORD,
@@ -194,7 +195,10 @@ def written(place: Place, objects: Objects) -> Written:
             raise ObjectCorrupt("the index on disk is not the one that was written", where=path)
         _prove(place, path, list(zip(objects, locations, strict=True)))
     except OSError as error:
-        raise StoreError(f"the store cannot be written: {error.strerror}", where=path) from error
+        at = error.filename if isinstance(error.filename, str) else ""
+        hint = remedy(error, at) if at.startswith("/") else ""
+        raise StoreError(f"the store cannot be written: {error.strerror}", where=at or path,
+                         hint=hint) from error  # fmt: skip
     return Written(name, size, found)
 
 

@@ -16,6 +16,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 
 from rollback.host import Host
+from rollback.host.below import remedy
 from rollback.keep.state import StateDir
 from rollback.model.errors import HostError, JournalError
 from rollback.model.event import canonical
@@ -113,5 +114,6 @@ def _name(system: System, service: str) -> str:
 def _unwritten(system: System, error: OSError) -> JournalError:
     return JournalError(
         f"how a service was started cannot be written down: {error.strerror}",
-        where=str(system.state_path / FOLDER), hint="make room, or make it writable, then try again",
+        where=str(system.state_path / FOLDER),
+        hint=f"{remedy(error, str(system.state_path / FOLDER))}; then try again",
     )  # fmt: skip

@@ -11,7 +11,7 @@ import stat
 from pathlib import Path
 
 from rollback.host import Host, Tree
-from rollback.host.below import why
+from rollback.host.below import remedy, why
 from rollback.model.errors import HostError, JournalError
 from rollback.model.system import System
 
@@ -45,8 +45,8 @@ class StateDir:
             tree = host.tree(str(path))
         except HostError as error:
             raise JournalError(
-                "the state directory cannot be used", where=str(path),
-                hint="it must be a folder, not a link; look at it with: ls -ld",
+                f"the state directory cannot be used: {error.message}", where=str(path),
+                hint=f"it must be a folder, not a link; {error.hint}",
             ) from error  # fmt: skip
         try:
             _check(tree, path)
@@ -60,7 +60,7 @@ class StateDir:
             tree.close()
             raise JournalError(
                 f"the state directory cannot be used: {why(error, str(path))}", where=str(path),
-                hint=f"everything in it must be ours, and writable: ls -la {path}",
+                hint=f"everything in it must be ours, and writable; {remedy(error, str(path))}",
             ) from error  # fmt: skip
         return cls(path, tree)
 
@@ -84,7 +84,7 @@ def _make(path: Path, host: Host) -> None:
     except (HostError, OSError) as error:
         raise JournalError(
             f"the state directory cannot be made: {why(error, str(path))}", where=str(path),
-            hint=f"make {path.parent} writable, or choose another place with --state DIR",
+            hint=f"{remedy(error, str(path.parent))}; or choose another place with --state DIR",
         ) from error  # fmt: skip
 
 

@@ -11,7 +11,7 @@ Never: imports a kind.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, TypeVar
 
@@ -146,13 +146,18 @@ def kinds(family: str) -> Mapping[str, type[Kind]]:
     return _Kinds(family)
 
 
-def nearest(name: str, known: list[str] | tuple[str, ...]) -> str:
-    """`did you mean x?` for a misspelt name, or the list of what there is."""
+def closest(name: str, known: Iterable[str]) -> str:
+    """What a misspelt name may have meant; "" when it is like none."""
     import difflib  # 5 ms, for those who mistyped
 
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)), "")
+
+
+def nearest(name: str, known: list[str] | tuple[str, ...]) -> str:
+    """`did you mean x?` for a misspelt name, or the list of what there is."""
+    close = closest(name, known)
     if close:
-        return f"did you mean {close[0]}?"
+        return f"did you mean {close}?"
     some = sorted(known)[:12]
     more = f" and {len(known) - 12} more" if len(known) > 12 else ""
     return "known: " + ", ".join(some) + more if known else ""

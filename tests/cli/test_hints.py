@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import stat
 import sys
 from pathlib import Path
 
+import pygit2
 import pytest
 
 from rollback.act import authorize
@@ -15,7 +18,7 @@ from rollback.act.site import Site
 from rollback.act.stopping import abort
 from rollback.model.errors import PlanError
 from rollback.model.lifecycle import Run, State
-from tests.cli.program import Ended, rollback
+from tests.cli.program import Ended, humbly, rollback
 from tests.systems import Shop, build
 
 
@@ -157,3 +160,107 @@ def test_why_a_run_stopped_is_said_once(shop: Shop) -> None:
     assert done.err.splitlines()[-1].endswith("NEEDS_OPERATOR")
     reason = rollback(shop.folder, "--json", "status").json["runs_open"][0]["reason"]
     assert (done.out + done.err).count(reason) == 1
+
+
+@pytest.mark.parametrize(
+    ("typed_to", "meant"),
+    [
+        ("before-release", "did you mean checkpoint:before-release?"),
+        ("befor-release", "did you mean checkpoint:before-release?"),
+        ("checkpont:before-release", "did you mean checkpoint:before-release?"),
+        ("last-god", "did you mean last-good?"),
+        ("v1.0", "did you mean git:v1.0?"),
+        ("nothing-like-it", "write --to checkpoint:ID"),
+    ],
+)
+def test_a_target_without_its_source_is_told_how_it_is_written(
+    shop: Shop, typed_to: str, meant: str
+) -> None:
+    """A checkpoint, a tag or a word, as it stands there or nearly; what is like nothing, all the ways."""
+    shop.edit("components:\n", "repository: {path: .}\ncomponents:\n")
+    made = pygit2.init_repository(str(shop.tree))
+    who = pygit2.Signature("A", "a@example.org", 1_700_000_000, 0)
+    commit = made.create_commit("HEAD", who, who, "first", made.TreeBuilder().write(), [])
+    made.references.create("refs/tags/v1.0", commit)
+    done = rollback(shop.folder, "plan", "config", "--to", typed_to)
+    assert done.status == 3
+    assert f"  try: {meant}" in done.err
+
+
+def test_what_was_meant_by_a_target_can_be_typed(shop: Shop) -> None:
+    """The hint is the word that the program takes."""
+    done = rollback(shop.folder, "plan", "config", "--to", "before-release", "--json")
+    meant = done.json["error"]["hint"].removeprefix("did you mean ").rstrip("?")
+    assert rollback(shop.folder, "plan", "config", "--to", meant).status == 0
+
+
+def test_an_event_is_told_what_it_is_near_to_or_how_it_is_declared(shop: Shop) -> None:
+    """Both ways an operator can go on."""
+    done = rollback(shop.folder, "event", "deploy")
+    assert (done.status, "events: {deploy: {title: …}}" in done.err) == (3, True), done.err
+    shop.edit("people:\n", "events: {deployment: {title: A release}}\npeople:\n")
+    done = rollback(shop.folder, "event", "deploy")
+    assert (done.status, "did you mean deployment?" in done.err) == (3, True), done.err
+
+
+def test_a_misspelt_suite_is_told_the_nearest_one(shop: Shop) -> None:
+    """In one line, as a declared misuse."""
+    done = rollback(shop.folder, "verify", "smok")
+    assert done.status == 2
+    assert "did you mean smoke?" in done.err
+
+
+def test_an_answer_without_words_is_told_what_is_asked(shop: Shop) -> None:
+    """Item by item, with what to type; where nothing is asked, that."""
+    assert rollback(shop.folder, "run", "flag", "--as", "ada", "--yes").status == 0
+    done = rollback(shop.folder, "answer", "r0001")
+    assert (done.status, "asks nothing of a person" in done.err) == (2, True), done.err
+    shop.edit("    gate: {suites: [smoke]}\n  config:", "    gate: {suites: [smoke]}\n"
+              "    checklist: [{id: seen, item: Somebody looked, attest: op, gates: complete}]\n"
+              "  config:")  # fmt: skip
+    assert rollback(shop.folder, "trust", "--as", "ada", "--yes").status == 0
+    (shop.tree / ".env").write_text("PARTY=true\n")
+    assert rollback(shop.folder, "run", "flag", "--as", "ada", "--yes").status == 9
+    for words in (["answer"], ["answer", "r0002"]):
+        done = rollback(shop.folder, *words)
+        assert done.status == 2
+        assert "run r0002 asks: seen (Somebody looked)" in done.err
+        assert hinted(done) == [["answer", "r0002", "seen", "TEXT"]]
+    done = rollback(shop.folder, "answer", "r0002", "seen")
+    assert (done.status, "seen of run r0002 has no answer yet" in done.err) == (2, True)
+    for word in (["yes", "--as", "ada"], []):
+        done = rollback(shop.folder, "answer", "r0002", "sen", *word)
+        assert (done.status, "did you mean seen?" in done.err) == (3, True)
+
+
+@pytest.mark.parametrize(
+    ("inner", "mode"),
+    [("", 0), ("journal", 0), ("journal/events.jsonl", 0o400), ("store/packs", 0o500)],
+)
+def test_who_may_not_write_is_told_whose_it_is(shop: Shop, inner: str, mode: int) -> None:
+    """Owner and mode of what is closed, and what to type; room is not the trouble."""
+    assert rollback(shop.folder, "run", "flag", "--as", "ada", "--yes").status == 0
+    (shop.tree / "config" / "app.yaml").write_text("party: true\nlimit: 7\n")
+    closed = shop.folder / ".rollback" / inner
+    before = closed.stat().st_mode
+    closed.chmod(mode)
+    told = f"{closed} is {stat.filemode(closed.stat().st_mode)} of "
+    try:
+        done = humbly(shop.folder, "checkpoint", "create", "second")
+    finally:
+        closed.chmod(before)
+    assert done.status == 8, done
+    assert "make room" not in done.err
+    assert told in done.err
+    assert f"(uid {os.geteuid()}), which is this user: chmod u+rwX {closed}" in done.err
+
+
+def test_runs_are_listed_newest_first(shop: Shop) -> None:
+    """For people; a program reads them in the order in which they were."""
+    for party in ("true", "true"):
+        (shop.tree / ".env").write_text(f"PARTY={party}\n")
+        assert rollback(shop.folder, "run", "flag", "--as", "ada", "--yes").status == 0
+    listed = rollback(shop.folder, "history").out.splitlines()[1:]
+    assert [line.split()[0] for line in listed] == ["r0002", "r0001"]
+    told = rollback(shop.folder, "history", "--json").json["runs"]
+    assert [one["run_id"] for one in told] == ["r0001", "r0002"]
