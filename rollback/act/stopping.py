@@ -117,10 +117,8 @@ def asks(site: Site, run: Run) -> dict[str, str]:
     for name, one in _items(site, run).items():
         found.setdefault(name, one.item)
     for name in records.asked_by(site.under(run), plan_of(run)):
-        for field, one in site.under(run).system.records[name].fields.items():
-            found.setdefault(
-                f"{name}{records.SEPARATOR}{field}", str(getattr(one, "title", "") or field)
-            )
+        for key, field in site.under(run).system.records[name].fields.items():
+            found.setdefault(f"{name}{records.SEPARATOR}{key}", field.title or key)
     return found
 
 

@@ -137,16 +137,16 @@ def list_(desk: Desk) -> int:
                 c.id[:12],
                 c.name or "-",
                 c.kind,
-                c.at[:19],
+                c.at[:16],
+                "revoked" if c.revoked else "not a target" if c.problems else c.state,
+                seals[c.id],
+                f"{standing[c.id].there}/{standing[c.id].needed}",
                 len(c.components),
                 size(c.size_bytes),
-                f"{standing[c.id].there}/{standing[c.id].needed}",
-                seals[c.id],
-                "revoked" if c.revoked else "not a target" if c.problems else c.state,
             )
             for c in found
         ]
-        head = ("id", "name", "kind", "at", "components", "size", "copies", "seal", "state")
+        head = ("id", "name", "kind", "at", "state", "seal", "copies", "components", "size")
         fetch = to_fetch(site)
         empty = [f"no checkpoint here; try: {fetch}" if fetch else
                  "no checkpoint yet; try: rollback checkpoint create NAME --seal"]  # fmt: skip
@@ -192,7 +192,7 @@ def show(desk: Desk, checkpoint: str, component: str | None) -> int:
         if found.absent:
             head.append(f"  not there then: {', '.join(found.absent)}")
         if not found.one_moment:
-            began, ended = (str(found.cut[word])[11:] for word in ("began", "ended"))
+            began, ended = (str(found.cut[word])[11:19] for word in ("began", "ended"))
             head.append(f"  captured one component after the other from {began} to {ended}, "
                         "with nothing drained")  # fmt: skip
         desk.out(body, lambda: [*head, *table(("component", "manifest"), rows, indent="  ")])

@@ -74,8 +74,8 @@ def command(desk: Desk) -> int:
 
 
 def _lines(rows: list[Row], bad: int) -> list[str]:
-    cells = [(r.what, r.said, "yes" if r.needed else "-", r.answer) for r in rows]
-    lines = table(("what", "found", "needed", "answer"), cells)
+    cells = [(r.answer, "yes" if r.needed else "-", r.what, r.said) for r in rows]
+    lines = table(("answer", "needed", "what", "found"), cells)
     for row in rows:
         if row.answer != PASS and row.hint:
             lines.append(f"  {safe(row.what)}: try: {safe(row.hint)}")

@@ -42,11 +42,11 @@ def command(desk: Desk, run: str | None) -> int:
             for r in runs
         ]  # fmt: skip
         told_rows = [
-            (t["run_id"], t["at"][:19], t["level"], t["incident"], spoken(t["mitigated_s"]),
-             spoken(t["complete_s"]), t["state"])
+            (t["run_id"], t["at"][:16], t["level"], t["state"], spoken(t["mitigated_s"]),
+             spoken(t["complete_s"]), t["incident"])
             for t in reversed(told)
         ]  # fmt: skip
-        head = ("run", "at", "level", "incident", "mitigated", "complete", "state")
+        head = ("run", "at", "level", "state", "mitigated", "complete", "incident")
         desk.out({"runs": told}, lambda: table(head, told_rows) if told_rows else ["no run yet"])
         return 0
 

@@ -10,7 +10,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -19,6 +19,8 @@ from rollback.model.quantity import sized, spoken
 
 CHOICES_MAX = 20
 LINE_MAX = 2000
+_COLUMNS = 80  # of a terminal that does not know
+_FOLDED = "    "  # before the rest of a row
 _CODES = {"red": "31", "green": "32", "yellow": "33", "blue": "34", "dim": "2", "bold": "1"}
 _STATE_COLOURS = {
     "COMPLETE": "green", "MITIGATED": "yellow", "NEEDS_OPERATOR": "red", "WAITING": "yellow",
@@ -56,24 +58,50 @@ size = sized
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]], *, indent: str = "") -> list[str]:
-    """Aligned columns with a head; the last column takes what it needs."""
+    """Aligned columns with a head; the last column takes what it needs.
+
+    What is wider than the terminal is folded between columns: the rest of each row stands below its
+    beginning. No cell is cut or broken.
+    """
     cells = [[safe(cell) for cell in row] for row in rows]
     widths = [max(len(str(row[i])) for row in [list(head), *cells]) for i in range(len(head))]
+    parts = [*_folds(widths, columns() - len(indent))]
 
-    def line(row: Sequence[str]) -> str:
-        padded = [cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=False)]
-        return indent + "  ".join([*padded, row[-1]]).rstrip()
+    def lines(row: Sequence[str], dress: Callable[[str], str] = str) -> Iterator[str]:
+        for number, (first, end) in enumerate(parts):
+            padded = [
+                dress(row[i]) + " " * (widths[i] - len(row[i])) for i in range(first, end - 1)
+            ]
+            lead = indent + (_FOLDED if number else "")
+            yield lead + "  ".join([*padded, dress(row[end - 1])]).rstrip()
 
-    def tinted(row: list[str]) -> str:
-        padded = [state_padded(c, w) for c, w in zip(row[:-1], widths, strict=False)]
-        return indent + "  ".join([*padded, state(row[-1])]).rstrip()
-
-    return [paint(line([*head]), "dim"), *(tinted(row) for row in cells)]
+    return [*(paint(line, "dim") for line in lines(head)),
+            *(line for row in cells for line in lines(row, state))]  # fmt: skip
 
 
-def state_padded(cell: str, width: int) -> str:
-    """A cell in its colour, padded by what is seen."""
-    return state(cell) + " " * (width - len(cell))
+def columns() -> int:
+    """How many characters fit into a line; as many as you like where nobody looks at a terminal."""
+    if not sys.stdout or sys.stdout.closed or not sys.stdout.isatty():
+        return sys.maxsize
+    asked = os.environ.get("COLUMNS", "")
+    try:
+        found = (
+            int(asked) if asked.isdecimal() else os.get_terminal_size(sys.stdout.fileno()).columns
+        )
+    except (OSError, ValueError):
+        found = 0
+    return found or _COLUMNS
+
+
+def _folds(widths: Sequence[int], room: int) -> Iterator[tuple[int, int]]:
+    """From which column to which stands in one line, so that none is longer than there is room."""
+    first, used = 0, 0
+    for i, width in enumerate(widths):
+        if i > first and used + 2 + width > room:
+            yield first, i
+            first, used = i, len(_FOLDED) - 2
+        used += width + (2 if i > first or first else 0)
+    yield first, len(widths)
 
 
 def silence() -> None:
