@@ -65,15 +65,23 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]], *, indent: str 
     """
     cells = [[safe(cell) for cell in row] for row in rows]
     widths = [max(len(str(row[i])) for row in [list(head), *cells]) for i in range(len(head))]
-    parts = [*_folds(widths, columns() - len(indent))]
+    room = columns() - len(indent)
+    parts = [*_folds(widths, room)]
 
     def lines(row: Sequence[str], dress: Callable[[str], str] = str) -> Iterator[str]:
-        for number, (first, end) in enumerate(parts):
-            padded = [
-                dress(row[i]) + " " * (widths[i] - len(row[i])) for i in range(first, end - 1)
-            ]
-            lead = indent + (_FOLDED if number else "")
-            yield lead + "  ".join([*padded, dress(row[end - 1])]).rstrip()
+        line, used = indent, 0
+        for first, end in parts:
+            alone = (
+                end - first == 1 and used + 2 + len(row[first]) <= room
+            )  # shorter than others are
+            if first and not alone:
+                yield line.rstrip()
+                line, used = indent + _FOLDED, len(_FOLDED)
+            for i in range(first, end):
+                gap = "  " if i > first or (alone and first) else ""
+                line += gap + dress(row[i]) + " " * (widths[i] - len(row[i]))
+                used += len(gap) + widths[i]
+        yield line.rstrip()
 
     return [*(paint(line, "dim") for line in lines(head)),
             *(line for row in cells for line in lines(row, state))]  # fmt: skip

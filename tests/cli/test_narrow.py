@@ -1,0 +1,87 @@
+"""Tables on a terminal: whatever its width, no line is longer and no cell is cut."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
+import pytest
+
+from rollback.cli.show import table
+from tests.cli.program import rollback
+from tests.systems import Shop, build
+
+NAME = "before-the-large-release-of-november"
+
+
+def on_a_terminal(folder: Path, columns: int, *argv: str) -> list[str]:
+    """What the program writes on a terminal of that width, line by line, without colours."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    known = {k: v for k, v in os.environ.items() if not k.startswith(("ROLLBACK", "COLUMNS"))}
+    with subprocess.Popen(
+        [sys.executable, "-c", "from rollback.cli import main; main()", *argv], cwd=folder,
+        stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs, env={**known, "NO_COLOR": "1"},
+    ) as child:  # fmt: skip
+        os.close(theirs)
+        said = b""
+        while True:
+            try:
+                more = os.read(ours, 65536)
+            except OSError:  # the last one has closed it
+                break
+            if not more:
+                break
+            said += more
+        child.wait(timeout=60)
+    os.close(ours)
+    return said.decode().replace("\r\n", "\n").splitlines()
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    """A shop with a checkpoint of a long name and a run, and 300 changed files."""
+    made = build(tmp_path)
+    for number in range(300):
+        (made.tree / "pages" / f"page-{number:03}.html").write_text("one\n")
+    with made.site() as site:
+        site.checkpoints.create(NAME)
+    assert rollback(made.folder, "run", "flag", "--as", "ada", "--yes").status == 0
+    for number in range(300):
+        (made.tree / "pages" / f"page-{number:03}.html").write_text("two\n")
+    return made
+
+
+@pytest.mark.parametrize("words", [["checkpoint", "list"], ["history"]])
+@pytest.mark.parametrize("columns", [80, 60])
+def test_no_row_is_wider_than_the_terminal(shop: Shop, words: list[str], columns: int) -> None:
+    """Every word of the wide table stands whole in the narrow one."""
+    wide = rollback(shop.folder, *words).out.split()
+    narrow = on_a_terminal(shop.folder, columns, *words)
+    assert max(map(len, narrow)) <= columns, narrow
+    assert " ".join(narrow).split() == wide
+    if words[0] == "checkpoint":
+        assert any(NAME in line for line in narrow)
+
+
+def test_a_cell_that_fits_stays_in_its_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only those rows are folded that are too long, where the last column alone is."""
+    monkeypatch.setattr("rollback.cli.show.columns", lambda: 30)
+    rows = [("one", "short"), ("two", "a good deal longer than that")]
+    assert table(("what", "found"), rows) == [
+        "what  found", "one   short", "two", "    a good deal longer than that",
+    ]  # fmt: skip
+    assert table(("what", "found"), rows[:1]) == ["what  found", "one   short"]
+
+
+def test_without_a_terminal_a_row_is_one_line(shop: Shop) -> None:
+    """Whoever reads it by program finds what was there before."""
+    listed = rollback(shop.folder, "checkpoint", "list").out.splitlines()
+    assert len(listed) == 2
+    assert NAME in listed[1]
