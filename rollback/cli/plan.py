@@ -17,9 +17,10 @@ from rollback.cli.desk import Desk, pass_desk
 @click.option("--component", default="", metavar="C", help="The one component to put back.")
 @click.option("--variant", default="", help="Which variant of the level.")
 @click.option("--environment", default="production", show_default=True)
+@click.option("--all", "every", is_flag=True, help="Name every path, on a terminal too.")
 @pass_desk
 def command(
-    desk: Desk, level: str, to: str, component: str, variant: str, environment: str
+    desk: Desk, level: str, to: str, component: str, variant: str, environment: str, every: bool
 ) -> int:  # fmt: skip
     """Print the plan of LEVEL (an id or a rank): the same object that `run` would execute.
 
@@ -49,7 +50,7 @@ def command(
 
         def lines() -> list[str]:
             idle = ["  nothing to roll back here: the target is the present"] if plan.idle else []
-            return [*plan_lines(plan), *standing_lines(now), *idle]
+            return [*plan_lines(plan, every=every), *standing_lines(now), *idle]
 
         shown(site, plan, to=to)
         desk.out(body, lines)

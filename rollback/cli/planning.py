@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from rollback.act.authorize import next_run_id
-from rollback.act.plan import Plan, make_plan
+from rollback.act.plan import Plan, PlannedStep, make_plan
 from rollback.act.site import Site
 from rollback.act.target import Candidate
 from rollback.cli.desk import Desk
-from rollback.cli.show import choice_lines, paint, safe, size
+from rollback.cli.show import choice_lines, paint, rows, safe, size
 from rollback.model.errors import SeveralFit
 from rollback.model.quantity import counted
 from rollback.tell.loss import loss
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from rollback.act.offering import Standing
 
 CANDIDATES_MAX = 8
+PATHS_MAX = 5
+_BELOW = 3  # lines that come after a plan
+_MORE = "… and "  # how a step says that it has more paths
+_SIGNS = ("+ ", "~ ", "- ", "% ")
 
 
 def planned(desk: Desk, site: Site, level: str, *, to: str, **more: Any) -> Plan:
@@ -62,8 +66,12 @@ def terminal() -> bool:
     return bool(sys.stdin and sys.stdin.isatty() and sys.stderr and sys.stderr.isatty())
 
 
-def plan_lines(plan: Plan) -> list[str]:
-    """The plan for people: what, to where, in which order, and what is lost."""
+def plan_lines(plan: Plan, *, every: bool = False) -> list[str]:
+    """The plan for people: what, to where, in which order, and what is lost.
+
+    On a terminal only the first paths of a step, unless `every` is wanted; what would have scrolled
+    away is said again at the end.
+    """
     target = (
         f"{plan.target.label or plan.target.id[:12]} ({plan.target.source} {plan.target.id[:12]})"
     )
@@ -74,18 +82,50 @@ def plan_lines(plan: Plan) -> list[str]:
         lines.append(safe(f"  back to {target}"))
     if plan.component:
         lines.append(f"  component {plan.component}")
+    head = list(lines)
     lines.append("")
+    most = PATHS_MAX if sys.stdout and sys.stdout.isatty() and not every else sys.maxsize
     for step in plan.steps:
         lines.append(f"  {step.index:>3} {step.id}")
-        lines += [f"        {safe(said)}" for said in step.says]
+        lines += [f"        {safe(said)}" for said in _short(plan, step, most)]
         for other in step.alternatives:
             lines.append(f"      if that fails: {other.id}: {safe('; '.join(other.says))}")
     lines.append("")
     lines += [f"  {safe(line)}" for line in loss(plan.impact)]
     lines += _candidate_lines(plan.candidates)
     lines += [f"  {line}" for line in instead(plan)]
+    lines += ["", *head] if len(lines) + _BELOW > rows() else []
     lines.append(paint(f"  plan {plan.digest()[:16]}", "dim"))
     return lines
+
+
+def _short(plan: Plan, step: PlannedStep, most: int) -> Iterator[str]:
+    """What the step says, of its paths at most so many."""
+    paths = 0
+    for said in step.says:
+        if said[:2] in _SIGNS:
+            paths += 1
+        if paths <= most and not (paths == most and said.startswith(_MORE)):
+            yield said
+        elif said[:2] in _SIGNS and paths == most + 1:
+            count = int(str(step.bound.get("changes") or most + 1))
+            yield f"{_MORE}{count - most} more{_each(plan)}"
+        elif said[:2] not in _SIGNS and not said.startswith(_MORE):
+            yield said
+
+
+def _each(plan: Plan) -> str:
+    """What names the paths one by one."""
+    if plan.undoes or not plan.target.source:
+        return ""
+    typed = [
+        "rollback",
+        "plan",
+        plan.level,
+        *(["--component", plan.component] if plan.component else []),
+    ]
+    typed += ["--to", plan.target.to] if plan.target.source == "checkpoint" else []
+    return f": {shlex.join(typed)} --all"
 
 
 def _candidate_lines(found: tuple[Candidate, ...]) -> Iterable[str]:

@@ -19,7 +19,7 @@ from rollback.model.quantity import sized, spoken
 
 CHOICES_MAX = 20
 LINE_MAX = 2000
-_COLUMNS = 80  # of a terminal that does not know
+_COLUMNS, _ROWS = 80, 24  # of a terminal that does not know
 _FOLDED = "    "  # before the rest of a row
 _CODES = {"red": "31", "green": "32", "yellow": "33", "blue": "34", "dim": "2", "bold": "1"}
 _STATE_COLOURS = {
@@ -91,14 +91,22 @@ def columns() -> int:
     """How many characters fit into a line; as many as you like where nobody looks at a terminal."""
     if not sys.stdout or sys.stdout.closed or not sys.stdout.isatty():
         return sys.maxsize
-    asked = os.environ.get("COLUMNS", "")
+    return _size("COLUMNS", 0) or _COLUMNS
+
+
+def rows() -> int:
+    """How many lines are seen at once; as many as you like where nobody looks at a terminal."""
+    if not sys.stdout or sys.stdout.closed or not sys.stdout.isatty():
+        return sys.maxsize
+    return _size("LINES", 1) or _ROWS
+
+
+def _size(variable: str, which: int) -> int:
+    asked = os.environ.get(variable, "")
     try:
-        found = (
-            int(asked) if asked.isdecimal() else os.get_terminal_size(sys.stdout.fileno()).columns
-        )
+        return int(asked) if asked.isdecimal() else os.get_terminal_size(sys.stdout.fileno())[which]
     except (OSError, ValueError):
-        found = 0
-    return found or _COLUMNS
+        return 0
 
 
 def _folds(widths: Sequence[int], room: int) -> Iterator[tuple[int, int]]:

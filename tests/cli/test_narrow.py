@@ -85,3 +85,23 @@ def test_without_a_terminal_a_row_is_one_line(shop: Shop) -> None:
     listed = rollback(shop.folder, "checkpoint", "list").out.splitlines()
     assert len(listed) == 2
     assert NAME in listed[1]
+
+
+def test_a_long_plan_keeps_its_head_in_sight_on_a_terminal(shop: Shop) -> None:
+    """Some paths, how many more, and what names each; what it loses stands below, all within 24 lines."""
+    short = on_a_terminal(shop.folder, 100, "plan", "pages", "--component", "pages")
+    assert len(short) <= 24, short
+    assert sum("~ pages/page-" in line for line in short) == 5
+    (more,) = [line.split("… and ")[1] for line in short if "… and " in line]
+    count, _, command = more.partition(" more: rollback ")
+    assert count == "295"
+    typed = command.split()
+    whole = on_a_terminal(shop.folder, 100, *typed)
+    assert sum("~ pages/page-" in line for line in whole) == 200
+    assert any("… and 100 more" in line for line in whole)
+    said = [line.strip() for line in whole[-12:]]
+    assert "level 3 pages" in said, "what scrolled away is said again"
+    assert any(line.startswith(f"back to {NAME}") for line in said)
+    piped = rollback(shop.folder, "plan", "pages", "--component", "pages").out
+    assert piped.count("~ pages/page-") == 200, "whoever reads it by program gets what there is"
+    assert piped.count("level 3 pages") == 1
