@@ -208,6 +208,12 @@ class Site:
         except JournalError as error:
             self.tell("journal.unanchored", error=str(error))
 
+    def hidden(self, body: dict[str, Json]) -> dict[str, Json]:
+        """The body without the values of secrets; what only looks like one stays, as in a plan."""
+        masked = self.journal.hide({"plan": body})["plan"]
+        assert isinstance(masked, dict)
+        return masked
+
     def trusted(self) -> None:
         """The declaration's people and policy are the pinned ones; the first ones are pinned.
 
@@ -227,7 +233,7 @@ class Site:
                 where=str(self.system.declaration),
                 hint="look at the change, then accept it with: rollback trust",
             )
-        trust.pin(self.system, self.state.tree, self.host)
+        trust.pin(self.system, self.state.tree, self.host, self.hidden)
         self.tell("trust.pinned", authority=now, format=pinned.FORMAT)
 
     def run_folder(self, run: str) -> Path:

@@ -40,7 +40,7 @@ def accept(site: Site, *, person: str, key: str = "") -> str:
             )  # fmt: skip
         _signed(keepers[person], key, before, now)
     site.tell("trust.pinned", authority=now, before=before, by=person, format=pinned.FORMAT)
-    trust.pin(site.system, tree, site.host)
+    trust.pin(site.system, tree, site.host, site.hidden)
     site.anchor()
     return now
 

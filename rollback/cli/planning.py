@@ -18,7 +18,7 @@ from rollback.act.plan import Plan, PlannedStep, make_plan
 from rollback.act.site import Site
 from rollback.act.target import Candidate
 from rollback.cli.desk import Desk
-from rollback.cli.show import choice_lines, paint, rows, safe, size
+from rollback.cli.show import choice_lines, paint, rows, safe, seen, size
 from rollback.model.errors import SeveralFit
 from rollback.model.quantity import counted
 from rollback.tell.loss import loss
@@ -84,7 +84,7 @@ def plan_lines(plan: Plan, *, every: bool = False) -> list[str]:
         lines.append(f"  component {plan.component}")
     head = list(lines)
     lines.append("")
-    most = PATHS_MAX if sys.stdout and sys.stdout.isatty() and not every else sys.maxsize
+    most = PATHS_MAX if seen() and not every else sys.maxsize
     for step in plan.steps:
         lines.append(f"  {step.index:>3} {step.id}")
         lines += [f"        {safe(said)}" for said in _short(plan, step, most)]

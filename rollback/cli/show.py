@@ -87,16 +87,21 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]], *, indent: str 
             *(line for row in cells for line in lines(row, state))]  # fmt: skip
 
 
+def seen() -> bool:
+    """True when standard output is a terminal, with somebody before it."""
+    return bool(sys.stdout) and not sys.stdout.closed and sys.stdout.isatty()
+
+
 def columns() -> int:
     """How many characters fit into a line; as many as you like where nobody looks at a terminal."""
-    if not sys.stdout or sys.stdout.closed or not sys.stdout.isatty():
+    if not seen():
         return sys.maxsize
     return _size("COLUMNS", 0) or _COLUMNS
 
 
 def rows() -> int:
     """How many lines are seen at once; as many as you like where nobody looks at a terminal."""
-    if not sys.stdout or sys.stdout.closed or not sys.stdout.isatty():
+    if not seen():
         return sys.maxsize
     return _size("LINES", 1) or _ROWS
 

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
+from itertools import groupby
+from typing import TYPE_CHECKING
+
 import click
 
 from rollback.cli.desk import Desk, pass_desk
+from rollback.cli.show import paint, safe
+
+if TYPE_CHECKING:
+    from rollback.keep.trust import Changed
 
 
 @click.command("trust", short_help="Accept the declaration's people and policy.")
 @click.option("--as", "person", default=None, metavar="PERSON", help="Who accepts them.")
 @click.option("--key", default="", metavar="FILE", help="Your private SSH key, to sign with.")
 @click.option("--yes", is_flag=True, help="Accept without being asked.")
+@click.option("--dry-run", is_flag=True, help="Only show what has changed.")
 @pass_desk
-def command(desk: Desk, person: str | None, key: str, yes: bool) -> int:
+def command(desk: Desk, person: str | None, key: str, yes: bool, dry_run: bool) -> int:
     """Pin who may decide, what is asked before a run and what must be proved, in the state directory.
 
     Who may change what is pinned is said by what was pinned before. A restore never rewrites it:
-    an old declaration cannot bring back an approver.
+    an old declaration cannot bring back an approver. What is not as it was pinned is shown first.
     """
     from rollback.act.trusting import accept, may_accept
     from rollback.keep import trust
@@ -28,11 +38,17 @@ def command(desk: Desk, person: str | None, key: str, yes: bool) -> int:
         allowed = may_accept(site) if before else tuple(m.id for m in desk.system.people.members)
         if person:
             desk.one_of(allowed, person)  # asked before it is known whether there is anything to do
-        body = {"before": before or None, "now": now, "changed": before != now, "parts": [*parts]}
+        found = trust.changes(site.system, site.state.tree, site.hidden) if before != now else ()
+        body = {"before": before or None, "now": now, "changed": before != now, "parts": [*parts],
+                "difference": [asdict(one) for one in found]}  # fmt: skip
         if before == now:
             desk.out(
                 body, lambda: [f"these people and this policy are trusted already ({now[:16]})"]
             )
+            return 0
+        if not desk.as_json or dry_run:
+            desk.out({**body, "changed": False}, lambda: _lines(found))
+        if dry_run:
             return 0
         who = desk.one_of(allowed, person)
         named = f" ({', '.join(parts)})" if parts else ""
@@ -43,3 +59,21 @@ def command(desk: Desk, person: str | None, key: str, yes: bool) -> int:
         accept(site, person=who, key=key)
         desk.out(body, lambda: [f"trusted from now on: {now[:16]}"])
         return 0
+
+
+def _lines(found: tuple[Changed, ...]) -> list[str]:
+    """Part by part, what it was and what it is."""
+    lines: list[str] = []
+    for part, changed in groupby(found, key=lambda one: one.part):
+        lines.append(paint(safe(part), "bold"))
+        for one in changed:
+            where = f"{one.at}: " if one.at else ""
+            before = _said(one.before) if one.known else "(its words were not kept)"
+            lines.append(safe(f"  {where}{before} -> {_said(one.after)}"))
+    return lines
+
+
+def _said(value: object) -> str:
+    if value is None:
+        return "(not there)"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -11,6 +11,8 @@ Never: is written by a restore.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
@@ -22,8 +24,10 @@ from rollback.model.errors import HostError, JournalError, NotAuthorized
 from rollback.model.people import Member, People
 from rollback.model.system import System
 
+Hide = Callable[[dict[str, Any]], dict[str, Any]]
 _FILE = b"trust.json"
 _NAMED_MAX = 4
+HIDDEN = "***"  # what may not be shown
 
 
 def pinned(tree: Tree) -> str:
@@ -46,12 +50,16 @@ def keepers(tree: Tree) -> tuple[Member, ...]:
     return tuple(member for member in people.members if people.owner in member.roles)
 
 
-def pin(system: System, tree: Tree, host: Host) -> None:
-    """The system's people and policy are the ones that are believed from now on."""
+def pin(system: System, tree: Tree, host: Host, hide: Hide = lambda body: body) -> None:
+    """The system's people and policy are the ones that are believed from now on.
+
+    What they are is kept as `hide` lets it be seen, for whoever is asked about the next change.
+    """
     body = {
         "authority": system.authority_digest, "at": iso(host.clock.now()),
         "system": system.system.id, "people": system.source["people"],
         "format": bearing.FORMAT, "parts": bearing.parts(system.source),
+        "bodies": hide(bearing.bodies(system.source)),
     }  # fmt: skip
     tree.write(_FILE, json.dumps(body, sort_keys=True).encode() + b"\n")
 
@@ -102,3 +110,63 @@ def differing(system: System, tree: Tree) -> tuple[str, ...]:
     found = sorted(where for where in {*then, *now} if then.get(where) != now.get(where))
     rest = len(found) - _NAMED_MAX
     return (*found[:_NAMED_MAX], *((f"{rest} more",) if rest > 0 else ()))
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """One thing that is not as it was pinned: in which part, at which keys of it (None: not there).
+
+    `known` is False where only that the part changed is known: it was pinned before its words were kept.
+    """
+
+    part: str
+    at: str
+    before: Any
+    after: Any
+    known: bool = True
+
+
+def changes(system: System, tree: Tree, hide: Hide = lambda body: body) -> tuple[Changed, ...]:
+    """Everything that `pin` would change, part by part in the order of the file; nothing before the first.
+
+    Raises: JournalError.
+    """
+    written = _read(tree)
+    then, told = written.get("parts"), written.get("bodies")
+    if not isinstance(then, dict):
+        return ()
+    now, words = bearing.parts(system.source), hide(bearing.bodies(system.source))
+    known = told if isinstance(told, dict) else {}
+    found: list[Changed] = []
+    for part in [*now, *(part for part in then if part not in now)]:
+        if then.get(part) == now.get(part):
+            continue
+        if part in then and part not in known:
+            found.append(Changed(part, "", None, words.get(part), known=False))
+            continue
+        leaves = [Changed(part, *leaf) for leaf in _leaves("", known.get(part), words.get(part))]
+        found += leaves or [Changed(part, "", HIDDEN, HIDDEN)]
+    return tuple(found)
+
+
+def _leaves(at: str, before: Any, after: Any) -> Iterator[tuple[str, Any, Any]]:
+    one, other = _named(before), _named(after)
+    if one is not None and other is not None:
+        for key in dict.fromkeys((*other, *one)):  # as they stand in the file
+            yield from _leaves(f"{at}.{key}" if at else str(key), one.get(key), other.get(key))
+    elif before != after:
+        yield at, before, after
+
+
+def _named(body: Any) -> Mapping[str, Any] | None:
+    """A map, or a list of things with ids by these."""
+    if isinstance(body, Mapping):
+        return body
+    if (
+        isinstance(body, list)
+        and body
+        and all(isinstance(one, dict) and "id" in one for one in body)
+    ):
+        found = {str(one["id"]): one for one in body}
+        return found if len(found) == len(body) else None
+    return None

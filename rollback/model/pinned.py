@@ -30,7 +30,12 @@ def parts(source: Mapping[str, Any]) -> dict[str, str]:
 
     `source` is the declaration as plain data; what it does not say is no part.
     """
-    return {where: digest(body, domain="authority") for where, body in _parts(source) if body}
+    return {where: digest(body, domain="authority") for where, body in bodies(source).items()}
+
+
+def bodies(source: Mapping[str, Any]) -> dict[str, Any]:
+    """Each of those parts as plain data."""
+    return {where: body for where, body in _parts(source) if body}
 
 
 def whole(found: Mapping[str, str]) -> str:

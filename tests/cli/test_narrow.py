@@ -105,3 +105,9 @@ def test_a_long_plan_keeps_its_head_in_sight_on_a_terminal(shop: Shop) -> None:
     piped = rollback(shop.folder, "plan", "pages", "--component", "pages").out
     assert piped.count("~ pages/page-") == 200, "whoever reads it by program gets what there is"
     assert piped.count("level 3 pages") == 1
+
+
+def test_that_nothing_was_due_is_said_to_somebody_and_not_to_cron(shop: Shop) -> None:
+    """One line on a terminal; elsewhere none, since cron mails whatever it hears."""
+    assert on_a_terminal(shop.folder, 80, "checkpoint", "due")[-1].startswith("nothing was due")
+    assert rollback(shop.folder, "checkpoint", "due").out == ""

@@ -10,7 +10,7 @@ from rollback.cli.checkpoints.copy import lines as copy_lines
 from rollback.cli.checkpoints.copy import told as copy_told
 from rollback.cli.checkpoints.verify import slice_lines, slice_told
 from rollback.cli.desk import Desk, pass_desk
-from rollback.cli.show import paint, safe, size, table
+from rollback.cli.show import paint, safe, seen, size, table
 from rollback.model.quantity import counted, spoken
 
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 def due(desk: Desk, dry_run: bool) -> int:
     """Take every scheduled checkpoint that is due now, export what is due, read a slice again.
 
-    Called every minute it does each once, in time. For cron:
+    Called every minute it does each once, in time. Where nothing was due it says so on a terminal
+    only, since cron mails whatever is said. For cron:
 
         * * * * *  cd /srv/shop && rollback checkpoint due
 
@@ -59,7 +60,8 @@ def due(desk: Desk, dry_run: bool) -> int:
                 said += [line for one in done.taken.copied for line in copy_lines(one)]
                 said += warnings(before) if made else []
                 said += [line for one in done.exported for line in _export_lines(one)]
-                return said + (slice_lines(done.slice) if done.slice.new else [])
+                said += slice_lines(done.slice) if done.slice.new else []
+                return said or ([_nothing(before)] if seen() else [])  # cron mails what it hears
             if not before and not exported:
                 return ["no checkpoint is scheduled; declare: checkpoints.kinds, on: schedule"]
             rows = [(one.kind, spoken(one.every_s), one.last[:16] or "never",
@@ -73,6 +75,17 @@ def due(desk: Desk, dry_run: bool) -> int:
 
         desk.out(body, lines)
         return 8 if done.slice.damaged else 0
+
+
+def _nothing(found: tuple[Scheduled, ...]) -> str:
+    last = max((one.last for one in found), default="")
+    if not found:
+        return "nothing was due: no checkpoint is scheduled"
+    return (
+        f"nothing was due: the last scheduled checkpoint is of {last[:16]}"
+        if last
+        else "nothing was due"
+    )
 
 
 def warnings(found: tuple[Scheduled, ...]) -> list[str]:
