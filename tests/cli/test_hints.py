@@ -19,7 +19,7 @@ from rollback.act.site import Site
 from rollback.act.stopping import abort
 from rollback.model.errors import PlanError
 from rollback.model.lifecycle import Run, State
-from tests.cli.program import Ended, humbly, rollback
+from tests.cli.program import Ended, plainly, rollback
 from tests.systems import Shop, build
 
 
@@ -247,7 +247,7 @@ def test_who_may_not_write_is_told_whose_it_is(shop: Shop, inner: str, mode: int
     closed.chmod(mode)
     told = f"{closed} is {stat.filemode(closed.stat().st_mode)} of "
     try:
-        done = humbly(shop.folder, "checkpoint", "create", "second")
+        done = plainly(shop.folder, "checkpoint", "create", "second")
     finally:
         closed.chmod(before)
     assert done.status == 8, done
@@ -263,6 +263,7 @@ def test_runs_are_listed_newest_first(shop: Shop) -> None:
         assert rollback(shop.folder, "run", "flag", "--as", "ada", "--yes").status == 0
     listed = rollback(shop.folder, "history").out.splitlines()[1:]
     assert [line.split()[0] for line in listed] == ["r0002", "r0001"]
+    assert "the newest first: r0002, r0001 (" in rollback(shop.folder, "report", "last-one").err
     told = rollback(shop.folder, "history", "--json").json["runs"]
     assert [one["run_id"] for one in told] == ["r0001", "r0002"]
 
@@ -314,7 +315,7 @@ def test_what_could_not_be_captured_is_named(shop: Shop) -> None:
     closed.write_text("x\n")
     closed.chmod(0)
     for words in (["checkpoint", "create", "second"], ["run", "config", "--as", "ada", "--yes"]):
-        done = humbly(shop.folder, *words)
+        done = plainly(shop.folder, *words)
         assert done.status in (6, 8)
         assert "config: closed.txt: " in done.out + done.err, done
 
