@@ -220,6 +220,12 @@ def find_level(site: Site, name: str) -> tuple[str, Level | Procedure]:
                         hint="declare one under services: (rollback validate --schema)")  # fmt: skip
     known = (*site.system.levels, *site.system.procedures, *built_in.written(site.system))
     ranks = ", ".join(f"{level.rank} {key}" for key, level in site.system.levels.items())
+    if name in site.system.components:
+        alone = next(
+            (k for k, one in site.system.levels.items() if one.component == "required"), ""
+        )
+        hint = f"rollback plan {alone} --component {name}" if alone else f"levels: {ranks}"
+        raise PlanError(f"{name} is no level but a component", hint=hint)
     raise PlanError(f"there is no level {name}", hint=f"{nearest(name, known)} (levels: {ranks})")
 
 

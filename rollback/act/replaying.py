@@ -20,6 +20,7 @@ from pathlib import Path
 from rollback.act.deciding import GAP_INTERVALS, samples_of
 from rollback.act.site import Site
 from rollback.act.told import events_of, facts_of
+from rollback.host.below import why
 from rollback.host.clock import parse_iso
 from rollback.judge.condition import LOOKBACK_S, Known, Told
 from rollback.judge.replay import Moment, Replayed, replay
@@ -158,7 +159,8 @@ def _rows(system: System, path: Path) -> Iterator[tuple[int, Mapping[str, str]]]
                 yield line, row
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UsageError(
-            f"FILE.csv: {path} cannot be read as a table: {error}", hint="give a CSV file"
+            f"FILE.csv: {path} cannot be read as a table: {why(error, str(path))}",
+            hint="give a CSV file",
         ) from None
 
 

@@ -40,13 +40,14 @@ from rollback.model.errors import (
 from rollback.model.event import Event
 from rollback.model.finding import Json
 from rollback.model.lifecycle import Run, apply, fold, next_state
-from rollback.model.registry import nearest
+from rollback.model.registry import closest
 from rollback.model.system import HOME, System
 
 if TYPE_CHECKING:
     from rollback.keep.checkpoint import Checkpoints
 
 Listener = Callable[[Event], None]
+NAMED_MAX = 5  # runs that are named to somebody who named none
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,8 @@ class Site:
         if not runs:
             raise PlanError("there is no run yet", hint="begin one with: rollback run LEVEL")
         if name not in runs:
-            hint = nearest(name, tuple(runs))
+            close, newest = closest(name, runs), ", ".join([*reversed(runs)][:NAMED_MAX])
+            hint = f"did you mean {close}?" if close else f"the newest first: {newest}"
             raise PlanError(f"there is no run {name}", hint=f"{hint} (rollback history)")
         return runs[name]
 

@@ -85,7 +85,8 @@ def create(
         }  # fmt: skip
 
         def lines() -> list[str]:
-            said = [f"checkpoint {paint(made.name or made.id[:12], 'bold')} {made.id[:12]}: "
+            named = f"{paint(made.name, 'bold')} {made.id[:12]}" if made.name else made.id[:12]
+            said = [f"checkpoint {named}: "
                     f"{counted(len(made.components), 'component')}, {size(made.size_bytes)}"]  # fmt: skip
             if made.drained:
                 said.append(f"  of one moment: {', '.join(made.drained)} drained meanwhile")

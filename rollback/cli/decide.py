@@ -48,7 +48,7 @@ def command(desk: Desk, facts: tuple[str, ...], for_: str, alerts: IO[bytes] | N
                 for s in decision.samples
             ]  # fmt: skip
             word = decision.respond + (
-                f" at {decision.level}" if decision.level else f" {safe(decision.what)}"
+                f" at {decision.level}" if decision.level else f" {safe(decision.what)}".rstrip()
             )
             head = ("metric", "value", "readings", "window", "")
             said = [*(table(head, rows) if rows else _NO_METRIC), "",

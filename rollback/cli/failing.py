@@ -17,6 +17,12 @@ from rollback.host.below import remedy
 from rollback.host.interrupt import interrupts_are_raised
 from rollback.model.errors import RollbackError
 
+# by the name of an argument: what says which there are
+_NAMED_BY: dict[str | None, str] = {
+    "level": "name one of those that are listed by: rollback ready", "run": "rollback history lists them",
+    "checkpoint": "rollback checkpoint list shows them",
+}  # fmt: skip
+_OFTEN_BARE = ("component", "components", "to", "level")  # options that are typed as plain words
 INTERRUPTED = "rollback status shows where it stands; rollback resume goes on"
 
 
@@ -52,7 +58,10 @@ def status_of(
         return 0
     except OSError as error:
         place = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
-        hint = remedy(error, os.path.abspath(place)) if place else "look where it says"
+        if not place and not _somewhere():
+            return _fail(as_json, "UsageError", "the folder that you are in is not there any more", "", 2,
+                         "cd into one that is, then type it again")  # fmt: skip
+        hint = remedy(error, os.path.abspath(place) if place else "")
         return _fail(as_json, "OSError", error.strerror or str(error), place, 8,
                      f"{hint}; then type it again")  # fmt: skip
     except Exception as error:
@@ -62,6 +71,15 @@ def status_of(
         return _fail(as_json, "bug", f"this is a bug of rollback: {said}", "", 1,
                      "set ROLLBACK_TRACEBACK=1, type it again, and send us what you see")  # fmt: skip
     return result if isinstance(result, int) else 0
+
+
+def _somewhere() -> bool:
+    """True when the current folder is there."""
+    try:
+        os.getcwd()
+    except OSError:
+        return False
+    return True
 
 
 def _typed_wrong(wrong: click.ClickException, as_json: bool, program: str) -> int:
@@ -76,8 +94,26 @@ def _typed_wrong(wrong: click.ClickException, as_json: bool, program: str) -> in
     else:
         message = wrong.format_message()
     where = ctx.command_path if ctx is not None else ""
-    hint = f"{where or program} --help" if isinstance(wrong, click.UsageError) else ""
+    hint = _typed_next(wrong, where or program) if isinstance(wrong, click.UsageError) else ""
     return _fail(as_json, "UsageError", message, where, 2, hint)
+
+
+def _typed_next(wrong: click.UsageError, where: str) -> str:
+    """What names what is missing, or how one word too many is written; else the help."""
+    helped = f"{where} --help"
+    command = wrong.ctx.command if wrong.ctx is not None else None
+    if isinstance(wrong, click.MissingParameter) and wrong.param is not None:
+        return (
+            f"{_NAMED_BY[wrong.param.name]}; {helped}" if wrong.param.name in _NAMED_BY else helped
+        )
+    if command is None or not wrong.message.startswith("Got unexpected extra argument"):
+        return helped
+    options = [
+        one.opts[0]
+        for one in command.params
+        if isinstance(one, click.Option) and one.name in _OFTEN_BARE
+    ]
+    return f"write it after {' or '.join(options)}; {helped}" if options else helped
 
 
 def _fail(as_json: bool, kind: str, message: str, where: str, status: int, hint: str) -> int:

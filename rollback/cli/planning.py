@@ -18,7 +18,7 @@ from rollback.act.plan import Plan, PlannedStep, make_plan
 from rollback.act.site import Site
 from rollback.act.target import Candidate
 from rollback.cli.desk import Desk
-from rollback.cli.show import choice_lines, paint, rows, safe, seen, size
+from rollback.cli.show import choice_lines, flowed, paint, rows, safe, seen, size, table
 from rollback.model.errors import SeveralFit
 from rollback.model.quantity import counted
 from rollback.tell.loss import loss
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from rollback.act.offering import Standing
 
 CANDIDATES_MAX = 8
-PATHS_MAX = 5
+PATHS_MAX = 3
 _BELOW = 3  # lines that come after a plan
 _MORE = "… and "  # how a step says that it has more paths
 _SIGNS = ("+ ", "~ ", "- ", "% ")
@@ -82,7 +82,7 @@ def plan_lines(plan: Plan, *, every: bool = False) -> list[str]:
         lines.append(safe(f"  back to {target}"))
     if plan.component:
         lines.append(f"  component {plan.component}")
-    head = list(lines)
+    head = [part for line in lines for part in flowed(line)]
     lines.append("")
     most = PATHS_MAX if seen() and not every else sys.maxsize
     for step in plan.steps:
@@ -94,6 +94,8 @@ def plan_lines(plan: Plan, *, every: bool = False) -> list[str]:
     lines += [f"  {safe(line)}" for line in loss(plan.impact)]
     lines += _candidate_lines(plan.candidates)
     lines += [f"  {line}" for line in instead(plan)]
+    lines = [part for line in lines
+             for part in ([line] if line.lstrip()[:2] in _SIGNS else flowed(line))]  # fmt: skip
     lines += ["", *head] if len(lines) + _BELOW > rows() else []
     lines.append(paint(f"  plan {plan.digest()[:16]}", "dim"))
     return lines
@@ -135,10 +137,10 @@ def _candidate_lines(found: tuple[Candidate, ...]) -> Iterable[str]:
         ", a commit's as it differs from the head" if any(c.source == "git" for c in found) else ""
     )
     yield paint(f"  targets that were looked at (date, size{git})", "dim")
-    for one in found[:CANDIDATES_MAX]:
-        word = "valid" if one.valid else f"not valid: {one.why_not}"
-        yield (f"    {one.at[:16]:<17} {one.source:<11} {safe(one.label):<24} "
-               f"{size(one.size_bytes):>9}  {safe(word)}")  # fmt: skip
+    cells = [(one.at[:16], one.source, one.label, size(one.size_bytes),
+              "valid" if one.valid else f"not valid: {one.why_not}")
+             for one in found[:CANDIDATES_MAX]]  # fmt: skip
+    yield from table(("", "", "", "", ""), cells, indent="    ")[1:]
     if len(found) > CANDIDATES_MAX:
         yield f"    and {len(found) - CANDIDATES_MAX} more: add --json to see all of them"
 

@@ -87,6 +87,20 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]], *, indent: str 
             *(line for row in cells for line in lines(row, state))]  # fmt: skip
 
 
+def flowed(line: str) -> list[str]:
+    """A line of prose as several that fit the terminal, broken between words.
+
+    What is there to be typed stays in one piece: the terminal breaks it, and it can be copied whole.
+    """
+    if len(line) <= columns() or "\x1b" in line or "rollback " in line or "try: " in line:
+        return [line]
+    import textwrap  # only for those who sit before a narrow one
+
+    lead = line[: len(line) - len(line.lstrip())]
+    return textwrap.wrap(line, columns(), subsequent_indent=lead + "  ", break_long_words=False,
+                         break_on_hyphens=False)  # fmt: skip
+
+
 def seen() -> bool:
     """True when standard output is a terminal, with somebody before it."""
     return bool(sys.stdout) and not sys.stdout.closed and sys.stdout.isatty()

@@ -48,6 +48,8 @@ def command(desk: Desk) -> int:
             "journal": {"events": 0, "whole": True}, "trusted": True,
         }  # fmt: skip
         first = "rollback checkpoint create NAME"
+        if not desk.system.state_path.parent.is_dir():
+            first = f"make the folder of the state first: mkdir -p {desk.system.state_path.parent}"
         if desk.system.checkpoints.stores and desk.system.state_path.parent.is_dir():
             with desk.look() as site:
                 first = to_fetch(site) or first

@@ -90,7 +90,7 @@ def remedy(error: Exception, place: str) -> str:
         return f"it lies on a read-only mount: findmnt -T {place}"
     if code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return "make room there"
-    return f"look at it: ls -ld {place}"
+    return f"look at it: ls -ld {place}" if place else "look where it says"
 
 
 def _rights(place: str) -> str:

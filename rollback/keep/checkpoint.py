@@ -115,9 +115,11 @@ class Checkpoints:
             finally:
                 self.store.drop()
         if made.state == "partial" and not allow_partial:
+            named = "; ".join((*made.missing[:3], *("…" for _ in made.missing[3:4])))
             raise Partial(
-                f"{counted(len(made.missing), 'path')} could not be captured; the checkpoint is PARTIAL "
-                "and no target", paths=made.missing,
+                f"{counted(len(made.missing), 'path')} could not be captured, {named}; the checkpoint is "
+                "PARTIAL and no target",
+                paths=made.missing,
                 hint="quiet the writers or correct the permissions, then try again",
             )  # fmt: skip
         return made

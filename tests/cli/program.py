@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import io
 import json
 import os
@@ -17,8 +16,15 @@ from typing import Any
 
 from rollback.cli.group import cli
 
-_libc = ctypes.CDLL(None)
 _START = "from rollback.cli import main; main()"
+# Root without the right to pass over permissions: then they hold for it as for anybody.
+_PLAIN = """
+import ctypes, os, sys
+libc = ctypes.CDLL(None)
+libc.prctl(24, 1), libc.prctl(24, 2)
+os.chdir(sys.argv[1])
+os.execv(sys.executable, [sys.executable, "-m", "rollback", *sys.argv[2:]])
+"""
 
 
 @dataclass(frozen=True)
@@ -46,21 +52,15 @@ def rollback(folder: Path, *argv: str, **environ: str) -> Ended:
     return Ended(done.returncode, done.stdout, done.stderr)
 
 
-def humbly(folder: Path, *argv: str) -> Ended:
-    """The program has run without the right of root to look into everything."""
+def plainly(folder: Path, *argv: str) -> Ended:
+    """The program as a user for whom permissions hold."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("ROLLBACK")}
     done = subprocess.run(
-        [sys.executable, "-c", _START, *argv], cwd=folder, text=True, capture_output=True, timeout=240,
-        env={k: v for k, v in os.environ.items() if not k.startswith("ROLLBACK")}, check=False,
-        stdin=subprocess.DEVNULL, preexec_fn=_without_rights,
+        [sys.executable, "-c", _PLAIN, str(folder), *argv], capture_output=True, text=True,
+        env=environment, timeout=240, check=False, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     assert "Traceback" not in done.stderr, done.stderr
     return Ended(done.returncode, done.stdout, done.stderr)
-
-
-def _without_rights() -> None:
-    """Of the program that comes next; whoever has not those rights keeps what there is."""
-    for capability in (1, 2):  # to pass over the permissions of files, and of folders
-        _libc.prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
 
 
 @dataclass(frozen=True)

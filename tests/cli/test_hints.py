@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import stat
+import subprocess
 import sys
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from rollback.act.site import Site
 from rollback.act.stopping import abort
 from rollback.model.errors import PlanError
 from rollback.model.lifecycle import Run, State
-from tests.cli.program import Ended, humbly, rollback
+from tests.cli.program import Ended, plainly, rollback
 from tests.systems import Shop, build
 
 
@@ -246,7 +247,7 @@ def test_who_may_not_write_is_told_whose_it_is(shop: Shop, inner: str, mode: int
     closed.chmod(mode)
     told = f"{closed} is {stat.filemode(closed.stat().st_mode)} of "
     try:
-        done = humbly(shop.folder, "checkpoint", "create", "second")
+        done = plainly(shop.folder, "checkpoint", "create", "second")
     finally:
         closed.chmod(before)
     assert done.status == 8, done
@@ -262,5 +263,71 @@ def test_runs_are_listed_newest_first(shop: Shop) -> None:
         assert rollback(shop.folder, "run", "flag", "--as", "ada", "--yes").status == 0
     listed = rollback(shop.folder, "history").out.splitlines()[1:]
     assert [line.split()[0] for line in listed] == ["r0002", "r0001"]
+    assert "the newest first: r0002, r0001 (" in rollback(shop.folder, "report", "last-one").err
     told = rollback(shop.folder, "history", "--json").json["runs"]
     assert [one["run_id"] for one in told] == ["r0001", "r0002"]
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "said"),
+    [
+        ("run", 2, "rollback ready"),
+        ("plan", 2, "rollback ready"),
+        ("checkpoint show", 2, "rollback checkpoint list"),
+        ("plan pages config", 2, "write it after --to or --component"),
+        ("run config last-good", 2, "write it after --to or --component"),
+        ("checkpoint restore before-release config", 2, "write it after --component"),
+        ("plan config config config", 2, "write it after"),
+        ("checkpoint create", 0, ""),
+        ("what-if nope.csv", 2, "nope.csv cannot be read as a table: No such file or directory"),
+        ("--state /nowhere/x status", 0, "mkdir -p /nowhere"),
+    ],
+)
+def test_a_word_too_few_or_too_many_is_told_how_it_is_written(
+    shop: Shop, line: str, status: int, said: str
+) -> None:
+    """What names what is missing, or the option that the word belongs to."""
+    done = rollback(shop.folder, *line.split())
+    assert done.status == status, done
+    assert said in done.out + done.err
+    assert "Errno" not in done.out + done.err
+
+
+def test_a_component_in_the_place_of_a_level_is_told_so(shop: Shop) -> None:
+    """With the level that works on one; the hint can be typed."""
+    shop.edit("  pages: {path: pages, content: files}", "  html: {path: pages, content: files}")
+    shop.edit("restore: {component: pages}", "restore: {component: html}")
+    done = rollback(shop.folder, "run", "html", "--as", "ada")
+    assert done.status == 3
+    assert "html is no level but a component" in done.err
+    assert hinted(done) == [["plan", "pages", "--component", "html"]]
+
+
+def test_a_checkpoint_without_a_name_is_said_once(shop: Shop) -> None:
+    """By its id."""
+    said = rollback(shop.folder, "checkpoint", "create").out
+    assert re.match(r"checkpoint [0-9a-f]{12}: 2 components", said), said
+
+
+def test_what_could_not_be_captured_is_named(shop: Shop) -> None:
+    """By the checkpoint that is PARTIAL for it, and by the run that could not keep the present."""
+    closed = shop.tree / "config" / "closed.txt"
+    closed.write_text("x\n")
+    closed.chmod(0)
+    for words in (["checkpoint", "create", "second"], ["run", "config", "--as", "ada", "--yes"]):
+        done = plainly(shop.folder, *words)
+        assert done.status in (6, 8)
+        assert "config: closed.txt: " in done.out + done.err, done
+
+
+def test_a_folder_that_is_gone_is_said_to_be(shop: Shop) -> None:
+    """Whoever stands in it has typed nothing wrong but the place."""
+    gone = shop.folder / "gone"
+    gone.mkdir()
+    code = "import os, sys; os.rmdir(os.getcwd()); from rollback.cli import main; main()"
+    for words in (["status"], ["init"], ["validate"]):
+        gone.mkdir(exist_ok=True)
+        done = subprocess.run([sys.executable, "-c", code, *words], cwd=gone, text=True,
+                              capture_output=True, check=False, stdin=subprocess.DEVNULL)  # fmt: skip
+        assert (done.returncode, "the folder that you are in is not there any more" in done.stderr) == (
+            2, True), done  # fmt: skip

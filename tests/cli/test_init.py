@@ -203,19 +203,19 @@ def test_a_folder_that_may_not_be_looked_into_is_left_out_and_named(
     shop: Path, closed: tuple[Path, Path]
 ) -> None:
     """The rest is declared, captured whole and gone back to; what is said names what to do."""
-    done = program.humbly(shop, "init")
+    done = program.plainly(shop, "init")
     assert done.status == 0, done
     for name in ("app/priv[ate]", "sealed"):
         assert f"rollback: {name} may not be looked into, and is left out" in done.err
         assert f'could not be looked into, so no part of it: "{name}"' in (
             shop / "rollback.yaml").read_text()  # fmt: skip
-    assert program.humbly(shop, "init", "--force", "--json").json["unreadable"] == [
+    assert program.plainly(shop, "init", "--force", "--json").json["unreadable"] == [
         "app/priv[ate]", "sealed",
     ]  # fmt: skip
-    made = program.humbly(shop, "checkpoint", "create", "first", "--json")
+    made = program.plainly(shop, "checkpoint", "create", "first", "--json")
     assert (made.status, made.json["state"]) == (0, "whole"), made
     (shop / "app" / "main.py").write_text("print('bad')\n")
-    ended = program.humbly(shop, "--json", "run", "everything", "--yes")
+    ended = program.plainly(shop, "--json", "run", "everything", "--yes")
     assert (ended.status, ended.json["state"]) == (0, "COMPLETE"), ended
     assert (shop / "app" / "main.py").read_text() == "print('good')\n"
     for one in closed:
@@ -228,8 +228,8 @@ def test_what_no_declaration_can_hold_is_left_out_all_the_same(shop: Path) -> No
     names = [b"a$b", b"a\nb", b"a\xffb", "a\u200bb".encode()]
     for name in names:
         os.mkdir(os.fsencode(shop / "app") + b"/" + name, mode=0)
-    assert program.humbly(shop, "init").status == 0
-    made = program.humbly(shop, "checkpoint", "create", "first", "--json")
+    assert program.plainly(shop, "init").status == 0
+    made = program.plainly(shop, "checkpoint", "create", "first", "--json")
     assert (made.status, made.json["state"]) == (0, "whole"), made
 
 

@@ -91,10 +91,10 @@ def test_a_long_plan_keeps_its_head_in_sight_on_a_terminal(shop: Shop) -> None:
     """Some paths, how many more, and what names each; what it loses stands below, all within 24 lines."""
     short = on_a_terminal(shop.folder, 100, "plan", "pages", "--component", "pages")
     assert len(short) <= 24, short
-    assert sum("~ pages/page-" in line for line in short) == 5
+    assert sum("~ pages/page-" in line for line in short) == 3
     (more,) = [line.split("… and ")[1] for line in short if "… and " in line]
     count, _, command = more.partition(" more: rollback ")
-    assert count == "295"
+    assert count == "297"
     typed = command.split()
     whole = on_a_terminal(shop.folder, 100, *typed)
     assert sum("~ pages/page-" in line for line in whole) == 200
@@ -111,3 +111,16 @@ def test_that_nothing_was_due_is_said_to_somebody_and_not_to_cron(shop: Shop) ->
     """One line on a terminal; elsewhere none, since cron mails whatever it hears."""
     assert on_a_terminal(shop.folder, 80, "checkpoint", "due")[-1].startswith("nothing was due")
     assert rollback(shop.folder, "checkpoint", "due").out == ""
+
+
+@pytest.mark.parametrize("columns", [80, 60])
+def test_prose_breaks_between_words_and_what_is_typed_does_not(shop: Shop, columns: int) -> None:
+    """A plan fits the terminal, but for paths and commands: these stay in one piece."""
+    narrow = on_a_terminal(shop.folder, columns, "plan", "pages", "--component", "pages")
+    long = [line for line in narrow if len(line) > columns]
+    assert all("rollback " in line or line.lstrip()[:2] == "~ " for line in long), long
+    words = " ".join(narrow).split()
+    for word in (NAME, "valid:", "purpose:"):
+        assert word in words
+    (command,) = [line.split("more: ")[1] for line in narrow if "… and " in line]
+    assert command.endswith("--all")

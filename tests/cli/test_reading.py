@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shlex
 import subprocess
 import sys
@@ -14,17 +15,8 @@ from rollback.act import authorize
 from rollback.act.engine import roll_back
 from rollback.keep.lease import Lease
 from rollback.model.lifecycle import State
-from tests.cli.program import Ended, rollback
+from tests.cli.program import Ended, plainly, rollback
 from tests.systems import Shop, build, environment, walk
-
-# Root without the right to pass over permissions: then they hold for it as for anybody.
-_PLAIN = """
-import ctypes, os, sys
-libc = ctypes.CDLL(None)
-libc.prctl(24, 1), libc.prctl(24, 2)
-os.chdir(sys.argv[1])
-os.execv(sys.executable, [sys.executable, "-m", "rollback", *sys.argv[2:]])
-"""
 
 
 @pytest.fixture
@@ -38,16 +30,6 @@ def shop(tmp_path: Path) -> Shop:
     (made.tree / "pages" / "new.html").write_text("new\n")
     (made.tree / "config" / "app.yaml").write_text("party: true\nlimit: 99\n")
     return made
-
-
-def plainly(folder: Path, *argv: str) -> Ended:
-    """The program as a user for whom permissions hold."""
-    done = subprocess.run(
-        [sys.executable, "-c", _PLAIN, str(folder), *argv], capture_output=True, text=True,
-        env=environment(), timeout=120, check=False, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
-    assert "Traceback" not in done.stderr, done.stderr
-    return Ended(done.returncode, done.stdout, done.stderr)
 
 
 # -- a difference --------------------------------------------------------------------------
@@ -151,6 +133,7 @@ def test_a_state_directory_that_cannot_be_made_says_where_and_what_to_type(tmp_p
     """Named once, with another place to choose."""
     made = build(tmp_path / "shop")
     made.folder.chmod(0o555)
+    whose = f"{pwd.getpwuid(os.geteuid()).pw_name} (uid {os.geteuid()})"
     try:
         done = plainly(made.folder, "checkpoint", "create", "first")
     finally:
@@ -158,7 +141,8 @@ def test_a_state_directory_that_cannot_be_made_says_where_and_what_to_type(tmp_p
     assert done.status == 8
     assert done.err.splitlines() == [
         f"rollback: {made.folder}/.rollback: the state directory cannot be made: Permission denied",
-        f"  try: make {made.folder} writable, or choose another place with --state DIR",
+        f"  try: {made.folder} is dr-xr-xr-x of {whose}, which is this user: chmod u+rwX {made.folder}; "
+        "or choose another place with --state DIR",
     ]
 
 
