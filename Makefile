@@ -75,6 +75,10 @@ drill: setup ## Every drill and the complete kill sweeps (long)
 mutants: setup ## Change every condition of the gate's decision, and see that each is noticed
 	@$(BIN)/python -m tests.prove.mutants
 
+.PHONY: strength
+strength: setup ## Plant faults in a sandbox, one at a time, and see which of them its gate notices (long)
+	@$(BIN)/python -m drills strength
+
 .PHONY: bench
 bench: setup ## Measure: ratios within one run
 	@$(BIN)/python -m benchmarks

@@ -1,10 +1,11 @@
-"""`python -m drills`: a studio to play with, faults to break it with, and the kill sweep."""
+"""`python -m drills`: a studio, faults to break it with, the kill sweep, the strength of its gate."""
 
 from __future__ import annotations
 
 import json
 import signal
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 import click
 
-from drills import studio_run, sweep
+from drills import strength, studio_run, sweep
 from drills.faults import fault, find
 from drills.faults import known as known_faults
 from drills.faults.bad_release import BadRelease
@@ -150,6 +151,36 @@ def sweep_(
                    f"{body['seconds']} s; {sweep.REPORT}")  # fmt: skip
     if not body["ok"]:
         raise NeedsOperator("the sweep found something wrong", hint=str(sweep.REPORT))
+
+
+@main.command("strength", short_help="How many planted faults does a gate notice?")
+@click.argument("name", default="studio")
+@click.option("--every", type=click.IntRange(1), default=1, help="Only every n-th fault.")
+@click.option("--offset", type=click.IntRange(0), default=0, help="Begin with another one.")
+@click.option("--at-least", type=click.FloatRange(0, 1), default=strength.SHARE_MIN, show_default=True,
+              help="The share that has to be noticed.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True)
+def strength_(name: str, every: int, offset: int, at_least: float, as_json: bool) -> None:
+    """Plant faults in a sandbox, one at a time, and ask its gate for each.
+
+    They come from its declaration: every component, in every way in which its kind can be broken.
+    """
+    find_sandbox(name)
+    told = (lambda _line: None) if as_json else click.echo
+    with tempfile.TemporaryDirectory(prefix="rollback-strength-") as folder:
+        body = strength.measure(Path(folder), every=every, offset=offset, told=told)
+    sweep.write(body, strength.REPORT)
+    if as_json:
+        click.echo(json.dumps(body))
+    else:
+        for tier, one in body["by_tier"].items():
+            click.echo(f"  {tier:<12} noticed {one['noticed']} of {one['asked']}")
+        click.echo(
+            f"{body['noticed']} of {body['planted']} noticed, {body['seconds']}; {strength.REPORT}"
+        )
+    if body["share"] is None or body["share"] < at_least:
+        raise NeedsOperator(f"{body['noticed']} of {body['planted']} planted faults were noticed, "
+                            f"{at_least:.0%} are wanted", hint=", ".join(body["missed"]))  # fmt: skip
 
 
 def _say(body: dict[str, Any], lines: list[str], as_json: bool) -> None:

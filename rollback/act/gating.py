@@ -15,7 +15,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rollback.act import checklist, climbing, closer, eyes, proving, settling, stopped, unsettled
+from rollback.act import (
+    checklist,
+    climbing,
+    closer,
+    eyes,
+    proving,
+    settling,
+    stopped,
+    strength,
+    unsettled,
+)
 from rollback.act.guarding import command_of
 from rollback.act.plan import Plan, find_level
 from rollback.act.site import Site
@@ -65,6 +75,7 @@ def stage(site: Site, run: Run, plan: Plan) -> Run:
     left = unsettled.keeps_closed(site, run, plan, asking.view)
     run = checklist.fill(site, run, plan, whole=True)
     paper = checklist.keeps_closed(site, run, plan)
+    paper += strength.too_weak(site, run, find_level(site, plan.level)[1].gate)
     if left or paper:
         return _unsettled(asking, run, left, paper)
     return _opened(asking, run)

@@ -18,7 +18,7 @@ _START = QUIET + "import sys; from drills.__main__ import run; sys.exit(run('rol
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @pass_desk
 def command(desk: Desk, arguments: tuple[str, ...]) -> int:
-    """Run `python -m drills ARGUMENTS`: up, break, down, sweep (each has its own --help)."""
+    """Run `python -m drills ARGUMENTS`: up, break, down, sweep, strength (each has its own --help)."""
     from rollback.host.interrupt import attend
 
     return attend(["-c", _START, *arguments, *(["--json"] if desk.as_json else [])])

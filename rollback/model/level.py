@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from rollback.model.people import Authority
-from rollback.model.quantity import Seconds
+from rollback.model.quantity import Seconds, Share
 from rollback.model.registry import Action, Declared
 from rollback.model.step import Id, Suite, Text
 
@@ -56,6 +56,8 @@ class Gate(Declared):
     """What must hold before the run is COMPLETE; checks not in `expect` must pass.
 
     `settle` is how long smoke, asked again and again, has to hold after everything has held once.
+    `strength` is the share of planted faults that the gate must have noticed when it was last measured,
+    for a run that nobody confirmed to complete.
     """
 
     suites: tuple[Suite, ...] = ()
@@ -63,6 +65,7 @@ class Gate(Declared):
     expect: dict[Id, Literal["pass", "fail", "absent"]] = Field(default_factory=dict)
     settle: Seconds = 0.0
     known_red: Literal["none", "allowed"] = "none"
+    strength: Share | None = None
 
     @model_validator(mode="after")
     def _repeats(self) -> Gate:
