@@ -130,6 +130,7 @@ class Paper:
     due: str | None
     overdue: bool
     hint: str
+    due_s: float | None
 
 
 def papers(site: Site) -> tuple[Paper, ...]:
@@ -145,10 +146,12 @@ def _papers(site: Site) -> Iterator[Paper]:
         for told in _noted(site, run).values():
             if told["gates"] != "closing" or told["done"]:
                 continue
-            due = _after(site, run, "run.mitigated", told.get("due_s"))
+            due_s = told.get("due_s")
+            due = _after(site, run, "run.mitigated", due_s)
             yield Paper(
                 run.id, run.incident, str(told["id"]), str(told["item"]), str(told["evidence"]),
                 iso(due) if due else None, due is not None and now >= due, _hint(run, told),
+                float(due_s) if isinstance(due_s, (int, float)) else None,
             )  # fmt: skip
 
 

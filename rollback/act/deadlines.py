@@ -1,8 +1,8 @@
 """What had to happen by a declared time and did not: each once in the journal, and told to people.
 
-Four times are declared: how long what is called for may wait (`urgency`), how long a person may take
-to choose (`answer_within`), from detection to the first step (`budgets.start`), and until everybody
-works again (`budgets.recovery`).
+Five times are declared: how long what is called for may wait (`urgency`), how long a person may take
+to choose (`answer_within`), from detection to the first step (`budgets.start`), until everybody
+works again (`budgets.recovery`), and of each item that gates the closing of an incident (`due`).
 
 Hides: since when each of them counts.
 Never: does what nobody did: a run stays, and no option is taken.
@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from rollback.act import checklist
 from rollback.act.plan import plan_of
 from rollback.act.site import Site
 from rollback.act.telling import tell_people
@@ -30,7 +31,7 @@ from rollback.model.quantity import spoken
 from rollback.model.registry import read_item
 
 KIND = "deadline.overdue"
-Of = Literal["urgency", "start", "choice", "recovery"]
+Of = Literal["urgency", "start", "choice", "recovery", "item"]
 _NOT_ANSWERED = (State.PLANNED, State.WAITING, State.EXPIRED)
 
 
@@ -62,7 +63,8 @@ class Overdue:
 def overdue(site: Site) -> tuple[Overdue, ...]:
     """Everything that should have happened by now and still has not."""
     seen = _seen(site)
-    found = (*_recommended(seen), *_begun(seen), *_chosen(seen), *_recovered(seen))
+    found = (*_recommended(seen), *_begun(seen), *_chosen(seen), *_recovered(seen),
+             *_items(seen))  # fmt: skip
     return tuple({one.id: one for one in found}.values())
 
 
@@ -82,7 +84,7 @@ def tell(site: Site) -> tuple[Overdue, ...]:
     return new
 
 
-# -- each of the four ----------------------------------------------------------------------
+# -- each of the five ----------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +167,16 @@ def _begun(seen: _Seen) -> Iterator[Overdue]:
         if not any(run.steps for run in seen.since(since, level)):
             yield Overdue("start", f"start:{number}:{level}", f"{level} should have begun", since.at,
                           budgets.start, level=level)  # fmt: skip
+
+
+def _items(seen: _Seen) -> Iterator[Overdue]:
+    """An item that gates the closing of an incident is open for longer than it may be."""
+    for one in checklist.papers(seen.site):
+        if one.overdue and one.due_s is not None:
+            run = seen.site.run(one.run)
+            yield Overdue("item", f"item:{run.id}:{one.id}", f"{one.item}: this should have been done",
+                          run.moments["run.mitigated"][2], one.due_s, about=run.id,
+                          level=str(run.plan.get("level")))  # fmt: skip
 
 
 def _chosen(seen: _Seen) -> Iterator[Overdue]:

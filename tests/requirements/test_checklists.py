@@ -13,7 +13,7 @@ import pytest
 
 import rollback.kinds  # noqa: F401 - registers the kinds
 from rollback import declare
-from rollback.act import checklist, starting
+from rollback.act import checklist, deadlines, starting
 from rollback.act.plan import Plan, PlannedStep
 from rollback.act.scene import Target
 from rollback.act.site import Site
@@ -200,6 +200,9 @@ def test_what_is_open_an_hour_after_the_release_is_overdue_and_the_last_word_clo
         assert not any(papers(it).values())
         clock.ahead_s = 60 * 60 + 1
         assert all(papers(it).values())
+        late = deadlines.tell(it.site)
+        assert {one.id for one in late} >= {f"item:r0001:{name}" for name in papers(it)}
+        assert deadlines.tell(it.site) == ()
         body = json.loads(typed(tmp_path, "status", "--json").out)  # by the clock of this machine
         assert {one["id"]: one["hint"] for one in body["paper"]} == {
             "users-told": "", "access": "rollback answer r0001 access yes",
