@@ -63,6 +63,8 @@ def measure(
         if not found.green:
             raise NeedsOperator(f"the sandbox is not well to begin with: {found.said}")
         studio_run.stop(studio)
+        # as a run keeps the present: what only grows is compared with this
+        site.checkpoints.create("present", kind="safety", components=None, reason="strength")
         kept = directory / "kept"
         shutil.copytree(studio.root, kept, symlinks=True)
         planted = generated(studio, site.system)[offset::every]
