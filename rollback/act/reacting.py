@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from rollback.act import asked, authorize
+from rollback.act import asked, authorize, responding
 from rollback.act.driving import drive, upwards
 from rollback.act.engine import resting
 from rollback.act.plan import Plan, find_level, make_plan, plan_of
@@ -22,6 +22,7 @@ from rollback.host.clock import moment_of
 from rollback.judge import loop
 from rollback.judge.decision import Decision, Match
 from rollback.judge.unasked import AGENT, ask_first
+from rollback.keep.ticks import Ticks
 from rollback.model.errors import NotAuthorized, PlanError, RollbackError, RunLocked, UsageError
 from rollback.model.event import Event
 from rollback.model.finding import Json
@@ -77,8 +78,9 @@ def go_on(site: Site) -> tuple[Run, ...]:
 
 
 def react(
-    site: Site, decision: Decision, *, seq: int, cooldown_s: float, tried_s: float | None = None
-) -> Reaction:
+    site: Site, decision: Decision, *, seq: int, cooldown_s: float, tried_s: float | None = None,
+    ticks: Ticks | None = None,
+) -> Reaction:  # fmt: skip
     """What the decision calls for has been begun, as far as nobody has to be asked; or why not.
 
     `seq` is the decision's number in the journal, `tried_s` how long ago a try came to nothing.
@@ -87,9 +89,15 @@ def react(
     best = decision.best
     if best is None or best.word in _QUIET:
         return Reaction()
-    if best.word not in _ACTS or decision.respond not in _ACTS:
+    known = best in decision.matches
+    if known and best.word in responding.WORDS and decision.respond == best.word:
+        follows = responding.respond(site, best, ticks or Ticks(site.state.tree, site.host))
+        if isinstance(follows, responding.Held):
+            return Reaction(follows.because, person=follows.person)
+        best = follows
+    elif best.word not in _ACTS or decision.respond not in _ACTS:
         return Reaction(f"{best.trigger} calls for a person: {best.said}", person=True)
-    if best not in decision.matches:
+    if not known:
         return Reaction(f"{best.said} is what follows when no rule holds: a person must say so",
                         person=True)  # fmt: skip
     busy = _busy(site, best)

@@ -226,7 +226,12 @@ class Agent:
         ago_s = now_s - tried[1] if tried and tried[0] == decision.trigger else None
         try:
             found = reacting.react(
-                self.site, decision, seq=seq, cooldown_s=cooldown_s, tried_s=ago_s
+                self.site,
+                decision,
+                seq=seq,
+                cooldown_s=cooldown_s,
+                tried_s=ago_s,
+                ticks=self._ticks,
             )
         except RunLocked as error:  # somebody types at the same moment, and was first
             return reacting.Reaction(f"somebody else is at work: {error}")
