@@ -9,12 +9,16 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rollback import declare
+from rollback.act.site import Site
+from rollback.host import Host
+from rollback.host.clock import iso
 from rollback.model.lifecycle import State
 from rollback.watch.agent import Agent
 from tests.cli.program import rollback
@@ -186,3 +190,46 @@ def test_what_is_trivial_or_minor_is_written_down_and_the_work_goes_on(
     assert planned["procedure"]
     assert {step["kind"] for step in planned["steps"]} == {"task"}
     assert sorted(str(p) for p in tmp_path.rglob("*") if ".rollback" not in str(p)) == before
+
+
+FIVE = ("availability", "error_rate", "response_time", "recent_deployment", "database_issues")
+
+
+@pytest.mark.requirement("QL-17")
+@pytest.mark.parametrize("deployed", [False, True])
+def test_the_five_figures_of_the_evaluation_stand_in_the_entry(
+    tmp_path: Path, deployed: bool
+) -> None:
+    """By the declared system as it is: shares of the last five minutes, a mean, and who deployed when."""
+    (tmp_path / "rollback").mkdir()
+    (tmp_path / "rollback" / "figures.py").write_text(
+        "import sys; print({'availability': 0.75, 'database-down': 0}.get(sys.argv[1], 1))\n"
+    )
+    (tmp_path / "logs").mkdir()
+    now = datetime.now(UTC)
+    rows = [
+        (now - timedelta(seconds=10 * n), 500 if n % 4 == 0 else 200, 100 + n % 2)
+        for n in range(60)
+    ]
+    lines = [{"at": iso(at), "status": status, "ms": ms} for at, status, ms in reversed(rows)]
+    (tmp_path / "logs" / "access.jsonl").write_text(
+        "".join(f"{json.dumps(one)}\n" for one in lines)
+    )
+    (tmp_path / "lattice.env").write_text(f"PYTHON={sys.executable}\n")
+    (tmp_path / "rollback.yaml").write_text((SYSTEMS / "quantum_lattice.yaml").read_text())
+    if deployed:
+        assert rollback(tmp_path, "event", "deployment", "commit=abc").status == 0
+    else:
+        with Site.open(declare.load(tmp_path / "rollback.yaml"), Host()):
+            pass  # there is a state directory
+    assert rollback(tmp_path, "decide").status == 0
+    entries = (tmp_path / ".rollback" / "journal" / "events.jsonl").read_bytes().splitlines()
+    taken = [json.loads(one) for one in entries if b'"decision.taken"' in one]
+    samples = {one["metric"]: one for one in taken[-1]["data"]["samples"]}
+    young = [(status, ms) for at, status, ms in rows if (now - at).total_seconds() < 290]
+    assert {name: samples[name]["value"] for name in FIVE} == {
+        "availability": 0.75, "recent_deployment": float(deployed), "database_issues": 0.0,
+        "error_rate": pytest.approx(sum(status > 399 for status, _ in young) / len(young), abs=0.08),
+        "response_time": pytest.approx(sum(ms for _, ms in young) / len(young), abs=0.5),
+    }  # fmt: skip
+    assert samples["error_rate"]["window_s"] == 300.0

@@ -145,6 +145,7 @@ def test_what_gets_better_is_looked_at_again_after_its_time(tmp_path: Path) -> N
         assert [one.state for one in runs(agent.site)] == [State.COMPLETE]
 
 
+@pytest.mark.requirement("C-40")
 def test_what_goes_nowhere_is_looked_at_once_more_and_then_as_declared(tmp_path: Path) -> None:
     """A procedure here; without a word for it, a person."""
     here = place(tmp_path, edits={**FREE, **ASK, RULE: RULE.replace("{roll_back: config}", WATCH)})
