@@ -16,8 +16,6 @@ from typing import Any
 import pytest
 
 from rollback import declare
-from rollback.act.site import Site
-from rollback.host import Host
 from rollback.host.clock import iso
 from rollback.model.lifecycle import State
 from rollback.watch.agent import Agent
@@ -217,11 +215,8 @@ def test_the_five_figures_of_the_evaluation_stand_in_the_entry(
     )
     (tmp_path / "lattice.env").write_text(f"PYTHON={sys.executable}\n")
     (tmp_path / "rollback.yaml").write_text((SYSTEMS / "quantum_lattice.yaml").read_text())
-    if deployed:
-        assert rollback(tmp_path, "event", "deployment", "commit=abc").status == 0
-    else:
-        with Site.open(declare.load(tmp_path / "rollback.yaml"), Host()):
-            pass  # there is a state directory
+    event = ("deployment", "commit=abc") if deployed else ("incident", "what=slow")
+    assert rollback(tmp_path, "event", *event).status == 0
     assert rollback(tmp_path, "decide").status == 0
     entries = (tmp_path / ".rollback" / "journal" / "events.jsonl").read_bytes().splitlines()
     taken = [json.loads(one) for one in entries if b'"decision.taken"' in one]
