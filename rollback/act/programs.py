@@ -6,6 +6,7 @@ Never: a shell.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 
@@ -15,6 +16,12 @@ from rollback.model.quantity import spoken
 from rollback.observe.view import View
 
 ASK_S = 5.0
+
+
+def absent(argv: Sequence[str], *, folder: str, path: str) -> bool:
+    """True when the program that these words start is not there, or may not be run."""
+    named = os.path.join(folder, argv[0]) if "/" in argv[0] else argv[0]
+    return shutil.which(named, path=path) is None
 
 
 def ask(

@@ -9,13 +9,16 @@ Never: changes the managed system, or takes no answer for a yes.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from rollback.act import built_in, eyes, records
 from rollback.act.plan import Plan, find_level, make_plan
+from rollback.act.programs import absent
 from rollback.act.site import Site
+from rollback.host import processes
 from rollback.host.below import why
 from rollback.host.clock import parse_iso
 from rollback.judge import guardrails as judge
@@ -154,7 +157,27 @@ def conditions(site: Site, plan: Plan) -> judge.Conditions:
         return judge.Conditions({}, warnings=(f"not asked, as in any emergency: {left_out}",))
     metrics = [guard.metric for guard in declared if guard.metric is not None]
     facts = _facts(site) if any(guard.fact for guard in declared) else {}
-    return judge.conditions(here.system, read_all(eyes.of(here, plan.environment), metrics), facts)
+    samples = read_all(eyes.of(here, plan.environment), metrics)
+    return judge.conditions(here.system, samples, facts, lacking=_lacking(here, plan))
+
+
+def _lacking(site: Site, plan: Plan) -> tuple[str, ...]:
+    """The programs that steps start and that are not there; not those that a step puts there first."""
+    root = str(site.system.root_path)
+    put = [str(site.system.root_path / site.system.components[name].path) for name in plan.touched
+           if name in site.system.components]  # fmt: skip
+    found = []
+    for step in plan.steps:
+        argv = step.bound.get("argv") if step.kind == "command" else None
+        words = [str(word) for word in argv] if isinstance(argv, list) else []
+        folder = os.path.join(root, str(step.parameters.get("cwd", ".")))
+        path = processes.base_environment(step.parameters.get("variables"))["PATH"]
+        if not words or not absent(words, folder=folder, path=path):
+            continue
+        file = os.path.normpath(os.path.join(folder, words[0]))
+        if "/" not in words[0] or not any(file == one or file.startswith(f"{one}/") for one in put):
+            found.append(words[0])
+    return tuple(dict.fromkeys(found))
 
 
 def climb(site: Site, plan: Plan) -> tuple[Refused, ...]:

@@ -214,18 +214,20 @@ class Conditions:
 
 
 def conditions(
-    system: System, samples: Mapping[str, Sample], facts: Mapping[str, str]
-) -> Conditions:
+    system: System, samples: Mapping[str, Sample], facts: Mapping[str, str], *,
+    lacking: Sequence[str] = (),
+) -> Conditions:  # fmt: skip
     """Every declared condition against readings and told facts; UNKNOWN counts as not holding.
 
-    A condition of our own (`holds:`) is kept by the engine and the plan of every run.
+    A condition of our own (`holds:`) is kept by the engine and the plan of every run. `lacking` are
+    programs of the procedure that are not there.
     """
     answers: dict[str, Answer] = {}
     reasons: list[str] = []
     warnings: list[str] = []
     ask: dict[str, str] = {}
     for guard in system.guardrails.conditions:
-        answers[guard.id], why = _condition(guard, samples, facts)
+        answers[guard.id], why = _condition(guard, samples, facts, lacking)
         if answers[guard.id] is Answer.PASS:
             continue
         if guard.refuse == "warn":
@@ -242,8 +244,10 @@ def conditions(
 
 
 def _condition(
-    guard: Guard, samples: Mapping[str, Sample], facts: Mapping[str, str]
+    guard: Guard, samples: Mapping[str, Sample], facts: Mapping[str, str], lacking: Sequence[str]
 ) -> tuple[Answer, str]:
+    if guard.holds == "procedure-declared" and lacking:
+        return Answer.FAIL, f"not there: {', '.join(lacking)}"
     if guard.holds is not None:
         return Answer.PASS, f"{guard.holds} is kept by every run"
     if guard.fact is not None:

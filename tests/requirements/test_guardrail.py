@@ -26,6 +26,7 @@ from rollback.model.lifecycle import State
 from tests.act.conftest import build as build_world
 from tests.requirements.stepping import stepped
 from tests.systems import Shop, build, walk
+from tests.watch.places import place
 
 T = TypeVar("T")
 SYSTEMS = Path(__file__).parents[2] / "systems"
@@ -183,3 +184,41 @@ def test_no_way_back_leaves_out_backup_proof_or_whoever_is_called(
     shop.edit(cut, instead)
     with pytest.raises(SpecError, match=said):
         declare.load(tmp_path / "rollback.yaml")
+
+
+@pytest.mark.requirement("QL-36")
+@pytest.mark.parametrize("gone", ["missing", "not to be run"])
+def test_a_procedure_whose_program_is_not_there_changes_nothing_and_calls_somebody(
+    gone: str, tmp_path: Path
+) -> None:
+    """Named by the condition and by the file, to who types and to whom the agent calls; there, it runs."""
+    holds = [one for one in declare.load(SYSTEMS / "quantum_lattice.yaml", environ={}).guardrails.conditions
+             if one.id == "rollback-script-exists"]  # fmt: skip
+    assert [one.holds for one in holds] == ["procedure-declared"]
+    here = place(tmp_path, edits={
+        "steps: [{restore: {component: config}}]":
+            "steps: [{restore: {component: config}}, {command: {argv: [./emergency-rollback.sh], "
+            "undo: {argv: [/bin/true]}}}]",
+        "monitor:": "guardrails: {conditions: [{id: rollback-script-exists, holds: procedure-declared}]}\n"
+                    "notify:\n  channels: {box: {file: {path: box.jsonl}}}\n  audiences: {ops: [box]}\n"
+                    '  messages: {call: {audience: ops, on: [held], text: "{reason}"}}\nmonitor:',
+    })  # fmt: skip
+    script = here.shop.tree / "emergency-rollback.sh"
+    if gone == "not to be run":
+        script.write_text("#!/bin/sh\n")
+    here.read(errors=0.5)
+    before = here.shop.bytes()
+    with here.agent() as agent:
+        with pytest.raises(
+            Refused, match=r"rollback-script-exists: not there: \./emergency-rollback\.sh"
+        ):
+            authorize.create(agent.site, here.shop.plan(agent.site, "config"))
+        here.tick(agent)
+        assert agent.site.runs() == {}
+        assert here.shop.bytes() == before
+        assert "rollback-script-exists: not there" in (tmp_path / "box.jsonl").read_text()
+        script.write_text("#!/bin/sh\n")
+        script.chmod(0o755)
+        here.tick(agent, 2)
+        (run,) = agent.site.runs().values()
+        assert run.state is State.COMPLETE, run.reason
