@@ -203,3 +203,62 @@ def test_what_is_over_before_the_end_of_the_look_is_over(tmp_path: Path) -> None
 def test_where_a_metric_went(values: list[float | None], lower: bool, wanted: str | None) -> None:
     """One odd reading decides nothing; what was not read is not what it was before."""
     assert trend(values, lower_is_better=lower) == wanted
+
+
+# -- procedures -----------------------------------------------------------------------------------
+
+UNASKED = """procedures:
+  reassess:
+    title: Think again
+    steps: [{checkpoint: {id: keep, components: all}}, {collect: {record: think}}]
+  diagnose:
+    title: Look first
+    steps: [{capture: {sources: [memory, disk]}}, {choose: {id: ask, point: which}}]
+  scale:
+    title: Fewer workers
+    steps:
+      - edit: {file: config/app.yaml, key: limit, value: 1}
+      - watch: {for: 200ms, every: 100ms, expect: [{metric: slow, below: 50%}]}
+  preserve: {title: Keep it as it is, steps: [{checkpoint: {id: keep, components: all}}]}
+records: {think: {title: What now, by: op, fields: {plan: {title: Plan}}}}
+decision:
+  style: most-severe
+  points:
+    which:
+      title: Which
+      asks: op
+      options: [{id: a, title: A, respond: {hold: a}}, {id: b, title: B, respond: {hold: b}}]
+monitor:"""
+
+
+@pytest.mark.parametrize(
+    ("procedure", "done", "state", "waits_for"),
+    [
+        ("reassess", "step.ended", State.WAITING, "think"),
+        ("diagnose", "step.ended", State.WAITING, "ask"),
+        ("scale", "sample.read", State.MITIGATED, ""),
+        ("preserve", "step.ended", State.MITIGATED, ""),
+    ],
+)
+def test_what_needs_nobody_is_done_and_what_does_is_asked_once(
+    tmp_path: Path, procedure: str, done: str, state: State, waits_for: str
+) -> None:
+    """A checkpoint, a diagnosis, fewer workers, by the agent; the form and the choice wait for a person."""
+    respond = f"{{procedure: {procedure}}}"
+    here = place(
+        tmp_path, edits={"monitor:": UNASKED, RULE: RULE.replace("{roll_back: config}", respond)}
+    )
+    with here.agent() as agent:
+        here.read(errors=0.5)
+        before = len(agent.site.checkpoints.list())
+        here.tick(agent, 5)
+        (run,) = runs(agent.site)
+        assert (run.plan["requester"], run.unasked, run.state) == ("rollback monitor", True, state)
+        assert str(run.waiting_for.get("item", "")) == waits_for
+        assert done in [event.kind for event in agent.site.journal.events() if event.run == run.id]
+        kept = len(agent.site.checkpoints.list()) - before
+        assert (kept > 0) == (procedure in ("reassess", "preserve", "scale"))
+        assert len(told(agent.site, "run.planned")) == 1
+    assert ("limit: 1" in (here.shop.tree / "config" / "app.yaml").read_text()) == (
+        procedure == "scale"
+    )
