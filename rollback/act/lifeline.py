@@ -20,11 +20,13 @@ from rollback.act.engine import resting
 from rollback.act.plan import plan_of
 from rollback.act.site import Site
 from rollback.host import Host, processes
+from rollback.keep import lease
 from rollback.model.errors import PlanError, RollbackError
-from rollback.model.lifecycle import Run
+from rollback.model.lifecycle import Run, State
 
 LOCK, LOG = "lifeline.lock", "lifeline.log"
 POLL_S = 0.5
+LEFT_S = 1.5  # who has only just begun, or hands over, is not driven past
 LIVES_S_MAX = 7 * 86_400.0
 _BEGIN = "from rollback.act.lifeline import main; main()"
 
@@ -58,17 +60,21 @@ def main() -> None:
 
 def follow(site: Site, name: str) -> Run:
     """The run has been carried on whenever nobody else did, until nothing waits for a yes any more."""
-    clock = site.host.clock
+    clock, tree = site.host.clock, site.state.tree
     ends_s = clock.boot_s() + LIVES_S_MAX
-    run = site.run(name)
+    run, left_s = site.run(name), clock.boot_s()
     while unconfirmed(run, plan_of(run)) and clock.boot_s() < ends_s and site.state.path.is_dir():
-        if not resting(site.under(run), run):
-            try:
-                upwards(site, drive(site, run, wait=False), wait=False)
-            except PlanError:
-                break  # its declaration is gone, and that gets no better
-            except RollbackError:
-                pass  # somebody else is at it, or the disk is: it is tried again
         clock.sleep(POLL_S)
-        run = site.run(name)
+        try:
+            if run.state is State.WAITING and not run.steps:
+                break  # it has done nothing: who lets it begin begins another one of us
+            if lease.held(tree) or resting(site.under(run), run):
+                left_s = clock.boot_s()
+            elif clock.boot_s() - left_s >= LEFT_S:
+                upwards(site, drive(site, run, wait=False), wait=False)
+            run = site.run(name)
+        except PlanError:
+            break  # its declaration is gone, and that gets no better
+        except RollbackError:
+            left_s = clock.boot_s()  # somebody else is at it, or the disk is: it is tried again
     return run

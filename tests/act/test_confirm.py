@@ -277,3 +277,21 @@ def test_a_run_that_is_confirmed_lets_its_lifeline_go(tmp_path: Path) -> None:
         assert limit(shop) == "7"
     finally:
         end_lifeline(shop)
+
+
+def test_a_run_that_waits_for_its_yes_to_begin_holds_no_process(tmp_path: Path) -> None:
+    """It comes with the approval that lets the run begin."""
+    shop = build(tmp_path)
+    risky = RISKY.replace("WITHIN", "10m").replace("{roles: [op], alone: true}", "{roles: [chief]}")
+    shop.edit("levels:\n", risky)
+    try:
+        assert rollback(shop.folder, "run", "risky", "--as", "ada", "--yes").status == 4
+        until(
+            lambda: not processes.held(lifeline_of(shop)),
+            "a lifeline of a run that has done nothing",
+        )
+        assert rollback(shop.folder, "approve", "r0001", "--as", "cyd").status == 4
+        assert limit(shop) == "7"
+        assert processes.held(lifeline_of(shop))
+    finally:
+        end_lifeline(shop)
