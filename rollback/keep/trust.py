@@ -127,7 +127,7 @@ class Changed:
 
 
 def changes(system: System, tree: Tree, hide: Hide = lambda body: body) -> tuple[Changed, ...]:
-    """Everything that `pin` would change, part by part in the order of the file; nothing before the first.
+    """Everything that `pin` would change, part by part, sorted; nothing before the first.
 
     Raises: JournalError.
     """
@@ -138,7 +138,7 @@ def changes(system: System, tree: Tree, hide: Hide = lambda body: body) -> tuple
     now, words = bearing.parts(system.source), hide(bearing.bodies(system.source))
     known = told if isinstance(told, dict) else {}
     found: list[Changed] = []
-    for part in [*now, *(part for part in then if part not in now)]:
+    for part in sorted({*now, *then}):
         if then.get(part) == now.get(part):
             continue
         if part in then and part not in known:
@@ -152,8 +152,8 @@ def changes(system: System, tree: Tree, hide: Hide = lambda body: body) -> tuple
 def _leaves(at: str, before: Any, after: Any) -> Iterator[tuple[str, Any, Any]]:
     one, other = _named(before), _named(after)
     if one is not None and other is not None:
-        for key in dict.fromkeys((*other, *one)):  # as they stand in the file
-            yield from _leaves(f"{at}.{key}" if at else str(key), one.get(key), other.get(key))
+        for key in sorted({*one, *other}):
+            yield from _leaves(f"{at}.{key}" if at else key, one.get(key), other.get(key))
     elif before != after:
         yield at, before, after
 

@@ -27,11 +27,11 @@ def test_what_changed_is_shown_part_by_part_before_it_is_pinned(shop: Shop) -> N
     shown = rollback(shop.folder, "trust", "--as", "ada", "--dry-run")
     assert shown.status == 0
     assert shown.out.splitlines() == [
+        "levels.pages",
+        "  authority.count: 2 -> 1",
         "people",
         '  members.dee.roles: ["guest"] -> ["guest", "lead"]',
         '  members.fay: {"id": "fay", "roles": ["lead"]} -> (not there)',
-        "levels.pages",
-        "  authority.count: 2 -> 1",
     ]
     (shop.tree / ".env").write_text("PARTY=true\n")
     assert rollback(shop.folder, "run", "flag", "--as", "ada", "--yes").status == 4, (
@@ -54,9 +54,9 @@ def test_a_program_is_told_the_difference_too(shop: Shop) -> None:
     assert told["changed"] is True
     found = [(one["part"], one["at"], one["before"], one["after"]) for one in told["difference"]]
     assert found == [
-        ("levels.pages", "authority.roles", ["lead"], ["lead", "chief"]),
-        ("levels.pages", "authority.quorum", None, "all"),
         ("levels.pages", "authority.count", 2, None),
+        ("levels.pages", "authority.quorum", None, "all"),
+        ("levels.pages", "authority.roles", ["lead"], ["lead", "chief"]),
     ]
 
 
