@@ -136,3 +136,10 @@ def test_a_repository_that_is_not_there_is_said(shop: Shop, there: bool) -> None
     assert said["where"] == line_of(shop, "repository:")
     assert "repository.path" in said["message"]
     assert f"git init {shop.tree / 'code'}" in said["hint"]
+
+
+def test_what_is_expected_to_be_absent_proves_nothing(shop: Shop) -> None:
+    """A suite of which only absent checks are wanted asks nothing."""
+    shop.edit("set: false, within: 3s}}]\n    gate: {suites: [smoke]}",
+              "set: false, within: 3s}}]\n    gate: {suites: [smoke], expect: {app-valid: absent}}")  # fmt: skip
+    assert only(shop)["message"].startswith("levels.flag.gate.suites.0: this gate never opens")
