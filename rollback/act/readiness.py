@@ -17,7 +17,7 @@ from rollback.act import asked, authorize, holding, rehearsed
 from rollback.act.plan import Plan, find_level, make_plan
 from rollback.act.site import Site
 from rollback.act.target import last_green, sealed_as
-from rollback.act.unfounded import review_is_late
+from rollback.act.unfounded import review_is_late, silent_suites
 from rollback.host.below import why
 from rollback.host.clock import iso
 from rollback.host.net import on_this_machine
@@ -198,7 +198,7 @@ def _gate(site: Site, level: Level, plan: Plan) -> Iterator[Row]:
 
     wanted = expectations(site.system, level, today=site.host.clock.now())
     lacking = [f"{one.id} ({one.missing})" for one in wanted.checks.values() if one.missing]
-    empty = [suite for suite in wanted.suites if not wanted.of(suite)]
+    empty = silent_suites(site.system, level)
     if lacking or empty:
         said = [*lacking, *(f"suite {suite} has no check" for suite in empty)]
         yield Row("gate", failed(f"it could not open: {', '.join(said[:3])}"),

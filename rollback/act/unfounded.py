@@ -21,6 +21,7 @@ from rollback.host import Host
 from rollback.host.below import why
 from rollback.host.clock import iso
 from rollback.model.errors import RollbackError
+from rollback.model.level import Level, Procedure
 from rollback.model.system import System
 
 if TYPE_CHECKING:
@@ -104,20 +105,26 @@ def _flags(system: System, host: Host) -> Iterator[Warned]:
 
 def _gates(system: System) -> Iterator[Warned]:
     """Suites that a gate waits for and that ask nothing: it stays closed, and nobody is COMPLETE."""
-    from rollback.prove.expect import expectations
-
-    pinned = {part for one in system.verification.suites for part in PurePosixPath(one.path).parts}
     for section, named in (("levels", system.levels), ("procedures", system.procedures)):
         for name, level in named.items():
-            if level.gate is None:
-                continue
-            wanted = expectations(system, level)
-            for at, suite in enumerate(level.gate.suites):
-                asked = any(one.wanted != "absent" for one in wanted.of(suite).values())
-                if not asked and suite not in pinned:
+            silent = silent_suites(system, level)
+            for at, suite in enumerate(level.gate.suites if level.gate else ()):
+                if suite in silent:
                     yield Warned(
                         (section, name, "gate", "suites", at),
                         f"this gate never opens: no {suite} check is declared for it, "
                         "and no test of yours is pinned in that suite",
                         f"declare one: verification: {{{suite}: […]}}, or leave {suite} out",
                     )  # fmt: skip
+
+
+def silent_suites(system: System, level: Level | Procedure) -> tuple[str, ...]:
+    """The suites that the gate waits for and that would ask nothing at it."""
+    from rollback.prove.expect import expectations
+
+    pinned = {part for one in system.verification.suites for part in PurePosixPath(one.path).parts}
+    wanted = expectations(system, level)
+    return tuple(
+        suite for suite in wanted.suites if suite not in pinned
+        and all(one.wanted == "absent" for one in wanted.of(suite).values())
+    )  # fmt: skip

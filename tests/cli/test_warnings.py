@@ -32,6 +32,12 @@ def warnings(shop: Shop) -> list[dict[str, Any]]:
     return found
 
 
+def typed_json(shop: Shop, *words: str) -> dict[str, Any]:
+    """What the program answers a program."""
+    body: dict[str, Any] = json.loads(typed(shop.folder, *words, "--json").out)
+    return body
+
+
 def line_of(shop: Shop, text: str) -> str:
     """`rollback.yaml:N` of the line that holds the text."""
     lines = (shop.folder / "rollback.yaml").read_text().splitlines()
@@ -124,6 +130,12 @@ def test_a_pinned_test_of_the_team_stands_behind_a_suite(shop: Shop) -> None:
     shop.edit("verification:\n", "verification:\n"
               "  suites: [{path: verification/smoke/test_it.py, sha256: " + "0" * 64 + "}]\n")  # fmt: skip
     assert warnings(shop) == []
+    (row,) = [
+        one
+        for one in typed_json(shop, "ready", "flag")["levels"][0]["rows"]
+        if one["what"] == "gate"
+    ]
+    assert "could not open" not in row["evidence"], "nor does it block the level"
 
 
 @pytest.mark.parametrize("there", [False, True])
@@ -140,6 +152,6 @@ def test_a_repository_that_is_not_there_is_said(shop: Shop, there: bool) -> None
 
 def test_what_is_expected_to_be_absent_proves_nothing(shop: Shop) -> None:
     """A suite of which only absent checks are wanted asks nothing."""
-    shop.edit("set: false, within: 3s}}]\n    gate: {suites: [smoke]}",
-              "set: false, within: 3s}}]\n    gate: {suites: [smoke], expect: {app-valid: absent}}")  # fmt: skip
+    written = "set: false, within: 3s}}]\n    gate: {suites: [smoke]"
+    shop.edit(written, f"{written}, expect: {{app-valid: absent}}")
     assert only(shop)["message"].startswith("levels.flag.gate.suites.0: this gate never opens")
