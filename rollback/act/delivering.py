@@ -39,7 +39,8 @@ def leave(site: Site) -> None:
     if not _due(site):
         return
     _carry(site, near=True, wait_s=NEAR_S)
-    if any(_far_left(site, event) for event in _due(site)):
+    events = site.journal.events()
+    if any(_far_left(site, e) and _is_time(site, e, events) for e in _due(site, events)):
         _start(site)
 
 

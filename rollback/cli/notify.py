@@ -58,7 +58,7 @@ def deliver(desk: Desk) -> int:
         found = carry(site)
         still = waiting(site)
         body = {
-            "tried": [{**one.data(), "ok": one.ok} for one in found],
+            "tried": [{**site.journal.hide(one.data()), "ok": one.ok} for one in found],
             "waiting": [str(event.data["id"]) for event in still],
         }  # fmt: skip
 

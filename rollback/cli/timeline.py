@@ -86,6 +86,9 @@ class Live:
         if event.kind == "ladder.silent":
             said = f"  ! NOBODY ACKNOWLEDGED: {safe(data.get('because', ''))}"
             return paint(said, "red", stream=sys.stderr)
+        if event.kind == "message.failed":
+            where, why = safe(data.get("channel") or "nobody"), safe(data.get("detail", ""))
+            return f"  ! message {safe(data.get('name', ''))} to {where}: {why}"
         if event.kind == "task.opened":
             return f"  ! a task: {safe(data.get('title', ''))}"
         if event.kind in _WORDS:
