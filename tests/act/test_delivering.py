@@ -25,7 +25,7 @@ from tests.tell.services import mail_server, served
 from tests.tell.test_message import listening
 from tests.watch.places import told
 
-STEP = "steps: [{restore: {component: config}}]\n"
+SINKS = ("file", "webhook", "mail", "journal", "report", "status")
 
 
 def shop_with(folder: Path, channels: str, audience: str, *, on: str = "[held]") -> Shop:
@@ -215,7 +215,7 @@ def test_who_waits_for_another_too_long_says_so(
             delivering.deliver(site)
 
 
-@pytest.mark.parametrize("sink", ["file", "webhook", "mail", "journal", "report", "status"])
+@pytest.mark.parametrize("sink", SINKS)
 def test_no_secret_leaves_in_a_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sink: str
 ) -> None:

@@ -381,7 +381,7 @@ def test_a_run_that_takes_too_long_is_said_to_once_for_each_budget(tmp_path: Pat
 
 
 def test_two_who_come_by_at_once_call_nobody_twice(shop: Shop) -> None:
-    """Who is second leaves it to the first; a crash between message and note sends the message once."""
+    """Who is second leaves it to the first."""
     with shop.site() as site:
         stopped(shop, site)
         with site.state.tree.lock(calling.LOCK, clock=site.host.clock), shop.site() as other:
@@ -421,3 +421,28 @@ def test_what_nobody_did_in_its_time_calls_a_ladder(tmp_path: Path) -> None:
         here.tick(agent, 30)
         assert called(agent.site) == ["op", "lead"]
     assert "errors-high waits longer than 15 min" in texts(here.shop)[0]
+
+
+def test_killed_between_the_message_and_its_note_it_is_sent_once(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever comes next finds the message queued, and notes that the rung was called."""
+    with shop.site() as site:
+        stopped(shop, site)
+        shop.clock.ahead_s += 301
+
+        def killed(self: Site, kind: str, /, **data: Any) -> Any:
+            if kind == "ladder.called":
+                raise KeyboardInterrupt
+            return tell(self, kind, **data)
+
+        tell = Site.tell
+        with monkeypatch.context() as patched:
+            patched.setattr(Site, "tell", killed)
+            with pytest.raises(KeyboardInterrupt):
+                calling.look(site)
+        assert called(site) == ["op"]
+        later(shop, site, 0)
+        assert called(site) == ["op", "lead"]
+        assert len(told(site, "message.queued")) == 2
+    assert len(texts(shop)) == 2
