@@ -64,6 +64,31 @@ def tasks(shop: Shop) -> list[dict[str, Any]]:
     return [e["data"] for e in shop.lines() if e["kind"] == "task.opened"]
 
 
+@pytest.mark.requirement("PM-53")
+def test_a_level_that_was_not_enough_lists_who_depends_on_it_and_recommends_the_next(
+    shop: Shop,
+) -> None:
+    """Importing files and mentions in the instructions, a task for each, and what to type next."""
+    (shop.tree / "pages" / "other.py").write_text("import party_mode\n")
+    (shop.tree / "pages" / "CLAUDE.md").write_text("Start with party_mode.\n")
+    scan = "{capture: {id: who, sources: [{mentions: {of: party_mode}}]}}"
+    shop.edit("steps: [{restore: {component: config}}]",
+              f"steps: [{{restore: {{component: config}}}}, {scan}]")  # fmt: skip
+    shop.edit("    gate: {suites: [smoke]}\n  pages:",
+              "    gate: {suites: [smoke]}\n    on_fail: {climb: full, when: ask, tasks: [look, tell]}\n"
+              "  pages:")  # fmt: skip
+    ended = typed(shop, "run", "config", "--yes")
+    assert ended.status == 9, ended.out
+    assert "the next level, as declared: rollback run full" in ended.out
+    told = shop.folder / ".rollback/runs/r0001/capture/who/mentions/party_mode.txt"
+    assert told.read_text().splitlines() == [
+        "pages/CLAUDE.md:1: Start with party_mode.", "pages/other.py:1: import party_mode",
+    ]  # fmt: skip
+    assert [one["name"] for one in tasks(shop)] == ["look", "tell"]
+    assert planned(shop) == ["config"]
+    assert "broken" in (shop.tree / "pages" / "index.html").read_text()
+
+
 # -- by itself -----------------------------------------------------------------------------
 
 

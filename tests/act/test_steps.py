@@ -367,6 +367,28 @@ def test_what_can_be_seen_is_kept_and_what_is_not_there_is_named(world):
     assert Path(folder / "manifest.json").stat().st_mode & 0o077 == 0
 
 
+def test_who_names_what_is_to_go_is_listed_line_by_line(world):
+    """Files and lines, links and state aside; what is no text says nothing, and nobody is said too."""
+    (world.root / "src").mkdir()
+    (world.root / "src" / "other.py").write_text("import party\n\nfrom party.room import Room\n")
+    (world.root / "src" / "plain.py").write_text("import sys\n")
+    (world.root / "src" / "noise.bin").write_bytes(b"party\0\n")
+    (world.root / "NOTES.md").write_text("How to hold a party\n")
+    (world.root / "link.md").symlink_to("NOTES.md")
+    action, scene = world.bound("capture", {"id": "who", "sources": [
+        {"mentions": {"of": "party", "below": ["src", "gone"]}},
+        {"mentions": {"of": "hold a", "below": ["NOTES.md", "."]}},
+        {"mentions": {"of": "../nobody/"}},
+    ]})  # fmt: skip
+    action.apply(scene)
+    folder = world.state.path / "runs/run-1/capture/who/mentions"
+    assert (folder / "party.txt").read_text().splitlines() == [
+        "src/other.py:1: import party", "src/other.py:3: from party.room import Room",
+    ]  # fmt: skip
+    assert (folder / "hold-a.txt").read_text() == "NOTES.md:1: How to hold a party\n"
+    assert (folder / "nobody.txt").read_text() == "nobody\n"
+
+
 @pytest.mark.requirement("PM-29")
 def test_a_message_is_queued_once_however_often_the_step_is_applied(world):
     """With its fields filled in; what nobody filled is named."""

@@ -17,6 +17,7 @@ from rollback.declare import load
 from rollback.judge.condition import Known, Told, evaluate
 from rollback.judge.decision import Decision, ask_tree, decide
 from rollback.judge.match import weight
+from rollback.judge.unasked import ask_first
 from rollback.model.finding import Answer, Sample
 from rollback.model.policy import Condition
 from rollback.model.system import System
@@ -117,6 +118,31 @@ def test_scores_act_ask_or_only_write_down(
     found = decide(system("quantum_lattice").having(decision=policy, triggers=()),
                    known({**WELL, **readings}))  # fmt: skip
     assert (found.respond, found.level, found.confidence) == (respond, level, confidence)
+
+
+@pytest.mark.requirement("QL-45")
+@pytest.mark.parametrize("current", [1, 2, 3, 4])
+@pytest.mark.parametrize("environment", ["", "staging"])
+def test_what_concerns_the_database_is_never_carried_out_unasked(
+    current: int, environment: str
+) -> None:
+    """It needs `full`: whatever may be done unasked, two people have to say yes first.
+
+    Trouble in the database just after a deployment calls people instead; the ladder says so too.
+    """
+    declared = system("quantum_lattice")
+    free = declared.autonomy.model_copy(update={"current": current})
+    found = decide(declared.having(autonomy=free, triggers=()),
+                   known(WELL, facts={"migration_failed": "yes"}))  # fmt: skip
+    assert short(found) == ("migration", "roll-back", "full")
+    why = ask_first(declared.having(autonomy=free), environment, found.trigger,
+                    declared.levels["full"].authority)  # fmt: skip
+    assert why, "it would have been carried out"
+    ill = {**WELL, "database_issues": 1.0, "recent_deployment": 1.0}
+    scored = declared.decision.model_copy(update={"style": "scored"})
+    assert decide(declared.having(decision=scored, triggers=()), known(ill)).respond == "escalate"
+    (ladder,) = declared.notify.ladders.values()
+    assert "the database is involved" in ladder.when
 
 
 def test_where_tree_and_scores_disagree_the_stricter_holds() -> None:

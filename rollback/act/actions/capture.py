@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fnmatch
 import os
+import re
 import stat
 import sys
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from pydantic import Field, model_validator
 
 from rollback.host import Tree, processes
 from rollback.host.clock import iso
-from rollback.model.component import Argv
+from rollback.model.component import Argv, RelativePath
 from rollback.model.errors import CommandFailed, HostError
 from rollback.model.event import canonical
 from rollback.model.finding import Finding, Json, failed, passed
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 LOG_BYTES_MAX = 16 * 2**20
 FILES_MAX = 2000
+LINE_BYTES_MAX = 300
 _PROC = {
     "memory": ("/proc/meminfo", "/proc/vmstat", "/proc/pressure/memory"),
     "ports": ("/proc/net/tcp", "/proc/net/tcp6", "/proc/net/udp", "/proc/net/unix"),
@@ -45,16 +47,24 @@ class CommandSource(Declared):
     argv: Argv
 
 
+class Mentions(Declared):
+    """Every line below `below` that holds `of`, as it is written: who depends on it, and who names it."""
+
+    of: Text
+    below: tuple[RelativePath, ...] = (".",)
+
+
 class Source(Declared):
-    """A log by path or pattern (`logs/**/*.log`), or a program: one of the two."""
+    """A log by path or pattern (`logs/**/*.log`), a program, or mentions: one of the three."""
 
     log: Text | None = None
     command: CommandSource | None = None
+    mentions: Mentions | None = None
 
     @model_validator(mode="after")
     def _one(self) -> Source:
-        if (self.log is None) == (self.command is None):
-            raise ValueError("write one of: log, command")
+        if sum(one is not None for one in (self.log, self.command, self.mentions)) != 1:
+            raise ValueError("write one of: log, command, mentions")
         return self
 
 
@@ -122,6 +132,9 @@ class CaptureStep(Step):
                     f"commands/{source.command.name}.txt",
                     _output(scene, source.command.argv, left_s),
                 )
+            elif source.mentions is not None:
+                name = re.sub(r"[^A-Za-z0-9._-]+", "-", source.mentions.of).strip("-.") or "it"
+                yield f"mentions/{name}.txt", _mentions(scene, source.mentions, end_s)
             else:
                 yield from _logs(scene, str(source.log))
         elif source == "disk":
@@ -138,6 +151,8 @@ class CaptureStep(Step):
 def _told(source: str | Source) -> str:
     if isinstance(source, str):
         return source
+    if source.mentions is not None:
+        return f"lines with {source.mentions.of}"
     return f"log {source.log}" if source.log else f"output of {source.command.argv[0]}"  # type: ignore[union-attr]
 
 
@@ -203,6 +218,37 @@ def _logs(scene: Scene, wanted: str) -> Iterator[tuple[str, bytes | str]]:
             yield f"logs/{path}", _last(tree, path)
         if not found:
             yield f"logs/{wanted}", "there is no such file"
+
+
+def _mentions(scene: Scene, wanted: Mentions, end_s: float) -> bytes | str:
+    """`path:line: text` for every line, by path; what is no text is passed over."""
+    word, told = wanted.of.encode(), b""
+    with scene.host.tree(str(scene.system.root_path)) as tree:
+        for path in sorted({path for top in wanted.below for path in _files(scene, tree, top)}):
+            if scene.host.clock.boot_s() > end_s:
+                return "there was no time to look at every file"
+            data = _last(tree, os.fsdecode(path))
+            if isinstance(data, str) or word not in data or b"\0" in data:
+                continue
+            for number, line in enumerate(data.splitlines(), 1):
+                if word in line:
+                    told += path + b":%d: " % number + line.strip()[:LINE_BYTES_MAX] + b"\n"
+            if len(told) > LOG_BYTES_MAX:
+                return "more lines than can be kept"
+    return told or b"nobody\n"
+
+
+def _files(scene: Scene, tree: Tree, top: str) -> Iterator[bytes]:
+    """The regular files at or below a path; what we keep and git's own are none of the system's."""
+    inside = os.fsencode(os.path.relpath(scene.state.path, os.fsdecode(tree.path)))
+    found = tree.stat(top)
+    if found is None or not stat.S_ISDIR(found.st_mode):
+        if found is not None and stat.S_ISREG(found.st_mode):
+            yield os.fsencode(top)
+        return
+    for path, entry in tree.walk(os.fsencode(top), enter=lambda p: p not in (inside, b".git")):
+        if stat.S_ISREG(entry.st_mode):
+            yield path
 
 
 def _matching(tree: Tree, wanted: str, state: Path) -> Iterator[str]:
