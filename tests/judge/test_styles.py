@@ -142,7 +142,7 @@ def test_what_concerns_the_database_is_never_carried_out_unasked(
     scored = declared.decision.model_copy(update={"style": "scored"})
     assert decide(declared.having(decision=scored, triggers=()), known(ill)).respond == "escalate"
     (ladder,) = declared.notify.ladders.values()
-    assert "the database is involved" in ladder.when
+    assert "the database is involved" in ladder.reasons
 
 
 def test_where_tree_and_scores_disagree_the_stricter_holds() -> None:
