@@ -66,6 +66,10 @@ def guard(site: Site, plan: Plan, *, glass: bool = False) -> Objections:
         reasons: list[Json] = [str(refused) for refused in found.refused]
         answers: dict[str, Json] = {name: str(one) for name, one in found.asked.answers.items()}
         site.tell("run.refused", level=plan.level, reasons=reasons, conditions=answers)
+        if site.system.guardrails.escalate is not None:
+            from rollback.act.calling import look  # it knows how runs begin, and so knows us
+
+            look(site)
         raise found.refused[0]
     return found
 

@@ -49,12 +49,15 @@ def test(desk: Desk, channels: tuple[str, ...]) -> int:
 def deliver(desk: Desk) -> int:
     """Try every channel that a queued message has not reached. A run starts this by itself.
 
+    Ladders and messages that come again are moved on first, so that cron may call it.
     What failed is tried again later, three times in all. Exit 7 when something did not arrive.
     """
+    from rollback.act.calling import advance
     from rollback.act.delivering import deliver as carry
     from rollback.act.delivering import waiting
 
     with desk.site(create=False) as site:
+        advance(site)
         found = carry(site)
         still = waiting(site)
         body = {

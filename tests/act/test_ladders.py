@@ -234,8 +234,9 @@ def test_a_refused_run_calls_people_once_with_what_refused_it(tmp_path: Path) ->
         for _ in range(2):
             with pytest.raises(Refused):
                 authorize.create(site, made.plan(site))
-            calling.look(site)
-        assert called(site) == ["op"]
+            assert called(site) == ["op"]
+        later(made, site, 301)
+        assert called(site) == ["op", "lead"]
         (begun,) = told(site, "ladder.begun")
         assert "3" in str(begun.data["because"])
         assert acknowledge(site, str(begun.data["id"]), by="ada") is not None

@@ -8,6 +8,7 @@ import pytest
 
 from rollback.act import authorize
 from rollback.act.driving import drive
+from rollback.host import Clock
 from rollback.model.lifecycle import State
 from rollback.model.wording import FIELDS, MOMENTS
 from tests.act.test_delivering import closed_port, hook, queue, shop_with
@@ -95,6 +96,24 @@ def test_status_says_who_is_called_and_ack_ends_it(called: Shop) -> None:
     assert rollback(called.folder, "status", "--json").json["calls"] == []
     nothing = rollback(called.folder, "ack", "--as", "bo")
     assert (nothing.status, "nothing waits" in nothing.err) == (3, True)
+
+
+def test_cron_may_move_ladders_on(tmp_path: Path) -> None:
+    """Without an agent `notify deliver` calls whoever is due by then."""
+    made = shop_with_ladder(tmp_path)
+    never_proved(made)
+    made.edit("{role: lead, within: 5m}", "{role: lead, within: 1s}")
+    with made.site() as site:
+        run = authorize.create(site, made.plan(site, "config"))
+        authorize.approve(site, run, person="ada")
+        drive(site, run, wait=False)
+
+    def moved() -> bool:
+        assert rollback(made.folder, "notify", "deliver").status == 0
+        (call,) = rollback(made.folder, "status", "--json").json["calls"]
+        return bool(call["called"] == ["op", "lead"])
+
+    assert Clock().poll(moved, within_s=60, every_s=0.5)
 
 
 def test_a_ladder_that_ended_in_silence_stands_in_status(called: Shop) -> None:
