@@ -17,7 +17,7 @@ from rollback.act.told import facts_of
 from rollback.host.clock import moment_of
 from rollback.judge import timing
 from rollback.judge.match import Match, called_for
-from rollback.judge.trend import trend
+from rollback.judge.trend import Trend, trend
 from rollback.keep.ticks import Ticks
 from rollback.model.event import Event
 from rollback.model.finding import Json
@@ -83,17 +83,24 @@ def _watch(
         return Held(
             f"{watch.metric} is looked at for {spoken(watch.for_ - _age_s(site, last))} more"
         )
-    since = moment_of(site.host.clock, last.at, last.boot, last.boot_s)
-    metric = site.system.metrics[watch.metric]
-    read = [one.value for one in ticks.samples(watch.metric, metric.unit) if one.at >= since]
-    went = trend(read, lower_is_better=metric.direction == "lower-is-better") \
-        if metric.direction != "neither" else None  # fmt: skip
+    went = _went(site, watch, last, ticks)
     before = any(event.data.get("how") == "flat" for event in mine)
     follows = {"improving": watch.improving, "worsening": watch.worsening,
                "flat": watch.flat if before else None}.get(went or "")  # fmt: skip
     said = f"{watch.metric} was {went or 'not seen well enough'} in {spoken(watch.for_)}"
     once_more = went == "flat" and not before
     return _end(site, best, row, went or "unknown", said, follows, again=once_more)
+
+
+def _went(site: Site, watch: Watch, begun: Event, ticks: Ticks) -> Trend | None:
+    """Where the metric went since; None when nobody can tell, or nobody looked half of the time."""
+    since = moment_of(site.host.clock, begun.at, begun.boot, begun.boot_s)
+    metric = site.system.metrics[watch.metric]
+    read = [one.value for one in ticks.samples(watch.metric, metric.unit) if one.at >= since]
+    looks = watch.for_ / max(site.system.monitor.interval, watch.every or 0.0)
+    if metric.direction == "neither" or 2 * len(read) < looks:
+        return None
+    return trend(read, lower_is_better=metric.direction == "lower-is-better")
 
 
 def _after(site: Site, best: Match, last: Event) -> Match | Held | None:

@@ -177,6 +177,16 @@ def test_what_was_not_seen_calls_a_person_and_goes_nowhere(tmp_path: Path) -> No
         assert runs(agent.site) == []
 
 
+def test_a_look_that_nobody_took_most_of_the_time_tells_nothing(tmp_path: Path) -> None:
+    """The agent was away for ten of fifteen minutes; what it saw at both ends looks worse."""
+    here = responding(tmp_path, WATCH.replace("{procedure: ask}", "{hold: x}"))
+    with here.agent() as agent:
+        series(here, agent, [0.2, 0.2, 0.2])
+        here.shop.clock.ahead_s += 600.0
+        series(here, agent, [0.9, 0.9, 0.9, 0.9])
+        assert (ended(here), runs(agent.site)) == (["unknown"], [])
+
+
 def test_what_is_over_before_the_end_of_the_look_is_over(tmp_path: Path) -> None:
     """It comes back: the look begins anew."""
     here = responding(tmp_path, WATCH.replace("{procedure: ask}", "{hold: x}"))
