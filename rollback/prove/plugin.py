@@ -11,6 +11,7 @@ Never: decides whether a gate opens; skips.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Generator, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,10 +45,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("rollback", "verification of a declared system")
     group.addoption("--system", metavar="FILE", help="the declaration; default: $ROLLBACK_SYSTEM, "
                     "then ./rollback.yaml")  # fmt: skip
+    group.addoption("--run", metavar="RUN", default="", help="ask as the gate of this run does (last: the "
+                    "newest): its level, environment and baseline, logs since its mitigation")  # fmt: skip
+    group.addoption("--baseline", metavar="SEAL", help="a seal to compare with: its file, its id, or "
+                    "the checkpoint that was sealed")  # fmt: skip
     group.addoption("--gate-level", default="", help="ask what the gate of this level asks")
     group.addoption("--gate-environment", default="production", help="which environment is asked")
     group.addoption("--gate-since", help="ISO 8601 time from which logs are read")
-    group.addoption("--gate-baseline", metavar="FILE", help="a seal to compare with")
+    group.addoption("--gate-baseline", metavar="FILE", help="set by the gate itself")
     group.addoption("--gate-state", metavar="DIR", help="where the tool keeps its state")
     for name in ("verdict", "nonce", "suite", "expect", "run"):
         group.addoption(f"--gate-{name}", default="" if name != "expect" else None,
@@ -113,7 +118,8 @@ class Proof:
             self._sight = look(Wish(
                 system=option("system"), state=option("gate_state"), level=option("gate_level"),
                 expect=option("gate_expect"), since=option("gate_since"),
-                baseline=option("gate_baseline"), environment=option("gate_environment"),
+                baseline=option("gate_baseline") or option("baseline"),
+                environment=option("gate_environment"), run=option("run"),
             ))  # fmt: skip
         return self._sight
 
@@ -158,6 +164,11 @@ class Proof:
                 raise pytest.UsageError(
                     f"{item.nodeid} is marked {foreign[0]} and lies in {suite}/"
                 )
+            unknown = {mark.name for mark in item.iter_markers()} - self._marks()
+            if unknown:
+                raise pytest.UsageError(
+                    f"{item.nodeid} has a mark that nobody registered: {min(unknown)} (pytest --markers)"
+                )
             item.add_marker(suite)
             check = _check_of(item)
             if check and self._timeouts():
@@ -165,6 +176,10 @@ class Proof:
 
                 allowed_s = deadline_s(self.sight().checks[check]) + _TIMEOUT_MARGIN_S
                 item.add_marker(pytest.mark.timeout(allowed_s, method="signal"))
+
+    def _marks(self) -> set[str]:
+        lines = self._config.getini("markers")
+        return {re.split(r"[:(]", line, maxsplit=1)[0].strip() for line in lines}
 
     def _need_system(self) -> None:
         try:
@@ -288,6 +303,10 @@ class Proof:
         said = "NOT VERIFIED" if self._reasons else "VERIFIED"
         terminalreporter.write_sep("=", f"{said}  {told}", red=bool(self._reasons),
                                    green=not self._reasons, bold=True)  # fmt: skip
+        for suite in suites:
+            mine = [one for one in verdict.tests if f"{FOLDER}/{suite}/" in one.nodeid]
+            took_s = sum(one.duration_s for one in mine)
+            terminalreporter.write_line(f"  {suite:<12}{took_s:8.2f} s  {_counted(mine)}")
         for reason in self._reasons[:REASONS_MAX]:
             terminalreporter.write_line(f"  {reason}")
         if len(self._reasons) > REASONS_MAX:
@@ -295,6 +314,14 @@ class Proof:
 
 
 PROOF = pytest.StashKey[Proof]()
+
+
+def _counted(tests: list[Any]) -> str:
+    """How the tests of one suite came out."""
+    from rollback.prove.record import counts
+
+    found = [f"{count} {word}" for word, count in counts(tests).items() if count]
+    return ", ".join(found) or "nothing ran"
 
 
 def _check_of(item: pytest.Item) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from rollback.model.registry import Kind, Planned
 from rollback.model.step import SUITES
 from rollback.model.system import System
 from rollback.observe.view import View
-from rollback.prove import seal as seals
+from rollback.prove import past
 from rollback.prove.expect import Expectations, Expected, declared, expectations
 
 MITIGATED = "run.mitigated"  # by hand, "since mitigation" means since the last one
@@ -43,6 +43,7 @@ class Wish:
     since: str | None = None
     baseline: str | None = None
     environment: str = "production"
+    run: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,12 +79,17 @@ def look(wish: Wish, environ: Mapping[str, str] | None = None) -> Sight:
         )
     try:
         system = _system(wish, Path(named or "rollback.yaml"))
+        about = past.run(system, wish.run) if wish.run else None
+        if about is not None:  # as its gate asked; what is given beside it counts more
+            wish = replace(wish, level=wish.level or about.level, environment=about.environment,
+                           since=wish.since or about.since or None)  # fmt: skip
+            system = system.in_environment(wish.environment)
         wanted, held = _wanted(wish, system)
         since_at = wish.since or (
             "" if wish.expect else last_at(system.state_path, MITIGATED, Host())
         )
         since = parse_iso(since_at) if since_at else None
-        baseline = _baseline(wish)
+        baseline = _baseline(wish, system, about)
     except SpecError as error:
         lines = [f"{p.where}: {p.message}" for p in error.problems[:20]]
         raise UsageError("the declaration is wrong: " + "\n       ".join(lines)) from error
@@ -137,7 +143,11 @@ def _held(system: System) -> Mapping[str, Mapping[str, Json]]:
         return kept.held()
 
 
-def _baseline(wish: Wish) -> Mapping[str, Mapping[str, tuple[float, ...]]]:
-    if wish.baseline is None:
-        return {}
-    return seals.parse(Path(wish.baseline).read_bytes(), where=wish.baseline).samples
+def _baseline(
+    wish: Wish, system: System, about: past.Named | None
+) -> Mapping[str, Mapping[str, tuple[float, ...]]]:
+    """The sealed samples that are compared with: those named, else of what the run went back to."""
+    if wish.baseline is not None:
+        return past.seal(system, wish.baseline).samples
+    found = past.newest_seal(system, about.target) if about is not None else None
+    return found.samples if found is not None else {}

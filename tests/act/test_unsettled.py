@@ -51,17 +51,27 @@ def again(site: Site, run: Run) -> Run:
     return roll_back(site, retry(site, site.run(run.id), by="ada").id)
 
 
-@pytest.mark.parametrize("of", ["epoch", "messages", "tasks"])
-def test_components_that_diverge_keep_the_gate_closed_until_they_agree(shop: Shop, of: str) -> None:
+def test_components_that_diverge_keep_the_gate_closed_until_they_agree(shop: Shop) -> None:
     """Every suite is green; the reason names both, and what is wrong between them."""
-    shop.edit("verification:\n", DIVERGENCE.replace("OF", of))
+    shop.edit("verification:\n", DIVERGENCE.replace("OF", "epoch"))
     with shop.site() as site:
         run = driven(site, shop)
         assert run.state is State.NEEDS_OPERATOR
-        assert "divergence epochs of config and pages" in run.reason
-        assert {"epoch": "epoch", "messages": "in flight", "tasks": "orphaned"}[of] in run.reason
+        assert "divergence epochs of config and pages (another epoch)" in run.reason
         (shop.tree / "pages" / "epoch.txt").write_text("1\n")
         assert again(site, run).state is State.COMPLETE
+
+
+@pytest.mark.parametrize(
+    ("of", "said"), [("messages", "(messages in flight)"), ("tasks", "(orphaned tasks)")]
+)
+def test_each_kind_of_divergence_is_said_in_its_words(shop: Shop, of: str, said: str) -> None:
+    shop.edit("verification:\n", DIVERGENCE.replace("OF", of))
+    with shop.site() as site:
+        run = authorize.create(site, shop.plan(site, "config"))
+        (left,) = unsettled.keeps_closed(site, run, plan_of(run), eyes.of(site))
+        assert said in left.reason
+        assert "answer r0001 epochs acknowledged" in left.reason
 
 
 def test_a_named_person_takes_note_of_exactly_what_was_found(shop: Shop) -> None:
@@ -125,16 +135,19 @@ def effect(site: Site, identity: str, **more: str) -> object:
     return tell_event(site, "effect", given, by="ada", identity=identity)
 
 
-@pytest.mark.parametrize("how", ["compensated: an apology went out", "acknowledged by phone"])
-def test_an_effect_since_the_checkpoint_is_settled_once(shop: Shop, how: str) -> None:
+def test_an_effect_since_the_checkpoint_is_settled_once(shop: Shop) -> None:
     """What came before the checkpoint is none; what is settled holds up no later run, and stays settled."""
+    how = "compensated: an apology went out"
     with shop.site() as site:
+        assert effect(site, "m0") is not None
         assert effect(site, "m1") is not None
         assert effect(site, "m1") is None
         run = driven(site, shop)
         assert run.state is State.NEEDS_OPERATOR
-        assert len(list(run.verdict["reasons"])) == 1  # type: ignore[call-overload]
+        answer(site, run, item="effect-m0", text="acknowledged by phone", by="ada")
+        assert len(list(run.verdict["reasons"])) == 2  # type: ignore[call-overload]
         assert "irreversible: mail to everybody of config" in run.reason
+        assert [one.id for one in unsettled.effects(site, plan_of(run))] == ["effect-m1"]
         assert not run.verdict["climb"]
         with pytest.raises(PlanError, match="declared"):
             answer(site, run, item="effect-m1", text=how, by="somebody")

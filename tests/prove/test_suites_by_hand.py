@@ -5,14 +5,25 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from rollback.act.site import Site
+from rollback.host import Host
+from rollback.host.clock import parse_iso
+from rollback.model.errors import UsageError
+from rollback.model.system import System
+from rollback.prove import plugin
+from rollback.prove import seal as seals
 from rollback.prove import suite as suites
+from rollback.prove.seal import Seal, Sealed
+from rollback.prove.sight import Wish, look
 from tests.prove.conftest import Little
 
 OURS = suites.suites_folder()
@@ -38,6 +49,7 @@ def test_a_system_that_is_well_is_verified(little: Little) -> None:
     assert "VERIFIED  Little 1.0: smoke" in done.stdout
     assert "NOT VERIFIED" not in done.stdout
     assert "test_declared[there] PASSED" in done.stdout
+    assert re.search(r"^  smoke +\d+\.\d\d s  1 passed$", done.stdout, re.MULTILINE), done.stdout
 
 
 @pytest.mark.parametrize("way", ["variable", "folder"])
@@ -127,6 +139,105 @@ def test_a_mark_of_another_suite_is_wrong_usage(little: Little) -> None:
                    str(little.folder), str(little.folder / "verification"), cwd=little.folder)  # fmt: skip
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
     assert "is marked smoke and lies in functional/" in done.stderr
+
+
+def test_a_mark_that_nobody_registered_is_wrong_usage(little: Little) -> None:
+    """A typo in a mark would silently leave a test out, whatever the team's own settings say."""
+    little.declare()
+    little.team("verification/smoke/test_team.py",
+                "import pytest\n@pytest.mark.smoek\ndef test_fine(): pass\n")  # fmt: skip
+    (little.folder / "pytest.ini").write_text("[pytest]\n")
+    done = by_hand("-p", "rollback.prove.plugin", "--system", str(little.file), "-c", "pytest.ini",
+                   "--rootdir", str(little.folder), "verification", cwd=little.folder)  # fmt: skip
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "nobody registered: smoek" in done.stderr
+
+
+def test_what_failed_last_is_asked_alone_and_proves_nothing_by_itself(little: Little) -> None:
+    """`--lf` is for who mends: the whole suite has to be asked again."""
+    little.checks["smoke"].append(FILES.format("later", "data/b.txt", ""))
+    little.declare()
+    arguments = (str(OURS), "-p", "cacheprovider", "-o", f"cache_dir={little.folder / 'cache'}", "-v",
+                 "-m", "smoke", "--system", str(little.file))  # fmt: skip
+    assert by_hand(*arguments, cwd=little.folder).returncode == 1
+    (little.folder / "app" / "data" / "b.txt").write_text("")
+    done = by_hand(*arguments, "--lf", cwd=little.folder)
+    assert "test_declared[later] PASSED" in done.stdout
+    assert "test_declared[there]" not in done.stdout
+    assert done.returncode == 10
+    assert "required check there did not run" in done.stdout
+
+
+def test_two_suites_may_run_side_by_side(little: Little) -> None:
+    """`-n 2 --dist loadfile`: each file whole in one worker; the end says the same."""
+    little.checks = {"functional": [FILES.format("one", "data", ""), FILES.format("gone", "data/b", "")],
+                     "integration": [FILES.format("two", "data", "")]}  # fmt: skip
+    little.declare()
+    done = by_hand(str(OURS), "-p", "xdist.plugin", "-n", "2", "--dist", "loadfile", "-m",
+                   "functional or integration", "--system", str(little.file), cwd=little.folder)  # fmt: skip
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "NOT VERIFIED  Little 1.0: functional, integration, tests: 3" in done.stdout
+    assert "check gone answered FAIL" in done.stdout
+    assert re.search(r"^  functional .* s  1 passed, 1 failed$", done.stdout, re.MULTILINE)
+
+
+def test_marks_and_fixtures_are_explained(little: Little) -> None:
+    """One line each, in words of the product."""
+    named = ("-p", "rollback.prove.plugin", str(OURS))
+    marks = by_hand(*named, "--markers", cwd=little.folder).stdout
+    for suite, meaning in plugin._MEANING.items():
+        assert f"@pytest.mark.{suite}: {meaning}" in marks
+    fixtures = by_hand(
+        *named, "--fixtures", "--system", str(little.declare()), cwd=little.folder
+    ).stdout
+    for name in ("system", "component", "service", "http", "host", "baseline", "flag", "log"):
+        found = re.search(rf"^{name}\b.*\n    (\S.*)$", fixtures, re.MULTILINE)
+        assert found, (name, fixtures)
+
+
+def _past(little: Little) -> tuple[System, Seal, str]:
+    """A run of level `back` that is mitigated, and the seal of what it went back to."""
+    system = little.load()
+    with Site.open(system, Host()) as site:
+        made = site.checkpoints.create("good")
+        told = {"there": Sealed(suite="smoke", answer="pass", samples={"ms": (1.0, 2.0)})}
+        seal = seals.make(told, belongs_to={"checkpoint": made.id}, at="2026-11-20T00:00:00Z")
+        seals.save(site.state.tree, seal)
+        plan: dict[str, Any] = {"level": "back", "environment": "production", "gate": {},
+                                "target": {"source": "checkpoint", "id": made.id}}  # fmt: skip
+        body = {"plan": plan, "plan_digest": "0", "incident": "i0001"}
+        site.journal.append("run.planned", run="r0001", data=body)
+        for kind in ("run.authorized", "run.protected", "run.started", "run.mitigated"):
+            site.journal.append(kind, run="r0001", data={})
+        return system, seal, site.run("r0001").moments["run.mitigated"][2]
+
+
+def test_a_run_is_asked_about_as_its_gate_does(little: Little) -> None:
+    """Its level's checks, logs since its mitigation, compared with what it went back to."""
+    little.checks["smoke"].append(FILES.format("limited", "data", ", levels: [back]"))
+    _, seal, since = _past(little)
+    for name in ("r0001", "last"):
+        found = look(Wish(system=str(little.file), run=name))
+        assert set(found.wanted.checks) == {"there", "limited"}
+        assert found.view.since == parse_iso(since)
+        assert found.view.baseline == seal.samples
+    assert look(Wish(system=str(little.file), run="last", level="other")).wanted.level == "other"
+    done = by_hand(str(OURS), "-m", "smoke", "--system", str(little.file), "--run", "r0009",
+                   cwd=little.folder)  # fmt: skip
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "there is no run r0009" in done.stderr
+
+
+def test_a_baseline_is_named_by_file_seal_or_checkpoint(little: Little) -> None:
+    """All of them are the same one; without it there is none, and one that is not there is refused."""
+    system, seal, _ = _past(little)
+    checkpoint = seal.belongs_to["checkpoint"]
+    file = system.state_path / seals.path(seal.id)
+    for name in (str(file), seal.id, "good", checkpoint):
+        assert look(Wish(system=str(little.file), baseline=name)).view.baseline == seal.samples
+    assert look(Wish(system=str(little.file))).view.baseline == {}
+    with pytest.raises(UsageError, match="there is no seal better"):
+        look(Wish(system=str(little.file), baseline="better"))
 
 
 def test_all_suites_at_once(little: Little) -> None:

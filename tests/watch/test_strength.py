@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from rollback.act import strength
+from rollback.act import authorize, strength
 from rollback.act.engine import roll_back
 from rollback.act.stopping import retry
 from rollback.act.told import tell_event
@@ -26,7 +27,7 @@ def here(tmp_path: Path) -> Place:
 @pytest.mark.parametrize(
     ("measured", "state"),
     [
-        ((), State.NEEDS_OPERATOR), ((("20", "19"),), State.COMPLETE),
+        ((("20", "19"),), State.COMPLETE),
         ((("20", "20"), ("40", "37")), State.NEEDS_OPERATOR),
     ],
 )  # fmt: skip
@@ -49,6 +50,16 @@ def test_a_run_that_nobody_confirmed_completes_only_behind_a_strong_gate(
             assert (
                 roll_back(agent.site, retry(agent.site, run, by="ada").id).state is State.COMPLETE
             )
+
+
+def test_a_gate_that_nobody_measured_is_not_strong(here: Place) -> None:
+    """Absence is weakness; a run that somebody asked for is attended, and needs no measurement."""
+    with here.shop.site() as site:
+        run = authorize.create(site, here.shop.plan(site, "config"))
+        gate = here.shop.system.levels["config"].gate
+        assert strength.too_weak(site, run, gate) == []
+        (reason,) = strength.too_weak(site, replace(run, unasked=True), gate)
+        assert "nobody has measured" in reason
 
 
 @pytest.mark.parametrize("given", [
