@@ -6,13 +6,15 @@ Never: writes there, or makes one.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from rollback.host import Host
 from rollback.keep.checkpoint import Checkpoints
+from rollback.keep.entry import Entry
 from rollback.keep.journal import events_at
-from rollback.model.errors import UsageError
+from rollback.model.errors import PlanError, UsageError
 from rollback.model.lifecycle import Run, fold
 from rollback.model.registry import nearest
 from rollback.model.system import System
@@ -28,6 +30,21 @@ class Named:
     environment: str
     since: str
     target: str = ""
+
+
+def kept(system: System, component: str, target: str) -> dict[str, Entry]:
+    """What a component was made of in a checkpoint (by id; "" is the last good one), by path.
+
+    Raises: RollbackError when there is no such checkpoint, or it does not hold the component.
+    """
+    host = Host()
+    with host.tree(str(system.state_path)) as state, Checkpoints(system, host, state) as found:
+        one = found.get(target) if target else found.last_good()
+        if one is None:
+            raise PlanError(
+                "there is no checkpoint to go back to", hint="rollback checkpoint create"
+            )
+        return {os.fsdecode(entry.path): entry for entry in found.entries(one.id, component)}
 
 
 def run(system: System, name: str) -> Named:

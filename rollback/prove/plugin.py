@@ -24,6 +24,7 @@ from rollback.prove.where import FOLDER, SUITES, suite_of
 # Everything else is imported where it is used: this plugin is loaded in sessions without a suite.
 if TYPE_CHECKING:
     from rollback.host.net import Response
+    from rollback.keep.entry import Entry
     from rollback.model.component import Component, Service
     from rollback.model.system import System
     from rollback.observe.view import View
@@ -398,6 +399,20 @@ def http() -> Callable[..., Response]:
     from rollback.host import net
 
     return net.request
+
+
+@pytest.fixture(scope="session")
+def checkpoint(request: pytest.FixtureRequest, view: View) -> Callable[[str], dict[str, Entry]]:
+    """`checkpoint("config")["app.yaml"].sha256` is of what the run went back to; by hand, of last-good.
+
+    By path in the component: kind, size in bytes, mode, sha256.
+    """
+    from rollback.prove import past
+
+    option = request.config.getoption
+    name = option("gate_run") or option("run")
+    target = past.run(view.system, name).target if name else ""
+    return lambda component: past.kept(view.system, component, target)
 
 
 @pytest.fixture(scope="session")
