@@ -9,11 +9,12 @@ Never: makes anything interruptible that was started to ignore interrupts.
 
 from __future__ import annotations
 
+import queue
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -50,7 +51,9 @@ class Stop:
     """
 
     def __init__(self) -> None:
-        self._event = threading.Event()
+        # A handler runs inside of whatever the main thread does: an Event that is being waited for holds
+        # a lock then, and setting it would wait for ever. This queue may be put into from there.
+        self._wakes: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._before: dict[int, Any] = {}
         self.because = ""
 
@@ -74,15 +77,17 @@ class Stop:
 
     def wait(self, seconds: float) -> None:
         """So much time has passed, or somebody has asked to stop, or `wake` was called."""
-        self._event.wait(seconds)
-        self._event.clear()
+        with suppress(queue.Empty):
+            self._wakes.get(timeout=max(0.0, seconds))
+            while True:
+                self._wakes.get_nowait()
 
     def wake(self) -> None:
         """Whoever waits goes on now; from any thread."""
-        self._event.set()
+        self._wakes.put(None)
 
     def _ask(self, number: int, _frame: FrameType | None) -> None:
         if self.asked:
             raise KeyboardInterrupt
         self.because = signal.Signals(number).name
-        self._event.set()
+        self._wakes.put(None)
