@@ -215,7 +215,7 @@ def test_a_step_that_fails_calls_people_too(tmp_path: Path) -> None:
         assert called(site) == ["op"]
 
 
-@pytest.mark.requirement("QL-44", "QL-46", "QL-38")
+@pytest.mark.requirement("QL-44", "QL-46")
 def test_a_refused_run_calls_people_once_with_what_refused_it(tmp_path: Path) -> None:
     """The fourth one in a day is refused, and so is its repetition; one ladder is climbed for both."""
     made = shop_with(tmp_path, escalate="")
@@ -307,9 +307,9 @@ def test_a_ladder_without_message_says_it_in_our_own_words(tmp_path: Path) -> No
     )
 
 
-@pytest.mark.requirement("AW-26", "AW-18")
+@pytest.mark.requirement("AW-26")
 def test_a_phone_is_a_persons_task_with_the_time_of_its_acknowledgement(tmp_path: Path) -> None:
-    """The chat has it before the next step is done; the call is open until somebody says that it was made."""
+    """The chat has the text too; the call is open until somebody says that it was made."""
     more = NOTIFY.replace(
         "channels: {", "channels: {phone: {phone: {who: the engineer on call, role: lead}}, "
     )
