@@ -45,17 +45,24 @@ def _carried(site: Site, run: Run) -> Run:
 
         tell(site, run)
 
-    run = roll_back(_heard(site), run.id, mitigated=mitigated)
+    run = roll_back(_heard(site, run), run.id, mitigated=mitigated)
     from rollback.act.afterwards import settle  # messages and reports can wait for the rollback
 
     return settle(site, run)
 
 
-def _heard(site: Site) -> Site:
-    """The site; where a message is declared for the begin of a run or a phase, one that tells people."""
+def _heard(site: Site, run: Run) -> Site:
+    """The site; where people are told before the end, by a step or at a moment, one that tells them."""
     notify = site.system.source.get("notify")
     messages = notify.get("messages") if isinstance(notify, dict) else None
-    if not any(EARLY & set(one.get("on") or ()) for one in (messages or {}).values()):
+    early = any(EARLY & set(one.get("on") or ()) for one in (messages or {}).values())
+    steps = run.plan.get("steps")
+    kinds = (
+        [one.get("kind") for one in steps if isinstance(one, dict)]
+        if isinstance(steps, list)
+        else []
+    )
+    if not early and "notify" not in kinds:
         return site  # nothing of telling is loaded before the run has done its work
     from rollback.act.telling import listening
 

@@ -93,13 +93,21 @@ def tell_people(site: Site, word: str, key: str, **fields: str) -> None:
 
 
 def listening(site: Site) -> Site:
-    """The site, with people told as soon as a run or a phase begins.
+    """The site, with people told as soon as a run or a phase begins, and what a step says on its way.
 
     A message that cannot be queued is noted: it is no reason to stop.
     """
+    said: list[str] = []
 
     def heard(event: Event) -> None:
         site.listen(event)
+        if event.kind == "message.queued":
+            said.append(event.run)
+        elif event.kind == "step.ended" and said:
+            said.clear()
+            delivering.leave(
+                site
+            )  # before the next step begins: it may be that they are called to it
         if event.kind in ("run.started", "step.began"):
             try:
                 tell(site, site.run(event.run))

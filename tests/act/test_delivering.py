@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -247,3 +248,36 @@ def test_no_secret_leaves_in_a_message(
         assert "REDACTED" in told_
     for spelling in (secret, secret[::-1], secret.encode().hex()):
         assert spelling not in told_
+
+
+@pytest.mark.requirement("AW-18")
+def test_what_a_step_says_has_left_before_the_next_step_begins(tmp_path: Path) -> None:
+    """Two channels of who is on call: a person is asked to phone, chat has it, then the rest goes on."""
+    with listening() as (port, heard):
+        made = shop_with(tmp_path, (
+            f"    chat: {hook(port)}\n    phone: {{phone: {{who: the on-call engineer, role: op}}}}"
+        ), "[phone, chat]")  # fmt: skip
+        waits = ("import sys, time\nuntil = time.monotonic() + 20\n"
+                 "while 'chat' not in open(sys.argv[1]).read():\n"
+                 "    assert time.monotonic() < until\n    time.sleep(0.05)\n")  # fmt: skip
+        (made.tree / "waits.py").write_text(waits)
+        journal = made.folder / ".rollback/journal/events.jsonl"
+        argv = json.dumps([sys.executable, "-I", "waits.py", str(journal)])
+        made.edit("steps: [{restore: {component: config}}]",
+                  "steps: [{notify: {message: look, id: call}}, "
+                  f"{{command: {{argv: {argv}, within: 25s}}}}]")  # fmt: skip
+        made.edit('text: "look: {reason}"', 'text: "come: {level}"')
+        with made.site() as site:
+            site.checkpoints.create("good")
+            (made.tree / "config" / "app.yaml").write_text("party: true\nlimit: 99\n")
+            run = authorize.create(site, made.plan(site, "config"))
+            authorize.approve(site, run, person="ada")
+            run = drive(site, run, wait=False)
+            events = site.journal.events()
+        (arrived,) = [
+            n for n, e in enumerate(events) if e.data.get("channels") == ["phone", "chat"]
+        ]
+        second = [n for n, event in enumerate(events) if event.kind == "step.ended"][1]
+        assert arrived < second
+        assert run.state is State.COMPLETE
+        assert any("come: config" in one for one in map(str, heard))
