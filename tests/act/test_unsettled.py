@@ -138,6 +138,8 @@ def effect(site: Site, identity: str, **more: str) -> object:
 def test_an_effect_since_the_checkpoint_is_settled_once(shop: Shop) -> None:
     """What came before the checkpoint is none; what is settled holds up no later run, and stays settled."""
     how = "compensated: an apology went out"
+    config = "    steps: [{restore: {component: config}}]\n    gate: {suites: [smoke]}\n"
+    shop.edit(config, f"{config}    on_fail: {{climb: full, when: auto}}\n")
     with shop.site() as site:
         assert effect(site, "m0") is not None
         assert effect(site, "m1") is not None
@@ -148,7 +150,7 @@ def test_an_effect_since_the_checkpoint_is_settled_once(shop: Shop) -> None:
         assert len(list(run.verdict["reasons"])) == 2  # type: ignore[call-overload]
         assert "irreversible: mail to everybody of config" in run.reason
         assert [one.id for one in unsettled.effects(site, plan_of(run))] == ["effect-m1"]
-        assert not run.verdict["climb"]
+        assert not run.verdict["climb"]  # going further back sends no mail back
         with pytest.raises(PlanError, match="declared"):
             answer(site, run, item="effect-m1", text=how, by="somebody")
         with pytest.raises(UsageError):
