@@ -14,7 +14,7 @@ import click
 
 from rollback.cli.show import clipped, error_json, error_lines, plain_json, safe, silence
 from rollback.host.below import remedy
-from rollback.host.interrupt import interrupts_are_raised
+from rollback.host.interrupt import interrupt_is_answered, interrupts_are_raised
 from rollback.model.errors import RollbackError
 
 # by the name of an argument: what says which there are
@@ -43,6 +43,7 @@ def status_of(
     except click.exceptions.Exit as done:
         return done.exit_code
     except (click.Abort, KeyboardInterrupt):
+        interrupt_is_answered()
         said = "interrupted: nothing more was done"
         return _fail(as_json, "interrupted", said, "", 130, pasted(interrupted))
     except click.ClickException as wrong:
