@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,7 +91,7 @@ class Proof:
         self._sight: Sight | None = None
         self._reasons: tuple[str, ...] = ()
         self._usage = ""
-        self._seen: set[str] = set()
+        self._paths: dict[str, Path] = {}
         self._recorder: Recorder | None = None
         self.in_gate = bool(config.getoption("gate_verdict"))
         self._controller = not hasattr(config, "workerinput")
@@ -143,6 +143,10 @@ class Proof:
 
     def pytest_itemcollected(self, item: pytest.Item) -> None:
         """Every test that was found, before anybody deselects it."""
+        if suite_of(
+            item.path
+        ):  # a node id is relative to whatever was named, not always to the root
+            self._paths[item.nodeid] = item.path.resolve()
         if self._ours(item.nodeid) and _check_of(item) != NOTHING:
             self.recorder.found([item.nodeid])
 
@@ -214,7 +218,11 @@ class Proof:
             self.recorder.not_collected(report)
 
     def _ours(self, nodeid: str) -> bool:
-        return self.in_gate or bool(suite_of(self._config.rootpath / nodeid.split("::")[0]))
+        return self.in_gate or nodeid in self._paths or bool(suite_of(self._place(nodeid)))
+
+    def _place(self, nodeid: str) -> Path:
+        """The file of a test; of one that a worker collected, by its node id."""
+        return self._paths.get(nodeid) or (self._config.rootpath / nodeid.split("::")[0]).resolve()
 
     # -- running --
 
@@ -275,13 +283,31 @@ class Proof:
         system = self._sight.system
         return f"system: {system.system.title} {system.system.version} ({system.declaration})"
 
+    def _unlike_the_gate(self, suites: Iterable[str]) -> Iterator[str]:
+        """What a gate would run of a team's own tests, and this session did not, or not as pinned."""
+        from rollback.prove.record import digest
+
+        system = self.sight().system
+        asked = {self._place(nodeid) for nodeid in self.recorder.selected}
+        for one in system.verification.suites:
+            path = system.declaration.parent / one.path
+            if suite_of(path) not in suites:
+                continue
+            found = digest(path)
+            if found != one.sha256:
+                is_ = f"found {found[:12]}" if found else "it is not there"
+                yield f"suite file {one.path} is not the pinned one (pinned {one.sha256[:12]}, {is_})"
+            elif path.name.startswith("test_") and path.resolve() not in asked:
+                yield f"suite file {one.path} is pinned and was not asked: name {path.parent} too"
+
     def pytest_terminal_summary(
         self, terminalreporter: pytest.TerminalReporter, exitstatus: int
     ) -> None:
         """One line that says it, and the reasons below."""
         if self._recorder is None:
             return
-        suites = [s for s in SUITES if any(f"{FOLDER}/{s}/" in n for n in self.recorder.collected)]
+        found = {suite_of(self._place(nodeid)) for nodeid in self.recorder.collected}
+        suites = [suite for suite in SUITES if suite in found]
         if self.in_gate or not suites or int(exitstatus) == pytest.ExitCode.USAGE_ERROR:
             return
         from rollback.prove.gate import REASONS_MAX, Evidence, judge
@@ -292,8 +318,8 @@ class Proof:
             return
         verdict = self.recorder.verdict(nonce="", suite="", declaration="", exit_status=exitstatus)
         expected = {key: one for s in suites for key, one in wanted.of(s).items()}
-        self._reasons = judge(Evidence("", "", "", int(exitstatus), False, 0.0, verdict,
-                                       expected=expected))  # fmt: skip
+        said_ = judge(Evidence("", "", "", int(exitstatus), False, 0.0, verdict, expected=expected))
+        self._reasons = (*self._unlike_the_gate(suites), *said_)
         name = self.sight().system.system
         told = f"{name.title} {name.version}: {', '.join(suites)}, tests: {len(verdict.tests)}"
         said = "NOT VERIFIED" if self._reasons else "VERIFIED"

@@ -124,6 +124,11 @@ def digests(folder: Path) -> dict[str, str]:
     }
 
 
+def digest(path: Path) -> str:
+    """SHA-256 of a file; "" where there is none."""
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+
+
 def counts(tests: Iterable[Outcome]) -> Mapping[str, int]:
     """How many tests passed, failed, and were skipped or otherwise odd."""
     found = {"passed": 0, "failed": 0, "skipped": 0}

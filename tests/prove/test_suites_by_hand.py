@@ -284,3 +284,30 @@ def test_the_suites_name_no_system() -> None:
     assert known
     for path in OURS.rglob("*.py"):
         assert not known & set(path.read_text().lower().replace(".", " ").split()), path
+
+
+PINNED = "verification/smoke/test_team.py"
+TEAM = "def test_it(system):\n    assert system.system.id == 'little'\n"
+
+
+@pytest.mark.parametrize(
+    ("now", "asked", "said"),
+    [
+        (TEAM, True, ""),
+        (TEAM + "# altered\n", True, f"suite file {PINNED} is not the pinned one (pinned "),
+        (None, False, f"suite file {PINNED} is not the pinned one (pinned "),
+        (TEAM, False, f"suite file {PINNED} is pinned and was not asked"),
+    ],
+)
+def test_by_hand_nothing_is_verified_that_a_gate_would_not_believe(
+    little: Little, now: str | None, asked: bool, said: str
+) -> None:
+    """A team's file that is not the pinned one, or is left out, opens no gate: nor does a person's look."""
+    file = little.team(PINNED, TEAM)
+    little.declare()
+    file.unlink() if now is None else file.write_text(now)
+    named = [str(OURS), str(file.parent)] if asked else [str(OURS)]
+    done = by_hand(*named, "-m", "smoke", "--system", str(little.file), cwd=little.folder)
+    assert done.returncode == (10 if said else 0), done.stdout
+    assert ("NOT VERIFIED" in done.stdout) is bool(said)
+    assert said in done.stdout
