@@ -47,8 +47,6 @@ def copied(name: str, folder: Path, **texts: str) -> Path:
             for old, new in texts.items():
                 text = text.replace(old.removeprefix("_"), new)
             path.write_text(text)
-    for folder_ in ("run", "data"):
-        (made / folder_).mkdir(exist_ok=True)
     return made
 
 
@@ -78,7 +76,7 @@ def started(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
         said = rollback(place, "run", "start", "--yes")
         assert said.status == 0, said.out + said.err
         if name == "redis":
-            spoken(port_of(place), "SET greeting hello", "SAVE")
+            spoken(port_of(place), "SET greeting hello")
         said = rollback(place, "checkpoint", "create", "good", "--seal")
         assert said.status == 0, said.out + said.err
         yield place
@@ -120,6 +118,10 @@ def test_a_frozen_nginx_is_noticed(started: Path) -> None:
         assert not found["verified"]
         assert "does nothing" in reasons(found)  # the lock is held
         assert "version" in reasons(found)  # the port is open
+        for words in (("status",), ("run", "pages", "--yes"), ("verify", "smoke")):
+            told = rollback(started, *words)
+            assert f"web (process {pid})" in told.out, words
+            assert f"kill -CONT {pid}" in told.out
     finally:
         for one in stopped:
             os.kill(one, signal.SIGCONT)

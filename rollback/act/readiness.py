@@ -22,7 +22,8 @@ from rollback.host.below import why
 from rollback.host.clock import iso
 from rollback.host.net import on_this_machine
 from rollback.judge import authority as judge
-from rollback.model.errors import PlanError, RollbackError
+from rollback.keep import trust
+from rollback.model.errors import NotAuthorized, PlanError, RollbackError
 from rollback.model.finding import Answer, Finding, Json, failed, passed, unknown
 from rollback.model.level import Level
 from rollback.model.people import Member
@@ -119,10 +120,18 @@ def _of(site: Site, key: str, level: Level, component: str, requester: str) -> R
         hint = getattr(error, "hint", "")
         return Readiness(key, level.rank, (Row("plan", failed(why(error)), hint),), component)
     rows = (
-        *_target(site, plan), _room(site, plan), *_guardrails(site, plan), _people(site, plan),
+        *_trust(site), *_target(site, plan), _room(site, plan), *_guardrails(site, plan), _people(site, plan),
         *_gate(site, level, plan), *_drills(site, key), _network(site, plan),
     )  # fmt: skip
     return Readiness(key, level.rank, rows, component)
+
+
+def _trust(site: Site) -> Iterator[Row]:
+    """Nothing where people and policy are the trusted ones; a run would be refused where they are not."""
+    try:
+        trust.require(site.system, site.state.tree)
+    except NotAuthorized as error:
+        yield Row("trust", failed(error.message), error.hint)
 
 
 def _target(site: Site, plan: Plan) -> Iterator[Row]:

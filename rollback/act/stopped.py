@@ -1,4 +1,4 @@
-"""Which services do not run, and how to start them: it loses nothing, so it comes before going back.
+"""Which services do not run, or are frozen, and what to type: it loses nothing, so it comes first.
 
 Hides: how it is seen that a service does not run.
 Never: starts anything.
@@ -6,11 +6,14 @@ Never: starts anything.
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from rollback.act import eyes
 from rollback.act.site import Site
 from rollback.model import dependencies
 from rollback.model.errors import RollbackError
 from rollback.model.system import HOME
+from rollback.observe.service import held_by, usage
 from rollback.observe.view import View
 
 
@@ -35,6 +38,20 @@ def _may_run(view: View, name: str) -> bool:
         return service.running(view, name)
     except (RollbackError, OSError):
         return True
+
+
+def suspended(site: Site, environment: str = HOME) -> dict[str, int]:
+    """The declared services that hold their lock and do nothing, stopped by a signal, with their pids."""
+    view = eyes.of(site, environment)
+    found = {}
+    for name, one in view.system.services.items():
+        if one.lock is None:
+            continue
+        with suppress(RollbackError, OSError), held_by(view, name) as holder:
+            used = usage(holder.pid) if holder is not None else None
+            if holder is not None and used is not None and used.frozen:
+                found[name] = holder.pid
+    return found
 
 
 def start(environment: str = HOME) -> str:

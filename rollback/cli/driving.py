@@ -16,7 +16,13 @@ from rollback.act.stopping import abort
 from rollback.cli.desk import Desk
 from rollback.cli.planning import plan_lines, terminal
 from rollback.cli.show import safe
-from rollback.cli.timeline import down_lines, exit_status, result, result_lines
+from rollback.cli.timeline import (
+    down_lines,
+    exit_status,
+    result,
+    result_lines,
+    suspended_lines,
+)
 from rollback.model.lifecycle import ENDED, Run, State
 
 NEEDS_OPERATOR = 9
@@ -32,8 +38,10 @@ def decline_idle(desk: Desk, site: Site, plan: Plan) -> int:
     unproved = needing[-1] if needing and incident and not plan.undoes else None
     offer = "" if plan.undoes else climbing.onwards(site, plan, incident).level
     down = stopped.services(site, plan.environment)
+    ill = stopped.suspended(site, plan.environment)
     body = {"changed": False, "level": plan.level, "state": None, "offer": offer or None,
-            "not_running": [*down], "unproved": unproved.id if unproved else None}  # fmt: skip
+            "not_running": [*down], "suspended": ill,
+            "unproved": unproved.id if unproved else None}  # fmt: skip
 
     def lines() -> list[str]:
         said = [
@@ -42,7 +50,7 @@ def decline_idle(desk: Desk, site: Site, plan: Plan) -> int:
         if unproved is not None:
             said += [f"  but run {unproved.id} needs a person: {safe(unproved.reason)}",
                      f"  try: ask the gate again: rollback resume {unproved.id}"]  # fmt: skip
-        said += down_lines(down, plan.environment) or [
+        said += (suspended_lines(ill, plan.environment) + down_lines(down, plan.environment)) or [
             "  try: ask whether it is well: rollback verify"
         ]
         return said + (

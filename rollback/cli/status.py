@@ -43,7 +43,7 @@ def command(desk: Desk) -> int:
             "last_checkpoint": None, "missed": [], "not_exported": [], "glass": [], "overdue": [],
             "paper": [], "frozen": {},
             "damaged": None,
-            "not_running": [], "calls": [],
+            "not_running": [], "suspended": {}, "calls": [],
             "agent": {"watching": None, "held": None, "incident": None},
             "journal": {"events": 0, "whole": True}, "trusted": True,
         }  # fmt: skip
@@ -85,6 +85,7 @@ def command(desk: Desk) -> int:
             "calls": _calls(site), "paper": [asdict(one) for one in checklist.papers(site)],
             "frozen": _frozen(site), "damaged": damaged(site), "agent": _agent(site),
             "not_running": [*stopped.services(site, site.system.environment_name)] if runs else [],
+            "suspended": stopped.suspended(site, site.system.environment_name),
             "journal": journal, "trusted": trusted,
         }  # fmt: skip
         advice = {run.id: next_lines(site, run) for run in still}
@@ -183,6 +184,7 @@ def _overdue(site: Site, run: Run) -> bool:
 
 def _lines(body: dict[str, Any], advice: dict[str, list[str]], fetch: str) -> list[str]:
     from rollback.act import stopped
+    from rollback.cli.timeline import suspended_lines
 
     lines = [paint(str(body["system"]), "bold")]
     for run in body["runs_open"]:
@@ -207,6 +209,8 @@ def _lines(body: dict[str, Any], advice: dict[str, list[str]], fetch: str) -> li
     if body["not_running"]:
         lines.append(paint(f"  not running: {', '.join(body['not_running'])}", "yellow"))
         lines += [] if body["runs_open"] else [f"    try: {stopped.start()}"]
+    if body["suspended"]:
+        lines += [paint(line, "yellow") for line in suspended_lines(body["suspended"])]
     lines += _agent_lines(body["agent"])
     lines += [line for one in body["calls"] for line in _call_lines(one)]
     newest = body["last_checkpoint"]

@@ -7,7 +7,7 @@ Never: changes a run.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -23,6 +23,7 @@ from rollback.keep import lease
 from rollback.model.event import Event
 from rollback.model.lifecycle import ENDED, TRANSITIONS, Run, State, elapsed_s
 from rollback.model.quantity import counted, spoken
+from rollback.model.system import HOME
 from rollback.tell.phases import of_a_run, phases
 
 
@@ -214,6 +215,18 @@ def down_lines(services: Sequence[str], environment: str) -> list[str]:
     if not services:
         return []
     return [f"  not running: {', '.join(services)}", f"  try first: {stopped.start(environment)}"]
+
+
+def suspended_lines(services: Mapping[str, int], environment: str = HOME) -> list[str]:
+    """That services are frozen, and how they go on; empty where none is."""
+    if not services:
+        return []
+    there = f" --environment {environment}" if environment != HOME else ""
+    named = ", ".join(f"{name} (process {pid})" for name, pid in services.items())
+    pids = " ".join(map(str, services.values()))
+    return [f"  stopped by a signal, they do nothing: {named}",
+            f"  try first: kill -CONT {pids}",
+            f"  or: rollback run stop{there}, then {stopped.start(environment)}"]  # fmt: skip
 
 
 def next_lines(site: Site, run: Run) -> list[str]:

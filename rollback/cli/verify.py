@@ -21,7 +21,7 @@ def command(desk: Desk, suites: tuple[Suite, ...], level: str, environment: str)
     from rollback.act import stopped
     from rollback.act.plan import find_level
     from rollback.act.sealing import ask_suites
-    from rollback.cli.timeline import down_lines
+    from rollback.cli.timeline import down_lines, suspended_lines
     from rollback.judge.scope import smallest
 
     with desk.look() as home:
@@ -35,9 +35,10 @@ def command(desk: Desk, suites: tuple[Suite, ...], level: str, environment: str)
         ]
         offer = smallest(site.system, failing) if not green else None
         down = () if green else stopped.services(site, environment)
+        ill = {} if green else stopped.suspended(site, environment)
         body = {
             "verified": green, "smallest_scope": offer.command if offer else None,
-            "not_running": [*down],
+            "not_running": [*down], "suspended": ill,
             "suites": {
                 r.suite: {"open": r.open, "passed": r.passed, "failed": r.failed, "skipped": r.skipped,
                           "duration_s": round(r.duration_s, 3), "reasons": list(r.reasons)}
@@ -54,7 +55,7 @@ def command(desk: Desk, suites: tuple[Suite, ...], level: str, environment: str)
                 )
                 said += [f"    {safe(reason)}" for reason in r.reasons]
             said.append(paint("VERIFIED", "green") if green else paint("NOT VERIFIED", "red"))
-            said += down_lines(down, environment)
+            said += suspended_lines(ill, environment) + down_lines(down, environment)
             if offer:
                 covers = ", ".join(offer.components)
                 said.append(

@@ -213,3 +213,19 @@ def test_ready_ends_with_7_until_everything_is_known_to_be_there(shop: Shop) -> 
     assert whole.status == 7
     assert "1 drill overdue" in whole.out
     assert "of 5 practices shown" in whole.out
+
+
+def test_what_would_be_refused_for_other_people_is_not_ready(shop: Shop) -> None:
+    """Who may say yes has changed, and nobody has accepted it: a run would be refused."""
+    with shop.site() as site:
+        site.checkpoints.create("good")
+        site.trusted()
+        assert not [row for one in every_level(site, requester="ada") for row in one.rows
+                    if row.what == "trust"]  # fmt: skip
+    shop.edit("owner: op", "owner: lead")
+    with shop.site() as site:
+        planned = [one for one in every_level(site, requester="ada") if len(one.rows) > 1]
+        assert planned
+        for one in planned:
+            assert not one.ready
+            assert any(row.what == "trust" and "rollback trust" in row.hint for row in one.rows)

@@ -438,6 +438,7 @@ def test_the_second_run_has_nothing_to_do_and_offers_the_next_level(tmp_path: Pa
     assert second.status == 0
     assert json.loads(second.out) == {
         "changed": False, "level": "config", "state": None, "offer": "pages", "not_running": [],
+        "suspended": {},
         "unproved": None,
     }  # fmt: skip
     assert shop.bytes() == after
