@@ -43,7 +43,7 @@ demo: setup ## Break a small system on this machine and watch it come back
 test: setup ## Everything a change must pass: style, types, walls, tests, doctests
 	@status=0; \
 	$(MAKE) --no-print-directory check || status=$$?; \
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m 'not drill' tests $(DOCTESTS) $(ARGS) < /dev/null || status=$$?; \
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m 'not drill and not long' tests $(DOCTESTS) $(ARGS) < /dev/null || status=$$?; \
 	if [ $$status -ne 0 ]; then echo 'FAILED: see above' >&2; fi; \
 	exit $$status
 
@@ -64,7 +64,8 @@ format: setup ## Put the code into its form
 .PHONY: drill
 drill: setup ## Every drill and the complete kill sweeps (long)
 	@$(BIN)/python -m drills sweep
-	@LEASE_ROUNDS=200 RACE_ATTEMPTS=12500 KILL_EVERY=1 POWER_STATES=20000 ERRNO_EVERY=1 DISK_EVERY=1 HISTORY_DAYS=30 IMAGE_CUTS=500 GATE_ATTACKS=all \
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m long tests < /dev/null
+	@LEASE_ROUNDS=200 RACE_ATTEMPTS=12500 KILL_EVERY=1 POWER_STATES=20000 ERRNO_EVERY=1 DISK_EVERY=1 HISTORY_DAYS=30 IMAGE_CUTS=500 GATE_ATTACKS=all BREAKAGES_EVERY=1 \
 		$(BIN)/python -m pytest drills tests/drills/test_sixteen.py \
 		tests/keep/test_lease.py tests/keep/test_races.py tests/keep/test_sqlite.py tests/act/test_recovery.py tests/act/test_ways.py \
 		tests/act/test_contract.py tests/act/test_fallback.py tests/keep/test_writer.py tests/keep/test_git.py \

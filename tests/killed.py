@@ -24,7 +24,7 @@ __all__ = ["KILLED", "KILL_EVERY", "KILL_SOME", "CountingTap", "DyingAt", "Dying
 T = TypeVar("T")
 KILLED = -signal.SIGKILL
 # of the longest tests every so many points are killed at; `make drill` asks for each
-KILL_EVERY = int(os.environ.get("KILL_EVERY", "12"))
+KILL_EVERY = int(os.environ.get("KILL_EVERY", "24"))
 KILL_SOME = max(1, KILL_EVERY // 3)  # of long ones
 _RENAMEAT2 = {"x86_64": 316, "aarch64": 276, "riscv64": 276}
 _NO_NEW_PRIVS, _SECCOMP, _FILTER = 38, 22, 2

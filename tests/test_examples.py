@@ -143,6 +143,7 @@ def port_of(redis: Path) -> int:
     return int((redis / "etc/redis.conf").read_text().split("port ")[1].split()[0])
 
 
+@pytest.mark.long
 @REDIS
 def test_redis_comes_back_with_what_it_remembered(started: Path) -> None:
     """Without its limit, and without its sessions: both are noticed, and both come back."""

@@ -99,6 +99,7 @@ def test_what_was_installed_is_what_runs(program: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.long
 def test_installed_in_an_empty_folder_the_demo_ends_complete(program: Path, tmp_path: Path) -> None:
     """A studio boots, goes bad, and is rolled back and proved, with nothing but the wheel."""
     status, ended = _told(program, tmp_path, "demo", "--level", "flag")

@@ -227,6 +227,7 @@ def test_targets_and_ranks_of_a_wrong_shape_lead_nowhere(
     assert walk(folder) == before
 
 
+@pytest.mark.long
 def test_the_same_as_a_process_of_its_own(folder: Path) -> None:
     """Twenty of those that a system can hand over: the real exit status, the same lines."""
     found = [case for case in cases() if case.what not in ("nul", "2 MiB", "no text")]

@@ -274,6 +274,7 @@ def test_nothing_in_the_folder_is_changed_by_a_wrong_text(cases: list[Case]) -> 
     assert [(case.name, case.changed) for case in cases if case.changed] == []
 
 
+@pytest.mark.long
 def test_the_same_as_a_process_of_its_own(cases: list[Case], folder: Path) -> None:
     """Thirty of them, evenly spread: the real program, its real exit status, no traceback."""
     file = folder / "rollback.yaml"

@@ -51,6 +51,7 @@ def test_each_fault_changes_the_tree_and_putting_it_back_leaves_no_trace(
     assert walk(studio.root) == whole
 
 
+@pytest.mark.long
 def test_three_faults_of_three_kinds_are_noticed_by_the_suite_that_looks_there(
     tmp_path: Path,
 ) -> None:
