@@ -93,33 +93,6 @@ def run(
     return Completed(tuple(argv), status, stdout, stderr, time.monotonic() - began, timed_out)
 
 
-_LEFT: list[subprocess.Popen[bytes]] = []
-
-
-def leave(argv: Sequence[str], *, cwd: str, tap: Tap) -> int:
-    """The program runs in a session of its own, with our environment; nobody waits for it. Its pid.
-
-    Those that were left before and have ended are gone from the table of processes. Raises:
-    CommandFailed when it cannot be started.
-    """
-    _LEFT[:] = [one for one in _LEFT if one.poll() is None]
-
-    def spawn() -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            list(argv), cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL, start_new_session=True, close_fds=True,
-        )  # fmt: skip
-
-    try:
-        process = tap.change("spawn", argv[0], spawn)
-    except OSError as error:
-        raise CommandFailed(
-            f"cannot be started: {error.strerror}", argv=tuple(argv), status=127
-        ) from error
-    _LEFT.append(process)
-    return process.pid
-
-
 def _collect(
     process: subprocess.Popen[bytes],
     stdin: bytes,
