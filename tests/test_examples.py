@@ -164,6 +164,7 @@ def lab() -> Iterator[Lab]:
         yield found
 
 
+@pytest.mark.long
 def test_orders_in_postgresql_come_back(
     lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -234,6 +234,7 @@ def test_the_level_that_failed_is_not_the_one_that_is_offered(shop: Shop) -> Non
 # -- no loop -------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_no_level_is_tried_twice_in_one_incident(shop: Shop) -> None:
     """Nothing helps: two runs, and asked again and again there are still two."""
     shop.edit("contains: {pages/index.html: shop}", "contains: {pages/index.html: nothing}")

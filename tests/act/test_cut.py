@@ -189,6 +189,7 @@ def test_a_mixture_is_visible(pair: Callable[..., Pair]) -> None:
     assert shown["cut"]["began"] < shown["cut"]["ended"]
 
 
+@pytest.mark.long
 def test_killed_while_drained_the_next_command_says_so_and_how_it_ends(
     pair: Callable[..., Pair],
 ) -> None:

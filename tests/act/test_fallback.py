@@ -180,6 +180,7 @@ def test_an_undone_start_on_a_fallback_port_is_stopped(
 # -- asking --------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_the_stranger_is_never_taken_for_a_started_service(
     world: World, stranger: subprocess.Popen[bytes]
 ) -> None:

@@ -106,6 +106,7 @@ def test_an_emergency_and_what_stores_nothing_wait_for_no_checkpoint(shop: Shop)
         assert [one for one in site.checkpoints.list() if one.kind == "done"] == []
 
 
+@pytest.mark.long
 def test_killed_at_any_change_each_phase_has_one_checkpoint(shop: Shop, tmp_path: Path) -> None:
     """The next driver goes on; what was made is made once."""
     import shutil

@@ -683,7 +683,9 @@ def end_of(box: Box, run_id: str, after: State) -> Run:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("quarter", range(4))
+@pytest.mark.parametrize(
+    "quarter", [0, *(pytest.param(other, marks=pytest.mark.long) for other in (1, 2, 3))]
+)
 @pytest.mark.parametrize("what", ["lost-work", "corrupted"])
 def test_killed_at_any_change_a_recovery_ends_as_if_it_had_not_been(
     small: Box, what: str, quarter: int

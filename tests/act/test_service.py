@@ -232,6 +232,7 @@ def test_a_drain_that_failed_half_way_is_taken_back_too(world):
     assert not _asked(world, "/")["draining"]
 
 
+@pytest.mark.long
 def test_a_service_that_does_not_work_on_is_said(world):
     """It answered, and not what it declares."""
     url = f"http://127.0.0.1:{world.ports[0]}/drain"

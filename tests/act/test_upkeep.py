@@ -52,6 +52,7 @@ def told(shop: Shop, kind: str) -> list[dict[str, object]]:
     return [line["data"] for line in shop.lines() if line["kind"] == kind]
 
 
+@pytest.mark.long
 def test_one_tar_a_day_of_hourly_checkpoints_and_the_newest_two_stay(shop: Shop) -> None:
     """Whoever asks every hour for four days; each is what its checkpoint holds."""
     for hour in range(24 * 4 + 1):

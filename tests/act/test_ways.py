@@ -548,6 +548,7 @@ def test_what_its_manager_starts_again_and_again_does_not_live(
         assert _alive(world, alive=False).answer is Answer.FAIL
 
 
+@pytest.mark.long
 def test_a_service_with_several_ways_lives_by_any_of_them(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

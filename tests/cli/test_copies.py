@@ -59,6 +59,7 @@ def listed(folder: Path) -> list[str]:
 
 
 @pytest.mark.requirement("MB-62")
+@pytest.mark.long
 def test_a_mirror_from_the_first_copy_to_the_last_resort(folder: Path) -> None:
     """Created, listed 2/2; away: 1/2, said, status 0; made good; the store lost; fetched; restored."""
     (folder / "disk").mkdir()

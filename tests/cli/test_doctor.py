@@ -117,6 +117,7 @@ while True:
 
 
 @pytest.mark.requirement("VR-25")
+@pytest.mark.long
 def test_a_service_on_its_fallback_port_is_found_there(system: Path) -> None:
     """The first port is told to be somebody else's, and a suite's child asks on the other one.
 

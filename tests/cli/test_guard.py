@@ -257,6 +257,7 @@ def test_an_interrupt_is_passed_on_and_the_run_says_how_it_ended(shop: Shop) -> 
 
 
 @pytest.mark.parametrize("how", ["before", "after"])
+@pytest.mark.long
 def test_killed_at_any_change_the_run_can_be_ended_and_the_present_is_kept(
     shop: Shop, how: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -34,6 +34,7 @@ def test_recovery_ends_with_the_smoke_checks_passed(studio: Studio, what: str) -
     assert "MITIGATED" in done.out
 
 
+@pytest.mark.long
 def test_services_that_are_down_are_started_before_anything_goes_back(studio: Studio) -> None:
     """Whatever fails only because nothing runs: what loses nothing is said first."""
     assert typed(studio, "run", "stop", "--yes").status == 0

@@ -114,6 +114,7 @@ EVERY = int(os.environ.get("BREAKAGES_EVERY", "3"))
 
 
 @pytest.mark.parametrize("name", of_suite("smoke", "functional", "integration")[::EVERY])
+@pytest.mark.long
 def test_a_breakage_turns_exactly_its_own_check_red(world: Broken, name: str) -> None:
     """The quick form: every other check is asked but the two that put load on the studio."""
     turns_exactly_its_own_red(world, name, with_load=False)

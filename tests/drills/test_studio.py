@@ -379,11 +379,13 @@ class TestBadReleases:
             assert counts.share(500) > 0.15, counts
             assert "database is locked" in (studio.root / "logs" / "router.out").read_text()
 
+    @pytest.mark.long
     def test_slow(self, tmp_path: Path) -> None:
         with running(tmp_path / "s", Studio.FAULTS["slow"]) as (studio, _):
             counts = put_under_load(studio, answers=16, users=16)
             assert counts.mean_ms > 400, counts
 
+    @pytest.mark.long
     def test_memory_leak(self, tmp_path: Path) -> None:
         with running(tmp_path / "s", Studio.FAULTS["memory-leak"]) as (studio, _):
             put_under_load(studio, answers=60)
@@ -391,6 +393,7 @@ class TestBadReleases:
             put_under_load(studio, answers=answers)
             assert (resident_kib(studio) - before) / answers > 2
 
+    @pytest.mark.long
     def test_wrong_configuration(self, tmp_path: Path) -> None:
         with running(tmp_path / "s", Studio.FAULTS["wrong-configuration"]) as (studio, launcher):
             counts = put_under_load(studio, answers=200)

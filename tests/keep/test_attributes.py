@@ -101,6 +101,7 @@ def test_declared_attributes_and_access_lists_come_back(world: World) -> None:
         assert walked(world.root / "app") == seen
 
 
+@pytest.mark.long
 def test_killed_at_any_change_the_next_restore_brings_every_attribute_back(world: World) -> None:
     """Attributes are no exception to rolling forward."""
     dress(world.root)

@@ -281,6 +281,7 @@ def test_what_could_not_be_compressed_is_told_as_often_as_one_asks(
     here.drop()
 
 
+@pytest.mark.long
 def test_killed_at_any_change_while_packs_are_written_all_can_be_put_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -224,6 +224,7 @@ def test_a_dump_that_restores_to_something_else_is_refused(
     assert list((world.state / "intents").iterdir()) == []
 
 
+@pytest.mark.long
 def test_killed_at_any_program_of_a_restore_the_same_call_ends_it(tmp_path: Path, lab: Lab) -> None:
     """Whatever had been started when it died: one live database, the old one kept, nothing beside."""
     many = made(lab, "many")

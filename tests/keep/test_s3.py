@@ -516,6 +516,7 @@ def test_a_flipped_bit_there_is_found_and_made_good(world: World, prefix: str, l
     assert len(raw.sizes("damaged")) == 2
 
 
+@pytest.mark.long
 def test_killed_at_any_request_of_a_copy_it_is_made_good(
     world: World, prefix: str, light: str
 ) -> None:
