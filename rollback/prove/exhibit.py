@@ -17,7 +17,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
 
-from rollback.declare import secret_values
 from rollback.keep.redact import Redactor
 from rollback.model.errors import HostError
 from rollback.model.finding import Answer, Finding
@@ -35,12 +34,14 @@ _WIDTH, _HEIGHT, _LEFT, _EDGE = 720, 220, 84, 28
 class Exhibit:
     """Collects for the report while one check is asked; without a report it does nothing."""
 
-    def __init__(self, check: Kind, expected: Expected, view: View, *, reported: bool) -> None:
+    def __init__(
+        self, check: Kind, expected: Expected, view: View, hide: Redactor, *, reported: bool
+    ) -> None:  # fmt: skip
         self._check = check
         self._expected = expected
         self._view = view
         self._allure: Any = importlib.import_module("allure") if reported else None
-        self._hide = _redactor(view) if reported else Redactor()
+        self._hide = hide
         self._labelled = not reported
 
     def step(self, said: str) -> AbstractContextManager[Any]:
@@ -135,10 +136,6 @@ class Exhibit:
 
 class _Stopped(AssertionError):
     """This is where the work stopped; only the report hears of it."""
-
-
-def _redactor(view: View) -> Redactor:
-    return Redactor(secret_values(view.system), keys=view.system.guardrails.redact_keys)
 
 
 def asked(check: Kind) -> str:

@@ -36,7 +36,7 @@ def declared(request: pytest.FixtureRequest) -> Question:
     return Question(
         sight.checks[key], sight.wanted.checks[key], sight.view,
         lambda value: properties.append((ASKED, value)),
-        reported=bool(request.config.getoption("allure_report_dir", None)),
+        hide=sight.hide, reported=bool(request.config.getoption("allure_report_dir", None)),
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from rollback.keep.redact import Redactor
 from rollback.model.finding import Finding
 from rollback.model.registry import Kind
 from rollback.observe.check import ask, deadline_s
@@ -25,13 +26,14 @@ class Question:
 
     def __init__(
         self, check: Kind, expected: Expected, view: View, note: Callable[[dict[str, Any]], None],
-        *, reported: bool,
+        *, hide: Redactor, reported: bool,
     ) -> None:  # fmt: skip
         self.check = check
         self.expected = expected
         self.view = view
         self._note = note
-        self._exhibit = Exhibit(check, expected, view, reported=reported)
+        self._hide = hide
+        self._exhibit = Exhibit(check, expected, view, hide, reported=reported)
 
     @property
     def id(self) -> str:
@@ -76,7 +78,8 @@ class Question:
         __tracebackhide__ = True
         self._exhibit.show(finding)
         mark = fingerprint(self.id, finding)
-        evidence = finding.evidence[:EVIDENCE_CHARS_MAX]
+        # What a program says goes into verdicts, reports and on terminals: no secret goes along.
+        evidence = self._hide.text(finding.evidence)[:EVIDENCE_CHARS_MAX]
         self._note({
             "id": self.id, "expected": self.expected.wanted, "answer": finding.answer.value,
             "evidence": evidence, "fingerprint": mark,

@@ -12,13 +12,15 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from rollback.declare import from_source, load
+from rollback.declare import from_source, load, secret_values
 from rollback.host import Host
 from rollback.host.clock import parse_iso
 from rollback.keep.journal import last_at
+from rollback.keep.redact import Redactor
 from rollback.model.errors import RollbackError, SpecError, UsageError
 from rollback.model.event import canonical
 from rollback.model.finding import Json
@@ -53,6 +55,11 @@ class Sight:
     view: View
     wanted: Expectations
     checks: Mapping[str, Kind]
+
+    @cached_property
+    def hide(self) -> Redactor:
+        """What keeps the secrets of the declaration out of everything that is told."""
+        return Redactor(secret_values(self.system), keys=self.system.guardrails.redact_keys)
 
     @property
     def system(self) -> System:
