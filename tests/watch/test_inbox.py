@@ -81,6 +81,11 @@ def posting(here: Place) -> Iterator[Callable[..., tuple[int, Any]]]:
             except urllib.error.HTTPError as error:
                 with error:
                     return error.code, json.load(error)
+            except urllib.error.URLError as error:
+                # too large to be read: who still writes may find the door shut before the answer
+                if isinstance(error.reason, BrokenPipeError | ConnectionResetError):
+                    return 413, None
+                raise
 
         yield post
 
