@@ -10,6 +10,7 @@ from functools import partial
 
 from rollback.act import climbing
 from rollback.act.engine import resting, roll_back
+from rollback.act.plan import plan_of
 from rollback.act.site import Site
 from rollback.model.lifecycle import Run, State
 from rollback.model.wording import EARLY
@@ -56,13 +57,7 @@ def _heard(site: Site, run: Run) -> Site:
     notify = site.system.source.get("notify")
     messages = notify.get("messages") if isinstance(notify, dict) else None
     early = any(EARLY & set(one.get("on") or ()) for one in (messages or {}).values())
-    steps = run.plan.get("steps")
-    kinds = (
-        [one.get("kind") for one in steps if isinstance(one, dict)]
-        if isinstance(steps, list)
-        else []
-    )
-    if not early and "notify" not in kinds:
+    if not early and not any(step.kind == "notify" for step in plan_of(run).every_step()):
         return site  # nothing of telling is loaded before the run has done its work
     from rollback.act.telling import listening
 

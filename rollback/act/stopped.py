@@ -13,7 +13,7 @@ from rollback.act.site import Site
 from rollback.model import dependencies
 from rollback.model.errors import RollbackError
 from rollback.model.system import HOME
-from rollback.observe.service import held_by, usage
+from rollback.observe.service import frozen, held_by
 from rollback.observe.view import View
 
 
@@ -48,8 +48,7 @@ def suspended(site: Site, environment: str = HOME) -> dict[str, int]:
         if one.lock is None:
             continue
         with suppress(RollbackError, OSError), held_by(view, name) as holder:
-            used = usage(holder.pid) if holder is not None else None
-            if holder is not None and used is not None and used.frozen:
+            if holder is not None and frozen(holder.pid):
                 found[name] = holder.pid
     return found
 

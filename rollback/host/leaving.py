@@ -11,8 +11,8 @@ import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
 
+from rollback.host import processes
 from rollback.host.tap import Tap
-from rollback.model.errors import CommandFailed
 
 _LEFT: set[int] = set()
 
@@ -26,19 +26,9 @@ def leave(argv: Sequence[str], *, cwd: str, tap: Tap) -> int:
     for pid in list(_LEFT):
         _reap(pid)
 
-    def spawn() -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            list(argv), cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL, start_new_session=True, close_fds=True,
-        )  # fmt: skip
-
-    try:
-        process = tap.change("spawn", argv[0], spawn)
-    except OSError as error:
-        raise CommandFailed(
-            f"cannot be started: {error.strerror}", argv=tuple(argv), status=127
-        ) from error
-    process.returncode = 0  # not for Python to wait for
+    process = processes.apart(
+        argv, tap, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     _LEFT.add(process.pid)
     return process.pid
 

@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Any, Self
 
 from rollback.host.tap import Tap
 from rollback.model.errors import CommandFailed, HostError
@@ -236,6 +236,22 @@ class Holder:
             pass  # it ended by itself
 
 
+def apart(argv: Sequence[str], tap: Tap, **how: Any) -> subprocess.Popen[bytes]:
+    """The program runs in a session of its own, without input, and outlives us; `how` is for Popen.
+
+    Raises: CommandFailed when it cannot be started.
+    """
+    try:
+        process = tap.change("spawn", argv[0], lambda: subprocess.Popen(
+            list(argv), stdin=subprocess.DEVNULL, start_new_session=True, close_fds=True, **how))  # fmt: skip
+    except OSError as error:
+        raise CommandFailed(
+            f"cannot be started: {error.strerror}", argv=tuple(argv), status=127
+        ) from error
+    process.returncode = 0  # not ours to wait for
+    return process
+
+
 def start_service(
     argv: Sequence[str], *, cwd: str, environment: Mapping[str, str], lock: str, log: str, tap: Tap
 ) -> int:
@@ -251,23 +267,13 @@ def start_service(
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
         out = os.open(log, flags, 0o644)
 
-        def spawn() -> subprocess.Popen[bytes]:
-            return subprocess.Popen(
-                list(argv), cwd=cwd, env=dict(environment), stdin=subprocess.DEVNULL, stdout=out,
-                stderr=out, start_new_session=True, close_fds=True, pass_fds=(fd,),
-            )  # fmt: skip
-
-        try:
-            process = tap.change("spawn", argv[0], spawn)
-        except OSError as error:
-            raise CommandFailed(
-                f"cannot be started: {error.strerror}", argv=tuple(argv), status=127
-            ) from error
+        process = apart(
+            argv, tap, cwd=cwd, env=dict(environment), stdout=out, stderr=out, pass_fds=(fd,)
+        )
         who = {"pid": process.pid, "started": started(process.pid), "boot": _boot()}
         line = json.dumps(who).encode() + b"\n"
         tap.change("ftruncate", lock, lambda: os.ftruncate(fd, 0))
         tap.change("write", lock, lambda: os.pwrite(fd, line, 0))
-        process.returncode = 0  # not ours to wait for: it outlives us
         return process.pid
     finally:
         if out >= 0:

@@ -285,6 +285,21 @@ def held_by(view: View, service: str) -> Iterator[Holder | None]:
         yield found
 
 
+def frozen(pid: int) -> bool:
+    """True when the process is stopped by a signal or a debugger. Call it while its Holder is open.
+
+    Raises: HostError when this user may not look.
+    """
+    import psutil  # 10 ms that most questions do not need
+
+    try:
+        return psutil.Process(pid).status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
+    except psutil.AccessDenied as error:
+        raise HostError(f"process {pid} may not be looked at by this user") from error
+    except psutil.NoSuchProcess:
+        return False
+
+
 def usage(pid: int) -> Usage | None:
     """What the process uses; None when it has ended. Call it while its Holder is open.
 
@@ -294,7 +309,6 @@ def usage(pid: int) -> Usage | None:
 
     try:
         leader = psutil.Process(pid)
-        frozen = leader.status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
         memory_bytes = leader.memory_info().rss
         descriptors = leader.num_fds()
         family = leader.children(recursive=True)
@@ -310,4 +324,4 @@ def usage(pid: int) -> Usage | None:
             continue  # it ended meanwhile and uses nothing
         except psutil.AccessDenied as error:
             raise HostError(f"process {child.pid} may not be looked at by this user") from error
-    return Usage(memory_bytes, descriptors, 1 + len(family), frozen)
+    return Usage(memory_bytes, descriptors, 1 + len(family), frozen(pid))
