@@ -132,6 +132,8 @@ def asks(site: Site, run: Run) -> dict[str, str]:
     found = {str(waits["item"]): str(waits.get("what", ""))} if waits.get("item") else {}
     for name, one in _items(site, run).items():
         found.setdefault(name, one.item)
+    for left in unsettled.open_items(site.under(run), run, plan_of(run)):
+        found.setdefault(left.id, left.reason)
     for name in records.asked_by(site.under(run), plan_of(run)):
         for key, field in site.under(run).system.records[name].fields.items():
             found.setdefault(f"{name}{records.SEPARATOR}{key}", field.title or key)

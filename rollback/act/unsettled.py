@@ -44,6 +44,15 @@ class Open:
     found: str = ""
 
 
+def open_items(site: Site, run: Run, plan: Plan) -> tuple[Open, ...]:
+    """What can be said about now: divergences as the gate last found them, and effects as told."""
+    found = run.verdict.get("unsettled")
+    named = {one.id: one for one in site.system.verification.divergence}
+    diverging = found.items() if isinstance(found, dict) else ()
+    return (*(Open(key, f"{' and '.join(named[key].between)} diverge: {said}", str(said))
+              for key, said in diverging if key in named), *effects(site, plan))  # fmt: skip
+
+
 def keeps_closed(site: Site, run: Run, plan: Plan, view: View) -> tuple[Open, ...]:
     """Everything that is not settled now: divergences in order of the file, then effects as told."""
     return (*_divergences(site, run, plan, view), *effects(site, plan))

@@ -10,7 +10,7 @@ from rollback.act import authorize, eyes, unsettled
 from rollback.act.engine import roll_back
 from rollback.act.plan import plan_of
 from rollback.act.site import Site
-from rollback.act.stopping import answer, retry
+from rollback.act.stopping import answer, asks, retry
 from rollback.act.told import tell_event
 from rollback.model.errors import PlanError, RollbackError, SpecError, UsageError
 from rollback.model.lifecycle import Run, State
@@ -97,6 +97,22 @@ def test_a_named_person_takes_note_of_exactly_what_was_found(shop: Shop) -> None
         assert done.state is State.COMPLETE, done.reason
         assert any("epochs was taken note of by ada" in str(note)
                    for note in list(done.verdict["notes"]))  # type: ignore[call-overload]  # fmt: skip
+
+
+def test_what_can_be_said_is_listed_for_whoever_asks_what_a_run_asks(shop: Shop) -> None:
+    """A divergence that its gate found, and an effect since the checkpoint; not what is settled."""
+    shop.edit("verification:\n", DIVERGENCE.replace("OF", "epoch"))
+    with shop.site() as site:
+        tell_event(
+            site, "effect", {"component": "config", "what": "new mail"}, by="ada", identity="new"
+        )
+        run = driven(site, shop)
+        listed = asks(site, site.run(run.id))
+        assert listed["epochs"].startswith("config and pages diverge: ")
+        assert "new mail" in listed["effect-new"]
+        assert "effect-old" not in listed
+        answer(site, site.run(run.id), item="effect-new", text="acknowledged", by="ada")
+        assert "effect-new" not in asks(site, site.run(run.id))
 
 
 def test_a_divergence_that_nobody_can_tell_is_taken_note_of_by_nobody(shop: Shop) -> None:
