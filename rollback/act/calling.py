@@ -16,16 +16,16 @@ from dataclasses import dataclass
 
 from rollback.act import asked, climbing, deadlines, delivering, incident
 from rollback.act.ladders import Climbed, ladders
-from rollback.act.plan import find_level, plan_of
+from rollback.act.plan import plan_of
 from rollback.act.site import Site
-from rollback.act.telling import queue, queue_one
+from rollback.act.telling import queue_one
 from rollback.host.clock import moment_of
 from rollback.judge.authority import present
 from rollback.judge.ladder import due, ends_s
 from rollback.model.errors import PlanError, RunLocked
 from rollback.model.event import Event
 from rollback.model.finding import Json
-from rollback.model.lifecycle import Run, State, elapsed_s
+from rollback.model.lifecycle import Run, State
 from rollback.model.operations import Ladder, Message, Rung
 from rollback.model.quantity import spoken
 from rollback.tell import facts
@@ -62,7 +62,7 @@ def advance(site: Site) -> None:
             for one in ladders(site.journal.events()):
                 if one.open:
                     _climb(site, one)
-            _late(site)
+            deadlines.tell(site)
             _again(site)
     except RunLocked as error:
         if not error.where.endswith(LOCK):
@@ -264,38 +264,7 @@ def _nobody(site: Site, one: Climbed, age_s: float) -> None:
             queue_one(site, run, name, more, step=f"on-silent-{one.id}", key=one.id)
 
 
-# -- what takes too long, and what comes again ----------------------------------------------------
-
-
-def _late(site: Site) -> None:
-    """A run that takes longer than a budget of its level is said to, once for each budget."""
-    if not any("over-budget" in one.on for one in site.system.notify.messages.values()):
-        return
-    for run in site.runs().values():
-        if run.over:
-            continue
-        budgets = _budgets(site, run)
-        for word, event, budget_s in budgets:
-            if elapsed_s(run, event) is None and _run_s(site, run) > budget_s:
-                said = f"over budget: not {word} within {spoken(budget_s)}"
-                queue(
-                    site,
-                    run,
-                    "over-budget",
-                    {"which": word, "state": said},
-                    step=f"on-budget-{word}",
-                )
-
-
-def _budgets(site: Site, run: Run) -> list[tuple[str, str, float]]:
-    try:
-        _, level = find_level(site, plan_of(run).level)
-    except PlanError:
-        return []
-    if level.budgets is None:
-        return []
-    return [("mitigated", "run.mitigated", level.budgets.mitigated),
-            ("complete", "gate.opened", level.budgets.complete)]  # fmt: skip
+# -- what comes again ----------------------------------------------------------------------
 
 
 def _again(site: Site) -> None:
@@ -334,9 +303,3 @@ def _age_s(site: Site, event: Event) -> float:
 def _bare(text: str) -> str:
     """Without the numbers, which are others each time."""
     return re.sub(r"[0-9]+", "", text)
-
-
-def _run_s(site: Site, run: Run) -> float:
-    clock = site.host.clock
-    boot, boot_s, at = run.moments["run.planned"]
-    return (clock.now() - moment_of(clock, at, boot, boot_s)).total_seconds()

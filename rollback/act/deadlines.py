@@ -1,8 +1,9 @@
 """What had to happen by a declared time and did not: each once in the journal, and told to people.
 
-Five times are declared: how long what is called for may wait (`urgency`), how long a person may take
-to choose (`answer_within`), from detection to the first step (`budgets.start`), until everybody
-works again (`budgets.recovery`), and of each item that gates the closing of an incident (`due`).
+Declared are: how long what is called for may wait (`urgency`), how long a person may take to choose
+(`answer_within`), from detection to the first step (`budgets.start`), until the steps are done, until
+it is proved and until everybody works again (`budgets.mitigated`, `complete`, `recovery`), and the time
+of each item that gates the closing of an incident (`due`).
 
 Hides: since when each of them counts.
 Never: does what nobody did: a run stays, and no option is taken.
@@ -31,7 +32,7 @@ from rollback.model.quantity import spoken
 from rollback.model.registry import read_item
 
 KIND = "deadline.overdue"
-Of = Literal["urgency", "start", "choice", "recovery", "item"]
+Of = Literal["urgency", "start", "choice", "mitigated", "complete", "recovery", "item"]
 _NOT_ANSWERED = (State.PLANNED, State.WAITING, State.EXPIRED)
 
 
@@ -63,7 +64,7 @@ class Overdue:
 def overdue(site: Site) -> tuple[Overdue, ...]:
     """Everything that should have happened by now and still has not."""
     seen = _seen(site)
-    found = (*_recommended(seen), *_begun(seen), *_chosen(seen), *_recovered(seen),
+    found = (*_recommended(seen), *_begun(seen), *_chosen(seen), *_ran(seen), *_recovered(seen),
              *_items(seen))  # fmt: skip
     return tuple({one.id: one for one in found}.values())
 
@@ -79,12 +80,12 @@ def tell(site: Site) -> tuple[Overdue, ...]:
         event = site.tell(KIND, run="", **one.as_json())
         tell_people(
             site, "overdue", f"overdue-{event.seq}", reason=one.said, trigger=one.trigger or one.what,
-            urgency=spoken(one.within_s), level=one.level, run=one.about,
+            run=site.runs().get(one.about), urgency=spoken(one.within_s), level=one.level, which=one.of,
         )  # fmt: skip
     return new
 
 
-# -- each of the five ----------------------------------------------------------------------
+# -- each of them --------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +207,25 @@ def _point(site: Site, run: Run, name: str) -> DecisionPoint | None:
         return site.under(run).system.decision.points.get(name)
     except PlanError:
         return None
+
+
+def _ran(seen: _Seen) -> Iterator[Overdue]:
+    """A run is open, and takes longer than its level may."""
+    for run in seen.runs:
+        level = str(run.plan.get("level"))
+        budgets = None if run.over else _budgets(seen.site, level)
+        if budgets is None:
+            continue
+        planned = seen.planned[run.id]
+        clocks: tuple[tuple[Of, str, float], ...] = (
+            ("mitigated", "run.mitigated", budgets.mitigated),
+            ("complete", "gate.opened", budgets.complete),
+        )
+        for of, moment, within_s in clocks:
+            if moment not in run.moments and seen.age_s(planned) > within_s:
+                said = f"run {run.id} should have been {of}"
+                yield Overdue(of, f"{of}:{run.id}", said, planned.at, within_s,
+                              about=run.id, level=level)  # fmt: skip
 
 
 def _recovered(seen: _Seen) -> Iterator[Overdue]:

@@ -80,14 +80,17 @@ def queue_one(
     return True
 
 
-def tell_people(site: Site, word: str, key: str, **fields: str) -> None:
-    """The messages that are declared for this moment, which is of no run, are on their way.
+def tell_people(
+    site: Site, word: str, key: str, *, run: Run | None = None, **fields: str
+) -> None:  # fmt: skip
+    """The messages that are declared for this moment, which may be about a run, are on their way.
 
     `key` tells one such moment from another.
     """
     names = message.due_in(site.system, word)
+    step = f"on-{word}" if run is None else f"on-{key}"
     for name in names:
-        queue_one(site, None, name, {"state": word, **fields}, step=f"on-{word}", key=key)
+        queue_one(site, run, name, {"state": word, **fields}, step=step, key=key)
     if names:
         delivering.leave(site)
 

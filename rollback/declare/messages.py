@@ -69,7 +69,7 @@ def _has(data: dict[str, Any], path: Path, message: dict[str, Any], name: str) -
     if name == "next_update":
         return message.get("every") is not None
     if name == "which":
-        return "over-budget" in moments
+        return "overdue" in moments
     called = any(one == path[-1] for _, one in walk.find(data, "notify.ladders.*.message"))
     if name == "phase":
         steps = [step for _, step in walk.steps(data) if step.kind == "notify"

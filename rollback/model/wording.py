@@ -17,8 +17,7 @@ MOMENTS = {
     "mitigated": "the steps of a run are done",
     "complete": "the gate opened, and never before: the all-clear",
     "waiting": "a run waits for somebody or something",
-    "overdue": "something was not begun, chosen or over by its declared time",
-    "over-budget": "a run takes longer than a budget of its level, once for each budget",
+    "overdue": "something was not begun, chosen, done or over by its declared time, once for each",
     "needs-operator": "a run stopped for a person",
     "undone": "what a run did is taken back",
     "abandoned": "a run was denied or given up",
@@ -57,13 +56,14 @@ FIELDS = {
     "verify_command": "what to type to ask whether all is well",
     "ack_command": "what to type to acknowledge",
     "next_update": "when the message comes again", "phase": "the phase that begins",
-    "which": "the budget that is over", "ladder": "the ladder that is climbed",
+    "which": "the time that is over: urgency, choice, a budget or an item",
+    "ladder": "the ladder that is climbed",
     "role": "whom a rung calls", "people": "who is there of them",
 }  # fmt: skip
 """The fields that are filled, each with what it says. Those of MOMENT_FIELDS only where they belong."""
 
 MOMENT_FIELDS = {
-    "next_update": "every", "phase": "on: [phase]", "which": "on: [over-budget]",
+    "next_update": "every", "phase": "on: [phase]", "which": "on: [overdue]",
     "ladder": "a ladder", "role": "a ladder", "people": "a ladder",
 }  # fmt: skip
 """Fields that have a value only in a message with this, and what that is."""

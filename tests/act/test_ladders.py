@@ -368,16 +368,16 @@ def test_a_message_comes_again_until_what_it_is_about_is_over(tmp_path: Path) ->
 
 def test_a_run_that_takes_too_long_is_said_to_once_for_each_budget(tmp_path: Path) -> None:
     """By the clock that nobody can set, and only while it is open."""
-    more = NOTIFY.replace("    nobody:", '    late: {audience: people, on: [over-budget], '
-                          'text: "{run} is {state}; {which} was due"}\n    nobody:')  # fmt: skip
+    more = NOTIFY.replace("    nobody:", '    late: {audience: people, on: [overdue], '
+                          'text: "{run}: {which} was due in {urgency}"}\n    nobody:')  # fmt: skip
     made = shop_with(tmp_path, escalate="", more=more)
     with made.site() as site:
         run = drive(site, authorize.create(site, made.plan(site, "full")), wait=False)
         for seconds in (59, 2, 60, 180, 60, 600):
             later(made, site, seconds)
     assert texts(made) == [
-        f"{run.id} is over budget: not mitigated within 1 min; mitigated was due",
-        f"{run.id} is over budget: not complete within 5 min; complete was due",
+        f"{run.id}: mitigated was due in 1 min",
+        f"{run.id}: complete was due in 5 min",
     ]
 
 

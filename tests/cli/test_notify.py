@@ -136,7 +136,7 @@ def test_a_ladder_that_ended_in_silence_stands_in_status(called: Shop) -> None:
         ('{audience: ops, text: "x", fields: [whatever_it_is]}', "nothing fills {whatever_it_is}; known: "),
         ('{audience: ops, text: "{next_update}"}', "it is there in a message with every"),
         ('{audience: ops, text: "{role}"}', "it is there in a message with a ladder"),
-        ('{audience: ops, text: "{which}", on: [mitigated]}', "in a message with on: [over-budget]"),
+        ('{audience: ops, text: "{which}", on: [mitigated]}', "in a message with on: [overdue]"),
         ('{audience: ops, title: "{phase}", text: "x"}', "in a message with on: [phase]"),
         ('{audience: ops, text: "x", on: [mitigatd]}', "no moment 'mitigatd'; did you mean mitigated?"),
     ],

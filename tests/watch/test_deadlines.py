@@ -24,7 +24,10 @@ BOX = """notify:
   audiences: {leads: [box]}
   messages: {late: {audience: leads, on: [overdue], text: "{trigger}: longer than {urgency}; {reason}"}}
 monitor:"""
-ASKED = {"current: 4": "current: 3", "monitor:": BOX}
+# The run's own two clocks are of another test: here they have time.
+LONG = {"budgets: {mitigated: 1m, complete: 5m}\n    data_loss: settings":
+        "budgets: {mitigated: 10h, complete: 20h}\n    data_loss: settings"}  # fmt: skip
+ASKED = {"current: 4": "current: 3", "monitor:": BOX, **LONG}
 URGENT = {**ASKED, "above: 10%}, respond: {roll_back: config}}":
           "above: 10%}, respond: {roll_back: config}, urgency: 15m}"}  # fmt: skip
 
@@ -121,7 +124,7 @@ def test_a_clock_that_is_set_moves_no_deadline(tmp_path: Path) -> None:
 # -- from detection to the first step -----------------------------------------------------------
 
 START = {**ASKED, "budgets: {mitigated: 1m, complete: 5m}\n    data_loss: settings":
-         "budgets: {start: 5m, mitigated: 1m, complete: 5m}\n    data_loss: settings"}  # fmt: skip
+         "budgets: {start: 5m, mitigated: 10h, complete: 20h}\n    data_loss: settings"}  # fmt: skip
 
 
 def clock_of(here: Place, name: str) -> tuple[dict[str, Any], str]:
@@ -171,7 +174,7 @@ def test_what_was_begun_by_hand_was_detected_by_nobody(tmp_path: Path) -> None:
 # -- until everybody works again ------------------------------------------------------------------
 
 RECOVERY = {"budgets: {mitigated: 1m, complete: 5m}\n    data_loss: settings":
-            "budgets: {mitigated: 1m, complete: 5m, recovery: 2h}\n    data_loss: settings",
+            "budgets: {mitigated: 10h, complete: 20h, recovery: 2h}\n    data_loss: settings",
             "monitor:": BOX}  # fmt: skip
 STABLE = {
     "cooldown: 0s}": "cooldown: 0s, stability: {watch: 1h, limits: [{metric: errors, below: 1%}]}}"
