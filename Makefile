@@ -12,7 +12,8 @@ unexport PYTHONDONTWRITEBYTECODE
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PYTEST_ADDOPTS PYTEST_PLUGINS
 
 PYTHON ?= python3
-WORKERS ?= 2
+# One more than the cores that we count on: tests wait for other processes a quarter of their time.
+WORKERS ?= 3
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv

@@ -171,10 +171,10 @@ def until(true: object, what: str) -> None:
         time.sleep(0.05)
 
 
-def state_of(shop: Shop) -> State:
-    """How the run stands."""
+def state_of(shop: Shop) -> State | None:
+    """How the run stands; None before it is planned, when the journal may be there already."""
     with shop.site() as site:
-        return site.run("last").state
+        return site.run("last").state if site.runs() else None
 
 
 def too_late(shop: Shop) -> bool:
