@@ -195,6 +195,15 @@ def build(folder: Path, *, keys: dict[str, str] | None = None, guardrails: str =
     return Shop(folder, Hands())
 
 
+def ill(folder: Path, *, kept: str = "good") -> Shop:
+    """The shop with a checkpoint of that name, and a bad release of its settings after it."""
+    made = build(folder)
+    with made.site() as site:
+        site.checkpoints.create(kept)
+    (made.tree / "config" / "app.yaml").write_text("party: true\nlimit: 99\n")
+    return made
+
+
 def make_key(folder: Path, name: str) -> tuple[Path, str]:
     """A private key file, and its public half as a declaration writes it."""
     file = folder / f"key-{name}"

@@ -105,6 +105,7 @@ def test_pages_of_nginx_go_bad_and_come_back(started: Path) -> None:
     assert verified(started)["verified"]
 
 
+@pytest.mark.long
 @NGINX
 def test_a_frozen_nginx_is_noticed(started: Path) -> None:
     """Its port is open, its process is there; it answers nobody."""

@@ -18,6 +18,7 @@ from tests.systems import Shop, build, environment
 from tests.tell.test_message import listening
 
 ENDS = ("success", "failure", "no such program", "crash")
+QUIET = pytest.mark.long  # it says the least
 PROGRAM = """import os, sys, time
 for stream in (sys.stdout, sys.stderr):
     print(open("leak.txt", encoding="utf-8").read(), file=stream, flush=True)
@@ -111,7 +112,9 @@ def sinks(shop: Shop, ended: list[Ended], heard: object) -> dict[str, str]:
     return told
 
 
-@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize(
+    "end", [pytest.param(end, marks=QUIET if end == "no such program" else ()) for end in ENDS]
+)
 def test_no_secret_is_in_anything_that_a_run_leaves_behind(tmp_path: Path, end: str) -> None:
     """Twenty secrets in twenty-three spellings, said by a step and a check, in sixteen places."""
     with listening() as (port, heard):

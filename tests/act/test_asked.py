@@ -15,7 +15,7 @@ from rollback.host.clock import parse_iso
 from rollback.model.errors import NotAuthorized, PlanError, SpecError
 from rollback.model.lifecycle import Run, State
 from tests.cli.program import rollback
-from tests.systems import Shop, build
+from tests.systems import Shop, ill
 
 ALONE = (
     "authority: {roles: [op], alone: true}\n"
@@ -27,11 +27,7 @@ ALONE = (
 @pytest.fixture
 def shop(tmp_path: Path) -> Shop:
     """The shop with a checkpoint and a bad release."""
-    made = build(tmp_path)
-    with made.site() as site:
-        site.checkpoints.create("good")
-    (made.tree / "config" / "app.yaml").write_text("party: true\nlimit: 99\n")
-    return made
+    return ill(tmp_path)
 
 
 def limited(shop: Shop, more: str) -> None:

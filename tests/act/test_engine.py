@@ -22,17 +22,13 @@ from rollback.keep.lease import Lease
 from rollback.keep.life import Life
 from rollback.model.errors import JournalError, PlanError, RunLocked
 from rollback.model.lifecycle import TRANSITIONS_MAX, Run, State
-from tests.systems import Shop, build
+from tests.systems import Shop, ill
 
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Shop:
     """The shop with a checkpoint and a bad release."""
-    made = build(tmp_path)
-    with made.site() as site:
-        site.checkpoints.create("before-release")
-    (made.tree / "config" / "app.yaml").write_text("party: true\nlimit: 99\n")
-    return made
+    return ill(tmp_path, kept="before-release")
 
 
 def start(shop: Shop, site: Site, level: str = "config", person: str = "ada") -> Run:

@@ -20,7 +20,7 @@ from rollback.model.errors import PlanError, Refused
 from rollback.model.lifecycle import Run, State
 from tests.act.conftest import World
 from tests.requirements.stepping import stepped
-from tests.systems import Shop, build
+from tests.systems import Shop, ill
 
 LEVEL_LINE = "    data_loss: settings since the checkpoint\n"  # of level config of the shop
 FLAG_LINE = "    emergency: true\n"
@@ -29,11 +29,7 @@ FLAG_LINE = "    emergency: true\n"
 @pytest.fixture
 def shop(tmp_path: Path) -> Shop:
     """The shop with a checkpoint and a bad release."""
-    made = build(tmp_path)
-    with made.site() as site:
-        site.checkpoints.create("good")
-    (made.tree / "config" / "app.yaml").write_text("party: true\nlimit: 99\n")
-    return made
+    return ill(tmp_path)
 
 
 def declared(shop: Shop, line: str, *, at: str = LEVEL_LINE) -> None:

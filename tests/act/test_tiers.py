@@ -10,7 +10,7 @@ from rollback.act import authorize, proving
 from rollback.act.engine import roll_back
 from rollback.model.lifecycle import State
 from rollback.model.step import Suite
-from tests.systems import Shop, build
+from tests.systems import Shop, ill
 
 GATE = "    gate: {suites: [smoke]}\n  pages:"
 PASSES = "- files: {id: NAME, exists: [config]}"
@@ -19,11 +19,7 @@ HANGS = "- command: {id: NAME, argv: [/bin/sleep, '60'], within: 30s}"
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Shop:
-    made = build(tmp_path)
-    with made.site() as site:
-        site.checkpoints.create("good")
-    (made.tree / "config" / "app.yaml").write_text("party: true\nlimit: 99\n")
-    return made
+    return ill(tmp_path)
 
 
 def tiers(shop: Shop, **checks: str) -> None:

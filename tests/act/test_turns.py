@@ -14,7 +14,7 @@ from rollback.act.site import Site
 from rollback.act.stopping import answer, retry
 from rollback.model.errors import NotAuthorized, SpecError
 from rollback.model.lifecycle import Run, State
-from tests.systems import Shop, build
+from tests.systems import Shop, ill
 
 ALONE = "authority: {roles: [op], alone: true}\n    target: {sources: [{checkpoint: last-good}]}\n"
 ORDERED = "roles: [op, lead, chief], quorum: ordered, next_after: 5m"
@@ -30,11 +30,7 @@ LADDER = """notify:
 @pytest.fixture
 def shop(tmp_path: Path) -> Shop:
     """The shop with a checkpoint and a bad release."""
-    made = build(tmp_path)
-    with made.site() as site:
-        site.checkpoints.create("good")
-    (made.tree / "config" / "app.yaml").write_text("party: true\nlimit: 99\n")
-    return made
+    return ill(tmp_path)
 
 
 def answered_by(shop: Shop, words: str) -> None:

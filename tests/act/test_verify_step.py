@@ -16,7 +16,7 @@ from rollback.model.errors import PlanError, Refused
 from rollback.model.finding import Answer
 from rollback.model.lifecycle import Run, State
 from tests.cli.program import rollback
-from tests.systems import Shop, build
+from tests.systems import Shop, ill
 
 RESTORE = "steps: [{restore: {component: config}}]\n    gate: {suites: [smoke]}"
 SMOKE = "  smoke:\n"
@@ -26,11 +26,7 @@ LIMIT = "    - config: {id: limit-right, file: config/app.yaml, keys: [limit], l
 @pytest.fixture
 def shop(tmp_path: Path) -> Shop:
     """The shop with a checkpoint and a bad release."""
-    made = build(tmp_path)
-    with made.site() as site:
-        site.checkpoints.create("before-release")
-    (made.tree / "config" / "app.yaml").write_text("party: true\nlimit: 99\n")
-    return made
+    return ill(tmp_path, kept="before-release")
 
 
 def step(shop: Shop, written: str, gate: str = "gate: {suites: [smoke]}") -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from rollback.cli.show import LINE_MAX
 from tests.cli.program import Typed, typed
-from tests.systems import Shop, build, walk
+from tests.cli.refused import refused_with_its_line
+from tests.systems import Shop, build
 
 CONFIG = "authority: {roles: [op], alone: true}\n    target"  # of level config of the shop
 MEMBER = "{id: fay, roles: [lead]}"
@@ -119,24 +120,7 @@ def test_a_bad_policy_is_refused_with_its_line_and_changes_nothing(
     old: str, new: str, shop: Shop
 ) -> None:
     """By `validate`, before anything else reads it."""
-    file = shop.folder / "rollback.yaml"
-    right = file.read_text()
-    assert old in right
-    file.write_text(right.replace(old, new, 1))
-    before = walk(shop.folder)
-    try:
-        said = typed(shop.folder, "validate")
-        assert walk(shop.folder) == before
-    finally:
-        file.write_text(right)
-    assert said.status == 2, said.out
-    assert "Traceback" not in said.err
-    lines = [
-        line for line in said.err.splitlines() if line.strip() and not line.startswith("  try: ")
-    ]
-    assert lines
-    assert all(line.removeprefix("rollback: ").startswith("rollback.yaml:") for line in lines)
-    assert all(len(line) < 300 for line in lines)
+    refused_with_its_line(shop, old, new)
 
 
 def test_there_are_as_many_as_promised() -> None:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.cli.program import typed
-from tests.systems import Shop, build, walk
+from tests.cli.refused import refused_with_its_line
+from tests.systems import Shop, build
 
 RIGHT = """events: {veto: {title: V, fields: {number: number}}}
 metrics:
@@ -166,24 +167,7 @@ def test_a_bad_one_is_refused_with_its_line_and_changes_nothing(
     old: str, new: str, shop: Shop
 ) -> None:
     """By `validate`, before anything reads a metric."""
-    file = shop.folder / "rollback.yaml"
-    right = file.read_text()
-    assert right.count(old) == 1
-    file.write_text(right.replace(old, new, 1))
-    before = walk(shop.folder)
-    try:
-        said = typed(shop.folder, "validate")
-        assert walk(shop.folder) == before
-    finally:
-        file.write_text(right)
-    assert said.status == 2, said.out
-    assert "Traceback" not in said.err
-    lines = [
-        line for line in said.err.splitlines() if line.strip() and not line.startswith("  try: ")
-    ]
-    assert lines
-    assert all(line.removeprefix("rollback: ").startswith("rollback.yaml:") for line in lines)
-    assert all(len(line) < 300 for line in lines)
+    refused_with_its_line(shop, old, new)
 
 
 def test_there_are_as_many_as_promised() -> None:

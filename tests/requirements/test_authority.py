@@ -10,7 +10,7 @@ from rollback.act import authorize
 from rollback.act.engine import roll_back
 from rollback.model.lifecycle import State
 from rollback.model.people import Autonomy
-from tests.systems import Shop, build
+from tests.systems import Shop, ill
 
 TABLE = """autonomy:
   current: LEVEL
@@ -24,11 +24,7 @@ people:
 @pytest.fixture
 def shop(tmp_path: Path) -> Shop:
     """The shop with a checkpoint and a bad release."""
-    made = build(tmp_path)
-    with made.site() as site:
-        site.checkpoints.create("good")
-    (made.tree / "config" / "app.yaml").write_text("party: true\nlimit: 99\n")
-    return made
+    return ill(tmp_path)
 
 
 @pytest.mark.requirement("QL-04")

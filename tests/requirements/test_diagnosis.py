@@ -22,7 +22,7 @@ from rollback.observe.check import ask
 from rollback.observe.view import View
 from rollback.prove.expect import expectations
 from tests.requirements.stepping import stepped
-from tests.systems import Shop, build
+from tests.systems import Shop, ill
 
 SYSTEMS = Path(__file__).parents[2] / "systems"
 
@@ -116,11 +116,7 @@ def test_a_sample_project_runs_through_eleven_steps_in_less_than_an_hour(workflo
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Shop:
-    made = build(tmp_path)
-    with made.site() as site:
-        site.checkpoints.create("good")
-    (made.tree / "config" / "app.yaml").write_text("party: true\nlimit: 99\n")
-    return made
+    return ill(tmp_path)
 
 
 def questions(shop: Shop, names: tuple[str, ...], steps: str) -> None:

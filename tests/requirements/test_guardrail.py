@@ -25,7 +25,7 @@ from rollback.model.errors import PlanError, Refused, SpecError
 from rollback.model.lifecycle import State
 from tests.act.conftest import build as build_world
 from tests.requirements.stepping import stepped
-from tests.systems import Shop, build, walk
+from tests.systems import Shop, build, ill, walk
 from tests.watch.places import place
 
 T = TypeVar("T")
@@ -50,11 +50,7 @@ class NoRoomForBackups(Tap):
 @pytest.fixture
 def shop(tmp_path: Path) -> Shop:
     """The shop with a checkpoint and a bad release."""
-    made = build(tmp_path)
-    with made.site() as site:
-        site.checkpoints.create("good")
-    (made.tree / "config" / "app.yaml").write_text("party: true\nlimit: 99\n")
-    return made
+    return ill(tmp_path)
 
 
 @pytest.mark.requirement("MB-78", "QL-33")
