@@ -16,6 +16,7 @@ from rollback.act import authorize
 from rollback.act.plan import Plan, find_level, make_plan, plan_of
 from rollback.act.site import Site
 from rollback.act.starting import of_its_level
+from rollback.act.tasks import open_task
 from rollback.host.below import why
 from rollback.judge.scope import smallest
 from rollback.model.errors import PlanError, RollbackError
@@ -247,13 +248,9 @@ def _open_tasks(site: Site, run: Run, plan: Plan) -> None:
     known = {e.data.get("name") for e in _events(site, run)
              if e.kind == "task.opened" and e.data.get("step") == "on-fail"}  # fmt: skip
     for name in on_fail.tasks if on_fail else ():
-        task = site.system.follow_ups.tasks[name]
         if name not in known:
-            site.tell(
-                "task.opened", run=run.id, name=name, step="on-fail", title=task.title,
-                owner=task.owner or site.system.people.owner,
-                because=f"{plan.level} was not enough in run {run.id}",
-            )  # fmt: skip
+            why = f"{plan.level} was not enough in run {run.id}"
+            open_task(site, name, run=run.id, step="on-fail", because=why)
 
 
 def _events(site: Site, run: Run) -> Iterator[Event]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from rollback.act.site import Site
+from rollback.act.tasks import open_task
 from rollback.act.told import facts_of
 from rollback.host.clock import moment_of
 from rollback.judge import timing
@@ -52,7 +53,7 @@ def respond(site: Site, best: Match, ticks: Ticks) -> Match | Held:
         return _attempt(site, best, declared.attempt, row, mine)
     if not mine:
         _begin(site, best, row, "task", 0.0)
-        _open_task(site, best.what, best)
+        open_task(site, best.what, because=f"{best.trigger}: {best.because}")
     return Held(f"the task {best.what} is open")
 
 
@@ -122,7 +123,7 @@ def _attempt(
 ) -> Match | Held:
     if not mine:
         _begin(site, best, row, "attempt", attempt.within)
-        _open_task(site, attempt.task, best)
+        open_task(site, attempt.task, because=f"{best.trigger}: {best.because}")
         hint = f"rollback decide --fact {attempt.task}=yes, or no"
         return Held(f"{attempt.task} has {spoken(attempt.within)}; how it ended: {hint}")
     if mine[-1].kind == ENDED:
@@ -192,14 +193,6 @@ def _goes_on(best: Match, ended: Event, follows: Respond | None = None) -> Match
         return Held(f"{said}: {what or word}")
     calls = f"{word} {what}".strip() or "somebody to look"
     return Held(f"{best.trigger} calls for a person: {said}: {calls}", person=True)
-
-
-def _open_task(site: Site, name: str, best: Match) -> None:
-    task = site.system.follow_ups.tasks[name]
-    site.tell(
-        "task.opened", run="", name=name, title=task.title, owner=task.owner or site.system.people.owner,
-        due_s=task.due, because=f"{best.trigger}: {best.because}"[:500],
-    )  # fmt: skip
 
 
 def _age_s(site: Site, event: Event) -> float:

@@ -19,7 +19,7 @@ from rollback.cli.failing import status_of
 from rollback.cli.pasted import commands
 from rollback.model.registry import nearest
 
-LATER = ("failure", "redeploy")
+LATER = ("redeploy",)
 _GLOBAL = ("--system", "--state")
 
 

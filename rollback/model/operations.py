@@ -302,15 +302,32 @@ class Report(Declared):
 
 
 class Memory(Declared):
-    """What is remembered of failures, and when a repetition becomes a matter of its own."""
+    """What is remembered of failures, and when a repetition becomes a matter of its own.
+
+    Each is in the journal, and a line of the file `path`: below the root, or in a `place` that may be
+    written. Two are alike that say the same in every field of `similar_by`; with the one that makes
+    them `systemic_after`, the task `systemic_task` is opened, once.
+    """
 
     place: Id | None = None
-    path: Text | None = None
-    fields: tuple[Text, ...] = ()
-    similar_by: tuple[Text, ...] = ()
+    path: RelativePath | None = None
+    fields: tuple[Id, ...] = ()
+    similar_by: tuple[Id, ...] = ("pattern",)
     systemic_after: Annotated[int, Field(ge=2, le=1000)] | None = None
     systemic_task: Id | None = None
-    retention: Retention = "keep"
+
+    @model_validator(mode="after")
+    def _whole(self) -> Memory:
+        if self.fields and "pattern" not in self.fields:
+            raise ValueError("a failure is found by its pattern: name that field")
+        for name in self.similar_by if self.fields else ():
+            if name not in self.fields:
+                raise ValueError(f"similar_by names {name}, which is no field")
+        if (self.systemic_after is None) != (self.systemic_task is None):
+            raise ValueError("systemic_after and systemic_task belong together")
+        if self.place is not None and self.path is None:
+            raise ValueError("a place needs a path in it")
+        return self
 
 
 class Task(Declared):
