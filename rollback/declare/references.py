@@ -236,7 +236,7 @@ CONDITIONS = (
     "decision.tiers.*.when", "decision.points.*.when", "decision.breakers.*.all",
     "decision.breakers.*.unless", "decision.filters.*.when", "monitor.stability.limits",
     "redeploy.stages.*.limits", "follow_ups.tasks.*.when", "severity.*.when",
-    "notify.ladders.*.when", "reports.*.when", "prevention.*.when",
+    "reports.*.when", "prevention.*.when",
 )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from rollback.model.system import System
 
 def unenforced(system: System) -> tuple[tuple[str, str], ...]:
     """Each declared safety that holds nothing back yet, as (where, what happens), in file order."""
-    found = [*_ladders(system), *_policy(system)]
+    found = [*_ladders(system)]
     for section, named in (("levels", system.levels), ("procedures", system.procedures)):
         for name, level in named.items():
             found += _level(f"{section}.{name}", level)
@@ -24,21 +24,10 @@ def unenforced(system: System) -> tuple[tuple[str, str], ...]:
 
 def _ladders(system: System) -> Iterator[tuple[str, str]]:
     for name, ladder in system.notify.ladders.items():
-        if ladder.when:
-            yield f"notify.ladders.{name}.when", "a ladder begins where it is named, and only there"
         if ladder.message is None and any(rung.audience is None for rung in ladder.rungs):
             yield (
                 f"notify.ladders.{name}",
                 "a call without audience is journalled, and nobody is sent it",
-            )
-
-
-def _policy(system: System) -> Iterator[tuple[str, str]]:
-    for name, point in system.decision.points.items():
-        if point.unanswered is not None:
-            yield (
-                f"decision.points.{name}.unanswered",
-                "people are told when nobody chooses in time, and nothing is done",
             )
 
 

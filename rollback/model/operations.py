@@ -159,7 +159,6 @@ class Ladder(Declared):
 
     title: Text | None = None
     on: tuple[Literal["overdue"], ...] = ()
-    when: tuple[Condition, ...] = ()
     reasons: tuple[Text, ...] = ()
     rungs: Annotated[tuple[Rung, ...], Field(min_length=1)]
     message: Id | None = None

@@ -226,7 +226,6 @@ class DecisionPoint(Declared):
     when: Condition | None = None
     options: Annotated[tuple[Option, ...], Field(min_length=2)]
     answer_within: Seconds | None = None
-    unanswered: Respond | None = None
 
 
 class Filter(Declared):
