@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("flag", "gate", "code", "tick", "log", "store", "table")
+NAMES = ("flag", "gate", "web", "code", "tick", "log", "store", "table")
 LONG = ("store", "table")  # only when named
 
 
