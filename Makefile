@@ -62,10 +62,14 @@ format: setup ## Put the code into its form
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
+.PHONY: long
+long: setup ## The tests that `make test` leaves out because they take long
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m long tests $(ARGS) < /dev/null
+
 .PHONY: drill
 drill: setup ## Every drill and the complete kill sweeps (long)
 	@$(BIN)/python -m drills sweep
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m long tests < /dev/null
+	@$(MAKE) --no-print-directory long ARGS=
 	@LEASE_ROUNDS=200 RACE_ATTEMPTS=12500 KILL_EVERY=1 POWER_STATES=20000 ERRNO_EVERY=1 DISK_EVERY=1 HISTORY_DAYS=30 IMAGE_CUTS=500 GATE_ATTACKS=all BREAKAGES_EVERY=1 \
 		$(BIN)/python -m pytest drills tests/drills/test_sixteen.py \
 		tests/keep/test_lease.py tests/keep/test_races.py tests/keep/test_sqlite.py tests/act/test_recovery.py tests/act/test_ways.py \

@@ -176,7 +176,9 @@ def test_credentials_and_keys_are_nowhere(folder: Path, light: str) -> None:
                 assert text.encode() not in path.read_bytes(), path
 
 
-@pytest.mark.parametrize("lost", [".rollback/store", ".rollback"])
+@pytest.mark.parametrize(
+    "lost", [".rollback/store", pytest.param(".rollback", marks=pytest.mark.long)]
+)
 def test_where_the_store_is_gone_the_place_that_has_copies_is_named(
     folder: Path, lost: str
 ) -> None:

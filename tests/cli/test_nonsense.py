@@ -160,6 +160,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made.folder
 
 
+@pytest.mark.long
 def test_every_word_of_every_command_is_refused_when_it_is_nonsense(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -371,8 +371,13 @@ def test_a_bad_value_in_a_step_is_one_problem(shop: Shop) -> None:
     assert os.path.basename(shop.folder) not in line
 
 
-@pytest.mark.parametrize("line", ["history", "history r0001", "report", "status", "audit verify",
-                                  "watch --once"])  # fmt: skip
+@pytest.mark.parametrize(
+    "line",
+    [
+        "status", "report", *(pytest.param(line, marks=pytest.mark.long)
+                              for line in ("history", "history r0001", "audit verify", "watch --once")),
+    ],
+)  # fmt: skip
 def test_a_typo_in_the_declaration_hides_nothing_that_happened(shop: Shop, line: str) -> None:
     """It is said in one line, and what the state directory holds is told all the same."""
     assert rollback(shop.folder, "run", "flag", "--as", "ada", "--yes").status == 0

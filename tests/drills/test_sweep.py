@@ -123,6 +123,7 @@ def test_a_sample_is_spread_evenly_and_another_offset_takes_the_others(many: int
     assert set(turns) == set(every)
 
 
+@pytest.mark.long
 @pytest.mark.requirement("MB-61")
 def test_killed_and_recovered_whole_a_run_is_proved_again() -> None:
     """Through the real gate to COMPLETE; other points every day."""

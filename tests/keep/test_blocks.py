@@ -498,6 +498,7 @@ def test_a_block_that_is_lost_stops_the_restore_before_the_first_change(world: W
 # -- holes -----------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_file_of_a_tebibyte_with_nothing_in_it_costs_next_to_nothing(
     world: World, read_bytes: list[int], tmp_path: Path
 ) -> None:

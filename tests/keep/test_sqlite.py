@@ -23,7 +23,16 @@ from rollback.keep.changes import Changes
 from rollback.keep.contents import sqlite
 from rollback.model.errors import HostError
 from tests.keep.standin import World, component, walked
-from tests.killed import KILL_EVERY, KILLED, CountingTap, DyingTap, Lacking, in_child, shots
+from tests.killed import (
+    KILL_EVERY,
+    KILL_SOME,
+    KILLED,
+    CountingTap,
+    DyingTap,
+    Lacking,
+    in_child,
+    shots,
+)
 from tests.systems import Hands
 
 T = TypeVar("T")
@@ -298,7 +307,7 @@ def test_killed_at_any_change_the_whole_old_set_is_kept_under_one_name(
     counting = CountingTap()
     restore(world, Lacking(*lacking, inner=counting), target)
     assert len(counting.points) > 8
-    for shot in shots(counting.points)[:: KILL_EVERY if lacking else 1]:
+    for shot in shots(counting.points)[:: KILL_EVERY if lacking else KILL_SOME]:
         again()
         dying = Lacking(*lacking, inner=DyingTap(*shot))
         ended = in_child(lambda tap=dying: restore(world, tap, target))  # type: ignore[misc]

@@ -230,6 +230,7 @@ class Refusing(Lacking):
         return super().change(call, where, do, torn)
 
 
+@pytest.mark.long
 def test_killed_where_names_cannot_be_exchanged_it_converges(world: World) -> None:
     """At any change, with the standby that was made while they could."""
     then = ready(world)
