@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,12 +15,14 @@ import pytest
 from rollback import declare
 from rollback.act import asked, authorize, lifeline
 from rollback.act.engine import roll_back
+from rollback.act.site import Site
 from rollback.act.stopping import answer
-from rollback.host import Tap, processes
+from rollback.host import Host, Tap, processes
 from rollback.model.errors import PlanError, SpecError
 from rollback.model.lifecycle import Run, State
 from rollback.watch.agent import Agent
 from tests.cli.program import rollback
+from tests.killed import KILL_EVERY, KILLED, CountingTap, DyingTap, in_child, shots
 from tests.systems import Shop, build, environment
 
 RISKY = """procedures:
@@ -139,6 +142,56 @@ def test_the_agent_takes_it_back_at_its_tick(shop: Shop) -> None:
         (moved,) = agent.tick().runs
         assert (moved.id, moved.state) == (run.id, State.UNDONE)
     assert limit(shop) == "3"
+
+
+@pytest.mark.parametrize("said", ["nothing", "yes"])
+def test_killed_at_any_change_silence_takes_all_back_and_a_yes_lets_all_stay(
+    shop: Shop, said: str
+) -> None:
+    """While it is changed, waited for and taken back: whoever drives next ends it, whole."""
+    shop.edit("      - edit: {id: change,", "      - flag: {id: quiet, flag: party, set: false, within: 3s}\n"
+              "      - edit: {id: change,")  # fmt: skip
+    before = shop.bytes()
+    with shop.site() as site:
+        run = authorize.create(site, shop.plan(site, "risky"))
+        authorize.approve(site, run, person="ada")
+    saved = shop.folder.with_name("saved")
+    shutil.copytree(shop.folder, saved)
+
+    def ended(tap: Tap) -> Run:
+        """Driven until it waits; then somebody says yes, or the time passes; driven to its end."""
+        for _ in range(3):
+            with Site.open(shop.system, Host(tap=tap, clock=shop.clock)) as site:
+                found = roll_back(site, run.id)
+                if found.state is State.WAITING and said == "yes":
+                    answer(site, found, item="still-in", text="yes", by="ada")
+                elif found.state is State.WAITING:
+                    shop.clock.ahead_s += 601.0
+                else:
+                    return found
+        raise AssertionError(f"the run is still {found.state}: {found.waiting_for}")
+
+    counting = CountingTap()
+    undisturbed = ended(counting)
+    assert undisturbed.state is (State.UNDONE if said == "nothing" else State.MITIGATED)
+    after = shop.bytes()
+    assert (after == before) is (said == "nothing")
+    assert len(counting.points) > 60
+    for number, how in shots(counting.points)[::KILL_EVERY]:
+        shutil.rmtree(shop.folder)
+        shutil.copytree(saved, shop.folder)
+        shop.clock.ahead_s = 0.0
+        dying = DyingTap(number, how)
+        assert in_child(lambda tap=dying: ended(tap)) == KILLED, (number, how)  # type: ignore[misc]
+        found = ended(Tap())
+        assert (found.state, shop.bytes()) == (undisturbed.state, after), (
+            number,
+            how,
+            found.reason,
+        )
+        with shop.site() as site:
+            site.journal.verify()
+    shutil.rmtree(saved)
 
 
 def test_what_cannot_be_taken_back_may_not_stand_before_it(shop: Shop) -> None:
