@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from rollback.model.errors import HostUnreachable
+from rollback.model.quantity import spoken
 
 BODY_BYTES_MAX = 8 * 2**20
 _LISTENING = "0A"  # TCP_LISTEN, as /proc/net/tcp writes it
@@ -59,8 +60,10 @@ def request(
                 with connection.getresponse() as answer:  # one that was cut short stays open else
                     whole = answer.read(limit_bytes + 1)
                 elapsed_s = time.monotonic() - began
-            if late.is_set() or len(whole) > limit_bytes:
-                raise HostUnreachable("the answer is too large or too slow", where=url)
+            if late.is_set():
+                raise HostUnreachable(f"no whole answer within {spoken(timeout_s)}", where=url)
+            if len(whole) > limit_bytes:
+                raise HostUnreachable(f"the answer is longer than {limit_bytes} bytes", where=url)
             if answer.length:
                 raise HostUnreachable("the answer was cut short", where=url)
             fields = {name.lower(): value for name, value in answer.getheaders()}
@@ -68,9 +71,14 @@ def request(
         finally:
             connection.close()
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise HostUnreachable(
-            f"no answer: {str(error) or type(error).__name__}", where=url
-        ) from error
+        raise HostUnreachable(_no_answer(error, began, timeout_s), where=url) from error
+
+
+def _no_answer(error: Exception, began: float, timeout_s: float) -> str:
+    """Why there is none; a connection that was cut at its time says nothing of that itself."""
+    if isinstance(error, TimeoutError) or time.monotonic() >= began + timeout_s:
+        return f"no answer within {spoken(timeout_s)}"
+    return f"no answer: {str(error) or type(error).__name__}"
 
 
 @contextmanager
@@ -97,6 +105,7 @@ def talk(host: str, port: int, *, send: bytes, timeout_s: float, limit_bytes: in
 
     A frozen process still accepts connections: only an answer proves that somebody is there.
     """
+    began = time.monotonic()
     try:
         with socket.create_connection((host, port), timeout=timeout_s) as connection:
             connection.settimeout(timeout_s)
@@ -104,7 +113,8 @@ def talk(host: str, port: int, *, send: bytes, timeout_s: float, limit_bytes: in
                 connection.sendall(send)
             return connection.recv(limit_bytes)
     except OSError as error:
-        raise HostUnreachable(f"no answer: {error}", where=f"{host}:{port}") from error
+        why = _no_answer(error, began, timeout_s)
+        raise HostUnreachable(why, where=f"{host}:{port}") from error
 
 
 def listening(host: str, port: int) -> bool:

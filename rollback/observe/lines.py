@@ -29,6 +29,9 @@ LATE = timedelta(seconds=60)  # lines are written when work ends, so they stand 
 SKEW = timedelta(seconds=5)
 _BLOCK_BYTES = 64 * 1024
 _EPOCH_S = (10**8, 10**10)  # 1973 to 2286; outside it, a number is no time in seconds
+TICK = timedelta(milliseconds=10)  # file times come from a clock that stands still between ticks
+_ROTATED = rb"[.-](?:\d[\dT:.-]*|old)"  # app.log.1, app.log-20261128, app.1.log, app.log.old
+_PACKED = rb"\.(?:gz|bz2|xz|zst|lz4|Z)"
 _TIME = re.compile(
     r"\A[\[(<]?(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:[.,](\d{1,9}))?\s?(Z|[+-]\d\d:?\d\d)?",
     re.ASCII,
@@ -37,13 +40,15 @@ _TIME = re.compile(
 
 @dataclass
 class Tally:
-    """What reading a log left out, for the evidence."""
+    """What reading a log left out, for the evidence; `newest` is the last time that a record says."""
 
     read: int = 0
     malformed: int = 0
     example: str = ""
     timeless: int = 0
     cut: bool = False
+    packed: str = ""
+    newest: datetime | None = None
 
     def refuse(self, line: bytes) -> None:
         """The line is counted as malformed; the first one is kept to be shown."""
@@ -57,7 +62,9 @@ class Tally:
             told.append(f"{self.malformed} malformed, like {self.example!r}")
         if self.timeless:
             told.append(f"{self.timeless} without a usable time")
-        if self.cut:
+        if self.packed:
+            told.append(f"what was rotated into {self.packed} meanwhile cannot be read")
+        elif self.cut:
             told.append(f"only the last {READ_BYTES_MAX // 2**20} MiB were read")
         return ", ".join(told)
 
@@ -106,37 +113,72 @@ def _read_at(fd: int, size: int, offset: int) -> bytes:
     return b"".join(parts)
 
 
+def rotated(tree: Tree, name: bytes, since: datetime, tally: Tally) -> list[bytes]:
+    """What the log was rotated into since then, newest first; what of it is packed is cut off, and said.
+
+    Only a log that does not itself reach back to `since` lacks what is in there.
+    """
+    folder, base = os.path.split(name)
+    stem, dot, ext = base.rpartition(b".")
+    plain = [re.escape(base) + _ROTATED]
+    if dot and stem:
+        plain.append(re.escape(stem) + _ROTATED + re.escape(b"." + ext))
+    ours = re.compile(rb"(?:" + rb"|".join(plain) + rb")(" + _PACKED + rb")?\Z")
+    found = []
+    for other in tree.names(folder or b"."):
+        match = ours.match(other)
+        at = tree.stat(os.path.join(folder, other)) if match else None
+        if match and at and at.st_mtime >= (since - TICK).timestamp():
+            found.append((at.st_mtime, os.path.join(folder, other), bool(match[1])))
+    kept = []
+    for _, other, packed in sorted(found, reverse=True):
+        if packed:
+            tally.packed, tally.cut = os.fsdecode(os.path.basename(other)), True
+            break
+        kept.append(other)
+    return kept
+
+
 def records(
     view: View, path: str, tally: Tally, *, time: str, since: datetime | None
 ) -> Iterator[Record]:
     """The JSON lines that are not older than `since`, newest first; all when `since` is None.
 
-    Reading stops at the first line that is older by more than LATE. With `since`, a line
-    without a usable time is counted and left out.
+    Reading stops at the first line that is older by more than LATE. With `since`, a line without a
+    usable time is counted and left out, and what the file was rotated into meanwhile is read too.
     """
     with opened(view, path) as (tree, name):
-        for number, line in enumerate(backwards(tree, name, tally)):
-            if not line.strip():
-                continue
-            try:
-                values = parse(line)
-            except ValueError:
-                values = None
-            if not isinstance(values, dict):
-                if number > 0:  # the newest part has no newline yet: it is being written
-                    tally.refuse(line)
-                continue
-            at = moment(values.get(time))
+        for record in _records(tree, name, tally, time=time):
+            tally.newest = tally.newest or record.at
             if since is not None:
-                if at is None:
+                if record.at is None:
                     tally.timeless += 1
                     continue
-                if at < since - LATE:
+                if record.at < since - LATE:
                     return
-                if at < since:
+                if record.at < since:
                     continue
             tally.read += 1
-            yield Record(values, at)
+            yield record
+        for other in rotated(tree, name, since, tally) if since is not None else ():
+            for record in _records(tree, other, tally, time=time):
+                if record.at is not None and since is not None and record.at >= since:
+                    tally.read += 1
+                    yield record
+
+
+def _records(tree: Tree, name: bytes, tally: Tally, *, time: str) -> Iterator[Record]:
+    for number, line in enumerate(backwards(tree, name, tally)):
+        if not line.strip():
+            continue
+        try:
+            values = parse(line)
+        except ValueError:
+            values = None
+        if isinstance(values, dict):
+            yield Record(values, moment(values.get(time)))
+        elif number > 0:  # the newest part has no newline yet: it is being written
+            tally.refuse(line)
 
 
 def holds(record: Record, where: Mapping[str, Any]) -> bool:

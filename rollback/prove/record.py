@@ -107,6 +107,8 @@ def _why(report: Any) -> str:
         text = str(crash.message)
     elif isinstance(report.longrepr, tuple) and len(report.longrepr) == 3:
         text = str(report.longrepr[2])
+    elif unmet := getattr(report.longrepr, "errorstring", ""):
+        text = str(unmet)  # a fixture that there is not
     elif report.longrepr is not None:
         text = str(report.longrepr).strip().splitlines()[-1:][0] if str(report.longrepr) else ""
     lines = [line.strip() for line in text.splitlines() if line.strip()]

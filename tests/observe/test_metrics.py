@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import sqlite3
 import sys
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -135,6 +137,23 @@ def test_a_quiet_log_counts_zero_but_a_missing_one_counts_nothing(
 
 def bytes_read() -> int:
     return int(Path("/proc/self/io").read_text().split()[1])
+
+
+def test_what_a_log_was_rotated_into_within_the_window_counts(view_of: ViewOf, root: Path) -> None:
+    """Read where it lies beside it; unknown where it is packed; left alone where it is older."""
+    counting = {"log": {**LOG, "count": {"field": "event", "equals": "SECURITY_VIOLATION"}}}
+    path = root / "logs/access.jsonl"
+    first = [{"at": ago(age_s), "event": "SECURITY_VIOLATION"} for age_s in (3000, 900)]
+    write_log(root, *first, {"at": ago(800), "event": "ROUND"})
+    rotated = path.rename(root / "logs/access.jsonl-20261128")
+    write_log(root, {"at": ago(10), "event": "SECURITY_VIOLATION"})
+    assert sample_of(view_of, counting, window="1h").value == 3
+    assert sample_of(view_of, counting, window="20m").value == 2
+    packed = rotated.rename(root / "logs/access.1.jsonl.gz")
+    sample = sample_of(view_of, counting, window="20m")
+    assert (sample.value, "access.1.jsonl.gz" in sample.note) == (None, True)
+    os.utime(packed, (time.time() - 7200,) * 2)
+    assert sample_of(view_of, counting, window="20m").value == 1
 
 
 def test_only_the_tail_of_a_large_log_is_read(view_of: ViewOf, root: Path) -> None:

@@ -3,7 +3,8 @@
 Which lines are new, for `since: mitigation`: lines with a time of their own are judged by it
 (a line without one belongs to the line above it); a file without any times is judged from the
 length that a checkpoint holds for it, where one does; else everything counts. Without a
-mitigation everything counts.
+mitigation everything counts. What the file was rotated into since then belongs to it; where that is
+packed, or the file was written long after its newest line says, nothing is claimed.
 
 Hides: how lines are read.
 Never: passes over a line silently: malformed ones are counted and shown.
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
@@ -24,13 +25,12 @@ from rollback.model.quantity import Seconds
 from rollback.model.registry import Declared, register
 from rollback.model.step import Check, Id, Text
 from rollback.observe.expect import Expected, combined, shown, why_not
-from rollback.observe.lines import Tally, backwards, holds, line_time, records
+from rollback.observe.lines import LATE, TICK, Tally, backwards, holds, line_time, records, rotated
 from rollback.observe.place import Place, opened
 from rollback.observe.view import View
 
 _SHOWN_MAX = 3
 _CHUNK_BYTES = 1 << 20
-_TICK = timedelta(milliseconds=10)  # file times come from a clock that stands still between ticks
 
 
 class Pairs(Declared):
@@ -105,17 +105,27 @@ class LogCheck(Check):
             if found is None:
                 raise FileNotFoundError(self.file)
             written = datetime.fromtimestamp(found.st_mtime, UTC)
-            if since is not None and written < since - _TICK:
-                return passed(f"{self.file} was not written since the mitigation")
             lines = list(backwards(tree, name, tally))
             timed = [line_time(line, self.time, self.zone) for line in lines]
+            earlier: list[bytes] = []
+            if since is not None and not any(at and at < since for at in timed):
+                earlier = rotated(tree, name, since, tally)
+            if since is not None and written < since - TICK and not earlier and not tally.packed:
+                return passed(f"{self.file} was not written since the mitigation")
             held_bytes = self._held_bytes(view)
-            if since is not None and not any(timed) and 0 < held_bytes <= found.st_size:
-                lines = list(backwards(tree, name, tally, start=held_bytes))
+            if since is not None and not any(timed):
+                if 0 < held_bytes <= found.st_size:
+                    lines = list(backwards(tree, name, tally, start=held_bytes))
+                elif earlier:  # it is not told how much of those is new
+                    tally.packed, tally.cut = os.fsdecode(os.path.basename(earlier[0])), True
+                earlier = []
                 since = None  # what was held is left out; all that came after it counts
+            for other in earlier:
+                more = list(backwards(tree, other, tally))
+                lines += more
+                timed += [line_time(line, self.time, self.zone) for line in more]
         fresh = _fresh(lines, timed, since)
-        bad = [shown(text) for text in (line.decode("utf-8", "replace") for line in fresh)
-               if any(part in text for part in self.lacks)]  # fmt: skip
+        bad = self._among(fresh)
         told_lines = sum(bool(line.strip()) for line in lines)
         span = f"of {told_lines}, since the mitigation" if self._recent(view) else "in all"
         told = f"{self.file}: {len(fresh)} lines looked at, {span}"
@@ -125,8 +135,28 @@ class LogCheck(Check):
             last = list(dict.fromkeys(reversed(bad)))[:_SHOWN_MAX]  # each once, the newest first
             like = "; ".join(f"“{line}”" for line in last)
             return failed(f"{told}; {len(bad)} hold what must not be there: {like}", lines=len(bad))
-        if tally.cut and len(fresh) >= len(lines) - 1:
+        if tally.packed or (tally.cut and len(fresh) >= len(lines) - 1):
             return unknown(told)  # older lines that count may not have been read
+        newest = next((number for number, at in enumerate(timed) if at), 0)
+        undated = lines[:newest] if since is not None and not fresh else []
+        if doubtful := self._among(undated):
+            return unknown(f"{told}; lines without a time at its end may be new: “{doubtful[0]}”")
+        if since is not None and not fresh and not any(line.strip() for line in undated):
+            return self._in_time(told, timed[newest], written)
+        return passed(told)
+
+    def _among(self, lines: Iterable[bytes]) -> list[str]:
+        """Those that hold what must not be there, to be shown."""
+        texts = (line.decode("utf-8", "replace") for line in lines)
+        return [shown(text) for text in texts if any(part in text for part in self.lacks)]
+
+    def _in_time(self, told: str, newest: datetime | None, written: datetime) -> Finding:
+        """Of a file without a new line: UNKNOWN when it was written long after its newest one."""
+        if newest is not None and written > newest + LATE:
+            return unknown(
+                f"{told}; its newest line says {newest:%H:%M:%S} UTC and it was written at "
+                f"{written:%H:%M:%S}: by a clock that is wrong, what is new cannot be told"
+            )
         return passed(told)
 
     def _held_bytes(self, view: View) -> int:
