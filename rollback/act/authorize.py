@@ -59,7 +59,7 @@ def create(
         _keep(site, plan, run_id)
         site.tell(
             "run.planned", run=run_id, plan=plan.as_json(), plan_digest=plan.digest(),
-            incident=follows.incident if follows else _incident(site),
+            incident=follows.incident if follows else incident.of_new_run(site),
             reason=plan.reason, guardrails=said, **({"follows": follows.id} if follows else {}),
             **(because or {}), **({"glass": plan.requester} if glass else {}),
         )  # fmt: skip
@@ -394,29 +394,3 @@ def _confirm(site: Site, plan: Plan) -> bool:
     places = (site.in_force.environments, site.system.environments)  # the stricter of now and then
     asked = (here[plan.environment].confirm for here in places if plan.environment in here)
     return site.in_force.autonomy.row.confirm or any(asked)
-
-
-def open_incident(site: Site) -> str:
-    """The newest incident, while one of its runs waits for a person and none has proved it over.
-
-    Climbing is a new run of the same incident, also past one that was given up or taken back.
-    """
-    runs = list(site.runs().values())
-    if not runs:
-        return ""
-    mine = [run for run in runs if runs[-1].incident and run.incident == runs[-1].incident]
-    last = max((n for n, run in enumerate(mine) if run.state is State.COMPLETE), default=-1)
-    still = any(run.state is State.NEEDS_OPERATOR for run in mine[last + 1 :])
-    return mine[0].incident if still else ""
-
-
-def _incident(site: Site) -> str:
-    """The one that a new run belongs to: open, or watched and not stable yet; else a new one."""
-    return open_incident(site) or incident.unstable(site) or _new_incident(site)
-
-
-def _new_incident(site: Site) -> str:
-    day = f"{site.host.clock.now():%Y%m%d}"
-    numbers = {run.incident for run in site.runs().values()
-               if run.incident.startswith(f"INC-{day}-")}  # fmt: skip
-    return f"INC-{day}-{len(numbers) + 1:03d}"

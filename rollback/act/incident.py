@@ -1,9 +1,9 @@
-"""An incident after its run: watched for the declared time, then stable, or bad again.
+"""Incidents: which one a run belongs to, and how it is after its run: stable, or bad again.
 
-All of it is events of the incident: MONITORING begins with `incident.monitoring` and ends with
-`incident.stable` or `incident.unstable`. While nobody can tell whether the limits hold, or nobody
-looked, the time does not count. What is looked at more closely meanwhile is state of the incident
-too, and never an edit of the declaration.
+After a run it is watched for the declared time; all of that is events of the incident: MONITORING
+begins with `incident.monitoring` and ends with `incident.stable` or `incident.unstable`. While nobody
+can tell whether the limits hold, or nobody looked, the time does not count. What is looked at more
+closely meanwhile is state of the incident too, and never an edit of the declaration.
 
 Hides: from which moment the stable time counts.
 Never: calls an UNKNOWN stable.
@@ -44,6 +44,32 @@ class After:
     run: str = ""
     left_s: float = 0.0
     because: str = ""
+
+
+def open_one(site: Site) -> str:
+    """The newest incident, while one of its runs waits for a person and none has proved it over.
+
+    Climbing is a new run of the same incident, also past one that was given up or taken back.
+    """
+    runs = list(site.runs().values())
+    if not runs:
+        return ""
+    mine = [run for run in runs if runs[-1].incident and run.incident == runs[-1].incident]
+    last = max((n for n, run in enumerate(mine) if run.state is State.COMPLETE), default=-1)
+    still = any(run.state is State.NEEDS_OPERATOR for run in mine[last + 1 :])
+    return mine[0].incident if still else ""
+
+
+def of_new_run(site: Site) -> str:
+    """The one that a new run belongs to: open, or watched and not stable yet; else a new one."""
+    return open_one(site) or unstable(site) or _new(site)
+
+
+def _new(site: Site) -> str:
+    day = f"{site.host.clock.now():%Y%m%d}"
+    numbers = {run.incident for run in site.runs().values()
+               if run.incident.startswith(f"INC-{day}-")}  # fmt: skip
+    return f"INC-{day}-{len(numbers) + 1:03d}"
 
 
 def after(site: Site) -> After:

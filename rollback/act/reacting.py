@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from rollback.act import asked, authorize, responding
+from rollback.act import asked, authorize, incident, responding
 from rollback.act.driving import drive, upwards
 from rollback.act.engine import resting
 from rollback.act.plan import Plan, find_level, make_plan, plan_of
@@ -150,8 +150,8 @@ def _busy(site: Site, best: Match) -> str:
     for run in open_runs(site):
         if not _gives_way(site, run, best):
             return f"run {run.id} is open: it is {run.state}"
-    incident = authorize.open_incident(site)
-    return f"incident {incident} waits for a person" if incident else ""
+    found = incident.open_one(site)
+    return f"incident {found} waits for a person" if found else ""
 
 
 def _gives_way(site: Site, run: Run, best: Match) -> bool:

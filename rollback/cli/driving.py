@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import click
 
-from rollback.act import asked, authorize, climbing, lifeline, stopped
+from rollback.act import asked, authorize, climbing, incident, lifeline, stopped
 from rollback.act.driving import drive, upwards
 from rollback.act.plan import Plan, plan_of
 from rollback.act.site import Site
@@ -33,10 +33,10 @@ def decline_idle(desk: Desk, site: Site, plan: Plan) -> int:
 
     The status is that of a run which needs a person, where one does: it was not proved, nor is this.
     """
-    incident = authorize.open_incident(site)
+    open_one = incident.open_one(site)
     needing = [run for run in site.runs().values() if run.state is State.NEEDS_OPERATOR]
-    unproved = needing[-1] if needing and incident and not plan.undoes else None
-    offer = "" if plan.undoes else climbing.onwards(site, plan, incident).level
+    unproved = needing[-1] if needing and open_one and not plan.undoes else None
+    offer = "" if plan.undoes else climbing.onwards(site, plan, open_one).level
     down = stopped.services(site, plan.environment)
     ill = stopped.suspended(site, plan.environment)
     body = {"changed": False, "level": plan.level, "state": None, "offer": offer or None,
