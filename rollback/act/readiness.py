@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from rollback.act import asked, authorize, holding, rehearsed
 from rollback.act.plan import Plan, find_level, make_plan
+from rollback.act.row import Row
 from rollback.act.site import Site
 from rollback.act.target import last_green, sealed_as
 from rollback.act.unfounded import review_is_late, silent_suites
@@ -24,29 +25,10 @@ from rollback.host.net import on_this_machine
 from rollback.judge import authority as judge
 from rollback.keep import trust
 from rollback.model.errors import NotAuthorized, PlanError, RollbackError
-from rollback.model.finding import Answer, Finding, Json, failed, passed, unknown
+from rollback.model.finding import Answer, Json, failed, passed, unknown
 from rollback.model.level import Level
 from rollback.model.people import Member
 from rollback.model.quantity import counted, sized
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One thing that a level needs. Without what is not `needed`, it could be gone back to all the same.
-
-    What `passes` is found out by beginning all the same: people are asked, and may come.
-    """
-
-    what: str
-    finding: Finding
-    hint: str = ""
-    needed: bool = True
-    passes: bool = False
-
-    def as_json(self) -> dict[str, Json]:
-        """For `--json`."""
-        return {"what": self.what, "answer": self.finding.answer.value, "needed": self.needed,
-                "evidence": self.finding.evidence, "hint": self.hint}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ from rollback.model.quantity import counted
 
 if TYPE_CHECKING:
     from rollback.act.practices import Practised
-    from rollback.act.readiness import Readiness, Row
+    from rollback.act.readiness import Readiness
+    from rollback.act.row import Row
 
 
 @click.command("ready", short_help="Could we go back right now, level by level?")
