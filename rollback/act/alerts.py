@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rollback.act.site import Site
-from rollback.act.told import tell_event
+from rollback.act.told import fitting, tell_event
 from rollback.model.errors import UsageError
 from rollback.model.finding import Json
 from rollback.model.system import System
@@ -77,7 +77,7 @@ def tell(site: Site, alerts: tuple[Alert, ...], *, by: str) -> Heard:
         elif not kind:
             unheard.append(alert.name)
         elif tell_event(
-            site, kind, _fields(site.system, kind, alert), by=by, identity=alert.identity
+            site, kind, _words(site.system, kind, alert), by=by, identity=alert.identity
         ):
             told += 1
         else:
@@ -110,26 +110,11 @@ def _event(system: System, alert: Alert) -> str:
     return next((name for name, one in system.events.items() if one.source == wanted), "")
 
 
-def _fields(system: System, kind: str, alert: Alert) -> dict[str, str]:
+def _words(system: System, kind: str, alert: Alert) -> dict[str, str]:
     """What the alert says of the declared fields; a number that is none is left out."""
-    found = {}
-    for name, wanted in system.events[kind].fields.items():
-        value = alert.labels.get(name, alert.annotations.get(name))
-        if value is not None and _fits(value, wanted):
-            found[name] = value
-    return found
-
-
-def _fits(value: str, wanted: str) -> bool:
-    if wanted == "bool":
-        return value.lower() in ("true", "yes", "false", "no")
-    if wanted == "number":
-        try:
-            number = float(value)
-        except ValueError:
-            return False
-        return abs(number) < float("inf")
-    return True
+    event = system.events[kind]
+    said = {**alert.annotations, **alert.labels}
+    return {name: said[name] for name in fitting(event, said)}
 
 
 def _unheard(site: Site, name: str) -> None:

@@ -15,6 +15,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from rollback.act import eyes
+from rollback.act.overhearing import overhear
 from rollback.act.site import Site
 from rollback.act.told import When, events_of, facts_of, written_at
 from rollback.host.clock import moment_of, parse_iso
@@ -37,8 +38,9 @@ def decide_now(
     A level that `requester` could not go back to now is named with what stands in its way. Where the
     state directory may not be written, it is only told.
     """
+    deaf = overhear(site)
     samples = read_all(eyes.of(site))
-    decision = decide(site.system, known(site, samples, facts or {}))
+    decision = decide(site.system, known(site, samples, facts or {}, deaf=deaf))
     if decision.level:
         decision = replace(decision, blocked=_blocked(site, decision.level, requester))
     if site.state.writable:
@@ -64,12 +66,13 @@ def _blocked(site: Site, level: str, requester: str) -> tuple[str, ...]:
 
 
 def known(
-    site: Site, samples: Mapping[str, Sample], facts: Mapping[str, str], ticks: Ticks | None = None
-) -> Known:
+    site: Site, samples: Mapping[str, Sample], facts: Mapping[str, str], ticks: Ticks | None = None,
+    *, deaf: Mapping[str, str] | None = None,
+) -> Known:  # fmt: skip
     """These readings with everything that the journal and the agent's ticks add to them.
 
-    `facts` are told just now. What happened within this boot is as old as the clock that nobody
-    sets says.
+    `facts` are told just now; `deaf` are the events whose log was not read to its end, and why. What
+    happened within this boot is as old as the clock that nobody sets says.
     """
     system, clock = site.system, site.host.clock
     now, lookback_s = clock.now(), system.monitor.lookback or LOOKBACK_S
@@ -85,7 +88,7 @@ def known(
         samples, {**facts_of(events, now, when), **facts}, events_of(events, when),
         history=_history(system, readings(events, since, when), ticks),
         normals={name: one.normal for name, one in system.metrics.items() if one.normal is not None},
-        now=now, lookback_s=lookback_s, gap_s=GAP_INTERVALS * system.monitor.interval,
+        now=now, lookback_s=lookback_s, gap_s=GAP_INTERVALS * system.monitor.interval, deaf=deaf or {},
     )  # fmt: skip
 
 

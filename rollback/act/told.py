@@ -19,6 +19,7 @@ from rollback.model.errors import PlanError, Refused, UsageError
 from rollback.model.event import Event
 from rollback.model.finding import Json
 from rollback.model.lifecycle import State
+from rollback.model.operations import EventKind
 from rollback.model.quantity import duration_s
 from rollback.model.registry import nearest
 from rollback.model.system import System
@@ -87,7 +88,10 @@ def events_of(events: Iterable[Event], when: When = written_at) -> tuple[Told, .
     for event in events:
         fields = event.data.get("fields")
         if event.kind == "event.told" and isinstance(fields, dict):
-            found.append(Told(str(event.data.get("event")), when(event), fields))
+            at, said = when(event), event.data.get("happened")
+            if isinstance(said, str):  # it was read from a log, which says when it was
+                at = min(at, parse_iso(said))
+            found.append(Told(str(event.data.get("event")), at, fields))
     return tuple(found)
 
 
@@ -120,6 +124,18 @@ def _fields(system: System, kind: str, fields: Mapping[str, str]) -> dict[str, J
     if fields["id"] not in drills:
         raise PlanError(f"there is no drill {fields['id']}", hint=nearest(fields["id"], drills))
     return {name: _typed(name, text, rehearsed.FIELDS) for name, text in fields.items()}
+
+
+def fitting(event: EventKind, words: Mapping[str, Json]) -> dict[str, Json]:
+    """What these words say of the declared fields, typed; a number that is none is left out."""
+    found: dict[str, Json] = {}
+    for name in event.fields:
+        said = words.get(name)
+        if said is not None and not isinstance(said, (dict, list)):
+            text = str(said).lower() if isinstance(said, bool) else str(said)
+            with suppress(UsageError):
+                found[name] = _typed(name, text, event.fields)
+    return found
 
 
 def _typed(name: str, text: str, declared: Mapping[str, str]) -> Json:

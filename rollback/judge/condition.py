@@ -41,9 +41,10 @@ class Told:
 class Known:
     """What a decision may rest on.
 
-    `events` is None where nobody can tell what happened. `history` holds earlier readings by metric,
-    oldest first, the present one left out; two that lie further apart than `gap_s` seconds have a gap
-    between them. `now` is the moment of the decision; None: that of the newest reading.
+    `events` is None where nobody can tell what happened; `deaf` says of single kinds of events why
+    nobody can. `history` holds earlier readings by metric, oldest first, the present one left out; two
+    that lie further apart than `gap_s` seconds have a gap between them. `now` is the moment of the
+    decision; None: that of the newest reading.
     """
 
     samples: Mapping[str, Sample]
@@ -54,6 +55,7 @@ class Known:
     now: datetime | None = None
     lookback_s: float = LOOKBACK_S
     gap_s: float | None = None
+    deaf: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def moment(self) -> datetime | None:
@@ -85,6 +87,7 @@ def unsaid(condition: Condition, known: Known) -> bool:
     return (
         all(sample is not None and sample.known for sample in read)
         and known.events is not None
+        and not any(name in known.deaf for name in condition.events)
         and all(_fact(one, known)[0] is not Answer.UNKNOWN for one in told)
     )
 
@@ -93,8 +96,7 @@ def _facts_of(condition: Condition) -> Iterator[Condition]:
     """The condition and those inside it that ask for a fact."""
     if condition.fact is not None:
         yield condition
-    inner = (*condition.all, *condition.any, *((condition.not_,) if condition.not_ else ()))
-    for one in inner:
+    for one in condition.inner:
         yield from _facts_of(one)
 
 
@@ -196,6 +198,8 @@ def _event(condition: Condition, known: Known) -> _Told:
     said = f"{name} happened {times if found else 'not'} in the last {spoken(within_s)}"
     if wanted > 1:
         said += f", fires from {wanted}"
+    if len(found) < wanted and name in known.deaf:
+        return Answer.UNKNOWN, f"{said}, and more may have: {known.deaf[name]}"
     return (Answer.PASS if len(found) >= wanted else Answer.FAIL), said
 
 

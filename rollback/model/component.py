@@ -61,6 +61,9 @@ def _referenced(written: str | None) -> str | None:
 
 
 RelativePath = Annotated[str, AfterValidator(_plain)]
+AnyPath = Annotated[
+    str, AfterValidator(lambda path: "/"[: path[:1] == "/"] + _plain(path.removeprefix("/")))
+]
 XattrGlob = Annotated[
     str,
     spelt(

@@ -6,16 +6,18 @@ Never: does any of it.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from rollback.model.component import RelativePath
+from rollback.model.component import AnyPath, RelativePath
 from rollback.model.policy import Condition
 from rollback.model.quantity import Lasting, Limit, Retention, Seconds, Share
 from rollback.model.registry import Check, Declared, Notifier, Store, spelt
 from rollback.model.step import Date, Id, Text
 
+_Value = str | bool | int | float
 Sha256 = Annotated[str, spelt(r"\A[0-9a-f]{64}\z", "write the 64 hex digits that sha256sum prints")]
 
 
@@ -227,12 +229,48 @@ class Record(Declared):
     fields: dict[Id, RecordField]
 
 
+class EventLog(Declared):
+    """The lines of a log that mean an event: JSON records with these values, or text of a pattern.
+
+    Of `where`, a list means any of its values. A field of the event is filled from the record's field
+    that `fields` names, or of its own name, or from the pattern's group of its name. `time` and `zone`
+    are as in a check of a log.
+    """
+
+    file: AnyPath
+    where: dict[Text, _Value | tuple[_Value, ...]] = Field(default_factory=dict)
+    pattern: Text | None = None
+    fields: dict[Id, Text] = Field(default_factory=dict)
+    time: Text = "at"
+    zone: Literal["utc", "local"] | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> EventLog:
+        if bool(self.where) == (self.pattern is not None):
+            raise ValueError("write one of: where, pattern")
+        try:
+            re.compile(self.pattern or "")
+        except re.error as error:
+            raise ValueError(f"the pattern is no regular expression: {error}") from None
+        return self
+
+
 class EventKind(Declared):
-    """Something that happens outside of the tool and is told to the journal."""
+    """Something that happens outside of the tool and is told to the journal, or read from a log."""
 
     title: Text | None = None
     fields: dict[Id, Literal["text", "number", "bool"]] = Field(default_factory=dict)
     source: Text | None = None
+    log: EventLog | None = None
+
+    @model_validator(mode="after")
+    def _named(self) -> EventKind:
+        pattern = self.log.pattern if self.log else None
+        groups = re.compile(pattern).groupindex if pattern else {}
+        for name in (*groups, *(self.log.fields if self.log else ())):
+            if name not in self.fields:
+                raise ValueError(f"the log names {name}, which is no field of the event")
+        return self
 
 
 class SeverityWord(Declared):

@@ -90,9 +90,19 @@ class Condition(Declared):
     @property
     def metrics(self) -> tuple[str, ...]:
         """Every metric that the condition reads."""
-        inner = (*self.all, *self.any, *((self.not_,) if self.not_ else ()))
         own = (self.metric,) if self.metric else ()
-        return tuple(dict.fromkeys((*own, *(m for c in inner for m in c.metrics))))
+        return tuple(dict.fromkeys((*own, *(m for c in self.inner for m in c.metrics))))
+
+    @property
+    def events(self) -> tuple[str, ...]:
+        """Every event that the condition asks about."""
+        own = (self.event,) if self.event else ()
+        return tuple(dict.fromkeys((*own, *(e for c in self.inner for e in c.events))))
+
+    @property
+    def inner(self) -> tuple[Condition, ...]:
+        """The conditions that it is made of."""
+        return (*self.all, *self.any, *((self.not_,) if self.not_ else ()))
 
 
 class Watch(Declared):

@@ -113,10 +113,10 @@ def _read_at(fd: int, size: int, offset: int) -> bytes:
     return b"".join(parts)
 
 
-def rotated(tree: Tree, name: bytes, since: datetime, tally: Tally) -> list[bytes]:
+def rotated(tree: Tree, name: bytes, since: datetime | None, tally: Tally) -> list[bytes]:
     """What the log was rotated into since then, newest first; what of it is packed is cut off, and said.
 
-    Only a log that does not itself reach back to `since` lacks what is in there.
+    Only a log that does not itself reach back to `since` lacks what is in there. None: whenever.
     """
     folder, base = os.path.split(name)
     stem, dot, ext = base.rpartition(b".")
@@ -128,7 +128,7 @@ def rotated(tree: Tree, name: bytes, since: datetime, tally: Tally) -> list[byte
     for other in tree.names(folder or b"."):
         match = ours.match(other)
         at = tree.stat(os.path.join(folder, other)) if match else None
-        if match and at and at.st_mtime >= (since - TICK).timestamp():
+        if match and at and (since is None or at.st_mtime >= (since - TICK).timestamp()):
             found.append((at.st_mtime, os.path.join(folder, other), bool(match[1])))
     kept = []
     for _, other, packed in sorted(found, reverse=True):

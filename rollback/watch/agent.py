@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 
 from rollback.act import calling, deadlines, eyes, incident, reacting
 from rollback.act.deciding import known, red
+from rollback.act.overhearing import overhear
 from rollback.act.site import Site
 from rollback.act.telling import tell_people
 from rollback.act.upkeep import upkeep
@@ -178,7 +179,8 @@ class Agent:
     def _look(self, at: str, runs: list[Run], failed: dict[str, str]) -> Looked:
         site, monitor = self.site, self.site.system.monitor
         looked = self._looked_s()
-        knows = known(site, read_all(eyes.of(site)), {}, self._ticks)
+        deaf = overhear(site)
+        knows = known(site, read_all(eyes.of(site)), {}, self._ticks, deaf=deaf)
         decision = self._barred(decide(site.system, knows))
         self._part("stability", lambda: self._watch(knows, looked), failed)
         recorded = recording.record(site, self._ticks, decision)
