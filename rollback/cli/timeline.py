@@ -194,6 +194,9 @@ def result_lines(site: Site, run: Run) -> list[str]:
         lines.append(f"  waiting    {spoken(told['waited_s']):>10}  (included above)")
     for reason in _reasons(run):
         lines.append(f"  {safe(reason)}")
+    if run.state in (State.UNDONE, State.NEEDS_OPERATOR):
+        environment = plan_of(run).environment
+        lines += suspended_lines(stopped.suspended(site, environment), environment)
     lines += next_lines(site, run)
     report = site.state.path / "runs" / run.id / "report.md"
     if report.is_file():
