@@ -7,7 +7,7 @@ Never: changes a run.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -125,6 +125,11 @@ def _said(data: dict[str, Any]) -> str:
     return str(data.get("because", ""))
 
 
+def of(told: Mapping[str, Any]) -> str:
+    """What a run is, in a list of runs: its level, or that it takes another one back."""
+    return f"undo of {told['undoes']}" if told["undoes"] else str(told["level"])
+
+
 def clocks(site: Site, run: Run) -> dict[str, Any]:
     """Both clocks beside their budgets; None where it has not happened, or nothing is declared."""
     plan = plan_of(run)
@@ -192,7 +197,7 @@ def result_lines(site: Site, run: Run) -> list[str]:
             lines.append(f"    {phase['id']:<10} {took:>8}  of {budget}  {word}")
     if told["waited_s"]:
         lines.append(f"  waiting    {spoken(told['waited_s']):>10}  (included above)")
-    for reason in _reasons(run):
+    for reason in reasons(run):
         lines.append(f"  {safe(reason)}")
     if run.state in (State.UNDONE, State.NEEDS_OPERATOR):
         environment = plan_of(run).environment
@@ -204,7 +209,8 @@ def result_lines(site: Site, run: Run) -> list[str]:
     return lines
 
 
-def _reasons(run: Run) -> list[str]:
+def reasons(run: Run) -> list[str]:
+    """What a run waits for, or why it ended as it did; nothing where it ended well."""
     if run.state is State.WAITING:
         return [f"waits for {run.waiting_for.get('what', '')}"]
     reasons = run.verdict.get("reasons")
@@ -263,10 +269,23 @@ def next_lines(site: Site, run: Run) -> list[str]:
         return [f"  try: go on with it: rollback resume {run.id} --wait"]
     able = may_approve(site, run)
     named = "; ".join(f"{person} ({', '.join(roles)})" for person, roles in able.items())
-    who = next(iter(able)) if len(able) == 1 else "PERSON"
     return [*([f"  may say yes to it: {named}"] if able else []),
-            f"  try: approve it: rollback approve {run.id} --as {who}",
+            *(f"  try: approve it: rollback approve {run.id} {who}" for who in as_one_of(site, able)),
             f"  try: or give it up: rollback abort {run.id}"]  # fmt: skip
+
+
+def as_one_of(site: Site, people: Iterable[str]) -> list[str]:
+    """How one of these says who it is: by name, where there is one; with a key, where one is declared.
+
+    Those with a key come first; PERSON, where nobody could say it now.
+    """
+    named = tuple(people)
+    members = [one for one in site.in_force.people.members if one.id in named]
+    said = []
+    for key in (" --key FILE", ""):
+        able = [one.id for one in members if bool(one.key) is bool(key)]
+        said += [f"--as {able[0] if len(able) == 1 else 'PERSON'}{key}"] if able else []
+    return said or ["--as PERSON"]
 
 
 def _driven(site: Site, run: Run) -> list[str]:

@@ -447,6 +447,13 @@ def test_the_second_run_has_nothing_to_do_and_offers_the_next_level(tmp_path: Pa
     assert [run["run_id"] for run in listed] == ["r0001"]
     undone = typed(tmp_path, "--json", "undo", "--as", "ada", "--yes")
     assert (undone.status, json.loads(undone.out)["state"]) == (0, "MITIGATED")
+    listed = json.loads(typed(tmp_path, "history", "--json").out)["runs"]
+    assert [(run["level"], run["undoes"]) for run in listed] == [
+        ("config", None),
+        ("config", "r0001"),
+    ]
+    rows = typed(tmp_path, "history").out.splitlines()[1:]
+    assert ["undo of r0001" in row for row in rows] == [True, False]  # the newest first
     assert "limit: 99" in (shop.tree / "config" / "app.yaml").read_text()
 
 
