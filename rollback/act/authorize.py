@@ -15,6 +15,7 @@ from typing import Any
 
 from rollback.act import asked, beforehand, holding, incident, starting
 from rollback.act.glass import broken, may_break
+from rollback.act.ladders import taken_with_a_no
 from rollback.act.plan import Plan, plan_of
 from rollback.act.site import Site
 from rollback.host.clock import iso
@@ -284,6 +285,8 @@ def record(site: Site, run: Run, approval: judge.Approval) -> Run:
                        else "rollback status shows what it waits for")  # fmt: skip
     kind = "approval.denied" if approval.answer == "no" else "approval.given"
     run = site.note(run, kind, **approval.as_json())
+    if approval.answer == "no":
+        taken_with_a_no(site, run.id, by=approval.person)
     if approval.answer == judge.GLASS:
         run = broken(site, run, by=approval.person, reason=approval.note)
     return run

@@ -138,13 +138,13 @@ def _calls(site: Site) -> list[dict[str, Any]]:
 
     events = site.journal.events()
     found: list[dict[str, Any]] = [
-        {"id": one.id, "about": one.about or None, "because": one.because, "called": [*one.called],
-         "silent": one.silent, "since": one.begun.at}
+        {"id": one.id, "name": one.about or one.ladder, "about": one.about or None,
+         "because": one.because, "called": [*one.called], "silent": one.silent, "since": one.begun.at}
         for one in ladders(events) if one.unanswered
     ]  # fmt: skip
     return found + [
-        {"id": one.message, "about": one.run or None, "because": one.title, "called": [one.owner],
-         "silent": False, "since": one.at}
+        {"id": one.message, "name": one.run or one.message, "about": one.run or None,
+         "because": one.title, "called": [one.owner], "silent": False, "since": one.at}
         for one in calls(events)
     ]  # fmt: skip
 
@@ -155,9 +155,8 @@ def _call_lines(one: dict[str, Any]) -> list[str]:
     said = f"  called since {one['since'][11:16]} UTC: {who}: {why}"
     if one["silent"]:
         said = f"  NOBODY ACKNOWLEDGED, and the ladder has ended; called: {who}: {why}"
-    name = one["id"] if "/" in one["id"] else one["about"] or one["id"]
     return [paint(said, "red" if one["silent"] else "yellow"),
-            f"    try: rollback ack {safe(name)} --as PERSON"]  # fmt: skip
+            f"    try: rollback ack {safe(one['name'])} --as PERSON"]  # fmt: skip
 
 
 def _frozen(site: Site) -> dict[str, str]:

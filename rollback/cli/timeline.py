@@ -83,9 +83,9 @@ class Live:
             said = f"  ! {safe(data['by'])} BROKE THE GLASS: {safe(data['reason'])}"
             return paint(said, "red", stream=sys.stderr)
         if event.kind == "ladder.called":
-            return f"  ! called: {safe(data.get('role', ''))}"
+            return f"  ! called{_about(event)}: {safe(data.get('role', ''))}"
         if event.kind == "ladder.silent":
-            said = f"  ! NOBODY ACKNOWLEDGED: {safe(data.get('because', ''))}"
+            said = f"  ! NOBODY ACKNOWLEDGED{_about(event)}: {safe(data.get('because', ''))}"
             return paint(said, "red", stream=sys.stderr)
         if event.kind == "message.failed":
             where, why = safe(data.get("channel") or "nobody"), safe(data.get("detail", ""))
@@ -108,6 +108,11 @@ _WORDS = {
     "run.undone": "UNDONE", "run.waiting": "WAITING", "run.abandoned": "ABANDONED",
     "run.expired": "EXPIRED",
 }  # fmt: skip
+
+
+def _about(event: Event) -> str:
+    """Which run people are called about: it need not be the one that goes on."""
+    return f" about run {event.run}" if event.run else ""
 
 
 def _laid_by(kept: Any) -> str:
