@@ -71,7 +71,7 @@ def command(desk: Desk) -> int:
             "runs_open": [
                 {"run_id": run.id, "state": run.state.value, "level": plan_of(run).level,
                  "undoes": plan_of(run).undoes or None, "reason": run.reason,
-                 "waiting_for": run.waiting_for or None,
+                 "waiting_for": run.waiting_for or None, "until": _until(site, run),
                  "may_approve": [*may_approve(site, run)], "overdue": _overdue(site, run)}
                 for run in still
             ],
@@ -98,6 +98,15 @@ def command(desk: Desk) -> int:
         fetch = to_fetch(site)
         desk.out(body, lambda: _lines(body, advice, fetch))
         return 0 if journal["whole"] and not body["damaged"] else 8
+
+
+def _until(site: Site, run: Run) -> str | None:
+    """Until when the step that asks takes an answer."""
+    from rollback.act.asked import answer_by
+    from rollback.host.clock import iso
+
+    until = answer_by(site, run)
+    return iso(until) if until is not None else None
 
 
 def _agent(site: Site) -> dict[str, Any]:

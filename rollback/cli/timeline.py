@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 from rollback.act import stopped
+from rollback.act.asked import answer_by
 from rollback.act.authorize import may_approve
 from rollback.act.climbing import offered
 from rollback.act.guarding import command_of
@@ -266,10 +267,7 @@ def next_lines(site: Site, run: Run) -> list[str]:
         said = f"rollback answer {run.id} ITEM yes, then: rollback resume {run.id}"
         return [f"  try: say what is asked: {said}"]
     if on == "answer":
-        item, choices = run.waiting_for.get("item"), run.waiting_for.get("choices")
-        words = "|".join(map(str, choices)) if isinstance(choices, list) and choices else "yes"
-        words = f"{item}.FIELD TEXT" if run.waiting_for.get("record") else f"{item} {words}"
-        return [f"  try: say what is asked: rollback answer {run.id} {words}"]
+        return _answers(site, run)
     if on == "timer":
         return [f"  try: go on with it: rollback resume {run.id} --wait"]
     able = may_approve(site, run)
@@ -277,6 +275,26 @@ def next_lines(site: Site, run: Run) -> list[str]:
     return [*([f"  may say yes to it: {named}"] if able else []),
             *(f"  try: approve it: rollback approve {run.id} {who}" for who in as_one_of(site, able)),
             f"  try: or give it up: rollback abort {run.id}"]  # fmt: skip
+
+
+def _answers(site: Site, run: Run) -> list[str]:
+    """Everything that can be said to a step that asks, as it is typed; and until when."""
+    waits, until = run.waiting_for, answer_by(site, run)
+    item, choices, role = waits.get("item"), waits.get("choices"), waits.get("by")
+    able = [one.id for one in site.in_force.people.members if role in one.roles]
+    who = f" --as {able[0] if len(able) == 1 else 'PERSON'}" if role else ""
+    words = [f"{item} {one}" for one in (choices if isinstance(choices, list) else ()) or ("yes",)]
+    words = [f"{item}.FIELD TEXT"] if waits.get("record") else words
+    typed = [f"rollback answer {run.id} {said}{who}" for said in words]
+    if until is None:
+        return [f"  try: say what is asked: {one}" for one in typed]
+    left_s = (until - site.host.clock.now()).total_seconds()
+    if left_s <= 0:
+        return [f"  nobody confirmed it by {until:%H:%M:%S} UTC",
+                f"  try: let it be taken back: rollback resume {run.id}"]  # fmt: skip
+    return [f"  until {until:%H:%M:%S} UTC, {spoken(left_s)} from now",
+            f"  try: confirm it: {typed[0]}",
+            *(f"  try: or let it be taken back: {one}" for one in typed[1:])]  # fmt: skip
 
 
 def as_one_of(site: Site, people: Iterable[str]) -> list[str]:
