@@ -27,7 +27,7 @@ from rollback.model.errors import NotAuthorized, PlanError, RollbackError
 from rollback.model.finding import Answer, Finding, Json, failed, passed, unknown
 from rollback.model.level import Level
 from rollback.model.people import Member
-from rollback.model.quantity import counted, sized
+from rollback.model.quantity import counted, listed, sized
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +210,7 @@ def _gate(site: Site, level: Level, plan: Plan) -> Iterator[Row]:
     empty = silent_suites(site.system, level)
     if lacking or empty:
         said = [*lacking, *(f"suite {suite} has no check" for suite in empty)]
-        yield Row("gate", failed(f"it could not open: {', '.join(said[:3])}"),
+        yield Row("gate", failed(f"it could not open: {listed(said, between=', ')}"),
                   "declare them under verification:")  # fmt: skip
         return
     asked_for = f"{counted(len(wanted.checks), 'check')} in {', '.join(wanted.suites)}"
