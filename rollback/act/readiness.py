@@ -179,11 +179,9 @@ def _people(site: Site, plan: Plan) -> Row:
     roles = " and ".join(wanted.roles) if wanted.quorum == "all" else " or ".join(wanted.roles)
     if wanted.alone and any(set(one.roles) & set(wanted.roles) for one in people.members):
         return Row("people", passed(f"{roles} may start it alone"))
-    never = _lacks(site, plan, people.members)
+    never, declare = judge.never_enough(wanted, people, requester=plan.requester)
     if never:
-        return Row("people", failed(f"not enough even if everybody says yes: {never}"),
-                   "give the role to more people under people: members:",
-                   passes=True)  # fmt: skip
+        return Row("people", failed(never), declare, passes=True)
     late = _lacks(site, plan, judge.present(people, site.host.clock.now()))
     if late:
         return Row("people", failed(f"not enough of them within their hours: {late}"),

@@ -112,7 +112,9 @@ def test_a_run_that_ends_complete_leaves_nothing_overdue_that_was_called_for_bef
     """Proved well, nobody can act on what was called for; a decision that says it again has its old time."""
     short = {**URGENT, "urgency: 15m}": "urgency: 1ms}"}
     if how == "at a lower level":
-        short["respond: {roll_back: config}, urgency: 1ms}"] = "respond: {roll_back: full}, urgency: 1ms}"
+        short["respond: {roll_back: config}, urgency: 1ms}"] = (
+            "respond: {roll_back: full}, urgency: 1ms}"
+        )
     here = place(tmp_path, edits=short)
     here.read(errors=0.5)
     with here.shop.site() as site:
