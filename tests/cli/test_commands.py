@@ -16,7 +16,7 @@ from rollback.cli import group
 from rollback.cli.group import cli
 from tests.cli import program
 from tests.cli.program import typed
-from tests.systems import Shop, build, environment, make_key, walk
+from tests.systems import PEOPLE, Shop, build, environment, make_key, walk
 
 COMMANDS = {
     "abort", "answer", "approval", "approve", "audit", "checkpoint", "decide", "demo", "deny",
@@ -232,7 +232,7 @@ def test_nothing_is_started_where_no_service_is_declared(folder: Path) -> None:
 
 def test_a_component_whose_path_is_not_there_is_said_by_validate(tmp_path: Path) -> None:
     """It may come with the next release, so it is no mistake; it may be one, so it is said."""
-    made = build(tmp_path)
+    made = build(tmp_path, keys={name: f"ssh-ed25519 {name}" for name in PEOPLE})
     assert "not there" not in typed(tmp_path, "validate").out
     made.edit("pages: {path: pages, content: files}", "pages: {path: pagse, content: files}")
     done = typed(tmp_path, "validate")
