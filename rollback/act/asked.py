@@ -182,14 +182,19 @@ def unconfirmed(run: Run, plan: Plan) -> bool:
     return not run.over and any(one is None or one.status != "ended" for one in steps)
 
 
-def too_late(site: Site, run: Run) -> bool:
-    """True when the step that asks gave people a time, and it is over: by the clock that nobody sets."""
+def answer_by(site: Site, run: Run) -> datetime | None:
+    """Until when the step that asks lets people answer, as the wall clock is now; None without a time."""
     within_s = run.waiting_for.get("within_s")
     if run.state is not State.WAITING or not isinstance(within_s, (int, float)):
-        return False
+        return None
     boot, boot_s, at = run.moments["run.waiting:last"]
-    clock = site.host.clock
-    return (clock.now() - moment_of(clock, at, boot, boot_s)).total_seconds() >= within_s
+    return moment_of(site.host.clock, at, boot, boot_s) + timedelta(seconds=within_s)
+
+
+def too_late(site: Site, run: Run) -> bool:
+    """True when the step that asks gave people a time, and it is over: by the clock that nobody sets."""
+    until = answer_by(site, run)
+    return until is not None and site.host.clock.now() >= until
 
 
 def overdue(site: Site, run: Run) -> bool:

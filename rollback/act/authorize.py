@@ -15,6 +15,7 @@ from typing import Any
 
 from rollback.act import asked, beforehand, holding, incident, starting
 from rollback.act.glass import broken, may_break
+from rollback.act.ladders import taken_with_a_no
 from rollback.act.plan import Plan, plan_of
 from rollback.act.site import Site
 from rollback.host.clock import iso
@@ -218,11 +219,9 @@ def approve(
         signature = sign(approval.signed_bytes(), key, namespace=judge.NAMESPACE)
         approval = judge.Approval(**{**approval.as_json(), "signature": signature})  # type: ignore[arg-type]
     elif declared and declared.key:
-        said = f"approve {run.id} --as {person}" + (f" --note {quote(note)}" if note else "")
-        if answer == judge.GLASS:
-            said = f"approve {run.id} --as {person} --break-glass --note {quote(note)}"
-        elif answer != "yes":  # what is pasted must not say the opposite
-            said = f"deny {run.id} --as {person}" + (f" --reason {quote(note)}" if note else "")
+        word = "deny" if answer == "no" else "approve"  # what is pasted must not say the opposite
+        said = f"{word} {run.id} --as {person}" + " --break-glass" * (answer == judge.GLASS)
+        said += f" --note {quote(note)}" if note else ""
         why = f"{person} has a declared key, so an answer must be signed with it"
         raise _refused(site, run, approval, why, hint=f"rollback {said} --key FILE")
     record(site, run, approval)
@@ -239,6 +238,9 @@ def break_glass(site: Site, run: Run, *, person: str, reason: str, key: str = ""
     except NotAuthorized as error:
         if run.glass:
             site.note(run, "run.abandoned", reason=f"the glass was not broken: {error}")
+        if run.glass and not key:  # that run is over: what approves it comes too late
+            raise NotAuthorized(error.message, where=error.where,
+                                hint="type the same again, with --key FILE") from error  # fmt: skip
         raise
     return site.run(run.id)
 
@@ -283,6 +285,8 @@ def record(site: Site, run: Run, approval: judge.Approval) -> Run:
                        else "rollback status shows what it waits for")  # fmt: skip
     kind = "approval.denied" if approval.answer == "no" else "approval.given"
     run = site.note(run, kind, **approval.as_json())
+    if approval.answer == "no":
+        taken_with_a_no(site, run.id, by=approval.person)
     if approval.answer == judge.GLASS:
         run = broken(site, run, by=approval.person, reason=approval.note)
     return run

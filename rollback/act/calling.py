@@ -62,6 +62,8 @@ def advance(site: Site) -> None:
             for one in ladders(site.journal.events()):
                 if one.open:
                     _climb(site, one)
+                elif one.unanswered and (over := _over(site, one)):  # it was silent, and is over
+                    site.tell("ladder.ended", run=one.about, id=one.id, because=over)
             deadlines.tell(site)
             _again(site)
     except RunLocked as error:

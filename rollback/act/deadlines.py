@@ -98,6 +98,18 @@ class _Seen:
     planned: dict[str, Event]
     order: dict[str, int]  # by hash: what lay aside has numbers of its own
 
+    def called_for(self) -> tuple[Called, ...]:
+        """What the newest decision calls for; nothing, where a gate has opened here since then.
+
+        The system was proved well: what was called for before cannot be acted on, until it is again.
+        """
+        here = {run.id for run in self.runs
+                if run.plan.get("environment") == self.site.system.environment_name}  # fmt: skip
+        newest = next((e for e in reversed(self.events) if e.kind == timing.DECISION
+                       or (e.kind == "gate.opened" and e.run in here)), None)  # fmt: skip
+        proved = newest is not None and newest.kind != timing.DECISION
+        return () if proved else timing.called_for(self.events)
+
     def age_s(self, event: Event) -> float:
         """How long ago it was, by the clock that nobody sets."""
         clock = self.site.host.clock
@@ -127,7 +139,7 @@ def _seen(site: Site) -> _Seen:
 
 def _recommended(seen: _Seen) -> Iterator[Overdue]:
     """A rule has held for longer than its urgency, and nobody has answered it."""
-    for one in timing.called_for(seen.events):
+    for one in seen.called_for():
         of, within_s = _may_wait(seen.site, one)
         if within_s is not None and seen.age_s(one.since) > within_s and not _answered(seen, one):
             said = f"{one.trigger} wanted somebody to act ({one.word} {one.what})"
@@ -153,7 +165,7 @@ def _begun(seen: _Seen) -> Iterator[Overdue]:
     """A level was called for, and no run at it, or above, has taken a step in time."""
     waiting = {
         (one.since.seq, one.what): one.since
-        for one in timing.called_for(seen.events) if one.word in ("roll-back", "procedure")
+        for one in seen.called_for() if one.word in ("roll-back", "procedure")
     }  # fmt: skip
     for run in seen.runs:
         level = str(run.plan.get("level"))

@@ -12,6 +12,7 @@ from __future__ import annotations
 import platform
 from dataclasses import dataclass
 from datetime import timedelta
+from shlex import quote
 
 from rollback.act import asked
 from rollback.act.site import Site
@@ -81,6 +82,18 @@ def overdue(site: Site, one: Broken) -> bool:
     return asked.now(site) >= parse_iso(one.review_by)
 
 
+def may_review(site: Site, one: Broken) -> tuple[str, ...]:
+    """The people who are to look at it."""
+    roles = set(_reviewing(site))
+    members = site.in_force.people.members
+    return tuple(who.id for who in members if set(who.roles) & roles and who.id != one.by)
+
+
+def _reviewing(site: Site) -> tuple[str, ...]:
+    declared = site.in_force.people.break_glass
+    return declared.review if declared else (site.in_force.people.owner,)
+
+
 def review(site: Site, run: Run, *, person: str, note: str, key: str = "") -> Run:
     """Somebody else has looked at the run whose glass was broken, and says what he found.
 
@@ -90,8 +103,7 @@ def review(site: Site, run: Run, *, person: str, note: str, key: str = "") -> Ru
     if one is None:
         raise PlanError(f"run {run.id} has no broken glass that is to be looked at",
                         hint="rollback status lists them")  # fmt: skip
-    declared, holder = site.in_force.people.break_glass, member(site.in_force.people, person)
-    roles = declared.review if declared else (site.in_force.people.owner,)
+    holder, roles = member(site.in_force.people, person), _reviewing(site)
     if holder is None or not set(holder.roles) & set(roles):
         raise NotAuthorized(f"{person} may not review it", hint=f"it is for: {', '.join(roles)}")
     if person == one.by:
@@ -102,7 +114,8 @@ def review(site: Site, run: Run, *, person: str, note: str, key: str = "") -> Ru
     if holder.key:
         if not key:
             raise NotAuthorized(f"{person} has a declared key, so the review must be signed with it",
-                                hint=f"rollback review {run.id} --as {person} --key FILE")  # fmt: skip
+                                hint=f"rollback review {run.id} --as {person} --key FILE "
+                                f"--note {quote(note)}")  # fmt: skip
         said = canonical({"run": run.id, "plan": run.plan_digest, "host": platform.node(),
                           "by": person, "note": note})  # fmt: skip
         signature = sign(said, key, namespace=NAMESPACE)

@@ -149,8 +149,10 @@ def _rows(steps: Iterable[PlannedStep]) -> dict[str, Json]:
 def _open_items(scene: Scene, names: Iterable[str]) -> dict[str, Json]:
     """How much of each is under way; what the check says where it gives no number."""
     found: dict[str, Json] = {}
-    for name in names:
+    every = tuple(names)
+    for number, name in enumerate(every, start=1):
         check = scene.system.components[name].open_items
+        scene.progress(f"asking what is open in {name}", number, len(every), "components")
         if isinstance(check, Kind) and not isinstance(check, Planned):
             finding = ask(check, scene.view())
             found[name] = finding.details.get("value", finding.evidence)

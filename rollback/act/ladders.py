@@ -101,11 +101,38 @@ def acknowledged(site: Site, run: str) -> bool:
     return any(one.about == run and one.by for one in ladders(site.journal.events()))
 
 
+def named(site: Site, one: Climbed) -> str:
+    """The ladder as people know it, and the run that it is about."""
+    declared = site.system.notify.ladders.get(one.ladder)
+    title = (declared.title if declared else None) or one.ladder
+    return f"{title}, about run {one.about}" if one.about else title
+
+
+def taken(site: Site, name: str) -> Event | None:
+    """That somebody took what `name` means ("" for anything), the newest time that it was to be taken."""
+    events = site.journal.events()
+    mine = {one.id for one in ladders(events) if _meant(events, one, name)}
+    fits = [
+        event for event in events
+        if event.kind == "alert.acknowledged" and (
+            mine & {*_texts(event.data.get("ladders"))} or not name
+            or name in (event.run, *_texts(event.data.get("messages"))))
+    ]  # fmt: skip
+    return fits[-1] if fits else None
+
+
+def over(site: Site, name: str) -> str:
+    """Why nobody is called any more about the newest of what `name` means; "" when nobody ever was."""
+    events = site.journal.events()
+    ended = [one.ended for one in ladders(events) if one.ended and _meant(events, one, name)]
+    return ended[-1] if ended else ""
+
+
 def acknowledge(site: Site, name: str, *, by: str) -> Event | None:
     """Somebody has taken it: the ladders and calls that `name` means climb and wait no more.
 
     `name` is an incident, a run, a message or a ladder; "" means whatever is open. None when all of it
-    was acknowledged before. Raises: PlanError when nothing of that name waits for anybody.
+    was acknowledged before, or is over. Raises: PlanError when nothing of that name waits for anybody.
     """
     events = site.journal.events()
     known, waiting = ladders(events), calls(events)
@@ -114,12 +141,16 @@ def acknowledge(site: Site, name: str, *, by: str) -> Event | None:
     messages += [str(e.data["id"]) for e in events if e.kind == "message.queued"
                  and any(_rung_of(e, one) for one in mine)]  # fmt: skip
     if not mine and not messages:
-        if name and any(_meant(events, one, name) for one in known):
+        before = taken(site, name)
+        if name and (before is not None or over(site, name)):
             return None
-        open_ = [one.about or one.id for one in known if one.unanswered]
-        some = tuple(dict.fromkeys([*open_, *(one.message for one in waiting)]))
+        open_ = [one.about or one.ladder for one in known if one.unanswered]
+        some = tuple(dict.fromkeys([*open_, *(one.run or one.message for one in waiting)]))
         if not name or not some:
-            raise PlanError("nothing waits for an acknowledgement", where=name,
+            who = (
+                f": {before.data['by']} took it at {before.at[:16]}Z" if before is not None else ""
+            )
+            raise PlanError(f"nothing waits for an acknowledgement{who}", where=name,
                             hint="rollback status says what is open")  # fmt: skip
         raise PlanError(
             f"nothing about {name} waits for an acknowledgement", hint=nearest(name, some)
@@ -131,6 +162,13 @@ def acknowledge(site: Site, name: str, *, by: str) -> Event | None:
         "alert.acknowledged", run=run, by=by, ladders=[one.id for one in mine],
         messages=list[Json](dict.fromkeys(messages)), after_s=round(max(age_s), 3) if age_s else None,
     )  # fmt: skip
+
+
+def taken_with_a_no(site: Site, run: str, *, by: str) -> None:
+    """Whoever is called about the run need not come any more: this person has said no to it."""
+    events = site.journal.events()
+    if any(one.about == run and one.unanswered for one in ladders(events)):
+        acknowledge(site, run, by=by)
 
 
 def _move(one: Climbed, event: Event) -> None:

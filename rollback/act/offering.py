@@ -36,6 +36,7 @@ def standing(site: Site) -> Standing:
         if isinstance(check, Planned) or limited or not key or key in retired:
             continue
         asked += 1
+        site.progress(f"asking {key}", asked, len(site.system.verification.smoke), "checks")
         if ask(check, view).answer is not Answer.PASS:
             failing.append(key)
     return Standing(asked, tuple(failing), smallest(site.system, failing) if failing else None)

@@ -175,7 +175,7 @@ def make_plan(
     scene = Scene(
         system=site.system, host=site.host, state=site.state, level=key, run=run, step="",
         target=target, stamp=_stamp(site, run), component=component, environment=environment,
-        command=command, folder=folder,
+        command=command, folder=folder, progress=site.progress,
     )  # fmt: skip
     steps = _steps(scene, level, variant)
     return _plan(
@@ -194,7 +194,7 @@ def ad_hoc(
     scene = Scene(
         system=site.system, host=site.host, state=site.state, level="", run=run, step="",
         target=target, stamp=_stamp(site, run), component=component,
-        environment=site.system.environment_name,
+        environment=site.system.environment_name, progress=site.progress,
     )  # fmt: skip
     steps = tuple(
         bind(scene, str(number), *_one(item)) for number, item in enumerate(written, start=1)

@@ -28,7 +28,7 @@ from rollback.model.errors import NotAuthorized, PlanError, RollbackError
 from rollback.model.finding import Answer, Json, failed, passed, unknown
 from rollback.model.level import Level
 from rollback.model.people import Member
-from rollback.model.quantity import counted, sized
+from rollback.model.quantity import counted, listed, sized
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,11 +161,9 @@ def _people(site: Site, plan: Plan) -> Row:
     roles = " and ".join(wanted.roles) if wanted.quorum == "all" else " or ".join(wanted.roles)
     if wanted.alone and any(set(one.roles) & set(wanted.roles) for one in people.members):
         return Row("people", passed(f"{roles} may start it alone"))
-    never = _lacks(site, plan, people.members)
+    never, declare = judge.never_enough(wanted, people, requester=plan.requester)
     if never:
-        return Row("people", failed(f"not enough even if everybody says yes: {never}"),
-                   "give the role to more people under people: members:",
-                   passes=True)  # fmt: skip
+        return Row("people", failed(never), declare, passes=True)
     late = _lacks(site, plan, judge.present(people, site.host.clock.now()))
     if late:
         return Row("people", failed(f"not enough of them within their hours: {late}"),
@@ -192,7 +190,7 @@ def _gate(site: Site, level: Level, plan: Plan) -> Iterator[Row]:
     empty = silent_suites(site.system, level)
     if lacking or empty:
         said = [*lacking, *(f"suite {suite} has no check" for suite in empty)]
-        yield Row("gate", failed(f"it could not open: {', '.join(said[:3])}"),
+        yield Row("gate", failed(f"it could not open: {listed(said, between=', ')}"),
                   "declare them under verification:")  # fmt: skip
         return
     asked_for = f"{counted(len(wanted.checks), 'check')} in {', '.join(wanted.suites)}"

@@ -16,6 +16,7 @@ from rollback.act.site import Site
 from rollback.host.clock import iso
 from rollback.keep.checkpoint import Checkpoint
 from rollback.model.finding import Json
+from rollback.model.quantity import listed
 from rollback.model.step import Suite
 from rollback.prove import seal
 from rollback.prove.expect import expectations
@@ -35,7 +36,7 @@ class Sealed:
     @property
     def said(self) -> str:
         """One line for people."""
-        word = "all green" if self.green else "not green: " + "; ".join(self.reasons[:3])
+        word = "all green" if self.green else f"not green: {listed(self.reasons)}"
         return f"{self.passed} passed, {self.failed} failed, {word}"
 
     def as_json(self) -> dict[str, Json]:

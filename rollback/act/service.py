@@ -25,6 +25,7 @@ from rollback.model.errors import HostError, Unmanaged
 from rollback.model.finding import Answer, Finding, failed, passed, unknown
 from rollback.model.registry import Kind, Planned
 from rollback.observe.check import ask, wait_for
+from rollback.observe.lines import last_line, length
 from rollback.observe.service import (
     Found,
     Manager,
@@ -32,6 +33,7 @@ from rollback.observe.service import (
     asked,
     declared,
     followed,
+    halted,
     here,
     identity,
     manager_of,
@@ -124,8 +126,10 @@ def _left(
 
 def _by(view: View, name: str, way: Way, *, runs: bool, until: float) -> str:
     """The service runs by this way and is ready."""
+    log = declared(view.system, name).log or ""
+    before = length(view, log) if log else 0
     told = f"{name} was running already" if runs else _begin(view, name, way, until)
-    finding = _until_ready(view, name, until)
+    finding = _until_ready(view, name, until, logged=0 if runs else before)
     if finding.answer is not Answer.PASS:
         raise HostError(f"{name} was started but is not ready: {finding.evidence}", where=name,
                         hint=_look_into(view, name))  # fmt: skip
@@ -209,11 +213,14 @@ def _end_attempt(view: View, name: str, way: Way, failures: list[str], end: floa
         ) from error  # fmt: skip
 
 
-def _until_ready(view: View, name: str, end: float) -> Finding:
-    """The first PASS, or the last answer. A process that dies will not become ready: that ends it."""
+def _until_ready(view: View, name: str, end: float, *, logged: int = 0) -> Finding:
+    """The first PASS, or the last answer. A process that dies, or is frozen, will not become ready.
+
+    What stood in its log before has `logged` bytes. Raises: HostError.
+    """
     clock = view.host.clock
-    check = _ready_check(view, name)
-    stuck = False
+    check, log = _ready_check(view, name), declared(view.system, name).log
+    stuck, frozen, before = False, None, None
     while True:
         if check is None:
             finding = _up(view, name)
@@ -221,9 +228,16 @@ def _until_ready(view: View, name: str, end: float) -> Finding:
             within_s = min(2 * _TURN_S, max(_TURN_S, end - clock.boot_s()))
             finding = wait_for(check, view, within_s=within_s)
         if not _lives(view, name):  # whoever answered, it was not the service
-            raise HostError(f"{name} ended while it was starting", where=name,
+            said = last_line(view, log, since=logged) if log else ""
+            said = f"; its last line: {said}" if said else ""
+            raise HostError(f"{name} ended while it was starting{said}", where=name,
                             hint=_look_into(view, name))  # fmt: skip
-        if finding.answer is Answer.PASS:
+        frozen = halted(view, name)
+        if frozen and (frozen == before or clock.boot_s() >= end):  # a moment of it is no reason
+            raise HostError(_frozen(name, frozen), where=name,
+                            hint=f"let it go on: kill -CONT {frozen}")  # fmt: skip
+        before = frozen
+        if finding.answer is Answer.PASS and not frozen:
             return finding
         waits = _waits_for_its_lock(view, name)
         if waits and stuck:  # one that its own parent is about to let go is no reason
@@ -238,6 +252,10 @@ def _until_ready(view: View, name: str, end: float) -> Finding:
             return finding
         if check is None:
             clock.sleep(POLL_S)
+
+
+def _frozen(name: str, pid: int) -> str:
+    return f"{name} is frozen: its process {pid} was stopped by a signal"
 
 
 def _waits_for_its_lock(view: View, name: str) -> bool:
@@ -256,6 +274,8 @@ def _waits_for_its_lock(view: View, name: str) -> bool:
 
 def ready(view: View, name: str) -> Finding:
     """Does the service answer as declared? Where it declares nothing: is it there, and up?"""
+    if pid := halted(view, name):
+        return failed(_frozen(name, pid))
     check = _ready_check(view, name)
     return _up(view, name) if check is None else ask(check, view)
 

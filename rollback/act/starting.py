@@ -28,6 +28,7 @@ from rollback.model.errors import Refused, RollbackError
 from rollback.model.finding import Answer, Finding, Json
 from rollback.model.level import ChecklistItem, Level, Prerequisite, Procedure, settles
 from rollback.model.lifecycle import Run, State
+from rollback.model.quantity import listed
 from rollback.observe.check import ask
 from rollback.observe.metric import read_all
 
@@ -117,7 +118,7 @@ def _checkpoint(site: Site, wanted: str) -> str:
     found: tuple[Candidate, ...] = candidates(site, "checkpoint", wanted)
     if any(one.valid for one in found):
         return ""
-    return "; ".join(one.why_not or "it is no target" for one in found[:3]) or "there is none"
+    return listed([one.why_not or "it is no target" for one in found]) or "there is none"
 
 
 def ask_now(site: Site, environment: str, check: str) -> Finding:

@@ -6,14 +6,12 @@ Never: starts anything.
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 from rollback.act import eyes
 from rollback.act.site import Site
 from rollback.model import dependencies
 from rollback.model.errors import RollbackError
 from rollback.model.system import HOME
-from rollback.observe.service import frozen, held_by
+from rollback.observe.service import halted
 from rollback.observe.view import View
 
 
@@ -43,14 +41,8 @@ def _may_run(view: View, name: str) -> bool:
 def suspended(site: Site, environment: str = HOME) -> dict[str, int]:
     """The declared services that hold their lock and do nothing, stopped by a signal, with their pids."""
     view = eyes.of(site, environment)
-    found = {}
-    for name, one in view.system.services.items():
-        if one.lock is None:
-            continue
-        with suppress(RollbackError, OSError), held_by(view, name) as holder:
-            if holder is not None and frozen(holder.pid):
-                found[name] = holder.pid
-    return found
+    found = {name: halted(view, name) for name in view.system.services}
+    return {name: pid for name, pid in found.items() if pid is not None}
 
 
 def start(environment: str = HOME) -> str:

@@ -30,7 +30,7 @@ from rollback.model.errors import (
     SeveralFit,
 )
 from rollback.model.level import Level, Procedure, Source
-from rollback.model.quantity import counted
+from rollback.model.quantity import counted, listed
 from rollback.model.registry import closest
 
 if TYPE_CHECKING:
@@ -142,9 +142,7 @@ def _looked(
 
 
 def _reasons(found: Iterable[Candidate]) -> str:
-    said = [f"{one.label}: {one.why_not}" for one in found]
-    more = f"; and {len(said) - 3} more" if len(said) > 3 else ""
-    return "; ".join(said[:3]) + more
+    return listed([f"{one.label}: {one.why_not}" for one in found])
 
 
 def _named(
@@ -394,7 +392,7 @@ def _candidate(
     label = found.name or found.id[:12]
     reasons = [*found.problems, *why_not(site, found, alone=alone, needed=needed)]
     if found.state != "whole":
-        reasons.append(f"it is {found.state}: " + ", ".join(found.missing[:3]))
+        reasons.append(f"it is {found.state}: {listed(found.missing, between=', ')}")
     lacking = [name for name in needed if name not in found.parts]
     if lacking and found.parts:
         reasons.append(f"it does not hold {', '.join(lacking)}")

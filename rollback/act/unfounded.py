@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from rollback.host import Host
 from rollback.host.below import why
 from rollback.host.clock import iso
+from rollback.judge.authority import never_enough
 from rollback.model.errors import RollbackError
 from rollback.model.level import Level, Procedure
 from rollback.model.system import System
@@ -40,7 +41,7 @@ class Warned:
 def unfounded(system: System, host: Host) -> tuple[Warned, ...]:
     """Every one of them, section by section."""
     return (*_review(system, host.clock.now()), *_repository(system), *_components(system),
-            *_flags(system, host), *_gates(system))  # fmt: skip
+            *_flags(system, host), *_gates(system), *_authorities(system))  # fmt: skip
 
 
 def review_is_late(system: System, now: datetime) -> bool:
@@ -116,6 +117,17 @@ def _gates(system: System) -> Iterator[Warned]:
                         "and no test of yours is pinned in that suite",
                         f"declare one: verification: {{{suite}: […]}}, or leave {suite} out",
                     )  # fmt: skip
+
+
+def _authorities(system: System) -> Iterator[Warned]:
+    """Levels that could never begin: their people are too few, or have no keys to sign with."""
+    for section, named in (("levels", system.levels), ("procedures", system.procedures)):
+        for name, level in named.items():
+            if level.authority is None:
+                continue  # the owner's word is enough
+            message, hint = never_enough(level.authority, system.people)
+            if message:
+                yield Warned((section, name, "authority"), message, hint)
 
 
 def silent_suites(system: System, level: Level | Procedure) -> tuple[str, ...]:

@@ -50,10 +50,12 @@ class Bar:
         now_s = self._seconds()
         if self._since_s is None:
             self._since_s = now_s
-        if what != self._what:
+        new = what != self._what
+        if new:
             self._what, self._began_s = what, now_s
         every_s = EVERY_S if self._terminal else LINE_EVERY_S
         waited = self._shown_s is None or now_s - self._shown_s >= every_s
+        waited = waited or (new and self._terminal)
         if now_s - self._since_s < QUICK_S or not waited:
             return
         self._shown_s = now_s
@@ -90,22 +92,25 @@ def told(
     'freeing  ███████████████░░░░░  75 %  3 of 4 packs  1.5 packs/s  0.67 s left'
     >>> told("capturing app", 900, None, "folders", 3.0)
     'capturing app  900 folders  300 folders/s'
+    >>> told("waiting for orders", 3, 10, "s", 3.2)
+    'waiting for orders  3 of 10 s  7 s left'
     """
-    rate = done / took_s if took_s > 0 else 0.0
+    waits = unit == "s"  # time itself has no rate worth a word
+    rate = 1.0 if waits else done / took_s if took_s > 0 else 0.0
     parts = [safe(what)]
     if total:
         share = min(1.0, done / total)
         if bar:
             full = int(share * _CELLS)
             parts.append("█" * full + "░" * (_CELLS - full))
-        parts.append(f"{share:.0%}".replace("%", " %"))
+        parts += [] if waits else [f"{share:.0%}".replace("%", " %")]
         if unit == "bytes":
             parts.append(f"{size(done)} of {size(total)}")
         else:
             parts.append(f"{done} of {total} {unit}")
     else:
         parts.append(size(done) if unit == "bytes" else f"{done} {unit}")
-    if rate:
+    if rate and not waits:
         parts.append(f"{size(int(rate))}/s" if unit == "bytes" else f"{rate:.3g} {unit}/s")
     if total and rate and done < total:
         parts.append(f"{spoken((total - done) / rate)} left")

@@ -11,9 +11,10 @@ from rollback.cli.desk import Desk, pass_desk
 @click.argument("run", default="open")
 @click.option("--as", "person", default=None, metavar="PERSON", help="Who says so.")
 @click.option("--key", default="", metavar="FILE", help="Your private SSH key, to sign with.")
-@click.option("--reason", default="", help="Why; it stands in the report.")
+@click.option("--note", "--reason", "note", default="", metavar="TEXT",
+              help="Why; it stands in the report, and status says it.")  # fmt: skip
 @pass_desk
-def command(desk: Desk, run: str, person: str | None, key: str, reason: str) -> int:
+def command(desk: Desk, run: str, person: str | None, key: str, note: str) -> int:
     """Deny RUN (default: the newest that has not ended)."""
     from rollback.act import authorize
     from rollback.act.driving import drive
@@ -26,7 +27,7 @@ def command(desk: Desk, run: str, person: str | None, key: str, reason: str) -> 
         over = lapsed(desk, site, found)
         if over is not None:
             return over
-        authorize.approve(site, found, person=who, answer="no", note=reason, key=key)
+        authorize.approve(site, found, person=who, answer="no", note=note, key=key)
         ended = drive(site, site.run(found.id), wait=False)
         desk.out(result(site, ended), lambda: result_lines(site, ended))
         return 0

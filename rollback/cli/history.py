@@ -17,7 +17,7 @@ from rollback.model.quantity import spoken
 def command(desk: Desk, run: str | None) -> int:
     """List all runs, the newest first, or every event of RUN in order (--json: all in order)."""
     from rollback.act.plan import plan_of
-    from rollback.cli.timeline import clocks
+    from rollback.cli.timeline import clocks, of
 
     desk.known()
     with desk.look() as site:
@@ -38,11 +38,12 @@ def command(desk: Desk, run: str | None) -> int:
         runs = list(site.runs().values())
         told = [
             {"run_id": r.id, "at": r.moments["run.planned"][2], "level": plan_of(r).level,
-             "incident": r.incident, "reason": plan_of(r).reason, **clocks(site, r), "state": r.state.value}
+             "undoes": plan_of(r).undoes or None, "incident": r.incident,
+             "reason": plan_of(r).reason, **clocks(site, r), "state": r.state.value}
             for r in runs
         ]  # fmt: skip
         told_rows = [
-            (t["run_id"], t["at"][:16], t["level"], t["state"], spoken(t["mitigated_s"]),
+            (t["run_id"], t["at"][:16], of(t), t["state"], spoken(t["mitigated_s"]),
              spoken(t["complete_s"]), t["incident"])
             for t in reversed(told)
         ]  # fmt: skip

@@ -28,11 +28,11 @@ def command(desk: Desk) -> int:
     from rollback.act.copying import to_fetch
     from rollback.act.deadlines import overdue as late
     from rollback.act.exporting import exports
-    from rollback.act.glass import overdue, unreviewed
+    from rollback.act.glass import may_review, overdue, unreviewed
     from rollback.act.keeping import missed
     from rollback.act.plan import plan_of
     from rollback.act.upkeep import damaged
-    from rollback.cli.timeline import next_lines
+    from rollback.cli.timeline import as_one_of, next_lines, reasons
     from rollback.keep import trust
     from rollback.model.errors import JournalError
 
@@ -70,11 +70,13 @@ def command(desk: Desk) -> int:
             "system": site.system.system.id,
             "runs_open": [
                 {"run_id": run.id, "state": run.state.value, "level": plan_of(run).level,
-                 "reason": run.reason, "waiting_for": run.waiting_for or None,
+                 "undoes": plan_of(run).undoes or None, "reason": run.reason,
+                 "waiting_for": run.waiting_for or None, "until": _until(site, run),
                  "may_approve": [*may_approve(site, run)], "overdue": _overdue(site, run)}
                 for run in still
             ],
-            "last_run": {"run_id": runs[-1].id, "state": runs[-1].state.value} if runs else None,
+            "last_run": {"run_id": runs[-1].id, "state": runs[-1].state.value,
+                         "because": "; ".join(reasons(runs[-1])) or None} if runs else None,
             "checkpoints": len(kept),
             "last_checkpoint": {"id": kept[0].id, "name": kept[0].name, "at": kept[0].at} if kept else None,
             "missed": [one.as_json() for one in missed(site)] if journal["whole"] else [],
@@ -88,10 +90,23 @@ def command(desk: Desk) -> int:
             "suspended": stopped.suspended(site, site.system.environment_name),
             "journal": journal, "trusted": trusted,
         }  # fmt: skip
-        advice = {run.id: next_lines(site, run) for run in still}
+        advice = {run.id: next_lines(site, run) for run in still} | {
+            f"glass {one.run}": [f"rollback review {one.run} {who} --note TEXT"
+                                 for who in as_one_of(site, may_review(site, one))]
+            for one in unreviewed(site)
+        }  # fmt: skip
         fetch = to_fetch(site)
         desk.out(body, lambda: _lines(body, advice, fetch))
         return 0 if journal["whole"] and not body["damaged"] else 8
+
+
+def _until(site: Site, run: Run) -> str | None:
+    """Until when the step that asks takes an answer."""
+    from rollback.act.asked import answer_by
+    from rollback.host.clock import iso
+
+    until = answer_by(site, run)
+    return iso(until) if until is not None else None
 
 
 def _agent(site: Site) -> dict[str, Any]:
@@ -132,13 +147,13 @@ def _calls(site: Site) -> list[dict[str, Any]]:
 
     events = site.journal.events()
     found: list[dict[str, Any]] = [
-        {"id": one.id, "about": one.about or None, "because": one.because, "called": [*one.called],
-         "silent": one.silent, "since": one.begun.at}
+        {"id": one.id, "name": one.about or one.ladder, "about": one.about or None,
+         "because": one.because, "called": [*one.called], "silent": one.silent, "since": one.begun.at}
         for one in ladders(events) if one.unanswered
     ]  # fmt: skip
     return found + [
-        {"id": one.message, "about": one.run or None, "because": one.title, "called": [one.owner],
-         "silent": False, "since": one.at}
+        {"id": one.message, "name": one.run or one.message, "about": one.run or None,
+         "because": one.title, "called": [one.owner], "silent": False, "since": one.at}
         for one in calls(events)
     ]  # fmt: skip
 
@@ -149,9 +164,8 @@ def _call_lines(one: dict[str, Any]) -> list[str]:
     said = f"  called since {one['since'][11:16]} UTC: {who}: {why}"
     if one["silent"]:
         said = f"  NOBODY ACKNOWLEDGED, and the ladder has ended; called: {who}: {why}"
-    name = one["id"] if "/" in one["id"] else one["about"] or one["id"]
     return [paint(said, "red" if one["silent"] else "yellow"),
-            f"    try: rollback ack {safe(name)} --as PERSON"]  # fmt: skip
+            f"    try: rollback ack {safe(one['name'])} --as PERSON"]  # fmt: skip
 
 
 def _frozen(site: Site) -> dict[str, str]:
@@ -184,7 +198,7 @@ def _overdue(site: Site, run: Run) -> bool:
 
 def _lines(body: dict[str, Any], advice: dict[str, list[str]], fetch: str) -> list[str]:
     from rollback.act import stopped
-    from rollback.cli.timeline import suspended_lines
+    from rollback.cli.timeline import of, suspended_lines
 
     lines = [paint(str(body["system"]), "bold")]
     for run in body["runs_open"]:
@@ -196,7 +210,7 @@ def _lines(body: dict[str, Any], advice: dict[str, list[str]], fetch: str) -> li
         if run["overdue"]:
             waits = f"overdue; it waited for {run['waiting_for'].get('what', '')}"
         lines.append(
-            f"  run {run['run_id']}  {run['level']:<14} {state(run['state'])}  {safe(waits)}".rstrip()
+            f"  run {run['run_id']}  {of(run):<14} {state(run['state'])}  {safe(waits)}".rstrip()
         )
         if run["overdue"]:
             lines.append(f"    try: end it, then plan anew: rollback resume {run['run_id']}")
@@ -205,7 +219,8 @@ def _lines(body: dict[str, Any], advice: dict[str, list[str]], fetch: str) -> li
     if not body["runs_open"]:
         last = body["last_run"]
         said = f"last run {last['run_id']} ended {last['state']}" if last else "no run yet"
-        lines.append(f"  no run is open; {said}")
+        why = f": {safe(last['because'])}" if last and last["because"] else ""
+        lines.append(f"  no run is open; {said}{why}")
     if body["not_running"]:
         lines.append(paint(f"  not running: {', '.join(body['not_running'])}", "yellow"))
         lines += [] if body["runs_open"] else [f"    try: {stopped.start()}"]
@@ -234,10 +249,8 @@ def _lines(body: dict[str, Any], advice: dict[str, list[str]], fetch: str) -> li
         said = (
             f"  {safe(one['by'])} broke the glass in run {one['run']}: {safe(one['reason'])}{late}"
         )
-        lines += [
-            paint(said, "red"),
-            f"    try: rollback review {one['run']} --as PERSON --note TEXT",
-        ]
+        lines.append(paint(said, "red"))
+        lines += [f"    try: {line}" for line in advice[f"glass {one['run']}"]]
     for one in body["paper"]:
         lines += _paper_lines(one)
     if body["damaged"]:

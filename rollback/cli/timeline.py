@@ -7,11 +7,12 @@ Never: changes a run.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from rollback.act import stopped
+from rollback.act.asked import answer_by
 from rollback.act.authorize import may_approve
 from rollback.act.climbing import offered
 from rollback.act.guarding import command_of
@@ -83,9 +84,9 @@ class Live:
             said = f"  ! {safe(data['by'])} BROKE THE GLASS: {safe(data['reason'])}"
             return paint(said, "red", stream=sys.stderr)
         if event.kind == "ladder.called":
-            return f"  ! called: {safe(data.get('role', ''))}"
+            return f"  ! called{_about(event)}: {safe(data.get('role', ''))}"
         if event.kind == "ladder.silent":
-            said = f"  ! NOBODY ACKNOWLEDGED: {safe(data.get('because', ''))}"
+            said = f"  ! NOBODY ACKNOWLEDGED{_about(event)}: {safe(data.get('because', ''))}"
             return paint(said, "red", stream=sys.stderr)
         if event.kind == "message.failed":
             where, why = safe(data.get("channel") or "nobody"), safe(data.get("detail", ""))
@@ -110,6 +111,11 @@ _WORDS = {
 }  # fmt: skip
 
 
+def _about(event: Event) -> str:
+    """Which run people are called about: it need not be the one that goes on."""
+    return f" about run {event.run}" if event.run else ""
+
+
 def _laid_by(kept: Any) -> str:
     """What a step took away, and where it lies."""
     much = f"{counted(kept['entries'], 'path')}, {size(kept['bytes'])}"
@@ -123,6 +129,11 @@ def _said(data: dict[str, Any]) -> str:
             if evidence.get(key):
                 return str(evidence[key])
     return str(data.get("because", ""))
+
+
+def of(told: Mapping[str, Any]) -> str:
+    """What a run is, in a list of runs: its level, or that it takes another one back."""
+    return f"undo of {told['undoes']}" if told["undoes"] else str(told["level"])
 
 
 def clocks(site: Site, run: Run) -> dict[str, Any]:
@@ -192,8 +203,11 @@ def result_lines(site: Site, run: Run) -> list[str]:
             lines.append(f"    {phase['id']:<10} {took:>8}  of {budget}  {word}")
     if told["waited_s"]:
         lines.append(f"  waiting    {spoken(told['waited_s']):>10}  (included above)")
-    for reason in _reasons(run):
+    for reason in reasons(run):
         lines.append(f"  {safe(reason)}")
+    if run.state in (State.UNDONE, State.NEEDS_OPERATOR):
+        environment = plan_of(run).environment
+        lines += suspended_lines(stopped.suspended(site, environment), environment)
     lines += next_lines(site, run)
     report = site.state.path / "runs" / run.id / "report.md"
     if report.is_file():
@@ -201,7 +215,8 @@ def result_lines(site: Site, run: Run) -> list[str]:
     return lines
 
 
-def _reasons(run: Run) -> list[str]:
+def reasons(run: Run) -> list[str]:
+    """What a run waits for, or why it ended as it did; nothing where it ended well."""
     if run.state is State.WAITING:
         return [f"waits for {run.waiting_for.get('what', '')}"]
     reasons = run.verdict.get("reasons")
@@ -252,18 +267,48 @@ def next_lines(site: Site, run: Run) -> list[str]:
         said = f"rollback answer {run.id} ITEM yes, then: rollback resume {run.id}"
         return [f"  try: say what is asked: {said}"]
     if on == "answer":
-        item, choices = run.waiting_for.get("item"), run.waiting_for.get("choices")
-        words = "|".join(map(str, choices)) if isinstance(choices, list) and choices else "yes"
-        words = f"{item}.FIELD TEXT" if run.waiting_for.get("record") else f"{item} {words}"
-        return [f"  try: say what is asked: rollback answer {run.id} {words}"]
+        return _answers(site, run)
     if on == "timer":
         return [f"  try: go on with it: rollback resume {run.id} --wait"]
     able = may_approve(site, run)
     named = "; ".join(f"{person} ({', '.join(roles)})" for person, roles in able.items())
-    who = next(iter(able)) if len(able) == 1 else "PERSON"
     return [*([f"  may say yes to it: {named}"] if able else []),
-            f"  try: approve it: rollback approve {run.id} --as {who}",
+            *(f"  try: approve it: rollback approve {run.id} {who}" for who in as_one_of(site, able)),
             f"  try: or give it up: rollback abort {run.id}"]  # fmt: skip
+
+
+def _answers(site: Site, run: Run) -> list[str]:
+    """Everything that can be said to a step that asks, as it is typed; and until when."""
+    waits, until = run.waiting_for, answer_by(site, run)
+    item, choices, role = waits.get("item"), waits.get("choices"), waits.get("by")
+    able = [one.id for one in site.in_force.people.members if role in one.roles]
+    who = f" --as {able[0] if len(able) == 1 else 'PERSON'}" if role else ""
+    words = [f"{item} {one}" for one in (choices if isinstance(choices, list) else ()) or ("yes",)]
+    words = [f"{item}.FIELD TEXT"] if waits.get("record") else words
+    typed = [f"rollback answer {run.id} {said}{who}" for said in words]
+    if until is None:
+        return [f"  try: say what is asked: {one}" for one in typed]
+    left_s = (until - site.host.clock.now()).total_seconds()
+    if left_s <= 0:
+        return [f"  nobody confirmed it by {until:%H:%M:%S} UTC",
+                f"  try: let it be taken back: rollback resume {run.id}"]  # fmt: skip
+    return [f"  until {until:%H:%M:%S} UTC, {spoken(left_s)} from now",
+            f"  try: confirm it: {typed[0]}",
+            *(f"  try: or let it be taken back: {one}" for one in typed[1:])]  # fmt: skip
+
+
+def as_one_of(site: Site, people: Iterable[str]) -> list[str]:
+    """How one of these says who it is: by name, where there is one; with a key, where one is declared.
+
+    Those with a key come first; PERSON, where nobody could say it now.
+    """
+    named = tuple(people)
+    members = [one for one in site.in_force.people.members if one.id in named]
+    said = []
+    for key in (" --key FILE", ""):
+        able = [one.id for one in members if bool(one.key) is bool(key)]
+        said += [f"--as {able[0] if len(able) == 1 else 'PERSON'}{key}"] if able else []
+    return said or ["--as PERSON"]
 
 
 def _driven(site: Site, run: Run) -> list[str]:

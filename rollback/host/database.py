@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
+import time
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
@@ -20,6 +21,7 @@ from rollback.model.errors import HostError
 Value = None | int | float | str | bytes
 ROWS_MAX = 10_000
 _STEP_BYTES = 16 * 2**20  # copied at once
+_ASK_S = 0.25  # at most without a word, while somebody keeps a database locked
 BESIDE = (b"-journal", b"-wal", b"-shm")  # the endings of what SQLite leaves beside a database
 
 
@@ -45,17 +47,18 @@ def integrity(path: str, *, timeout_s: float = 30.0) -> str:
 def copy(
     source: str, target: str, *, timeout_s: float = 60.0, tap: Tap,
     heard: Callable[[int, int], None] = lambda _done, _total: None,
+    waits: Callable[[float], None] = lambda _waited_s: None,
 ) -> None:  # fmt: skip
     """`target` is one consistent moment of `source`, which may be in use meanwhile.
 
-    `heard` is told how many bytes are copied, and of how many. Raises: HostError, also when somebody
-    keeps it locked for longer; then there is no `target`.
+    `heard` is told how many bytes are copied, and of how many; `waits` how long somebody has kept it
+    locked by now. Raises: HostError, also when that lasts for longer; then there is no `target`.
     """
 
     def backup() -> None:
         with closing(_read_only(source, timeout_s)) as old, closing(sqlite3.connect(target)) as new:
             old.execute("begin")  # copying by itself would wait for a lock without a limit
-            old.execute("select 1 from sqlite_master").fetchone()
+            _begin_to_read(old, timeout_s, waits)
             ((page,),) = old.execute("pragma page_size").fetchall()
             old.backup(new, pages=max(1, _STEP_BYTES // page), progress=lambda _, left, pages: heard(
                 (pages - left) * page, pages * page))  # fmt: skip
@@ -67,6 +70,28 @@ def copy(
         with suppress(OSError):
             tap.change("unlink", target, lambda: Path(target).unlink(missing_ok=True))
         raise HostError(f"the database cannot be copied: {error}", where=source) from error
+
+
+def _begin_to_read(
+    db: sqlite3.Connection, timeout_s: float, waits: Callable[[float], None]
+) -> None:
+    """Nobody keeps the database locked, or has for all that time: then it is an error as ever."""
+    began_s = time.monotonic()
+    while True:
+        asked_s = time.monotonic()
+        part_s = max(0.0, min(_ASK_S, began_s + timeout_s - asked_s))
+        db.execute(f"pragma busy_timeout = {round(1000 * part_s)}")
+        try:
+            db.execute("select 1 from sqlite_master").fetchone()
+        except sqlite3.OperationalError as error:
+            busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            asked_for_s = time.monotonic() - asked_s  # what is refused at once is not waited for
+            if not busy or part_s < _ASK_S or asked_for_s < part_s / 2:
+                raise
+            waits(time.monotonic() - began_s)
+        else:
+            db.execute(f"pragma busy_timeout = {round(1000 * timeout_s)}")
+            return
 
 
 def tables(path: str, *, timeout_s: float = 30.0) -> dict[str, int]:

@@ -178,6 +178,34 @@ def would_say(person: Member, *, at: str) -> Approval:
     return Approval("", "", "", "", person.id, "", given=at, expires=at, signature=key)
 
 
+def never_enough(authority: Authority, people: People, *, requester: str = "") -> tuple[str, str]:
+    """Why a run could not begin even if everybody said yes, and what to declare; both "" when it could.
+
+    Everybody but `requester` could say yes, where there is one.
+    """
+    holders = [one for one in people.members if set(one.roles) & set(authority.roles)]
+    if authority.alone and holders:
+        return "", ""
+
+    def missing(members: Iterable[Member]) -> str:
+        yes = [would_say(one, at="") for one in members]
+        return standing(
+            authority, people, yes, requester=requester, reachable=authority.roles
+        ).missing
+
+    lacks = missing(people.members)
+    if not lacks:
+        return "", ""
+    said, bare = (
+        f"not enough even if everybody says yes: {lacks}",
+        [o for o in holders if not o.key],
+    )
+    if bare and not missing(one.model_copy(update={"key": one.key or "any"}) for one in holders):
+        return said, (f"give {', '.join(one.id for one in bare)} a key under people: members: "
+                      "[{id: …, key: \"ssh-ed25519 …\"}], as `ssh-keygen -t ed25519` makes one")  # fmt: skip
+    return said, "give the role to more people under people: members:"
+
+
 def _count(
     authority: Authority,
     counted: list[tuple[Approval, tuple[str, ...]]],

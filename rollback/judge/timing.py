@@ -16,7 +16,7 @@ from typing import Any
 from rollback.model.event import Event
 from rollback.model.lifecycle import between
 
-_DECISION = "decision.taken"
+DECISION = "decision.taken"
 _QUIET = ("hold", "observe")
 
 
@@ -44,7 +44,7 @@ def called_for(events: Iterable[Event]) -> tuple[Called, ...]:
     """What the newest decision calls for, each since the first of its row."""
     open_: dict[tuple[str, str, str], Called] = {}
     for event in events:
-        if event.kind == _DECISION:
+        if event.kind == DECISION:
             said = {(one.trigger, one.word, one.what): one for one in _said(event)}
             open_ = {key: open_.get(key, one) for key, one in said.items()}
     return tuple(open_.values())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, WithJsonSchema
@@ -145,6 +146,16 @@ def counted(count: int, one: str, many: str = "") -> str:
     ('1 component', '2 components', '0 entries')
     """
     return f"{count} {one if count == 1 else many or one + 's'}"
+
+
+def listed(items: Sequence[str], most: int = 3, *, between: str = "; ") -> str:
+    """The first of them, and how many more there are.
+
+    >>> listed(["a", "b", "c", "d"], between=", "), listed(["a"]), listed([])
+    ('a, b, c, and 1 more', 'a', '')
+    """
+    more = [f"and {len(items) - most} more"] if len(items) > most else []
+    return between.join([*items[:most], *more])
 
 
 def lasting_s(written: Any) -> float:

@@ -12,15 +12,19 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
+from rollback.declare import secret_values
 from rollback.host import Tree
 from rollback.host.clock import parse_iso
+from rollback.keep.redact import Redactor
+from rollback.model.errors import RollbackError
 from rollback.model.finding import Json
 from rollback.observe.expect import shown, why_not
-from rollback.observe.place import opened
+from rollback.observe.place import opened, size_bytes
 from rollback.observe.pointer import parse
 from rollback.observe.view import View
 
@@ -102,6 +106,24 @@ def backwards(tree: Tree, name: bytes, tally: Tally, *, start: int = 0) -> Itera
             yield rest
     finally:
         os.close(fd)
+
+
+def length(view: View, path: str) -> int:
+    """How many bytes the log has by now; 0 where it is not there, or cannot be told."""
+    with suppress(RollbackError, OSError):
+        return size_bytes(view, path) or 0
+    return 0
+
+
+def last_line(view: View, path: str, *, since: int = 0) -> str:
+    """The last line behind that offset with anything on it, to be shown; "" where there is none to read."""
+    with suppress(RollbackError, OSError), opened(view, path) as (tree, name):
+        for line in backwards(tree, name, Tally(), start=since):
+            if text := line.decode("utf-8", "replace").strip():
+                # secrets are out before it is cut: half of one would not be known for it
+                hide = Redactor(secret_values(view.system))
+                return shown(hide.text(text))
+    return ""
 
 
 def _read_at(fd: int, size: int, offset: int) -> bytes:

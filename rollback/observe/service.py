@@ -10,7 +10,7 @@ Never: finds a process by its name; takes a service for stopped that its manager
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import ClassVar, Protocol, TypeVar, cast
 
@@ -20,7 +20,7 @@ from rollback.host.processes import Holder, holder
 from rollback.keep import started
 from rollback.keep.started import Started
 from rollback.model.component import Service
-from rollback.model.errors import HostError, PlanError, Unmanaged
+from rollback.model.errors import HostError, PlanError, RollbackError, Unmanaged
 from rollback.model.registry import kinds, nearest
 from rollback.model.system import System
 from rollback.observe.view import View
@@ -298,6 +298,16 @@ def frozen(pid: int) -> bool:
         raise HostError(f"process {pid} may not be looked at by this user") from error
     except psutil.NoSuchProcess:
         return False
+
+
+def halted(view: View, service: str) -> int | None:
+    """The pid of the service's process while a signal has stopped it; else, or not known, None."""
+    if declared(view.system, service).lock is None:
+        return None
+    with suppress(RollbackError, OSError), held_by(view, service) as found:
+        if found is not None and frozen(found.pid):
+            return found.pid
+    return None
 
 
 def usage(pid: int) -> Usage | None:

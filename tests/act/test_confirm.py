@@ -18,6 +18,7 @@ from rollback.act.engine import roll_back
 from rollback.act.site import Site
 from rollback.act.stopping import answer
 from rollback.host import Host, Tap, processes
+from rollback.host.clock import iso
 from rollback.model.errors import PlanError, SpecError
 from rollback.model.lifecycle import Run, State
 from rollback.watch.agent import Agent
@@ -204,6 +205,40 @@ def test_what_cannot_be_taken_back_may_not_stand_before_it(shop: Shop) -> None:
     shop.edit("asks: op, within: 10m", "asks: op, within: 10m, on_fail: continue")
     with pytest.raises(SpecError, match="leave on_fail out"):
         declare.load(shop.folder / "rollback.yaml")
+
+
+def test_status_says_until_when_and_what_to_type(shop: Shop) -> None:
+    """Minutes later it is the same moment; each answer can be typed as it stands; then it is too late."""
+    run = begun(shop)
+    with shop.site() as site:
+        until = asked.answer_by(site, run)
+        shop.clock.ahead_s += 240.0
+        assert abs((asked.answer_by(site, run) - until).total_seconds()) < 1
+        shop.clock.ahead_s = 0.0
+    told = rollback(shop.folder, "status")
+    assert f"until {until:%H:%M:%S} UTC, " in told.out
+    assert "waits for a yes of op by " in told.out
+    typed = [line.split("try: ")[1] for line in told.out.splitlines() if "try: " in line]
+    assert f"confirm it: rollback answer {run.id} still-in yes --as ada" in typed
+    assert f"or let it be taken back: rollback answer {run.id} still-in no --as ada" in typed
+    assert "|" not in told.out
+    (open_,) = rollback(shop.folder, "--json", "status").json["runs_open"]
+    assert open_["until"][:19] == iso(until)[:19]
+    words = typed[0].split(": rollback ")[1].split()
+    assert rollback(shop.folder, *words).status == 0
+
+
+def test_status_says_when_the_time_to_confirm_is_over(shop: Shop) -> None:
+    """And what has it taken back, where nobody is left to do it."""
+    shop.edit("within: 10m", "within: 1ms")
+    with shop.site() as site:
+        run = authorize.create(site, shop.plan(site, "risky"))
+        authorize.approve(site, run, person="ada")
+        run = roll_back(site, run.id)
+        assert run.state is State.WAITING
+    told = rollback(shop.folder, "status").out
+    assert "nobody confirmed it by " in told
+    assert f"try: let it be taken back: rollback resume {run.id}\n" in told
 
 
 def test_a_plan_says_what_silence_does(shop: Shop) -> None:

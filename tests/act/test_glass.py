@@ -83,6 +83,8 @@ def test_it_stays_listed_until_somebody_else_has_looked(
         (one,) = glass.unreviewed(site)
         assert (one.run, one.by, one.reason) == (run.id, "ada", "nobody answers, and it burns")
         assert not glass.overdue(site, one)
+        said = rollback(shop.folder, "status").out
+        assert f"try: rollback review {run.id} --as PERSON --key FILE --note TEXT\n" in said
         shop.clock.ahead_s = 3601
         assert glass.overdue(site, one)
         for person, note, key, why in (
@@ -131,8 +133,9 @@ def test_without_the_key_or_when_the_driver_dies_no_guardrail_was_passed(
         waits = roll_back(site, run.id)
         assert waits.state is State.WAITING
         assert waits.waiting_for["what"] == "the word of ada, who breaks the glass"
-        with pytest.raises(NotAuthorized, match="must be signed"):
+        with pytest.raises(NotAuthorized, match="must be signed") as refused:
             authorize.break_glass(site, waits, person="ada", reason="it burns")
+        assert refused.value.hint == "type the same again, with --key FILE"  # that run is over
         assert site.run(run.id).state is State.ABANDONED
         assert glass.unreviewed(site) == ()
     assert shop.bytes() == before
@@ -184,7 +187,7 @@ def test_the_program_says_it_on_every_channel(
     assert (done.status, "ada BROKE THE GLASS: it burns" in done.err) == (0, True)
     status = rollback(shop.folder, "status")
     assert "ada broke the glass in run r0001: it burns" in status.out
-    assert "try: rollback review r0001 --as PERSON --note TEXT" in status.out
+    assert "try: rollback review r0001 --as PERSON --key FILE --note TEXT" in status.out
     assert (
         "**ada broke the glass**: it burns; nobody has looked at it"
         in rollback(shop.folder, "report").out

@@ -218,7 +218,8 @@ def test_a_step_asks_for_one_of_the_declared_options(shop: Shop) -> None:
     )
     with shop.site() as site:
         run = begun(shop, site)
-        assert "fix|back" in str(run.waiting_for["what"])
+        asked = str(run.waiting_for["what"])
+        assert asked.endswith(f"(fix, back): rollback answer {run.id} ask CHOICE")
         for text, by, why in (
             ("yes", "bo", "none of what ask offers"),
             ("fix", "cyd", "role lead"),

@@ -17,3 +17,17 @@ def test_where_the_suites_worked_nothing_stays(tmp_path: Path) -> None:
         sealed = seal_checkpoint(site, site.checkpoints.create("good"))
         assert (sealed.green, sealed.passed) == (True, 1)
         assert list((site.state.path / "runs").iterdir()) == []
+
+
+def test_a_seal_that_is_not_green_says_how_many_reasons_it_does_not_name(tmp_path: Path) -> None:
+    """Three of them by name, as at a terminal; nothing more where that is all."""
+    shop = build(tmp_path)
+    for wrong, ending in ((3, "config/app.yaml: no-3 is missing"), (5, "; and 2 more")):
+        checks = "".join(f"    - config: {{id: c{n}, file: config/app.yaml, keys: [no-{n}]}}\n"
+                         for n in range(1, wrong + 1))  # fmt: skip
+        shop.edit("  smoke:\n", f"  smoke:\n{checks}")
+        with shop.site() as site:
+            sealed = seal_checkpoint(site, site.checkpoints.create(f"with-{wrong}"))
+        assert (len(sealed.reasons), sealed.failed) == (wrong, wrong)
+        assert sealed.said.endswith(ending), sealed.said
+        shop.edit(checks, "")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -11,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from rollback import declare
 from rollback.act import service
 from rollback.host import Host, net, processes
 from rollback.model import dependencies
@@ -27,6 +30,16 @@ def _web(world, **changes):
     """The system with another `web`."""
     one = world.system.services["web"].model_copy(update=changes)
     world.system = world.system.having(services={**world.system.services, "web": one})
+
+
+def _secret(world, value):
+    """The system, with a secret in its declaration."""
+    (world.folder / "secret").write_text(value)
+    file = world.folder / "rollback.yaml"
+    file.write_text(
+        file.read_text().replace("{title: Operator}", '{title: Operator, contact: "file:secret"}')
+    )
+    world.system = declare.load(file)
 
 
 def _asked(world, path):
@@ -161,6 +174,50 @@ def test_a_program_that_dies_while_starting_fails_at_once(world):
     with pytest.raises(HostError, match="ended while it was starting"):
         start.apply(scene)
     assert world.host.clock.boot_s() - began < 10
+
+
+@pytest.mark.parametrize("asks", [True, False], ids=["that is asked", "that is only there"])
+def test_a_frozen_service_is_named_soon_with_what_sets_it_going(world, asks):
+    """Nobody waits the whole time for a process that a signal stopped: not ready, with its pid."""
+    _web(world, **({} if asks else {"ready": None}))
+    view = world.scene().view()
+    service.start(view, "web", within_s=10)
+    with processes.holder(str(world.root / "run" / "web.lock")) as holder:
+        holder.signal(signal.SIGSTOP, tap=world.host.tap)
+        pid = holder.pid
+    start, scene = world.bound("service", {"start": ["web"], "within": "60s"})
+    began = world.host.clock.boot_s()
+    with pytest.raises(HostError, match=f"web is frozen: its process {pid}") as caught:
+        start.apply(scene)
+    assert world.host.clock.boot_s() - began < 30
+    assert caught.value.hint == f"let it go on: kill -CONT {pid}"
+    assert start.probe(scene).answer is Answer.FAIL
+    os.kill(pid, signal.SIGCONT)
+    start.apply(scene)
+    assert start.probe(scene).answer is Answer.PASS
+
+
+def test_what_a_service_said_last_is_told_when_it_ends_while_it_starts(world):
+    """Its own last line, without its secrets, and not one of an earlier start."""
+    file = world.root / "app" / "server.py"
+    log = world.root / "logs" / "web.out"
+    _secret(world, "hunter2-and-more")
+    long = "x" * 190
+    file.write_text(
+        f"print('no port\\n\\nbad key {long}hunter2-and-more\\n  \\n')\nraise SystemExit(3)\n"
+    )
+    log.write_text("of another start\n")
+    start, scene = world.bound("service", {"start": ["web"], "within": "30s"})
+    with pytest.raises(
+        HostError, match="while it was starting; its last line: bad key x"
+    ) as caught:
+        start.apply(scene)
+    assert "hunter2" not in str(caught.value)
+    file.write_text("raise SystemExit(3)\n")
+    with pytest.raises(HostError) as silent:
+        start.apply(scene)
+    assert "last line" not in str(silent.value)
+    assert silent.value.hint == "look into logs/web.out"
 
 
 def test_reload_reaches_the_process(world):

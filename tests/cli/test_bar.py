@@ -6,8 +6,10 @@ import io
 import os
 import pty
 import re
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -59,6 +61,20 @@ def test_on_a_terminal_one_line_is_drawn_over_and_taken_away(
     assert "\n" not in said
 
 
+def test_other_work_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal nothing stands there that is over, however soon the next one came."""
+    monkeypatch.setenv("TERM", "xterm")
+    screen, now = Screen(), [0.0]
+    bar = Bar(stream=screen, seconds=lambda: now[0])
+    for now[0], what in ((0.0, "a"), (2.0, "a"), (2.001, "b"), (2.002, "c")):
+        bar(what, 1, 2, "checks")
+    assert [frame.split("  ")[0] for frame in screen.getvalue().split("\r\x1b[K")[1:]] == [
+        "a",
+        "b",
+        "c",
+    ]
+
+
 def test_elsewhere_plain_lines_and_few_of_them() -> None:
     """No escape codes; every ten seconds, and the last one."""
     said = drawn(io.StringIO(), SLOW)
@@ -83,32 +99,76 @@ def test_a_long_capture_is_seen_on_a_terminal_and_not_with_json(tmp_path: Path) 
     """The program itself, in a terminal of its own, where nothing counts as quick."""
     shop = build(tmp_path)
     (shop.tree / "pages/large").write_bytes(os.urandom(6 * 2**20))
-    start = "import rollback.cli.bar as b; b.QUICK_S = b.EVERY_S = 0.0; from rollback.cli import main; main()"
-    above, below = pty.openpty()
-    argv = [
-        sys.executable,
-        "-c",
-        start,
-        "checkpoint",
-        "create",
-        "a",
-    ]
-    child = subprocess.Popen(argv, cwd=shop.folder, env=environment(TERM="xterm"),
-                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=below)  # fmt: skip
-    os.close(below)
-    seen = b""
-    while chunk := _read(above):
-        seen += chunk
-    os.close(above)
-    assert child.wait(60) == 0
-    assert child.stdout is not None
-    assert b"\x1b" not in child.stdout.read()
-    child.stdout.close()
+    quick = "import rollback.cli.bar as b; b.QUICK_S = b.EVERY_S = 0.0; "
+    out, seen = on_a_terminal(shop.folder, quick, "checkpoint", "create", "a")
+    assert b"\x1b" not in out
     assert re.search(b"capturing pages.*MiB", seen), seen[-500:]
     assert seen.endswith(b"\r\x1b[K")
     quiet = rollback(shop.folder, "--json", "checkpoint", "verify", "a", "--deep")
     assert quiet.status == 0
     assert quiet.err == ""
+
+
+@pytest.mark.parametrize("words", [("plan", "state"), ("--json", "plan", "state")])
+def test_who_waits_for_a_locked_database_is_told_for_what_and_how_long(
+    tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    """On a terminal, while it lasts; with --json nothing; and the plan is the one without a terminal."""
+    shop = build(tmp_path)
+    shop.edit("components:\n", "components:\n  orders: {path: orders.db, content: sqlite}\n")
+    shop.edit("levels:\n", LEVEL)
+    with closing(sqlite3.connect(shop.tree / "orders.db")) as db:
+        db.execute("create table orders (id integer primary key)")
+    with shop.site() as site:
+        site.checkpoints.create("good")
+    with closing(sqlite3.connect(shop.tree / "orders.db")) as db:
+        db.execute("insert into orders values (1)")
+        db.commit()
+        db.execute("begin exclusive")
+        out, seen = on_a_terminal(shop.folder, BRIEF, *words)
+        elsewhere, _ = on_a_terminal(shop.folder, BRIEF, *words, terminal=False)
+    assert b"cannot be copied: database is locked" in out
+    assert [line for line in out.splitlines() if b"orders" in line] == [
+        line for line in elsewhere.splitlines() if b"orders" in line
+    ]
+    told = re.search(rb"waiting: orders is locked .* of 3 s  . s left", seen)
+    assert bool(told) is ("--json" not in words), seen
+
+
+LEVEL = """levels:
+  state:
+    rank: 9
+    title: Orders back
+    budgets: {mitigated: 1m, complete: 5m}
+    data_loss: orders
+    authority: {roles: [op], alone: true}
+    target: {sources: [{checkpoint: good}]}
+    steps: [{restore: {component: orders}}]
+    gate: {suites: [smoke]}
+"""
+BRIEF = "import rollback.keep.contents.sqlite as s; s.DRAIN_S = 3.0; "
+
+
+def on_a_terminal(
+    folder: Path, before: str, *words: str, terminal: bool = True
+) -> tuple[bytes, bytes]:
+    """What the program wrote to standard output, and to the terminal that is its standard error."""
+    above, below = pty.openpty()
+    start = f"{before}from rollback.cli import main; main()"
+    child = subprocess.Popen([sys.executable, "-c", start, *words], cwd=folder,
+                             env=environment(TERM="xterm"), stdin=subprocess.DEVNULL,
+                             stdout=subprocess.PIPE,
+                             stderr=below if terminal else subprocess.DEVNULL)  # fmt: skip
+    os.close(below)
+    seen = b""
+    while chunk := _read(above):
+        seen += chunk
+    os.close(above)
+    assert child.stdout is not None
+    with child.stdout:
+        out = child.stdout.read()
+    assert child.wait(60) == 0
+    return out, seen
 
 
 def _read(fd: int) -> bytes:

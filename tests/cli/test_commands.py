@@ -16,7 +16,7 @@ from rollback.cli import group
 from rollback.cli.group import cli
 from tests.cli import program
 from tests.cli.program import typed
-from tests.systems import Shop, build, environment, make_key, walk
+from tests.systems import PEOPLE, Shop, build, environment, make_key, walk
 
 COMMANDS = {
     "abort", "answer", "approval", "approve", "audit", "checkpoint", "decide", "demo", "deny",
@@ -232,7 +232,7 @@ def test_nothing_is_started_where_no_service_is_declared(folder: Path) -> None:
 
 def test_a_component_whose_path_is_not_there_is_said_by_validate(tmp_path: Path) -> None:
     """It may come with the next release, so it is no mistake; it may be one, so it is said."""
-    made = build(tmp_path)
+    made = build(tmp_path, keys={name: f"ssh-ed25519 {name}" for name in PEOPLE})
     assert "not there" not in typed(tmp_path, "validate").out
     made.edit("pages: {path: pages, content: files}", "pages: {path: pagse, content: files}")
     done = typed(tmp_path, "validate")
@@ -447,6 +447,13 @@ def test_the_second_run_has_nothing_to_do_and_offers_the_next_level(tmp_path: Pa
     assert [run["run_id"] for run in listed] == ["r0001"]
     undone = typed(tmp_path, "--json", "undo", "--as", "ada", "--yes")
     assert (undone.status, json.loads(undone.out)["state"]) == (0, "MITIGATED")
+    listed = json.loads(typed(tmp_path, "history", "--json").out)["runs"]
+    assert [(run["level"], run["undoes"]) for run in listed] == [
+        ("config", None),
+        ("config", "r0001"),
+    ]
+    rows = typed(tmp_path, "history").out.splitlines()[1:]
+    assert ["undo of r0001" in row for row in rows] == [True, False]  # the newest first
     assert "limit: 99" in (shop.tree / "config" / "app.yaml").read_text()
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from rollback.act import authorize
+from rollback.act import authorize, calling
 from rollback.act.driving import drive
+from rollback.act.ladders import ladders
 from rollback.host import Clock
 from rollback.model.lifecycle import State
 from rollback.model.wording import FIELDS, MOMENTS
@@ -93,9 +94,83 @@ def test_status_says_who_is_called_and_ack_ends_it(called: Shop) -> None:
     assert (first.status, first.json["changed"], first.json["by"]) == (0, True, "bo")
     again = rollback(called.folder, "ack", "r0001", "--as", "ada", "--json")
     assert (again.status, again.json["changed"]) == (0, False)
+    assert again.json["before"] == {"by": "bo", "at": first.json["at"]}
     assert rollback(called.folder, "status", "--json").json["calls"] == []
     nothing = rollback(called.folder, "ack", "--as", "bo")
     assert (nothing.status, "nothing waits" in nothing.err) == (3, True)
+    assert f"bo took it at {first.json['at'][:16]}Z" in nothing.err
+
+
+def test_who_took_it_and_what_is_said_by_their_names(called: Shop) -> None:
+    """No number of ours where there is a title; twice: who was first, and when."""
+    with called.site() as site:
+        (one,) = ladders(site.journal.events())
+    first = rollback(called.folder, "ack", "all", "--as", "bo")
+    assert first.out.startswith(
+        "bo has taken it: Everybody, about run r0001; nobody else is called\n"
+    )
+    (at,) = [line["at"] for line in called.lines() if line["kind"] == "alert.acknowledged"]
+    for name in ("all", "r0001"):
+        again = rollback(called.folder, "ack", name, "--as", "ada")
+        assert again.out == f"bo took {name} at {at[:16]}Z: nothing changes\n"
+    for done in (first, again, rollback(called.folder, "status")):
+        assert one.id not in done.out
+
+
+def test_what_is_called_about_nothing_in_particular_has_the_name_of_its_ladder(
+    called: Shop,
+) -> None:
+    """And can be acknowledged by it."""
+    with called.site() as site:
+        site.note(site.run("r0001"), "run.abandoned", reason="enough")
+        site.tell(
+            "ladder.begun", run="", id="all-7", ladder="all", because="late", cause="x", incident=""
+        )
+    assert "try: rollback ack all --as PERSON\n" in rollback(called.folder, "status").out
+    taken = rollback(called.folder, "ack", "all", "--as", "bo").out
+    assert taken.startswith("bo has taken it: Everybody; nobody")
+
+
+def test_what_is_said_while_another_run_goes_on_names_its_own(called: Shop) -> None:
+    """Whoever types `run` hears of a ladder about an earlier run by the name of that run."""
+    called.edit("{role: lead, within: 5m}", "{role: lead, within: 1ms}")
+    called.edit("{role: chief, within: 15m}", "{role: chief, within: 2ms}")
+    (called.tree / "pages" / "index.html").write_text("<h1>sold out</h1>")
+    words = ("run", "pages", "--component", "pages", "--to", "newest", "--as", "ada")
+    done = rollback(called.folder, *words)
+    assert done.status == 4, done.err
+    assert "  ! called about run r0001: lead\n" in done.err
+
+
+def test_a_no_is_an_acknowledgement_by_who_said_it(tmp_path: Path) -> None:
+    """The ladder that asked for the approval has ended in silence; the denial answers it."""
+    made = shop_with_ladder(tmp_path, escalate="")
+    made.edit("authority: {roles: [lead, chief], quorum: all}",
+              "authority: {roles: [lead, chief], quorum: all, ladder: all}")  # fmt: skip
+    with made.site() as site:
+        drive(site, authorize.create(site, made.plan(site, "full", requester="dee")), wait=False)
+        made.clock.ahead_s += 10_000
+        calling.look(site)
+    assert "NOBODY ACKNOWLEDGED" in rollback(made.folder, "status").out
+    assert rollback(made.folder, "deny", "--as", "bo", "--note", "too late").status == 0
+    assert "NOBODY" not in rollback(made.folder, "status").out
+    (taken,) = [one for one in made.lines() if one["kind"] == "alert.acknowledged"]
+    assert (taken["data"]["by"], taken["run"]) == ("bo", "r0001")
+
+
+def test_silence_about_what_is_over_stands_nowhere(called: Shop) -> None:
+    """The run that nobody took was given up since: nobody has to come any more."""
+    with called.site() as site:
+        called.clock.ahead_s += 100_000
+        calling.look(site)
+        assert [one.silent for one in ladders(site.journal.events())] == [True]
+        site.note(site.run("r0001"), "run.abandoned", reason="enough")
+        calling.look(site)
+    assert "NOBODY" not in rollback(called.folder, "status").out
+    over = rollback(called.folder, "ack", "r0001", "--as", "bo")
+    assert (over.status, over.out) == (
+        0, "nobody is called about r0001 any more: run r0001 is ABANDONED\n",
+    )  # fmt: skip
 
 
 def test_cron_may_move_ladders_on(tmp_path: Path) -> None:
@@ -119,8 +194,6 @@ def test_cron_may_move_ladders_on(tmp_path: Path) -> None:
 def test_a_ladder_that_ended_in_silence_stands_in_status(called: Shop) -> None:
     """Loudly, until somebody takes it after all."""
     with called.site() as site:
-        from rollback.act import calling
-
         called.clock.ahead_s += 100_000
         calling.look(site)
         calling.look(site)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -55,6 +58,22 @@ def test_it_is_said_at_once_with_what_to_do(shop: Shop) -> None:
         assert rollback(shop.folder, "run", "start", "--as", "ada", "--yes").status == 0
     finally:
         assert rollback(shop.folder, "run", "stop", "--as", "ada", "--yes").status == 0
+
+
+def test_a_run_that_meets_a_frozen_service_says_what_sets_it_going(shop: Shop) -> None:
+    """With its process, at the end of the run, as `status` and `verify` say it."""
+    shop.edit("run/web.lock]", "run/own.lock]")
+    words = ("--as", "ada", "--yes")
+    assert rollback(shop.folder, "run", "start", *words).status == 0
+    pid = json.loads((shop.tree / "run/web.lock").read_text())["pid"]
+    try:
+        os.kill(pid, signal.SIGSTOP)
+        done = rollback(shop.folder, "run", "start", *words)
+        assert done.status == 6
+        assert f"web is frozen: its process {pid} was stopped by a signal" in done.out
+        assert f"  try first: kill -CONT {pid}\n" in done.out
+    finally:
+        assert rollback(shop.folder, "run", "stop", *words).status == 0
 
 
 def test_the_first_declaration_says_whose_the_lock_is(tmp_path: Path) -> None:

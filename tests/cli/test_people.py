@@ -28,23 +28,54 @@ def test_a_no_without_its_key_is_told_how_to_say_no(signed: Shop) -> None:
         done = rollback(signed.folder, word, "r0001", "--as", "bo")
         assert done.status == 4
         assert done.err.splitlines()[1] == f"  try: rollback {word} r0001 --as bo --key FILE"
-    said = rollback(signed.folder, "deny", "r0001", "--as", "bo", "--reason", "not on a friday").err
-    assert "rollback deny r0001 --as bo --reason 'not on a friday' --key FILE" in said
+    for option in ("--note", "--reason"):
+        said = rollback(signed.folder, "deny", "r0001", "--as", "bo", option, "not on a friday").err
+        assert "rollback deny r0001 --as bo --note 'not on a friday' --key FILE" in said
+
+
+def test_why_somebody_said_no_is_in_journal_status_and_report(signed: Shop) -> None:
+    """In the words of who said it."""
+    key = str(signed.folder.parent / "key-bo")
+    words = ("deny", "r0001", "--as", "bo", "--key", key, "--note", "not on a friday")
+    assert rollback(signed.folder, *words).status == 0
+    (denied,) = [one["data"] for one in signed.lines() if one["kind"] == "approval.denied"]
+    assert (denied["person"], denied["note"]) == ("bo", "not on a friday")
+    ended = "last run r0001 ended ABANDONED: bo said no: not on a friday\n"
+    assert ended in rollback(signed.folder, "status").out
+    last = rollback(signed.folder, "--json", "status").json["last_run"]
+    assert last["because"] == "bo said no: not on a friday"
+    assert "> bo said no: not on a friday\n" in rollback(signed.folder, "report", "r0001").out
 
 
 def test_status_names_who_may_say_yes(signed: Shop) -> None:
     """By name and role, shrinking as they speak; nobody whose yes would change nothing."""
     said = rollback(signed.folder, "status")
     assert "  may say yes to it: ada (lead); bo (lead); cyd (chief)" in said.out
-    assert "try: approve it: rollback approve r0001 --as PERSON" in said.out
+    assert "try: approve it: rollback approve r0001 --as PERSON --key FILE\n" in said.out
     key = str(signed.folder.parent / "key-bo")
     half = rollback(signed.folder, "approve", "r0001", "--as", "bo", "--key", key)
     assert half.status == 4
     assert "waits for approval by chief" in half.out
     assert "  may say yes to it: cyd (chief)\n" in half.out
-    assert "try: approve it: rollback approve r0001 --as cyd\n" in half.out
+    assert "try: approve it: rollback approve r0001 --as cyd --key FILE\n" in half.out
     (run,) = rollback(signed.folder, "--json", "status").json["runs_open"]
     assert run["may_approve"] == ["cyd"]
+
+
+def test_who_has_no_key_is_not_told_to_sign(signed: Shop) -> None:
+    """Where one yes is enough, each is told what he can type."""
+    signed.edit("{roles: [lead], count: 2}", "{roles: [lead, guest]}")
+    signed.edit(
+        "{id: dee, roles: [guest]}", "{id: dee, roles: [guest]}\n    - {id: eve, roles: [guest]}"
+    )
+    assert rollback(signed.folder, "trust", "--as", "ada", "--yes", "--key",
+                    str(signed.folder.parent / "key-ada")).status == 0  # fmt: skip
+    (signed.tree / "pages" / "index.html").write_text("<h1>sold out</h1>")
+    said = rollback(signed.folder, "run", "pages", "--component", "pages", "--as", "eve").out
+    assert [line for line in said.splitlines() if "approve it" in line] == [
+        "  try: approve it: rollback approve r0002 --as PERSON --key FILE",
+        "  try: approve it: rollback approve r0002 --as PERSON",
+    ]
 
 
 def test_a_yes_that_does_not_count_says_why_and_is_recorded_as_refused(signed: Shop) -> None:

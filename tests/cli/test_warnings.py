@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from tests.cli.program import typed
-from tests.systems import Shop, build
+from tests.systems import PEOPLE, Shop, build
 
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Shop:
-    """A system of which validate has nothing to say."""
-    made = build(tmp_path)
+    """A system of which validate has nothing to say: who has to sign can."""
+    made = build(tmp_path, keys={name: f"ssh-ed25519 {name}" for name in PEOPLE})
     assert warnings(made) == []
     return made
 
@@ -155,3 +155,22 @@ def test_what_is_expected_to_be_absent_proves_nothing(shop: Shop) -> None:
     written = "set: false, within: 3s}}]\n    gate: {suites: [smoke]"
     shop.edit(written, f"{written}, expect: {{app-valid: absent}}")
     assert only(shop)["message"].startswith("levels.flag.gate.suites.0: this gate never opens")
+
+
+@pytest.mark.parametrize("level", ["pages", "full"])
+def test_approvals_that_nobody_can_give_are_said_as_ready_says_them(shop: Shop, level: str) -> None:
+    """Two people who sign are wanted, and they have no keys: the level could never begin."""
+    assert typed(shop.folder, "checkpoint", "create", "before-release").status == 0
+    for name in ("ada", "bo", "cyd"):
+        shop.edit(f', key: "ssh-ed25519 {name}"', "")
+    (said,) = [one for one in warnings(shop) if f"levels.{level}." in one["message"]]
+    authority = "{roles: [lead], count: 2}" if level == "pages" else "quorum: all}"
+    assert said["where"] == line_of(shop, authority)
+    assert "not enough even if everybody says yes: " in said["message"]
+    assert "signed ones: declare keys for the people" in said["message"]
+    whose = "ada, bo, cyd, fay" if level == "full" else "ada, bo, fay"
+    assert said["hint"].startswith(f"give {whose} a key under people: members: ")
+    found = typed_json(shop, "ready", level)["levels"]
+    row = next(row for one in found for row in one["rows"] if row["what"] == "people")
+    assert said["message"] == f"levels.{level}.authority: {row['evidence']}"
+    assert said["hint"] == row["hint"]

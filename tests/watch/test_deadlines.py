@@ -105,6 +105,49 @@ def test_what_was_answered_or_is_over_is_not_overdue(tmp_path: Path, how: str) -
     assert late(here) == []
 
 
+@pytest.mark.parametrize("how", ["begun before it was called for", "at a lower level"])
+def test_a_run_that_ends_complete_leaves_nothing_overdue_that_was_called_for_before(
+    tmp_path: Path, how: str
+) -> None:
+    """Proved well, nobody can act on what was called for; a decision that says it again has its old time."""
+    short = {**URGENT, "urgency: 15m}": "urgency: 1ms}"}
+    if how == "at a lower level":
+        short["respond: {roll_back: config}, urgency: 1ms}"] = (
+            "respond: {roll_back: full}, urgency: 1ms}"
+        )
+    here = place(tmp_path, edits=short)
+    here.read(errors=0.5)
+    with here.shop.site() as site:
+        if how == "at a lower level":
+            decide_now(site)
+        run = authorize.create(site, here.shop.plan(site, "config"))
+        if how != "at a lower level":
+            here.read(errors=0.5)
+            decide_now(site)
+        assert [one.of for one in deadlines.overdue(site)] == ["urgency"]
+        (before,) = deadlines.overdue(site)
+        authorize.approve(site, run, person="ada")
+        assert drive(site, run, wait=False).state is State.COMPLETE
+        assert deadlines.overdue(site) == ()
+        decide_now(site)
+        if how == "at a lower level":
+            assert deadlines.overdue(site) == (before,)
+
+
+def test_what_waits_on_is_overdue_although_another_run_ended_complete(tmp_path: Path) -> None:
+    """A request that is still open can still be answered."""
+    here = place(tmp_path, edits={**START, "start: 5m": "start: 1ms"})
+    here.read(errors=0.5)
+    with here.agent() as agent:
+        here.tick(agent, 2)
+        (asked,) = runs(agent.site)
+        assert asked.state is State.WAITING
+        run = authorize.create(agent.site, here.shop.plan(agent.site, "flag"))
+        authorize.approve(agent.site, run, person="ada")
+        assert drive(agent.site, run, wait=False).state is State.COMPLETE
+        assert [one.of for one in deadlines.overdue(agent.site)] == ["start"]
+
+
 def test_a_clock_that_is_set_moves_no_deadline(tmp_path: Path) -> None:
     """An hour forward is no hour of waiting; a year back does not stop the time."""
     here = place(tmp_path, edits=URGENT)

@@ -47,7 +47,8 @@ class ChooseStep(Step):
         item, chosen = str(scene.bound["item"]), self._chosen(scene)
         if chosen is None:
             known = tuple(one.id for one in self._options(scene))
-            what = f"{scene.bound['title']} rollback answer {scene.run} {item} {'|'.join(known)}"
+            named = f"{scene.bound['title']} ({', '.join(known)})"
+            what = f"{named}: rollback answer {scene.run} {item} CHOICE"
             return Asked(what, item, choices=known, by=str(scene.bound["asks"]))
         blank = scene.record(chosen.record).blank if chosen.record else ()
         if chosen.record and blank:

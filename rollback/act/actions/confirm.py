@@ -9,6 +9,7 @@ Never: takes silence, or a yes that comes too late, for a yes.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import model_validator
@@ -71,8 +72,9 @@ class ConfirmStep(Step):
         left_s = self.within - begin(scene, f"a yes to {item}", self.within)
         if left_s <= 0:
             raise HostError(f"nobody confirmed it within {spoken(self.within)}", where=item)
-        what = (f"a yes of {scene.bound['asks']}, or it is taken back in {spoken(left_s)}: "
-                f"rollback answer {scene.run} {item} {YES}|{NO}")  # fmt: skip
+        until = scene.host.clock.now() + timedelta(seconds=left_s)
+        what = (f"a yes of {scene.bound['asks']} by {until:%H:%M:%S} UTC, or everything is taken back: "
+                f"rollback answer {scene.run} {item} {YES}")  # fmt: skip
         return Asked(what, item, choices=(YES, NO), by=str(scene.bound["asks"]), within_s=left_s)
 
     def probe(self, scene: Scene) -> Finding:

@@ -45,7 +45,8 @@ class DecideStep(Step):
         item, known = str(scene.bound["item"]), self._known(scene)
         said = scene.heard(item).strip()
         if said not in known:
-            what = f"which level is right: rollback answer {scene.run} {item} {'|'.join(known)}"
+            named = f"which level is right ({', '.join(known)})"
+            what = f"{named}: rollback answer {scene.run} {item} LEVEL"
             return Asked(what, item, choices=known, by=str(scene.bound["asks"]))
         onwards = "nothing is gone back to" if said == NONE else f"rollback run {said}"
         return {"level": said, "said": onwards}

@@ -222,7 +222,9 @@ def _copied(site: Site, within_s: float) -> Iterator[tuple[bytes, str, dict[str,
     try:
         told = site.progress
         database.copy(live, path, timeout_s=within_s, tap=site.host.tap, heard=(
-            lambda done, total: told(f"copying {site.component}", done, total, "bytes")))  # fmt: skip
+            lambda done, total: told(f"copying {site.component}", done, total, "bytes")), waits=(
+            lambda waited_s: told(f"waiting: {site.component} is locked",
+                                  int(waited_s), int(within_s), "s")))  # fmt: skip
         integrity = database.integrity(path)
         yield _COPY, integrity, database.tables(path) if integrity == "ok" else {}
     finally:
