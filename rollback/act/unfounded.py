@@ -22,6 +22,7 @@ from rollback.host.below import why
 from rollback.host.clock import iso
 from rollback.model.errors import RollbackError
 from rollback.model.level import Level, Procedure
+from rollback.model.step import SUITES
 from rollback.model.system import System
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Warned:
 def unfounded(system: System, host: Host) -> tuple[Warned, ...]:
     """Every one of them, section by section."""
     return (*_review(system, host.clock.now()), *_repository(system), *_components(system),
-            *_flags(system, host), *_gates(system))  # fmt: skip
+            *_flags(system, host), *_gates(system), *_checks(system))  # fmt: skip
 
 
 def review_is_late(system: System, now: datetime) -> bool:
@@ -116,6 +117,17 @@ def _gates(system: System) -> Iterator[Warned]:
                         "and no test of yours is pinned in that suite",
                         f"declare one: verification: {{{suite}: […]}}, or leave {suite} out",
                     )  # fmt: skip
+
+
+def _checks(system: System) -> Iterator[Warned]:
+    """Checks that would be UNKNOWN here, since something optional is not installed."""
+    for suite in SUITES:
+        for at, check in enumerate(getattr(system.verification, suite)):
+            lacking = getattr(check, "lacking", "")
+            if lacking:
+                yield Warned(("verification", suite, at, check.kind),
+                             "this check needs an extra that is not installed",
+                             f"install it: {lacking}")  # fmt: skip
 
 
 def silent_suites(system: System, level: Level | Procedure) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ from rollback.model.registry import read_item
 from rollback.model.system import System
 from rollback.observe.view import View
 
-_REST = {
+REST = {
     "schema": 1,
     "system": {"id": "small", "title": "Small", "version": "1.0.0", "date": "2026-11-20",
                "next_review": "2027-05-20"},
@@ -171,16 +171,16 @@ def world_of(folder: Path, example: Example, more: Mapping[str, Any]) -> World:
     else:
         (folder / "tree").mkdir()
         one, two, three = free_ports(3)
-        bare = opened(folder, (one, two, three), _written(_REST))
-        sections = {**_REST, **said(example.sections, bare)}
+        bare = opened(folder, (one, two, three), written(REST))
+        sections = {**REST, **said(example.sections, bare)}
         for name, section in more.items():
             sections[name] = {**sections.get(name, {}), **said(section, bare)}
         bare.state.close()
-        world = opened(folder, bare.ports, _written(sections))
+        world = opened(folder, bare.ports, written(sections))
     world.more = example.prepare(world) or {}
     return world
 
 
-def _written(sections: Mapping[str, Any]) -> str:
+def written(sections: Mapping[str, Any]) -> str:
     """JSON is YAML, one line per section."""
     return "".join(f"{name}: {json.dumps(value)}\n" for name, value in sections.items())

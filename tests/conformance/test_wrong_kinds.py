@@ -2,26 +2,49 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 
-from rollback.model.registry import FAMILIES, Kind
-from tests.conformance.wrong import WRONG, actions, parts, questions, ways
+from rollback.model.registry import FAMILIES
 
 ROOT = Path(__file__).parents[2]
-MODULES = (actions, questions, ways, parts)
-CLASSES: dict[str, type[Kind]] = {
-    f"{module.__name__}:{name}": found for module in MODULES for name, found in vars(module).items()
-    if isinstance(found, type) and issubclass(found, Kind) and "kind" in vars(found)
-    and found.__module__ == module.__name__
-}  # fmt: skip
-RIGHT = sorted(set(CLASSES) - set(WRONG))
+FOLDER = Path(__file__).parent / "wrong"
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the file of a kind says of it. Nothing is imported: it would be a kind of this session too."""
+
+    module: str
+    name: str
+    family: str
+    kind: str
+    contract: str = ""  # that has to notice; none for a right kind
+    says: str = ""
+
+
+def _told() -> Iterator[Told]:
+    for file in sorted(FOLDER.glob("[!_]*.py")):
+        for node in ast.parse(file.read_text()).body:
+            calls = {ast.unparse(one.func): [ast.literal_eval(arg) for arg in one.args]
+                     for one in getattr(node, "decorator_list", []) if isinstance(one, ast.Call)}  # fmt: skip
+            if isinstance(node, ast.ClassDef) and "register" in calls:
+                yield Told(f"tests.conformance.wrong.{file.stem}", node.name, *calls["register"],
+                           *calls.get("wrong", ()))  # fmt: skip
+
+
+KINDS = {one.name: one for one in _told()}
+WRONG = {name: one for name, one in KINDS.items() if one.contract}
+RIGHT = sorted(set(KINDS) - set(WRONG))
 WRONG_AT_LEAST = 15
 
 
@@ -38,10 +61,10 @@ def asked(*words: str, cwd: Path = ROOT, **environ: str) -> subprocess.Completed
 def broken(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
     """Of each kind, wrong or right: the contracts that say no, and what they say."""
     report = tmp_path_factory.mktemp("asked") / "junit.xml"
-    kinds = [f"--kind={name}" for name in CLASSES]
+    kinds = [f"--kind={one.module}:{one.name}" for one in KINDS.values()]
     done = asked(*kinds, f"--junitxml={report}", "-q", KILL_EVERY="3")
     assert done.returncode == 1, done.stdout[-3000:] + done.stderr[-3000:]
-    by_kind = {kind.kind: name for name, kind in CLASSES.items()}
+    by_kind = {one.kind: one.name for one in KINDS.values()}
     found: dict[str, dict[str, str]] = {name: {} for name in by_kind.values()}
     for case in ET.parse(report).iter("testcase"):
         test, _, given = case.attrib["name"].partition("[")
@@ -55,8 +78,8 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]
 def test_there_are_enough_of_them() -> None:
     """Every family has a wrong kind, and a right one of the same making."""
     assert len(WRONG) >= WRONG_AT_LEAST
-    families = {CLASSES[name].family for name in WRONG}
-    assert families == {CLASSES[name].family for name in RIGHT} == set(FAMILIES)
+    families = {one.family for one in WRONG.values()}
+    assert families == {KINDS[name].family for name in RIGHT} == set(FAMILIES)
 
 
 @pytest.mark.parametrize("name", WRONG)
@@ -64,7 +87,7 @@ def test_a_wrong_kind_is_noticed_by_the_contract_that_it_breaks(
     broken: dict[str, dict[str, str]], name: str
 ) -> None:
     """That contract says no, in the words for people."""
-    contract, says = WRONG[name]
+    contract, says = WRONG[name].contract, WRONG[name].says
     told = [text for test, text in broken[name].items() if contract in test]
     assert told, f"{name} is noticed by {sorted(broken[name])}"
     assert says in told[0], told[0]
@@ -79,6 +102,6 @@ def test_a_right_kind_keeps_every_contract(broken: dict[str, dict[str, str]], na
 
 def test_what_is_said_names_no_inside_of_ours(broken: dict[str, dict[str, str]]) -> None:
     """A message is a line or two for the author of the kind: no frame of the contracts is shown."""
-    for name, (contract, _) in WRONG.items():
-        (told,) = [text for test, text in broken[name].items() if contract in test][:1]
+    for name, one in WRONG.items():
+        (told,) = [text for test, text in broken[name].items() if one.contract in test][:1]
         assert not re.search(r"^>? +def test_", told, re.MULTILINE), told

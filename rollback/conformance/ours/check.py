@@ -6,6 +6,7 @@ Never: holds a contract.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -53,6 +54,18 @@ def _served(world: World) -> None:
 
 def _writes(name: str, text: str) -> Spoil:
     return lambda world: (world.root / name).write_text(text)
+
+
+def _promising(world: World) -> None:
+    """The product runs, and says what it promises in a document."""
+    _served(world)
+    agents = {"type": "object", "required": ["agents", "ready"],
+              "properties": {"ready": {"type": "integer"}}}  # fmt: skip
+    answer = {"description": "all", "content": {"application/json": {"schema": agents}}}
+    (world.root / "api.json").write_text(json.dumps({
+        "openapi": "3.0.3", "info": {"title": "Product", "version": "1"},
+        "paths": {"/agents": {"get": {"responses": {"200": answer}}},
+                  "/sessions": {"post": {"responses": {"201": {"description": "made"}}}}}}))  # fmt: skip
 
 
 def _touches(name: str) -> Spoil:
@@ -126,6 +139,12 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
         "router": {"http": {"url": f"{w.url}/agents", "pointer": "/ready"}},
         "count": {"command": {"argv": ["/bin/cat", "count"]}}}}, {"differs": _writes("count", "4\n")}),
     "host": _of(lambda w: {"listens": [_port(w)]}, STOPPED),
+    "openapi": (Example(
+        lambda w: {"schema": "api.json", "url": w.url, "allow": [f"127.0.0.1:{_port(w)}"], "examples": 2,
+                   "each": "1s", "within": "20s"},
+        sections=_sections, prepare=_promising, spoils={**BROKEN, **STOPPED},
+        wrong=({"schema": "api.json", "url": "http://elsewhere.example/"},
+               {"schema": "api.txt", "url": "http://127.0.0.1:1"})),),
     "queue": _of({"directory": "data/queue", "pattern": "*/*.json", "depth": {"below": 5}},
                  {"full": _filled}, served=False),
 }  # fmt: skip

@@ -39,6 +39,8 @@ class Product(BaseHTTPRequestHandler):
             status, value = 500, {"error": "broken"}
         body = value.encode() if isinstance(value, str) else json.dumps(value).encode()
         self.send_response(status)
+        if not isinstance(value, str):
+            self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if self.command != "HEAD":
