@@ -12,6 +12,7 @@ import pytest
 
 from rollback.conformance.asked import CASES, Case
 from rollback.conformance.fixtures import parametrized
+from rollback.conformance.fixtures import words as words  # a fixture
 from rollback.conformance.fixtures import world as world  # a fixture
 
 _EVERY = "declaration"

@@ -35,13 +35,14 @@ class Example:
     breaks the subject, by a name for people; what must follow is said by the contract of the family.
     `wrong` are parameters that have to be refused. `build` makes another world than the empty one.
 
-    Actions: `before` and `after` are what `probe` says then; `undone` is False where something
-    stays, `traced` where what changed need not be taken back, `crashes` where dying midway cannot be
-    tried; of the deaths one in `every` is tried; `doubtful` means that after one only the manager of the
-    system's programs, or a person, knows. Metrics: `metric` is the declaration around
-    the source, `silent` the number where the silence of the subject is one. Notifiers: `seen` is
-    what the other side got, `secrets` are texts that may be told to nobody. Contents: `seen` is what the
-    component holds, to a second witness; by default every file below the root.
+    Actions: `answers` makes heard what a person says to one that asks; `before` and `after` are what
+    `probe` says then; `undone` is False where something stays, `traced` where what changed need not be
+    taken back, `crashes` where dying midway cannot be tried; of the deaths one in `every` is tried;
+    `doubtful` means that after one only the manager of the system's programs, or a person, knows.
+    Metrics: `metric` is the declaration around the source, `silent` the number where the silence of
+    the subject is one. Notifiers: `seen` is what the other side got, `secrets` are texts that may be
+    told to nobody. Contents: `seen` is what the component holds, to a second witness; by default every
+    file below the root.
     """
 
     parameters: Given = field(default_factory=dict)
@@ -57,6 +58,7 @@ class Example:
     traced: bool = True
     crashes: bool = True
     every: int = 1
+    answers: Callable[[World], object] | None = None
     doubtful: bool = False
     metric: Words = field(default_factory=lambda: {"unit": "count"})
     silent: float | None = None

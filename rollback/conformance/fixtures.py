@@ -51,6 +51,14 @@ def _around(case: Case) -> dict[str, Any]:
 
 
 @pytest.fixture
+def words(case: Case, request: pytest.FixtureRequest) -> dict[str, Any]:
+    """The parameters of the example; a world is made only where they are about one."""
+    if callable(case.example.parameters):
+        return case.parameters(request.getfixturevalue("world"))
+    return dict(case.example.parameters)
+
+
+@pytest.fixture
 def world(tmp_path: Path, case: Case) -> Iterator[World]:
     """The world of the example, prepared; what it started is ended afterwards."""
     made = world_of(tmp_path, case.example, _around(case))

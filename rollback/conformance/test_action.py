@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from rollback.act import service
-from rollback.act.scene import Later, Scene, Traced, Undoable
+from rollback.act.scene import Later, Question, Scene, Traced, Undoable
 from rollback.conformance.asked import Case
 from rollback.conformance.dying import KILLED, CountingTap, DyingTap, in_child, shots
 from rollback.conformance.fixtures import owes
@@ -80,6 +80,17 @@ def _at(world: World, case: Case) -> tuple[Any, Scene]:
     return world.bound(case.kind.kind, case.parameters(world), **world.more)
 
 
+def _done(world: World, case: Case, action: Any, scene: Scene) -> Any:
+    """It was applied, to the end; of one that asks a person after the answer."""
+    found = action.apply(scene)
+    if isinstance(found, Question) and case.example.answers is not None:
+        case.example.answers(world)
+        found = action.apply(scene)
+    owes(not isinstance(found, (Later, Question)),
+         "it has not done it yet: the example must be done at once, or give answers")  # fmt: skip
+    return found
+
+
 def _differs(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     """The parts that are not what they were; of files, which."""
     found = []
@@ -111,8 +122,7 @@ def test_probe_tells_before_from_after_and_twice_is_once(world: World, case: Cas
     owes(before.answer is case.example.before,
          f"before it is done, probe says {before.answer} ({before.evidence}); it has to say "
          f"{case.example.before}: nothing has happened yet")  # fmt: skip
-    later = action.apply(scene)
-    owes(not isinstance(later, Later), "it has not done it yet: the example must be done at once")
+    _done(world, case, action, scene)
     once = state_of(world)
     after = action.probe(scene)
     owes(after.answer is case.example.after,
@@ -123,10 +133,27 @@ def test_probe_tells_before_from_after_and_twice_is_once(world: World, case: Cas
          "applied again, so that must change nothing")  # fmt: skip
 
 
+def test_what_rests_on_a_person_asks_and_waits(world: World, case: Case) -> None:
+    """Until it is answered it changes nothing and asks the same again; shown where there are `answers`."""
+    if case.example.answers is None:
+        return
+    action, scene = _at(world, case)
+    before = state_of(world)
+    first, again = action.apply(scene), action.apply(scene)
+    owes(isinstance(first, Question), f"nobody has answered, and it returns {first!r}: a Question")
+    owes(
+        first.item == again.item and first.what,
+        "asked twice it asks about something else, or nothing",
+    )
+    differs = _differs(before, state_of(world))
+    owes(not differs, f"nobody has answered, and it changes {', '.join(differs)}")
+    owes(action.probe(scene).answer is not PASS, "nobody has answered, and probe says it happened")
+
+
 def test_what_it_says_can_be_kept(world: World, case: Case) -> None:
     """What `bind` decides and what `apply` proves are JSON: both go into the journal and come back."""
     action, scene = _at(world, case)
-    for what, value in (("bind", dict(scene.bound)), ("apply", action.apply(scene))):
+    for what, value in (("bind", dict(scene.bound)), ("apply", _done(world, case, action, scene))):
         try:
             same = json.loads(json.dumps(value, allow_nan=False)) == value
         except (TypeError, ValueError) as error:
@@ -145,7 +172,7 @@ def test_it_names_every_component_that_it_changes(world: World, case: Case) -> N
     unknown = sorted(named - set(world.system.components))
     owes(not unknown, f"touches names {', '.join(unknown)}, which the system does not have")
     before = state_of(world)
-    action.apply(scene)
+    _done(world, case, action, scene)
     after = state_of(world)
     changed = {
         name for name, one in world.system.components.items()
@@ -179,7 +206,7 @@ def test_undo_brings_the_bytes_back(world: World, case: Case) -> None:
     if not _is(action, Undoable) or not case.example.undone:
         return
     before = state_of(world)
-    action.apply(scene)
+    _done(world, case, action, scene)
     action.undo(scene)
     action.undo(scene)
     changed = _differs(_bytes_of(before), _bytes_of(state_of(world)))
@@ -201,7 +228,7 @@ def test_what_is_left_to_take_back_is_told_from_the_present(world: World, case: 
     owes(found.answer is (UNKNOWN if nobody_can_tell else PASS),
          f"before it was done, undone says {found.answer}: {found.evidence}")  # fmt: skip
     owes(state_of(world) == before, "undone changes something: it only looks")
-    action.apply(scene)
+    _done(world, case, action, scene)
     changed = {part for part, now in state_of(world).items() if now != before[part]}
     if changed - {"names"} and case.example.traced:
         found = action.undone(scene)

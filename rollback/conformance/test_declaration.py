@@ -14,7 +14,6 @@ from pydantic import ValidationError
 
 from rollback.conformance.asked import Case
 from rollback.conformance.fixtures import owes
-from rollback.conformance.world import World
 from rollback.model.registry import kinds
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*\Z")
@@ -43,12 +42,12 @@ def test_it_has_a_name_and_says_what_it_is(case: Case) -> None:
     owes(said, f"{kind.__name__} has no docstring: the first line says what it is")
 
 
-def test_a_declaration_is_read_to_the_same_kind_each_time(case: Case, world: World) -> None:
+def test_a_declaration_is_read_to_the_same_kind_each_time(
+    case: Case, words: dict[str, Any]
+) -> None:
     """The example works; it is JSON, and read from JSON it is equal; nobody can change it."""
-    made = case.made(world)
-    again = case.kind.model_validate(
-        json.loads(json.dumps(case.parameters(world))), by_alias=True, by_name=False
-    )
+    made = case.kind.model_validate(words, by_alias=True, by_name=False)
+    again = case.kind.model_validate(json.loads(json.dumps(words)), by_alias=True, by_name=False)
     owes(
         made == again,
         "the same declaration, read twice, is not equal: a plan could not be compared",
@@ -57,20 +56,21 @@ def test_a_declaration_is_read_to_the_same_kind_each_time(case: Case, world: Wor
     owes(frozen, "the kind can be changed after it was read: leave model_config as Declared has it")
 
 
-def test_what_it_does_not_know_is_refused(case: Case, world: World) -> None:
+def test_what_it_does_not_know_is_refused(case: Case, words: dict[str, Any]) -> None:
     """A misspelt parameter does not go unnoticed."""
-    said = _refused(case, {**case.parameters(world), "no_such_parameter": 1})
+    said = _refused(case, {**words, "no_such_parameter": 1})
     owes(
         said, "an unknown parameter is taken without a word: leave model_config as Declared has it"
     )
 
 
-def test_strange_values_are_refused_in_a_line_and_break_nothing(case: Case, world: World) -> None:
+def test_strange_values_are_refused_in_a_line_and_break_nothing(
+    case: Case, words: dict[str, Any]
+) -> None:
     """Whatever stands at a parameter, it is taken or refused in one line; no other error comes out."""
-    parameters = case.parameters(world)
-    for name in parameters:
+    for name in words:
         for strange in _STRANGE:
-            _refused(case, {**parameters, name: strange})
+            _refused(case, {**words, name: strange})
     whole: tuple[Any, ...] = (None, [], "text", 1)
     for given in whole:
         _refused(case, given)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from rollback.conformance.fixtures import parametrized
+from rollback.conformance.fixtures import words as words  # a fixture
 from rollback.conformance.fixtures import world as world  # a fixture
 from tests.conformance.our_kinds import cases
 from tests.conformance.servers import ENDS

@@ -10,10 +10,6 @@ from rollback.model.registry import FAMILIES, Kind, kinds
 
 # Kinds without an example that can be tried alone, and where else what they owe is shown.
 ELSEWHERE = {
-    ("action", "collect"): "rests on a person's word: tests/act/test_records.py",
-    ("action", "choose"): "rests on a person's word: tests/act/test_records.py",
-    ("action", "decide"): "rests on a person's word: tests/act/test_records.py",
-    ("action", "confirm"): "rests on a person and a time: tests/act/test_confirm.py",
     ("action", "guarded"): "needs the command line: tests/cli/test_guard.py",
     ("action", "take-back"): "needs the engine: tests/act/test_undo.py",
     ("action", "compare"): "needs a transaction log: tests/act/test_recovery.py",

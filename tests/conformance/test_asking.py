@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -79,16 +80,58 @@ BAD = {
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder of somebody who has our package installed, and kinds of his own."""
+    return _filled(tmp_path)
+
+
+def _filled(tmp_path: Path) -> Path:
     (tmp_path / "mine.py").write_text(MINE)
     (tmp_path / "raising.py").write_text("1 / 0\n")
     (tmp_path / "strange.py").write_text(MINE.replace('"check", "there"', '"chek", "there"'))
-    (tmp_path / "bare.py").write_text(MINE.replace("def example", "def other"))
+    (tmp_path / "bare.py").write_text(
+        MINE.replace("def example", "def other").replace('"there")', '"bare")')
+    )
     return tmp_path
 
 
-@pytest.mark.parametrize("what", BAD)
-def test_what_is_typed_wrong_is_one_line_and_exit_4(folder: Path, what: str) -> None:
-    """What is wrong, and what to type; no traceback, no test."""
+SAYS = """
+import json, sys
+import pytest
+from rollback.conformance import asked
+found = {}
+for what, words in json.load(sys.stdin).items():
+    kinds = [w.removeprefix("--kind=") for w in words if w.startswith("--kind=")]
+    example = "".join(w.removeprefix("--example=") for w in words if w.startswith("--example="))
+    try:
+        found[what] = repr(asked.cases(kinds, example, "."))
+    except pytest.UsageError as error:
+        found[what] = str(error)
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What is said to each, by one process that is not this one."""
+    where = _filled(tmp_path_factory.mktemp("somebody"))
+    words = {what: words for what, (words, _) in BAD.items() if words}
+    argv = [sys.executable, "-I", "-c", SAYS]
+    done = subprocess.run(argv, cwd=where, input=json.dumps(words), capture_output=True, text=True,
+                          check=False, timeout=120)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    said: dict[str, str] = json.loads(done.stdout)
+    return said
+
+
+@pytest.mark.parametrize("what", [what for what in BAD if BAD[what][0]])
+def test_what_is_typed_wrong_is_told_in_one_line(refused: dict[str, str], what: str) -> None:
+    """What is wrong, and what to type."""
+    assert BAD[what][1] in refused[what]
+    assert "\n" not in refused[what]
+
+
+@pytest.mark.parametrize("what", ["no kind", "no module", "no example", "an unknown family"])
+def test_it_ends_with_4_and_no_traceback(folder: Path, what: str) -> None:
+    """No test is collected; pytest says it as it says what else is typed wrong."""
     words, says = BAD[what]
     done = asked(*words, cwd=folder)
     said = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("ERROR: ")]

@@ -15,6 +15,7 @@ from rollback.act.scene import Target
 from rollback.conformance.example import Example, nothing
 from rollback.conformance.ours.small import build
 from rollback.conformance.world import World
+from rollback.judge.filling import Filled
 from rollback.model.finding import Answer
 
 PASS, UNKNOWN = Answer.PASS, Answer.UNKNOWN
@@ -172,4 +173,47 @@ _EVERY = (
     _of("task", "task", {"says": "Look at it", "wait": False}, undone=False),
     _of("tighten", "tighten", {}, undone=False),
 )  # fmt: skip
-EXAMPLES = {kind: tuple(one for of, one in _EVERY if of == kind) for kind, _ in _EVERY}
+
+
+# -- what rests on a person's word ---------------------------------------------------------
+
+
+def _unsaid(world: World) -> dict[str, Any]:
+    """What a person says is in a file, once somebody has said it."""
+    file = world.folder / "said"
+
+    def heard(_item: str) -> str:
+        return file.read_text() if file.exists() else ""
+
+    def record(_record: str) -> Filled:
+        said = heard("")
+        return Filled({"issue": said}, {"issue": "ada"}) if said else Filled(blank=("issue",))
+
+    return {"heard": heard, "record": record}
+
+
+def _said(word: str) -> Callable[[World], object]:
+    return lambda world: (world.folder / "said").write_text(word)
+
+
+_FORM = {"title": "What is critical", "by": "op", "fields": {"issue": {"title": "What"}}}
+_POINT = {"title": "Errors. What now?", "asks": "op", "options": [
+    {"id": "fix", "title": "Repair it", "respond": {"task": "debt"}},
+    {"id": "back", "title": "Go back", "respond": {"roll_back": "only"}}]}  # fmt: skip
+_ASKED: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
+    "confirm": ({"within": "30s"}, "yes", {}),
+    "decide": ({}, "only", {}),
+    "collect": ({"record": "form"}, "nobody can pay", {"records": {"form": _FORM}}),
+    "choose": ({"point": "errors"}, "back", {
+        "decision": {"style": "asked", "points": {"errors": _POINT}},
+        "follow_ups": {"tasks": {"debt": {"title": "Pay it back", "owner": "op"}}}}),
+}  # fmt: skip
+_ANSWERED = tuple(
+    (kind, Example(parameters, sections=sections, prepare=_unsaid, answers=_said(word), undone=False,
+                   crashes=False))
+    for kind, (parameters, word, sections) in _ASKED.items()
+)  # fmt: skip
+EXAMPLES = {
+    kind: tuple(one for of, one in (*_EVERY, *_ANSWERED) if of == kind)
+    for kind, _ in (*_EVERY, *_ANSWERED)
+}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from rollback.conformance import Example
@@ -173,6 +174,12 @@ def _words(world: World) -> None:
         (world.root / name).write_text(text)
 
 
+@wrong("what_rests_on_a_person_asks_and_waits", "nobody has answered, and it returns {'word'")
+@register("action", "does-not-wait")
+class DoesNotWait(Stamp):
+    """Rests on a person, as its example says, and goes on before anybody said a word."""
+
+
 EXAMPLES = {
     "action": Example(
         {"file": "config/word", "word": "after"}, prepare=_words, sections={"components": {
@@ -183,4 +190,6 @@ EXAMPLES = {
 
 def example(kind: type[Kind]) -> Example:
     """What each is tried on."""
-    return EXAMPLES[kind.family]
+    return replace(
+        EXAMPLES[kind.family], answers=(lambda _world: None) if kind is DoesNotWait else None
+    )
