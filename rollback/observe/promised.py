@@ -71,13 +71,13 @@ class _Asking:
         sent = {
             name: value for name, value in request.headers.items() if name.lower() not in _NOT_SENT
         }
+        if not all(_carried(value) for value in sent.values()):
+            return
         operation, again = case.operation.label, _again(request, sent, self.plan["headers"])
         try:
             answer = net.request(request.url, method=request.method, headers=sent,
                                  timeout_s=min(left_s, self.plan["each_s"]))  # fmt: skip
         except HostUnreachable as error:
-            if isinstance(error.__cause__, ValueError):
-                return  # a value that HTTP cannot carry
             if self.clock.boot_s() >= self.end_s:
                 raise _Over from None  # our time was over, not its own
             self.requests += 1
@@ -194,6 +194,12 @@ def _again(request: Any, sent: Mapping[str, str], given: Mapping[str, str]) -> s
         elif name.lower() not in ("user-agent", "accept"):
             words += ["-H", shlex.quote(f"{name}: {value}")]
     return " ".join([*words, shlex.quote(str(request.url))])
+
+
+def _carried(value: object) -> bool:
+    """True for the value of a header that HTTP can carry."""
+    text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
+    return all(" " <= mark <= "\xff" and mark != "\x7f" for mark in text)
 
 
 def _short(failure: Any) -> str:

@@ -96,6 +96,12 @@ def running() -> Iterator[Server]:
             parts = urlsplit(self.path)
             server.asked.append((self.command, self.path, dict(self.headers)))
             status, kind, body = server.reply(parts.path, parse_qs(parts.query))
+            if status < 0:
+                self.wfile.write(
+                    b"HTTP/1.1 200 OK\r\nContent-Length: zehn\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n"
+                )
+                self.close_connection = True
+                return
             self.send_response(status)
             if kind:
                 self.send_header("Content-Type", kind)
@@ -180,6 +186,7 @@ FAULTS: dict[str, tuple[Reply, str]] = {
     "no-content-type": ((200, "", b"{}"), "Content-Type"),
     "server-error": (as_json({}, 500), "Server error"),
     "no-json": ((200, "application/json", b"{nearly"), "JSON"),
+    "half-an-answer": ((-1, "", b""), "no answer"),
     "redirect": ((302, "", b"http://127.0.0.1:1/"), "Received: 302"),
 }
 
