@@ -32,8 +32,8 @@ from drills import sweep_judge
 from drills.faults.watchdog import Watchdog
 from drills.sweep_drive import adopt, count, drive
 from drills.sweep_judge import Reference, Seen, after_end, after_kill
-from drills.sweep_tap import MODES, DyingTap, Point, Shot, shots
 from drills.sweep_world import CASES, Case, World, base_folder
+from rollback.conformance.dying import MODES, DyingTap, Point, Shot, shots
 from rollback.host.tap import Tap
 from rollback.model.errors import UsageError
 

@@ -20,11 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from drills.faults.watchdog import holders, reap
-from drills.sweep_tap import CountingTap, Point
 from drills.sweep_world import RUN, World
 from rollback.act import afterwards
 from rollback.act.engine import roll_back
 from rollback.act.site import Site
+from rollback.conformance.dying import CountingTap, Point
 from rollback.host import Host
 from rollback.host.tap import Tap
 

@@ -22,8 +22,8 @@ from typing import Any
 
 from drills.faults.watchdog import Watchdog
 from drills.sweep_drive import BEGIN, END, drive_here
-from drills.sweep_tap import CountingTap
 from drills.sweep_world import CASES, Case, World, base_folder
+from rollback.conformance.dying import CountingTap
 from rollback.model.errors import UsageError
 
 CALLS = (

@@ -9,20 +9,16 @@ import ctypes
 import errno
 import os
 import platform
-import signal
 import struct
-import sys
 from collections.abc import Callable
 from typing import TypeVar
 
-from drills.sweep_tap import CountingTap, DyingTap, Point, shots
+from rollback.conformance.dying import KILLED, CountingTap, DyingTap, Point, in_child, shots
 from rollback.host import Tap
-from rollback.model.errors import RollbackError
 
 __all__ = ["KILLED", "KILL_EVERY", "KILL_SOME", "CountingTap", "DyingAt", "DyingTap", "Failing", "Lacking",
            "Point", "in_child", "shots", "without_renameat2"]  # fmt: skip
 T = TypeVar("T")
-KILLED = -signal.SIGKILL
 # of the longest tests every so many points are killed at; `make drill` asks for each
 KILL_EVERY = int(os.environ.get("KILL_EVERY", "24"))
 KILL_SOME = max(1, KILL_EVERY // 3)  # of long ones
@@ -95,21 +91,3 @@ class Failing(CountingTap):
                 torn()
             raise OSError(self.code, os.strerror(self.code))
         return do()
-
-
-def in_child(do: Callable[[], object]) -> int:
-    """The exit status of a forked child that does it: 0, KILLED, 7 for an error of ours, else 1."""
-    sys.stdout.flush()
-    child = os.fork()
-    if child:
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    status = 1
-    try:
-        do()
-        status = 0
-    except RollbackError:
-        status = 7
-    except BaseException:  # noqa: BLE001 - a child must not return
-        sys.excepthook(*sys.exc_info())
-    finally:
-        os._exit(status)

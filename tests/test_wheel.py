@@ -98,6 +98,17 @@ def test_what_was_installed_is_what_runs(program: Path, tmp_path: Path) -> None:
     assert program.read_bytes().startswith(b"#!")
 
 
+def test_installed_the_contracts_are_asked_of_a_kind(program: Path, tmp_path: Path) -> None:
+    """In an empty folder, of a kind of ours: pytest finds options and contracts in what is installed."""
+    argv = [str(program.with_name("python")), "-m", "pytest", "-p", "no:cacheprovider", "-q", "--pyargs",
+            "rollback.conformance", "--kind", "rollback.act.actions.edit:EditStep"]  # fmt: skip
+    done = subprocess.run(argv, capture_output=True, check=False, cwd=tmp_path, env=_environment())
+    said = done.stdout.decode()
+    assert done.returncode == 0, said + done.stderr.decode()
+    assert " passed" in said
+    assert " skipped" not in said
+
+
 @pytest.mark.timeout(300)
 @pytest.mark.long
 def test_installed_in_an_empty_folder_the_demo_ends_complete(program: Path, tmp_path: Path) -> None:

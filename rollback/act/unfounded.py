@@ -23,6 +23,7 @@ from rollback.host.clock import iso
 from rollback.judge.authority import never_enough
 from rollback.model.errors import RollbackError
 from rollback.model.level import Level, Procedure
+from rollback.model.step import SUITES
 from rollback.model.system import System
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Warned:
 def unfounded(system: System, host: Host) -> tuple[Warned, ...]:
     """Every one of them, section by section."""
     return (*_review(system, host.clock.now()), *_repository(system), *_components(system),
-            *_flags(system, host), *_gates(system), *_authorities(system))  # fmt: skip
+            *_flags(system, host), *_gates(system), *_authorities(system), *_checks(system))  # fmt: skip
 
 
 def review_is_late(system: System, now: datetime) -> bool:
@@ -128,6 +129,17 @@ def _authorities(system: System) -> Iterator[Warned]:
             message, hint = never_enough(level.authority, system.people)
             if message:
                 yield Warned((section, name, "authority"), message, hint)
+
+
+def _checks(system: System) -> Iterator[Warned]:
+    """Checks that would be UNKNOWN here, since something optional is not installed."""
+    for suite in SUITES:
+        for at, check in enumerate(getattr(system.verification, suite)):
+            lacking = getattr(check, "lacking", "")
+            if lacking:
+                yield Warned(("verification", suite, at, check.kind),
+                             "this check needs an extra that is not installed",
+                             f"install it: {lacking}")  # fmt: skip
 
 
 def silent_suites(system: System, level: Level | Procedure) -> tuple[str, ...]:

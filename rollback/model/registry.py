@@ -97,6 +97,8 @@ _kinds: dict[str, dict[str, type[Kind]]] = {family: {} for family in FAMILIES}
 def register(family: str, name: str) -> Callable[[K], K]:
     """The decorated class is the kind `name` of `family` from now on."""
 
+    assert family in _kinds, f"there is no family {family}; {nearest(family, FAMILIES)}"
+
     def decorate(cls: K) -> K:
         assert name not in _kinds[family], f"{family} {name} is registered twice"
         cls.family = family

@@ -27,7 +27,9 @@ Found: TypeAlias = "Json | _Missing"
 
 def _checked(pointer: str) -> str:
     if pointer and not pointer.startswith("/"):
-        raise ValueError(f"{pointer!r} is no JSON pointer; write it with a slash first: /{pointer}")
+        raise ValueError(
+            f"{pointer!r} is no JSON pointer; write it with a slash first: {'/' + pointer!r}"
+        )
     return pointer
 
 

@@ -18,7 +18,7 @@ from rollback.act.site import Site
 from rollback.host import Host
 from rollback.model.errors import Partial, PlanError
 from rollback.observe.view import View
-from tests.act.conftest import _openers, free_ports
+from tests.act.conftest import free_ports, openers
 from tests.cli.program import rollback
 from tests.killed import KILLED, CountingTap, DyingTap, in_child
 
@@ -129,7 +129,7 @@ class Pair:
 @pytest.fixture
 def pair(tmp_path: Path) -> Iterator[Callable[..., Pair]]:
     yield lambda **given: Pair(tmp_path, **given)
-    for pid in _openers(tmp_path / "tree" / "run.lock"):
+    for pid in openers(tmp_path / "tree" / "run.lock"):
         os.kill(pid, signal.SIGKILL)
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from rollback import declare
 from rollback.act import service
+from rollback.conformance.ours.managers import MANAGERS, how, installed
 from rollback.host import Host, net, processes
 from rollback.model import dependencies
 from rollback.model.component import Service
@@ -22,8 +23,6 @@ from rollback.model.errors import HostError, PlanError
 from rollback.model.finding import Answer
 from rollback.model.registry import kinds, read_item
 from tests.killed import KILLED, DyingAt, in_child
-
-from .managers import MANAGERS, how, installed
 
 
 def _web(world, **changes):
@@ -351,28 +350,11 @@ def test_unknown_names_and_verbs_that_cannot_be_are_refused_when_planning(world)
 @pytest.fixture(params=sorted(MANAGERS))
 def managed(request, world, tmp_path, monkeypatch):
     """`web` is managed by another program, which is a recording of it."""
-    folder = installed(request.param, tmp_path / "manager", monkeypatch)
+    folder = installed(request.param, tmp_path / "manager", monkeypatch.setenv)
     one = Service(manager=request.param, reload={"signal": "HUP"}, **how(request.param, folder))
     _web(world, **{name: getattr(one, name) for name in Service.model_fields})
     world.folder_of_manager = folder
     return world
-
-
-def test_every_manager_keeps_the_same_contract(managed):
-    """Start and stop, twice each, as the manager's own program tells it."""
-    assert {one.manager for one in managed.system.services.values()} < set(kinds("service"))
-    start, there = managed.bound("service", {"start": ["web"], "within": "5s"})
-    assert start.probe(there).answer is Answer.FAIL
-    start.apply(there)
-    start.apply(there)
-    assert start.probe(there).answer is Answer.PASS
-    reload, here = managed.bound("service", {"reload": ["web"], "within": "5s"})
-    reload.apply(here)
-    stop, last = managed.bound("service", {"stop": ["web"], "within": "5s"})
-    assert stop.probe(last).answer is Answer.FAIL
-    stop.apply(last)
-    stop.apply(last)
-    assert stop.probe(last).answer is Answer.PASS
 
 
 def test_a_service_its_manager_does_not_know_is_not_taken_for_stopped(managed):

@@ -16,6 +16,7 @@ import pytest
 
 from rollback import declare
 from rollback.act import service
+from rollback.conformance.ours.managers import MANAGERS, how, installed
 from rollback.host import Host, net, processes
 from rollback.model.component import Service
 from rollback.model.errors import HostError
@@ -26,7 +27,6 @@ from rollback.prove.gate import witness
 from tests.killed import KILL_EVERY, KILLED, CountingTap, DyingTap, in_child, shots
 
 from .conftest import World
-from .managers import MANAGERS, how, installed
 
 SYSTEMS = Path(__file__).resolve().parents[2] / "systems"
 
@@ -73,7 +73,9 @@ def test_the_first_way_that_is_there_is_taken_and_no_other(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """There is a unit: docker is not told to start anything, and the program does not run."""
-    systemd, docker = (installed(m, tmp_path / "m", monkeypatch) for m in ("systemd", "compose"))
+    systemd, docker = (
+        installed(m, tmp_path / "m", monkeypatch.setenv) for m in ("systemd", "compose")
+    )
     _ways(world, UNIT, COMPOSE, ready=None, ports=())
     start, scene = world.bound("service", {"start": ["web"], "within": "10s"})
     assert any("systemd, else compose, else program" in line for line in start.describe(scene))
@@ -95,7 +97,7 @@ def test_ways_that_are_not_there_make_room_for_the_next(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No systemctl on this machine, no such service in the project: the program is started."""
-    installed("compose", tmp_path / "m", monkeypatch)
+    installed("compose", tmp_path / "m", monkeypatch.setenv)
     _ways(world, UNIT, {"id": "compose", "compose": "not-in-the-project"})
     start, scene = world.bound("service", {"start": ["web"], "within": "15s"})
     assert start.probe(scene).answer is Answer.FAIL
@@ -117,7 +119,7 @@ def test_a_way_that_is_not_ready_in_its_time_is_ended_before_the_next_is_tried(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The unit becomes active and never answers; a program dies; the third answers."""
-    systemd = installed("systemd", tmp_path / "m", monkeypatch)
+    systemd = installed("systemd", tmp_path / "m", monkeypatch.setenv)
     dead = {"id": "dead", "argv": _program(world, "-c", "raise SystemExit(3)")}
     _ways(world, {**UNIT, "within": "600ms"}, dead)
     start, scene = world.bound("service", {"start": ["web"], "within": "20s"})
@@ -132,7 +134,7 @@ def test_when_no_way_works_each_is_named_with_its_reason(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A process that is dead after its time is no start, and nothing is left running."""
-    home = installed("compose", tmp_path / "m", monkeypatch)
+    home = installed("compose", tmp_path / "m", monkeypatch.setenv)
     (home / "broken").touch()
     dead = {"id": "dead", "argv": _program(world, "-c", "raise SystemExit(3)")}
     _declared(world, start=[UNIT, COMPOSE, dead])
@@ -151,7 +153,7 @@ def test_without_a_ready_check_a_unit_that_is_started_again_and_again_is_no_star
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """systemd calls it activating: the next way is tried."""
-    systemd = installed("systemd", tmp_path / "m", monkeypatch)
+    systemd = installed("systemd", tmp_path / "m", monkeypatch.setenv)
     (systemd / "state").write_text("activating")
     _declared(world, start=[{**UNIT, "within": "500ms"}], ready=None, ports=(), fallback_ports=(),
               environment={})  # fmt: skip
@@ -164,7 +166,7 @@ def test_a_way_that_may_still_run_lets_no_other_be_tried(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The manager stops answering: two of the same service would be worse than none."""
-    home = installed("compose", tmp_path / "m", monkeypatch)
+    home = installed("compose", tmp_path / "m", monkeypatch.setenv)
     ready = read_item(
         "check", {"command": {"argv": ["/usr/bin/touch", str(home / "lost")], "exit": 1}}
     )
@@ -185,7 +187,7 @@ def test_a_compose_project_that_cannot_be_read_is_not_taken_for_none(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, project: bool
 ) -> None:
     """Where there is no compose file the next way is tried; where there is one, nobody can know."""
-    home = installed("compose", tmp_path / "m", monkeypatch)
+    home = installed("compose", tmp_path / "m", monkeypatch.setenv)
     (home / "lost").touch()
     if project:
         (world.root / "compose.yaml").write_text("services: {")
@@ -203,7 +205,7 @@ def test_a_unit_without_a_file_that_is_still_active_is_not_taken_for_none(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """systemd calls it not-found and active: a bad release took the file away, not the process."""
-    systemd = installed("systemd", tmp_path / "m", monkeypatch)
+    systemd = installed("systemd", tmp_path / "m", monkeypatch.setenv)
     (systemd / "gone").touch()
     _ways(world, UNIT)
     (systemd / "active").touch()
@@ -235,7 +237,7 @@ def test_what_runs_by_two_ways_at_once_is_stopped_by_both(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody started the unit by hand beside the program."""
-    systemd = installed("systemd", tmp_path / "m", monkeypatch)
+    systemd = installed("systemd", tmp_path / "m", monkeypatch.setenv)
     _declared(world, start=[{"id": "program", "argv": _program(world)}, UNIT])
     service.start(world.scene().view(), "web", within_s=10)
     (systemd / "active").touch()
@@ -248,7 +250,7 @@ def test_a_reload_goes_to_the_way_by_which_it_runs(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The process counts its signals; systemctl is not told to reload."""
-    systemd = installed("systemd", tmp_path / "m", monkeypatch)
+    systemd = installed("systemd", tmp_path / "m", monkeypatch.setenv)
     _declared(world, start=[{"id": "program", "argv": _program(world)}, UNIT],
               reload={"signal": "HUP"})  # fmt: skip
     service.start(world.scene().view(), "web", within_s=10)
@@ -263,7 +265,7 @@ def test_killed_while_it_tries_one_way_after_the_other_it_converges(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At every change: done again one way runs, the one that is ready, and no other."""
-    systemd = installed("systemd", tmp_path / "m", monkeypatch)
+    systemd = installed("systemd", tmp_path / "m", monkeypatch.setenv)
     _ways(world, {**UNIT, "within": "300ms"})
     start, scene = world.bound("service", {"start": ["web"], "within": "20s"})
 
@@ -411,7 +413,7 @@ def test_the_program_of_a_manager_gets_what_is_declared_and_required_at_every_ca
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, manager: str
 ) -> None:
     """A compose file may not even be read without: asking and stopping are given it, too."""
-    home = installed(manager, tmp_path / "m", monkeypatch)
+    home = installed(manager, tmp_path / "m", monkeypatch.setenv)
     _declared(world, manager=manager, ready=None, ports=(), fallback_ports=(),
               required_environment=["TOKEN_OF_TEST"], environment={"PORT": "5"},
               reload={"signal": "HUP"}, **how(manager, home))  # fmt: skip
@@ -432,7 +434,7 @@ def test_docker_compose_is_given_the_fallback_port(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The variable that its file publishes the port by."""
-    home = installed("compose", tmp_path / "m", monkeypatch)
+    home = installed("compose", tmp_path / "m", monkeypatch.setenv)
     _declared(world, manager="compose", unit="web.service", ready=None,
               environment={"PORT": str(world.ports[0])})  # fmt: skip
     processes.start_service(
@@ -456,7 +458,7 @@ def managed(
     request: pytest.FixtureRequest, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[World, Path]:
     """`web` is managed by another program, and has no lock."""
-    home = installed(request.param, tmp_path / "m", monkeypatch)
+    home = installed(request.param, tmp_path / "m", monkeypatch.setenv)
     _declared(world, manager=request.param, lock=None, ready=None, ports=(), fallback_ports=(),
               environment={}, **how(request.param, home))  # fmt: skip
     return world, home
@@ -536,7 +538,7 @@ def test_what_its_manager_starts_again_and_again_does_not_live(
     told: str,
 ) -> None:
     """It is there for whoever wants to stop it, and it does no work."""
-    home = installed(manager, tmp_path / "m", monkeypatch)
+    home = installed(manager, tmp_path / "m", monkeypatch.setenv)
     _declared(world, manager=manager, lock=None, ready=None, ports=(), fallback_ports=(),
               environment={}, **how(manager, home))  # fmt: skip
     (home / "active").touch()
@@ -553,7 +555,7 @@ def test_a_service_with_several_ways_lives_by_any_of_them(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By its unit although nobody holds the lock; by the program although the unit does not run."""
-    systemd = installed("systemd", tmp_path / "m", monkeypatch)
+    systemd = installed("systemd", tmp_path / "m", monkeypatch.setenv)
     _ways(world, UNIT, ready=None)
     assert _alive(world).answer is Answer.FAIL
     (systemd / "active").touch()

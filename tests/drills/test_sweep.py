@@ -14,8 +14,8 @@ from drills import sweep, sweep_judge
 from drills.sweep_drive import drive
 from drills.sweep_judge import after_end, after_kill
 from drills.sweep_strace import available, compare
-from drills.sweep_tap import CountingTap, DyingTap, Point, shots
 from drills.sweep_world import CASES, Case, World
+from rollback.conformance.dying import CountingTap, DyingTap, Point, shots
 from rollback.model.errors import UsageError
 
 

@@ -12,10 +12,7 @@ from pathlib import Path
 import pytest
 
 from rollback.host import Tap
-from rollback.keep.content import Content
 from rollback.model.errors import HostError, ObjectCorrupt
-from rollback.model.registry import kinds
-from tests.keep.postgres_lab import Lab
 from tests.keep.standin import World, component, walked
 from tests.killed import KILLED, CountingTap, DyingTap, in_child, shots
 
@@ -37,29 +34,6 @@ def database(path: Path, count: int = 500) -> sqlite3.Connection:
     db.executemany("insert into t values (?, ?)", [(at, "text " * 20) for at in range(count)])
     db.commit()
     return db
-
-
-@pytest.mark.parametrize("name", sorted(kinds("content")))
-def test_every_kind_of_content_keeps_the_contract(tmp_path: Path, name: str, lab: Lab) -> None:
-    """Captured and compared at once: nothing differs; restored at once: nothing changes."""
-    assert issubclass(kinds("content")[name], Content)
-    world = world_of(tmp_path, name, "x")
-    world.components["it"].database = None
-    if name == "postgres":
-        lab.server("postgres").do("create database contract")
-        world.components["it"].database = lab.declared("contract")
-    elif name == "sqlite":
-        database(world.root / "x").close()
-    else:
-        (world.root / "x").write_text("text\n")
-    before = walked(world.root)
-    with world.open() as checkpoints:
-        made = checkpoints.create("then")
-        assert made.target
-        assert checkpoints.diff("then") == ()
-        assert not checkpoints.restore("then", "it", step="s")
-    assert walked(world.root) == before
-    assert list((world.state / "intents").iterdir()) == []
 
 
 def test_a_database_in_use_is_captured_at_one_moment_and_comes_back(tmp_path: Path) -> None:

@@ -18,10 +18,8 @@ import pytest
 
 from rollback.host import Clock, Host, Tap
 from rollback.host.bucket import PART_BYTES, Bucket
-from rollback.keep.ciphered import Ciphered
 from rollback.keep.copies import Copied, Copies, told
 from rollback.keep.life import Life
-from rollback.keep.stores.folder import FolderStore
 from rollback.keep.stores.s3 import S3, S3Store
 from rollback.model.errors import Refused, RunLocked, UsageError
 from rollback.model.event import canonical
@@ -118,45 +116,6 @@ def test_a_checkpoint_goes_to_object_storage_and_comes_back(
     assert {path: now[path] for path in now if path != b"."} == {
         path: then[path] for path in then if path != b"."}  # fmt: skip
     assert everything(endpoint, prefix).keys() == {"format", "writer"}
-
-
-@pytest.mark.parametrize("where", ["folder", "light", "real", "closed folder", "closed light"])
-def test_every_place_keeps_the_same_contract(
-    world: World, prefix: str, where: str, request: pytest.FixtureRequest
-) -> None:
-    """Names, sizes, ranges, replacing, setting aside, what is not there; encrypted or not."""
-    closed, kind = where.startswith("closed"), where.split()[-1]
-    if kind == "folder":
-        there = FolderStore(path=str(world.base / "f")).place(Host(), base="/", make=True)
-    else:
-        there = place(request.getfixturevalue(kind), f"{prefix}/{where.replace(' ', '-')}")
-    if closed:
-        there = Ciphered(there, bytes.fromhex(KEY), Host())
-    data = os.urandom(PART_BYTES * 2 + 7)
-    there.create("packs/a.pack", [data[:100], data[100:]])
-    there.create("packs/b.pack", [b"xyz"])
-    there.create("packs/b.pack", [b"xyz"])
-    assert there.sizes("packs") == {"a.pack": len(data), "b.pack": 3}
-    assert there.names("packs") == ["a.pack", "b.pack"]
-    assert there.names("checkpoints") == []
-    assert there.sizes("nothing") == {}
-    assert there.size("packs/a.pack") == len(data)
-    assert there.read("packs/a.pack", PART_BYTES - 5, 20) == data[PART_BYTES - 5 : PART_BYTES + 15]
-    assert there.read("packs/a.pack", 0, 10**9) == data
-    assert there.read("packs/b.pack", 2, 5) == b"z"
-    assert there.read("packs/b.pack", 3, 5) == b""
-    there.replace("index", b"one")
-    there.replace("index", b"another")
-    there.forget("index")
-    assert there.read("index", 0, 100) == b"another"
-    there.set_aside("packs/b.pack")
-    there.remove("packs/b.pack")
-    assert there.names("damaged") == ["b.pack"]
-    for ask in (lambda: there.size("packs/b.pack"), lambda: there.read("packs/b.pack", 0, 1)):
-        with pytest.raises(FileNotFoundError):
-            ask()
-    there.sweep()
-    there.close()
 
 
 # -- one writer, or many ----------------------------------------------------------------------------

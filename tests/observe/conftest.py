@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from rollback.conformance.ours.check import furnish
 from rollback.host import Host
 from rollback.observe.view import View
 from tests.observe.world import declared, running
@@ -26,21 +26,7 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def root(tmp_path: Path) -> Path:
     """A root with a bit of everything in it."""
     root = tmp_path / "root"
-    for folder in ("data/queue/builder", "logs", "config", "run"):
-        (root / folder).mkdir(parents=True)
-    with sqlite3.connect(root / "data/state.db") as database:
-        database.execute("create table sessions (id text, state text)")
-        database.executemany(
-            "insert into sessions values (?, ?)", [("a", "running"), ("b", "done")]
-        )
-    database.close()
-    (root / "config/config.yaml").write_text(
-        "# limits\nparty:\n  enabled: true\n  maxAgents: 3\nlimits: {requests_per_minute: 6000}\n"
-        "knowledge: {file: data/state.db}\n"
-    )
-    (root / "config/team.csv").write_text("name,role\nplanner,plans\nbuilder,builds\n")
-    (root / "logs/out.txt").write_text("started\nall is well\n")
-    (root / "logs/access.jsonl").write_text("")
+    furnish(root)
     return root
 
 

@@ -295,3 +295,20 @@ def test_memory_that_grows_with_work_is_told_from_memory_that_does_not(
     assert leaky.answer is Answer.FAIL, leaky.evidence
     assert 40_000 < float(str(leaky.details["bytes_per_request"])) < 60_000
     assert told(view, "memory", url=f"{own[0]}/status/500", **asked).answer is Answer.UNKNOWN
+
+
+def test_a_check_that_overruns_is_unknown(view: View) -> None:
+    """Its deadline passes and the front answers, while the work may go on behind it."""
+    slow = check("sql", database="data/state.db", within="100ms", query=(
+        "with recursive n(i) as (select 1 union all select i + 1 from n where i < 8000000) "
+        "select count(*) from n"))  # fmt: skip
+    finding = ask(slow, view)
+    assert (finding.answer, finding.evidence) == (Answer.UNKNOWN, "no answer within 0.1 s")
+
+
+def test_a_check_that_is_not_built_is_unknown(view: View) -> None:
+    """A planned kind never passes and says what is missing."""
+    planned = check("planned", kind="kubernetes", missing="an adapter for Kubernetes")
+    finding = ask(planned, view)
+    assert finding.answer is Answer.UNKNOWN
+    assert "an adapter for Kubernetes" in finding.evidence

@@ -16,6 +16,7 @@ from typing import Any
 
 import rollback.observe.checks
 import rollback.observe.metrics
+from rollback.conformance.ours.service_product import PRODUCT
 from rollback.host import Host
 from rollback.host.processes import base_environment, start_service
 from rollback.model.registry import Kind, read_item
@@ -24,8 +25,6 @@ from rollback.model.system import System, whole
 for package in (rollback.observe.checks, rollback.observe.metrics):
     for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
         importlib.import_module(module.name)
-
-PRODUCT = Path(__file__).parent / "product.py"
 
 
 def check(kind: str, /, **parameters: Any) -> Kind:

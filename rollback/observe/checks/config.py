@@ -44,7 +44,7 @@ class ConfigCheck(Check):
     @model_validator(mode="after")
     def _known_format(self) -> ConfigCheck:
         if self._format() is None:
-            raise ValueError(f"{self.file}: write format: yaml, json, csv or env")
+            raise ValueError(f"{self.file!r}: write format: yaml, json, csv or env")
         if (self.columns or self.rows) and self._format() != "csv":
             raise ValueError("columns and rows are about a csv file")
         return self

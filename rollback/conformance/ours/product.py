@@ -1,6 +1,11 @@
-"""A small product that really runs: `python product.py PORT_FILE` serves on a port of its own.
+"""A small product that really runs: `python product.py PORT_FILE [PORT]` serves on loopback.
 
-It is started by the tests of this folder as a process, so that it can be frozen and killed.
+It is a process of its own, so that it can be frozen and killed. Files below its `run` folder break it:
+`broken` (500 to everything), `leaks` (keeps memory), `party` (its flag is on), `series` (what a metrics
+server says); what is posted to `/box` lies in `run/box`.
+
+Hides: nothing.
+Never: listens beyond loopback.
 """
 
 from __future__ import annotations
@@ -18,6 +23,7 @@ KEPT: list[bytes] = []
 SECRETS: list[str] = []
 COUNTER = {"asked": 0}
 LOCK = threading.Lock()
+RUN = Path("run")
 
 
 class Product(BaseHTTPRequestHandler):
@@ -29,8 +35,12 @@ class Product(BaseHTTPRequestHandler):
         return
 
     def answer(self, status: int, value: object) -> None:
+        if (RUN / "broken").exists():
+            status, value = 500, {"error": "broken"}
         body = value.encode() if isinstance(value, str) else json.dumps(value).encode()
         self.send_response(status)
+        if not isinstance(value, str):
+            self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if self.command != "HEAD":
@@ -54,6 +64,8 @@ class Product(BaseHTTPRequestHandler):
         self.answer(404, {"error": "not found"})
 
     def get_agents(self, rest: list[str], query: dict[str, str]) -> None:
+        if (RUN / "leaks").exists():
+            KEPT.append(b"x" * 100_000)
         agents = [{"name": name, "state": "ready"} for name in ("planner", "builder", "reviewer")]
         self.answer(200, {"agents": agents, "ready": 3, "version": "1.0.0"})
 
@@ -74,7 +86,10 @@ class Product(BaseHTTPRequestHandler):
         self.answer(200, {"host": self.headers["Host"]})
 
     def get_flags(self, rest: list[str], query: dict[str, str]) -> None:
-        self.answer(200, {"value": False})
+        self.answer(200, {"value": (RUN / "party").exists()})
+
+    def get_api(self, rest: list[str], query: dict[str, str]) -> None:
+        self.answer(200, (RUN / "series").read_text())
 
     def get_decide(self, rest: list[str], query: dict[str, str]) -> None:
         task = query.get("task", "")
@@ -88,6 +103,12 @@ class Product(BaseHTTPRequestHandler):
     def get_grow(self, rest: list[str], query: dict[str, str]) -> None:
         KEPT.append(b"x" * 50_000)
         self.answer(200, {"kept": len(KEPT)})
+
+    def post_box(self, body: dict[str, object], query: str) -> None:
+        if not (RUN / "broken").exists():
+            with (RUN / "box").open("a") as box:
+                box.write(json.dumps(body) + "\n")
+        self.answer(200, {})
 
     def post_commands(self, body: dict[str, object], query: str) -> None:
         self.answer(200, {"output": body.get("text")})
@@ -115,7 +136,8 @@ class Product(BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Product)
+    port = int(sys.argv[2]) if len(sys.argv) > 2 else 0
+    server = ThreadingHTTPServer(("127.0.0.1", port), Product)
     server.daemon_threads = True
     target = Path(sys.argv[1])
     target.with_suffix(".new").write_text(str(server.server_port))

@@ -2,15 +2,17 @@
 
 Each keeps what it is told in a folder: `active` is there while the service runs, `calls` are the words
 of every call, `environment` what the last one was given. A `state` file says what is answered instead.
+
+Hides: how such a program talks.
+Never: starts anything.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-
-import pytest
 
 _HEAD = """#!{python} -IS
 import json, os, pathlib, sys
@@ -95,7 +97,7 @@ MANAGERS = {"systemd": ("systemctl", SYSTEMCTL), "supervisor": ("supervisorctl",
             "compose": ("docker", DOCKER), "command": ("control", CONTROL)}  # fmt: skip
 
 
-def installed(manager: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def installed(manager: str, folder: Path, setenv: Callable[[str, str], object]) -> Path:
     """The recording of this manager's program, which is found before any other; its folder."""
     name, text = MANAGERS[manager]
     home = folder / manager
@@ -103,7 +105,7 @@ def installed(manager: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     program = home / name
     program.write_text(text.format(python=sys.executable, folder=home))
     program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{home}:{os.environ['PATH']}")
+    setenv("PATH", f"{home}:{os.environ['PATH']}")
     return home
 
 

@@ -1,4 +1,4 @@
-"""Taps that count every change to the world, and one that dies at a chosen one.
+"""Taps that count every change to the world, and one that dies at a chosen one; and a child to die in.
 
 Hides: how a process kills itself so that nothing of it runs afterwards.
 Never: changes a result.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -15,8 +16,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from rollback.host.tap import Tap
+from rollback.model.errors import RollbackError
 
 T = TypeVar("T")
+KILLED = -signal.SIGKILL
 MODES = ("before", "after", "torn")
 Shot = tuple[int, str]  # the number of a change, and the mode
 
@@ -88,3 +91,21 @@ class DyingTap(Tap):
         os.kill(os.getpid(), signal.SIGKILL)
         while True:  # a signal to oneself is delivered before this ends; do not go on in between
             time.sleep(1)
+
+
+def in_child(do: Callable[[], object]) -> int:
+    """The exit status of a forked child that does it: 0, KILLED, 7 for an error of ours, else 1."""
+    sys.stdout.flush()
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    status = 1
+    try:
+        do()
+        status = 0
+    except RollbackError:
+        status = 7
+    except BaseException:  # noqa: BLE001 - a child must not return
+        sys.excepthook(*sys.exc_info())
+    finally:
+        os._exit(status)

@@ -1,0 +1,131 @@
+"""Our own kinds of metric sources, each on examples of its use.
+
+Hides: the files, the journal and the product that they read.
+Never: holds a contract.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from rollback.conformance.example import Example, Given, Words
+from rollback.conformance.ours.service_product import SERVICE, serving, started, stopped
+from rollback.conformance.world import World
+from rollback.host.clock import iso
+
+Spoil = Callable[[World], object]
+_FRACTION = {"unit": "fraction"}
+
+
+def _file(name: str, text: str) -> Spoil:
+    return lambda world: (world.root / name).write_text(text)
+
+
+def _gone(name: str) -> Spoil:
+    return lambda world: (world.root / name).unlink()
+
+
+def _lines(value: Any, *, old_s: float = 0.0) -> Spoil:
+    """A log of three lines that end `old_s` seconds ago."""
+
+    def write(world: World) -> None:
+        now = world.host.clock.now()
+        ages = [timedelta(seconds=old_s + back) for back in (3, 2, 1)]
+        lines = [json.dumps({"at": iso(now - age), "ms": value}) for age in ages]
+        (world.root / "access.jsonl").write_text("\n".join(lines) + "\n")
+
+    return write
+
+
+def _table(*rows: float | str | None) -> Spoil:
+    def write(world: World) -> None:
+        (world.root / "state.db").unlink(missing_ok=True)
+        with sqlite3.connect(world.root / "state.db") as database:
+            database.execute("create table readings (value)")
+            database.executemany("insert into readings values (?)", [(one,) for one in rows])
+        database.close()
+
+    return write
+
+
+def _told(world: World) -> None:
+    world.note_through(world.host, "1")("event.told", {"event": "told"})
+
+
+def _forgotten(world: World) -> None:
+    for path in (world.state.path / "journal").iterdir():
+        path.unlink()
+
+
+def _series(*values: str, old_s: float = 0.0, kind: str = "vector") -> Spoil:
+    """What a metrics server says to an instant query."""
+
+    def write(world: World) -> None:
+        at = world.host.clock.now().timestamp() - old_s
+        result = [{"metric": {"n": str(n)}, "value": [at, value]} for n, value in enumerate(values)]
+        body = {"status": "success", "data": {"resultType": kind, "result": result}}
+        (world.root / "run").mkdir(exist_ok=True)
+        (world.root / "run" / "series").write_text(json.dumps(body))
+
+    return write
+
+
+def _server(world: World) -> None:
+    _series("7")(world)
+    started(world)
+
+
+def _of(
+    parameters: Given, prepare: Spoil, spoils: dict[str, Spoil], metric: Words | None = None,
+    **more: Any,
+) -> tuple[Example, ...]:  # fmt: skip
+    return (
+        Example(
+            parameters, prepare=prepare, spoils=spoils, metric=metric or {"unit": "count"}, **more
+        ),
+    )
+
+
+_MEAN = {"unit": "milliseconds", "window": "1m"}
+_NUMBERS: dict[str, Spoil] = {"no number": _file("number", "ill\n"), "NaN": _file("number", "NaN\n"),
+                              "nothing": _file("number", "\n"), "gone": _gone("number"),
+                              "less than nothing": _file("number", "-3\n")}  # fmt: skip
+_LINES: dict[str, Spoil] = {"stale": _lines(7, old_s=3600), "no number": _lines("ill"),
+                            "gone": _gone("access.jsonl"), "future": _lines(7, old_s=-3600)}  # fmt: skip
+_ROWS: dict[str, Spoil] = {"no row": _table(), "NULL": _table(None), "text": _table("ill"),
+                           "gone": _gone("state.db"), "not one": _file("state.db", "x" * 5000)}  # fmt: skip
+EXAMPLES: dict[str, tuple[Example, ...]] = {
+    "check": _of({"metric": {"name": "inner", "at_least": 1}}, _file("number", "7\n"),
+                 {"gone": _gone("number"), "no number": _file("number", "ill\n")}, {"unit": "boolean"},
+                 sections={"metrics": {"inner": {"unit": "count", "source": {
+                     "command": {"argv": ["/bin/cat", "number"]}}}}}),
+    "command": _of({"argv": ["/bin/cat", "number"]}, _file("number", "7\n"), _NUMBERS),
+    "journal": (
+        Example({"count": "event.told"}, "count", prepare=_told, spoils={"no journal": _forgotten}),
+        Example({"since": "event.told"}, "since", prepare=_told, spoils={"no journal": _forgotten},
+                metric={"unit": "seconds"}),
+    ),
+    "log": _of({"file": "access.jsonl", "mean": {"field": "ms"}}, _lines(7), _LINES, _MEAN),
+    "machine": _of({"uses": "disk"}, _file("x", "x"), {"no such place": lambda w: _no_root(w)}, _FRACTION),
+    "probe": _of(lambda w: {"url": f"{w.url}/agents", "probes": 2, "timeout": "1s"}, started,
+                 {"stopped": stopped}, _FRACTION, silent=0.0),
+    "process": _of({"service": "product"}, serving, {"stopped": stopped}, {"unit": "bytes"},
+                   sections={"services": SERVICE}),
+    "prometheus": _of(lambda w: {"url": w.url, "query": "up", "within": "2s"}, _server, {
+        "no series": _series(), "several": _series("7", "8"), "NaN": _series("NaN"),
+        "infinite": _series("+Inf"), "stale": _series("7", old_s=3600),
+        "of the future": _series("7", old_s=-3600),
+        "another question": _series("7", kind="matrix"), "stopped": stopped}),
+    "query": _of({"file": "access.jsonl", "sql": "select avg(ms), count(*) from log"}, _lines(7),
+                 {"stale": _lines(7, old_s=3600), "gone": _gone("access.jsonl"), "text": _lines("ill")},
+                 _MEAN),
+    "sql": _of({"database": "state.db", "query": "select value from readings"}, _table(7), _ROWS),
+}  # fmt: skip
+
+
+def _no_root(world: World) -> None:
+    world.root.rename(world.root.with_name("elsewhere"))
