@@ -16,6 +16,7 @@ from rollback.conformance.example import Example, Given, Words
 from rollback.conformance.ours.service_product import SERVICE, serving, started, stopped
 from rollback.conformance.world import World
 from rollback.host.clock import iso
+from rollback.keep.failures import REMEMBERED
 
 Spoil = Callable[[World], object]
 _FRACTION = {"unit": "fraction"}
@@ -54,6 +55,10 @@ def _table(*rows: float | str | None) -> Spoil:
 
 def _told(world: World) -> None:
     world.note_through(world.host, "1")("event.told", {"event": "told"})
+
+
+def _remembered(world: World) -> None:
+    world.note_through(world.host, "1")(REMEMBERED, {"known": {"pattern": "odd"}, "by": "operator"})
 
 
 def _forgotten(world: World) -> None:
@@ -111,6 +116,7 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
     ),
     "log": _of({"file": "access.jsonl", "mean": {"field": "ms"}}, _lines(7), _LINES, _MEAN),
     "machine": _of({"uses": "disk"}, _file("x", "x"), {"no such place": lambda w: _no_root(w)}, _FRACTION),
+    "memory": _of({"count": "similar"}, _remembered, {"no journal": _forgotten}),
     "probe": _of(lambda w: {"url": f"{w.url}/agents", "probes": 2, "timeout": "1s"}, started,
                  {"stopped": stopped}, _FRACTION, silent=0.0),
     "process": _of({"service": "product"}, serving, {"stopped": stopped}, {"unit": "bytes"},
