@@ -12,6 +12,9 @@ from rollback.conformance.fixtures import world as world  # a fixture
 from tests.conformance.our_kinds import cases
 from tests.conformance.servers import ENDS
 
+# Each file there registers kinds as it is imported, and they would be kinds of the whole session.
+collect_ignore = ["wrong"]
+
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Every contract of the package on every kind of ours that has an example."""

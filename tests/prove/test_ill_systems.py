@@ -126,7 +126,7 @@ def test_a_frozen_process_behind_an_open_port(little: Little, tmp_path: Path) ->
     program = Path(__file__).parents[1] / "observe" / "product.py"
     child = subprocess.Popen([sys.executable, str(program), str(told)])
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while not (told.exists() and told.read_text().strip()) and time.monotonic() < deadline:
             time.sleep(0.01)
         check = HTTP.format(int(told.read_text()), "within: 1s").replace('/",', '/agents",')

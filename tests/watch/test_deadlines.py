@@ -124,6 +124,7 @@ def test_a_run_that_ends_complete_leaves_nothing_overdue_that_was_called_for_bef
         if how != "at a lower level":
             here.read(errors=0.5)
             decide_now(site)
+        here.shop.clock.ahead_s += 1.0
         assert [one.of for one in deadlines.overdue(site)] == ["urgency"]
         (before,) = deadlines.overdue(site)
         authorize.approve(site, run, person="ada")
