@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from rollback.cli.desk import Desk, pass_desk
@@ -15,8 +17,12 @@ from rollback.model.step import SUITES, Suite
 @click.argument("suites", nargs=-1, type=OneOf(SUITES))
 @click.option("--level", default="", help="Expect what the gate of this level expects.")
 @click.option("--environment", default="production", show_default=True)
+@click.option("--results", "folder", type=click.Path(path_type=Path), metavar="DIR",
+              help="Leave JUnit XML (junit/) and Allure results (allure-results/) here.")  # fmt: skip
 @pass_desk
-def command(desk: Desk, suites: tuple[Suite, ...], level: str, environment: str) -> int:
+def command(
+    desk: Desk, suites: tuple[Suite, ...], level: str, environment: str, folder: Path | None
+) -> int:
     """Ask whether the system is well, now. Exit 7 when it is not proved to be."""
     from rollback.act import stopped
     from rollback.act.plan import find_level
@@ -28,7 +34,9 @@ def command(desk: Desk, suites: tuple[Suite, ...], level: str, environment: str)
         site = home.there(environment)
         if level:
             level, _ = find_level(site, level)
-        results = ask_suites(site, suites, level=level, environment=environment)
+        results = ask_suites(
+            site, suites, level=level, environment=environment, leaves=folder
+        )  # fmt: skip
         green = bool(results) and all(result.open for result in results)
         failing = [
             key for r in results for key, found in r.findings.items() if found["outcome"] != "pass"

@@ -45,13 +45,13 @@ def test_a_check_shows_its_steps_and_the_end_of_its_log_without_secrets(
     little.extra = "environment: {variables: {APP_SECRET: {}}}\n"
     lines = [f"line {number}" for number in range(5000)]
     (little.folder / "app" / "app.log").write_text("\n".join([*lines, f"ERROR {SECRET}\n"]))
-    assert not little.run(allure=tmp_path / "allure").open
-    found = results(tmp_path / "allure")["quiet"]
+    assert not little.run(leaves=tmp_path).open
+    found = results(tmp_path / "allure-results")["quiet"]
     asked, answered = found["steps"]
     assert (asked["name"], asked["status"]) == ("Ask: log app.log", "passed")
     assert answered["name"].startswith("Answer: fail, wanted pass: app.log: ")
     assert answered["status"] == "failed"
-    log = attached(tmp_path / "allure", found)["the end of app.log"].splitlines()
+    log = attached(tmp_path / "allure-results", found)["the end of app.log"].splitlines()
     assert log[-2:] == ["line 4999", "ERROR ***REDACTED***"]
     assert len(log) == exhibit.LOG_LINES_MAX
     assert {"name": "tag", "value": "MB-67.4"} in found["labels"]
@@ -59,8 +59,8 @@ def test_a_check_shows_its_steps_and_the_end_of_its_log_without_secrets(
 
 def test_no_nameless_teardown_is_left_in_the_results(little: Little, tmp_path: Path) -> None:
     """Pytest's own clearing up has no outcome, and would stand there with a question mark."""
-    assert little.run(allure=tmp_path / "allure").open
-    containers = [*(tmp_path / "allure").glob("*-container.json")]
+    assert little.run(leaves=tmp_path).open
+    containers = [*(tmp_path / "allure-results").glob("*-container.json")]
     afters = [one for file in containers for one in json.loads(file.read_text())["afters"]]
     assert containers
     assert [one["name"] for one in afters if "<lambda>" in one["name"]] == []
