@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from rollback.model.errors import UsageError
+from rollback.prove.discreet import Discreet
 from rollback.prove.where import FOLDER, SUITES, suite_of
 
 # Everything else is imported where it is used: this plugin is loaded in sessions without a suite.
@@ -96,7 +96,7 @@ class Proof:
         self._paths: dict[str, Path] = {}
         self._recorder: Recorder | None = None
         self._results: Results | None = None
-        self._told: dict[str, int] = {}
+        self._discreet = Discreet(self.sight)
         self.in_gate = bool(config.getoption("gate_verdict"))
         self._controller = not hasattr(config, "workerinput")
 
@@ -123,13 +123,6 @@ class Proof:
             ))  # fmt: skip
         return self._sight
 
-    def hide(self, text: str) -> str:
-        """The text without the secrets of the system that is asked."""
-        try:
-            return self.sight().hide.text(text)
-        except UsageError:  # then nothing is asked, and it says so
-            return text
-
     # -- collecting --
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
@@ -155,37 +148,11 @@ class Proof:
     def pytest_itemcollected(self, item: pytest.Item) -> None:
         """Every test that was found, before anybody deselects it."""
         if suite_of(item.path):
-            self._name(item)
+            self._discreet.name(item)
             # A node id is relative to whatever was named, not always to the root.
             self._paths[item.nodeid] = item.path.resolve()
         if self._ours(item.nodeid) and _check_of(item) != NOTHING:
             self.recorder.found([item.nodeid])
-
-    def _name(self, item: pytest.Item) -> None:
-        """No parameter that is a secret stands in a name; two that differ in it alone stay two."""
-        given = getattr(getattr(item, "callspec", None), "params", {})
-        if given:
-            self._learn(given)
-        path, _, name = item.nodeid.partition("::")
-        told = self.hide(name)
-        if told == name:
-            return
-        before = self._told.get(f"{path}::{told}", 0)
-        self._told[f"{path}::{told}"] = before + 1
-        more = f"#{before + 1}" if before else ""
-        item.name = self.hide(item.name) + more
-        item._nodeid = f"{path}::{told}{more}"  # noqa: SLF001 - it cannot be given otherwise
-
-    def _learn(self, given: Mapping[str, Any]) -> None:
-        """What is given as `password` is one, whether or not the declaration knows it."""
-        from rollback.keep.redact import MASK
-
-        with suppress(UsageError):
-            sight = self.sight()
-            texts = {name: one for name, one in given.items() if isinstance(one, str)}
-            sight.keep_secret(
-                one for name, one in texts.items() if sight.hide.under(name, "") == MASK
-            )
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -259,7 +226,7 @@ class Proof:
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """A file that failed, or skipped itself."""
         if self._ours(report.nodeid):
-            self._discreet(report)
+            self._discreet.report(report)
             self.recorder.not_collected(report)
 
     def _ours(self, nodeid: str) -> bool:
@@ -289,20 +256,14 @@ class Proof:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """One phase of one test; whoever hears of it after us hears no secret."""
         if self._ours(report.nodeid):
-            self._discreet(report)
+            self._discreet.report(report)
             self.recorder.told(report)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_warning_recorded(self, warning_message: Any, nodeid: str) -> None:
         """A warning is shown at the end, too."""
-        if self._paths and (told := self.hide(said := str(warning_message.message))) != said:
-            warning_message.message = UserWarning(told)
-
-    def _discreet(self, report: Any) -> None:
-        from rollback.prove.record import discreet
-
-        if report.outcome != "passed" or report.sections or hasattr(report, "wasxfail"):
-            discreet(report, self.hide)
+        if self._paths:
+            self._discreet.warning(warning_message)
 
     # -- the end --
 

@@ -6,54 +6,17 @@ Never: imports pytest; changes an outcome.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rollback.prove.discreet import ASKED, plain
 from rollback.prove.verdict import FORMAT, Asked, Outcome, Phase, Verdict
 
-ASKED = "rollback.asked"  # the user property that carries what a check answered
 WHY_CHARS_MAX = 400
 _PHASES = ("setup", "call", "teardown")
-_SPOKEN = ("longrepr", "sections", "keywords", "context", "wasxfail", "reason")
-
-
-def discreet(report: Any, hide: Callable[[str], str]) -> None:
-    """Nothing that the report says of a test, to whomever it is handed on, holds what `hide` takes out.
-
-    Its message, every link of the chain of exceptions, what was printed and logged, and properties.
-    """
-    for name in _SPOKEN:
-        if value := getattr(report, name, None):
-            setattr(report, name, _without(value, hide))
-    said = getattr(report, "user_properties", [])
-    # What a declared check answered has been searched, and its id and fingerprint are compared.
-    said[:] = [one if one[0] == ASKED else _without(one, hide) for one in said]
-
-
-def _without(value: Any, hide: Callable[[str], str]) -> Any:
-    """The same with every text in it searched; pytest's own objects are changed in place."""
-    if isinstance(value, str):
-        return plain(hide(value))
-    if isinstance(value, (list, tuple)):
-        return type(value)(_without(one, hide) for one in value)
-    if isinstance(value, Mapping):
-        return {_without(key, hide): _without(one, hide) for key, one in value.items()}
-    if dataclasses.is_dataclass(value) or hasattr(value, "toterminal"):
-        names = {*vars(value)} if hasattr(value, "__dict__") else set()
-        if dataclasses.is_dataclass(value):
-            names |= {one.name for one in dataclasses.fields(value)}
-        for name in sorted(names):
-            object.__setattr__(value, name, _without(getattr(value, name), hide))
-    return value
-
-
-def plain(text: str) -> str:
-    """The text, with halves of characters that no encoding can write (lone surrogates) spelt out."""
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 @dataclass

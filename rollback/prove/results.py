@@ -23,9 +23,9 @@ from allure_commons.logger import AllureFileLogger
 from rollback.host import Host
 from rollback.model.errors import HostError
 from rollback.model.finding import Json
-from rollback.model.step import Check
+from rollback.model.registry import Kind
 from rollback.model.system import System
-from rollback.prove.record import plain
+from rollback.prove.discreet import plain
 from rollback.prove.sight import Sight
 from rollback.prove.where import FOLDER, suite_of
 
@@ -112,7 +112,7 @@ class Results:
             labels = told.setdefault("labels", [])
             known = {one["name"] for one in labels}
             labels += [{"name": name, "value": value} for name, value in self._about.labels.items()
-                       if name not in known]  # fmt: skip
+                       if name not in known or name == "tag"]  # fmt: skip
             told.setdefault("links", []).extend(dict(one) for one in self._about.links)
         self._item(result, told)
 
@@ -196,17 +196,32 @@ def about(item: Any, suite: str, sight: Sight) -> About:
     system, links = sight.system, [*_run_link(item, sight)]
     labels = {"epic": system.system.title, "feature": suite}
     callspec = getattr(item, "callspec", None)
-    check = sight.checks.get(str(callspec.params.get("declared", ""))) if callspec else None
-    if check is None or callspec is None:
-        path, name = f"{suite}/{item.path.name}", item.nodeid.partition("::")[2]
-        below = item.path.as_posix().rpartition(f"/{FOLDER}/")[2] or path
-        stays = steady(name, system, _given(item, system))
+    key = str(callspec.params.get("declared", "")) if callspec is not None else ""
+    check = sight.checks.get(key)
+    if check is None:
+        below = item.path.as_posix().rpartition(f"/{FOLDER}/")[2]
+        stays = steady(item.nodeid.partition("::")[2], system, _given(item, system))
         return About(identity(system.system.id, "team", below, stays),
                      {**labels, "story": item.path.name}, tuple(links))  # fmt: skip
-    if isinstance(check, Check) and check.item:
-        links.append(_requirement(check.item, system))
-    made = identity(system.system.id, "check", str(callspec.params["declared"]))
-    return About(made, labels, tuple(links))
+    labels["story"] = story(key, check, system, sight.wanted.level)
+    labels["severity"] = str(getattr(check, "severity", "normal"))
+    if shown := getattr(check, "item", None):
+        labels["tag"] = shown
+        links.append(_requirement(shown, system))
+    return About(identity(system.system.id, "check", key), labels, tuple(links))
+
+
+def story(key: str, check: Kind, system: System, level: str) -> str:
+    """The item of a checklist that rests on the check; else the demand it shows, or its title.
+
+    Of the level that is asked about, else of the first that has one.
+    """
+    asked = [*system.levels.values()]
+    if level in system.levels:
+        asked.insert(0, system.levels[level])
+    items = (one.item for found in asked for one in found.checklist if one.check == key)
+    named = getattr(check, "item", None) or getattr(check, "title", None)
+    return next(items, None) or str(named or key)
 
 
 def identity(*names: str) -> str:
