@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.program import rollback
+from tests.prove.conftest import Little
 from tests.systems import Shop, build, environment
 
 SECRET = 'hunter2 & <the>"tenth" ßecret'
@@ -98,6 +99,11 @@ def test_subtests(text, subtests):
 """
 
 
+@pytest.fixture
+def little(tmp_path: Path) -> Little:
+    return Little(tmp_path / "little")
+
+
 def leaking(folder: Path) -> Shop:
     """A shop whose team's test says two secrets in every way that a test has."""
     made = build(folder / "shop")
@@ -125,7 +131,8 @@ def by_hand(shop: Shop, results: Path) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", str(shop.folder / "verification"), "-m", "smoke", "-rA",
          "--system", str(shop.folder / "rollback.yaml"), "--alluredir", str(results / "by-hand"),
-         "-p", "no:cacheprovider", "--junitxml", str(results / "by-hand.xml"),
+         "-W", "default", "-p", "rollback.prove.plugin", "-p", "no:cacheprovider",
+         "--junitxml", str(results / "by-hand.xml"),
          "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(shop.folder)],
         cwd=ROOT, env=environment(), text=True, capture_output=True, check=False,
     )  # fmt: skip
@@ -159,6 +166,8 @@ def test_no_secret_that_a_teams_test_says_is_in_anything_that_is_left_behind(
     secrets = (SECRET, json.dumps(SECRET)[1:-1], OTHER, REFERRED, HELD)
     hits = [(name, one) for name, text in told.items() for one in secrets if one in text]
     assert hits == []
+    assert "NOT VERIFIED" in told["by hand"]
+    assert "warned of ***REDACTED***" in told["by hand"]
     kinds = {Path(name).suffix for name in told if "/runs/r0001/" in name}
     assert {".json", ".xml", ".txt", ".md"} <= kinds  # all of them were written
     assert sum("REDACTED" in text for text in told.values()) > 20
@@ -166,3 +175,36 @@ def test_no_secret_that_a_teams_test_says_is_in_anything_that_is_left_behind(
     nodes = [one["nodeid"] for text in verdicts for one in json.loads(text)["tests"]]
     named = sorted(one.rpartition("::")[2] for one in nodes if "test_two" in one)
     assert named == ["test_two[***REDACTED***]", "test_two[***REDACTED***]#2"]  # they stay two
+
+
+def test_a_tests_key_is_no_secret_and_its_password_is(little: Little, tmp_path: Path) -> None:
+    """A password is one wherever it is said; a key of a setting is an ordinary word."""
+    little.team("verification/smoke/test_team.py", """
+import pytest
+@pytest.mark.parametrize(("key", "password"), [("limits", "staple-battery")])
+def test_a(key, password):
+    assert not key, f"limits are broken by staple-battery"
+""")  # fmt: skip
+    (reason, *_) = little.run(leaves=tmp_path).reasons
+    assert "test_a[limits-***REDACTED***]" in reason
+    assert "limits are broken by ***REDACTED***" in reason
+
+
+def test_a_suite_that_dies_has_left_no_secret_either(
+    little: Little, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it attached is written at once, and is searched at once."""
+    monkeypatch.setenv("SHOP_TOKEN", SECRET)
+    little.extra = "environment: {variables: {SHOP_TOKEN: {}}}\n"
+    little.team("verification/smoke/test_team.py", """
+import allure, os
+def test_a():
+    allure.attach("says " + os.environ["SHOP_TOKEN"], "it")
+    print(os.environ["SHOP_TOKEN"], flush=True)
+    os.kill(os.getpid(), 9)
+""")  # fmt: skip
+    result = little.run(leaves=tmp_path)
+    assert not result.open
+    assert "REDACTED" in "".join(everything(tmp_path / "allure-results").values())
+    left = {**everything(tmp_path), "output": result.output, "reasons": str(result.reasons)}
+    assert [name for name, text in left.items() if SECRET in text] == []

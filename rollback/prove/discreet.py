@@ -51,12 +51,16 @@ class Discreet:
         item._nodeid = f"{path}::{told}{more}"  # noqa: SLF001 - it cannot be given otherwise
 
     def _learn(self, given: Mapping[str, Any]) -> None:
-        """What is given as `password` is one, whether or not the declaration knows it."""
+        """What is given as `password` is one, whether or not the declaration knows it.
+
+        A `key` alone is more often that of a setting, and its value an ordinary word.
+        """
         from rollback.keep.redact import MASK
 
         with suppress(UsageError):
             sight = self._sight()
-            texts = {name: one for name, one in given.items() if isinstance(one, str)}
+            texts = {name: one for name, one in given.items()
+                     if isinstance(one, str) and name.lower() != "key"}  # fmt: skip
             sight.keep_secret(
                 one for name, one in texts.items() if sight.hide.under(name, "") == MASK
             )

@@ -15,7 +15,7 @@ import json
 import os
 import stat
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -358,7 +358,7 @@ def _tail(ended: Completed) -> str:
 def _together(order: _Order, ran: list[_Ran], duration_s: float) -> SuiteResult:
     hide = order.hide.text
     tests = [
-        test.model_copy(update={"nodeid": hide(test.nodeid), "why": hide(test.why)})
+        _discreet(test, hide)
         for one in ran if one.verdict is not None for test in one.verdict.tests
     ]  # fmt: skip
     counts = record.counts(tests)
@@ -378,6 +378,15 @@ def _together(order: _Order, ran: list[_Ran], duration_s: float) -> SuiteResult:
         verdict_path=next((one.verdict_path for one in ran if one.verdict_path), None),
         output=hide(output[-65536:].decode("utf-8", "replace")),
     )  # fmt: skip
+
+
+def _discreet(test: Outcome, hide: Callable[[str], str]) -> Outcome:
+    """The same, without the secrets that the child was not given."""
+    asked = test.asked
+    if asked is not None:
+        asked = asked.model_copy(update={"evidence": hide(asked.evidence)})
+    told = {"nodeid": hide(test.nodeid), "why": hide(test.why), "asked": asked}
+    return test.model_copy(update=told)
 
 
 def _finding(test: Outcome) -> dict[str, Json]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import stat
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -247,3 +248,24 @@ def test_outside_a_checkout_nothing_is_fetched(tmp_path: Path) -> None:
         dated(tmp_path), Host(), tmp_path / "allure.html", system="s", reports=tmp_path
     )
     assert made.missing == "the pinned Allure lies in reports/ of a checkout, and this is none"
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "category"),
+    [("failed", "AssertionError: check a answered FAIL, wanted pass: x\ny", "Not well"),
+     ("failed", "AssertionError: check a answered UNKNOWN, wanted pass: x", "Not known"),
+     ("failed", "AssertionError: check a answered PASS, wanted fail: x", "Red on purpose"),
+     ("failed", "NEEDS_OPERATOR: smoke: check a answered FAIL, wanted pass: x", "The run did not end"),
+     ("failed", "AssertionError: one is not two", "A test of the team failed"),
+     ("broken", "OSError: no", "A test could not be carried out"), ("skipped", "", "Nothing was asked")],
+)  # fmt: skip
+def test_failures_of_different_kinds_stand_apart(
+    little: Little, tmp_path: Path, status: str, message: str, category: str
+) -> None:
+    """The first category that fits, for an Allure that matches the whole message or a part of it."""
+    assert little.run(leaves=tmp_path).open
+    found = json.loads((tmp_path / "allure-results" / "categories.json").read_text())
+    for match in (re.search, re.fullmatch):
+        first = next(one for one in found if status in one["matchedStatuses"]
+                     and match(one.get("messageRegex", r"[\s\S]*"), message))  # fmt: skip
+        assert first["name"].startswith(category)
