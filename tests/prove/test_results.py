@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from rollback.model.errors import SpecError
 from tests.prove.conftest import Little
 
 VARYING = """
@@ -137,3 +138,20 @@ def test_a_check_leads_to_the_demand_that_it_shows(
     (link,) = [one for one in one["links"] if one["type"] == "requirement"]
     assert link["name"] == "MB-1"
     assert link["url"].endswith(url)
+
+
+@pytest.mark.parametrize(
+    "written", ["https://demands.example/", "ftp://x/{item}", "https://u:p@x/{item}"]
+)
+def test_an_address_of_demands_that_leads_nowhere_is_refused(little: Little, written: str) -> None:
+    """Without the place for the demand, of another kind, or with a password in it."""
+    little.declare()
+    little.file.write_text(little.file.read_text() + f'  requirements: "{written}"\n')
+    import rollback.kinds  # noqa: F401 - the declaration names kinds
+    from rollback.declare import load
+
+    with pytest.raises(SpecError) as refused:
+        load(little.file)
+    (problem,) = refused.value.problems
+    assert "verification.requirements" in problem.message
+    assert "write an address with {item} in it" in f"{problem.message} {problem.hint}"
