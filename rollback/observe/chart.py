@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from xml.sax.saxutils import escape
 
 WIDTH, LEFT, RIGHT, TOP = 860, 76, 176, 40
 PANEL, GAP, FOOT = 150, 48, 46
 TEXT_CHARS_MAX = 90
+SMALLEST, LARGEST = 1e-100, 1e100  # beyond these nobody measures, and arithmetic ends
 _FOREIGN = "".join(map(chr, [*range(32), 127, 0xFFFE, 0xFFFF]))
 _STYLE = """\
 .back{fill:#fff}text{font:12px sans-serif;fill:#24292f}.small{font-size:11px;fill:#57606a}
@@ -62,6 +63,7 @@ class Panel:
 
 def drawn(title: str, panels: Sequence[Panel], *, across: str) -> str:
     """The picture, one SVG document; `across` says what the common axis counts, with its unit."""
+    panels = [_usable(panel) for panel in panels]
     xs = [x for panel in panels for line in panel.lines for x, _ in line.points]
     span = _Span(min(0.0, *xs, 0.0), max(xs, default=1.0), LEFT, WIDTH - RIGHT)
     height = TOP + len(panels) * (PANEL + GAP) + FOOT
@@ -104,6 +106,17 @@ class _Span:
             low, high, here = math.log10(low), math.log10(high), math.log10(value)
         share = (here - low) / (high - low) if high > low else 0.5
         return self.start + share * (self.end - self.start)
+
+
+def _usable(panel: Panel) -> Panel:
+    """The same in numbers that can be reckoned with."""
+
+    def told(value: float) -> float:
+        return max(-LARGEST, min(LARGEST, value)) if abs(value) >= SMALLEST else 0.0
+
+    lines = [Line(one.name, [(told(x), told(y)) for x, y in one.points]) for one in panel.lines]
+    marks = [replace(one, value=told(one.value)) for one in panel.marks]
+    return replace(panel, lines=lines, marks=marks)
 
 
 def _panel(panel: Panel, across: _Span, top: float) -> Iterator[str]:
