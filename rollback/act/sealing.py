@@ -20,6 +20,7 @@ from rollback.keep.checkpoint import Checkpoint
 from rollback.model.errors import HostError, UsageError
 from rollback.model.finding import Json
 from rollback.model.step import Suite
+from rollback.observe.expect import shown
 from rollback.prove import seal
 from rollback.prove.expect import expectations
 from rollback.prove.suite import SuiteResult, run_suite
@@ -82,8 +83,9 @@ def _made(site: Site, folder: Path) -> Path:
             return whole
         reason = "it may not be written in"
     except (OSError, HostError) as error:
-        reason = why(error)
-    raise UsageError(f"results cannot go to {folder}: {reason}", hint="name another folder")
+        reason = shown(why(error))
+    place = shown(str(folder)) or "nowhere"
+    raise UsageError(f"results cannot go to {place}: {reason}", hint="name another folder")
 
 
 def seal_checkpoint(site: Site, made: Checkpoint) -> Sealed:

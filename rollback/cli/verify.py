@@ -9,6 +9,7 @@ import click
 from rollback.cli.desk import Desk, pass_desk
 from rollback.cli.given import OneOf
 from rollback.cli.show import paint, safe
+from rollback.model.errors import UsageError
 from rollback.model.quantity import spoken
 from rollback.model.step import SUITES, Suite
 
@@ -17,11 +18,11 @@ from rollback.model.step import SUITES, Suite
 @click.argument("suites", nargs=-1, type=OneOf(SUITES))
 @click.option("--level", default="", help="Expect what the gate of this level expects.")
 @click.option("--environment", default="production", show_default=True)
-@click.option("--results", "folder", type=click.Path(path_type=Path), metavar="DIR",
+@click.option("--results", "folder", metavar="DIR",
               help="Leave JUnit XML (junit/) and Allure results (allure-results/) here.")  # fmt: skip
 @pass_desk
 def command(
-    desk: Desk, suites: tuple[Suite, ...], level: str, environment: str, folder: Path | None
+    desk: Desk, suites: tuple[Suite, ...], level: str, environment: str, folder: str | None
 ) -> int:
     """Ask whether the system is well, now. Exit 7 when it is not proved to be."""
     from rollback.act import stopped
@@ -30,12 +31,15 @@ def command(
     from rollback.cli.timeline import down_lines, suspended_lines
     from rollback.judge.scope import smallest
 
+    if folder == "":
+        raise UsageError("--results names no folder", hint="--results DIR")
+    leaves = Path(folder) if folder is not None else None
     with desk.look() as home:
         site = home.there(environment)
         if level:
             level, _ = find_level(site, level)
         results = ask_suites(
-            site, suites, level=level, environment=environment, leaves=folder
+            site, suites, level=level, environment=environment, leaves=leaves
         )  # fmt: skip
         green = bool(results) and all(result.open for result in results)
         failing = [
