@@ -205,7 +205,7 @@ def _ask(asking: _Asking, run: Run, suite: Suite) -> SuiteResult:
     return run_suite(
         suite, system=site.system, host=site.host, expectations=asking.wanted,
         environment=plan.environment, since=view.since, work=work,
-        allure=folder / "allure-results", deadline_s=proving.deadline_s(site.system, suite),
+        leaves=folder, deadline_s=proving.deadline_s(site.system, suite),
         run_id=run.id, level=plan.level, baseline=_baseline(site, asking.sealed), held=view.held,
     )  # fmt: skip
 

@@ -6,6 +6,7 @@ Never: calls a version good that the suites did not.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +14,14 @@ from pathlib import Path
 from rollback.act import eyes
 from rollback.act.proving import deadline_s
 from rollback.act.site import Site
+from rollback.host.below import why
 from rollback.host.clock import iso
 from rollback.keep.checkpoint import Checkpoint
+from rollback.model.errors import HostError, UsageError
 from rollback.model.finding import Json
 from rollback.model.quantity import listed
 from rollback.model.step import Suite
+from rollback.observe.expect import shown
 from rollback.prove import seal
 from rollback.prove.expect import expectations
 from rollback.prove.suite import SuiteResult, run_suite
@@ -46,12 +50,16 @@ class Sealed:
 
 
 def ask_suites(
-    site: Site, suites: Iterable[Suite] = (), *, level: str = "", environment: str = "production"
-) -> list[SuiteResult]:
+    site: Site, suites: Iterable[Suite] = (), *, level: str = "", environment: str = "production",
+    leaves: Path | None = None,
+) -> list[SuiteResult]:  # fmt: skip
     """Each suite's result, in order; all of them are run, none is stopped by the one before.
 
-    Without `suites`, those for which something is declared.
+    Without `suites`, those for which something is declared. `leaves` is where Allure results and
+    JUnit XML go; without it none are written.
     """
+    if leaves is not None:
+        leaves = _made(site, leaves)
     wanted = expectations(site.system, level or None, None, today=site.host.clock.now())
     chosen = tuple(suites) or tuple(suite for suite in wanted.suites if wanted.of(suite))
     view = eyes.of(site, environment)
@@ -60,10 +68,25 @@ def ask_suites(
         with site.host.scratch() as work:
             results.append(run_suite(
                 suite, system=site.system, host=site.host, expectations=wanted, environment=environment,
-                since=view.since, work=Path(work), allure=None,
+                since=view.since, work=Path(work), leaves=leaves,
                 deadline_s=deadline_s(site.system, suite), level=level or None, held=view.held,
             ))  # fmt: skip
     return results
+
+
+def _made(site: Site, folder: Path) -> Path:
+    """The folder is there, and its absolute path. Raises: UsageError."""
+    whole = folder.absolute()
+    try:
+        with site.host.tree("/") as top:
+            top.make_folder(str(whole.relative_to("/")), parents=True)
+        if os.access(whole, os.W_OK):
+            return whole
+        reason = "it may not be written in"
+    except (OSError, HostError) as error:
+        reason = shown(why(error))
+    place = shown(str(folder)) or "nowhere"
+    raise UsageError(f"results cannot go to {place}: {reason}", hint="name another folder")
 
 
 def seal_checkpoint(site: Site, made: Checkpoint) -> Sealed:

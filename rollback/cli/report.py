@@ -41,6 +41,7 @@ def command(desk: Desk, run: str, kind: str) -> int:
 
 def _allure(desk: Desk, site: Any, run: str, body: dict[str, Any], text: str) -> int:
     from rollback.prove import allure
+    from rollback.prove.trend import Dated
 
     results = site.run_folder(run) / "allure-results"
     identity = site.system.system
@@ -48,8 +49,14 @@ def _allure(desk: Desk, site: Any, run: str, body: dict[str, Any], text: str) ->
     allure.tell_run(results, site.host, identity.title, body, text)
     if not (results / "executor.json").exists():  # it stopped before a suite was asked
         allure.describe(results, site.host, site.system, {"Run": run, "Level": body["level"]})
-    name = f"{identity.title}: {run}, {body['title']}"
-    made = allure.page(results, site.host, site.run_folder(run) / "allure.html", name=name)
+    dated = [
+        Dated(one.id, one.moments["run.planned"][2], f"{identity.title}: {one.id}, {one.state}",
+              site.state.path / "runs" / one.id / "allure-results")
+        for one in site.runs().values() if "run.planned" in one.moments
+    ]  # fmt: skip
+    number = next(n for n, one in enumerate(dated) if one.run == run)
+    out = site.run_folder(run) / "allure.html"
+    made = allure.page(dated[number], site.host, out, system=identity.id, earlier=dated[:number])
     answer = {"results": str(results), "page": str(made.path or ""), "missing": made.missing}
 
     def lines() -> list[str]:

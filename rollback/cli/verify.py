@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from rollback.cli.desk import Desk, pass_desk
 from rollback.cli.given import OneOf
 from rollback.cli.show import paint, safe
+from rollback.model.errors import UsageError
 from rollback.model.quantity import spoken
 from rollback.model.step import SUITES, Suite
 
@@ -15,8 +18,12 @@ from rollback.model.step import SUITES, Suite
 @click.argument("suites", nargs=-1, type=OneOf(SUITES))
 @click.option("--level", default="", help="Expect what the gate of this level expects.")
 @click.option("--environment", default="production", show_default=True)
+@click.option("--results", "folder", metavar="DIR",
+              help="Leave JUnit XML (junit/) and Allure results (allure-results/) here.")  # fmt: skip
 @pass_desk
-def command(desk: Desk, suites: tuple[Suite, ...], level: str, environment: str) -> int:
+def command(
+    desk: Desk, suites: tuple[Suite, ...], level: str, environment: str, folder: str | None
+) -> int:
     """Ask whether the system is well, now. Exit 7 when it is not proved to be."""
     from rollback.act import stopped
     from rollback.act.plan import find_level
@@ -24,11 +31,16 @@ def command(desk: Desk, suites: tuple[Suite, ...], level: str, environment: str)
     from rollback.cli.timeline import down_lines, suspended_lines
     from rollback.judge.scope import smallest
 
+    if folder == "":
+        raise UsageError("--results names no folder", hint="--results DIR")
+    leaves = Path(folder) if folder is not None else None
     with desk.look() as home:
         site = home.there(environment)
         if level:
             level, _ = find_level(site, level)
-        results = ask_suites(site, suites, level=level, environment=environment)
+        results = ask_suites(
+            site, suites, level=level, environment=environment, leaves=leaves
+        )  # fmt: skip
         green = bool(results) and all(result.open for result in results)
         failing = [
             key for r in results for key, found in r.findings.items() if found["outcome"] != "pass"

@@ -63,7 +63,9 @@ def request(
             if late.is_set():
                 raise HostUnreachable(f"no whole answer within {spoken(timeout_s)}", where=url)
             if len(whole) > limit_bytes:
-                raise HostUnreachable(f"the answer is too large: more than {limit_bytes} bytes", where=url)
+                raise HostUnreachable(
+                    f"the answer is too large: more than {limit_bytes} bytes", where=url
+                )
             if answer.length:
                 raise HostUnreachable("the answer was cut short", where=url)
             fields = {name.lower(): value for name, value in answer.getheaders()}

@@ -44,6 +44,11 @@ class Redactor:
         own = "|".join(re.escape(key) for key in keys)
         self._telling = re.compile(f"{_TELLING.pattern}|{own}", re.I) if own else _TELLING
 
+    @property
+    def idle(self) -> bool:
+        """True when no value is known that would be masked."""
+        return self._pattern is None
+
     def text(self, written: str) -> str:
         """The text without secrets."""
         written = _URL_USER.sub(rf"\1{MASK}@", written)
@@ -55,6 +60,10 @@ class Redactor:
             key: self._values(item) if key in _WHOLE else self._item(key, item)
             for key, item in value.items()
         }
+
+    def under(self, key: str, value: Json) -> Json:
+        """What may be told of a value that stands under this key."""
+        return self._item(key, value)
 
     def _item(self, key: str, value: Json) -> Json:
         if self._telling.search(key):

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
@@ -25,6 +25,36 @@ class Answer(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Exchange:
+    """One question to a server and its answer, as they were sent; `said` is why there was none.
+
+    Units: `elapsed_s` from connecting to the last byte.
+    """
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+    status: int | None = None
+    answer_headers: Mapping[str, str] = field(default_factory=dict)
+    answer: bytes = b""
+    elapsed_s: float = 0.0
+    said: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """What a report shows beside the evidence: a text, a difference, a drawing, or a conversation.
+
+    It is shown to people, after it was searched for secrets; nothing is decided by it.
+    """
+
+    name: str
+    body: str | tuple[Exchange, ...]
+    form: Literal["text", "diff", "svg", "transcript"] = "text"
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """The answer to one check, with the evidence that a person can read.
 
@@ -35,9 +65,14 @@ class Finding:
     evidence: str
     details: Mapping[str, Json] = field(default_factory=dict)
     samples: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    attached: tuple[Attachment, ...] = ()
 
     def __post_init__(self) -> None:
         assert self.evidence, "a finding without evidence proves nothing"
+
+    def showing(self, *more: Attachment) -> Finding:
+        """The same finding with more for a report to show."""
+        return replace(self, attached=(*self.attached, *more))
 
 
 def passed(evidence: str, **details: Json) -> Finding:

@@ -116,6 +116,7 @@ class Verification(Declared):
     """The checks of every suite, what is known to be red, and the team's own test files.
 
     `budgets` are how long the suites may take; `divergence` is asked when the suites are green.
+    `requirements` is where the `item` of a check is written down, for links: `https://…/{item}`.
     """
 
     smoke: tuple[Check, ...] = ()
@@ -127,6 +128,10 @@ class Verification(Declared):
     suites: tuple[SuiteFile, ...] = ()
     divergence: tuple[Divergence, ...] = ()
     tolerances: dict[Id, Tolerance] = Field(default_factory=dict)
+    requirements: Annotated[
+        str | None,
+        spelt(r"\Ahttps?://[^\s{}@]+\{item\}[^\s{}@]*\z", "write an address with {item} in it"),
+    ] = None
     budgets: dict[Literal["smoke", "functional", "integration", "performance"], Seconds] = Field(
         default_factory=dict
     )

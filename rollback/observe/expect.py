@@ -171,10 +171,11 @@ def combined(findings: Iterable[Finding]) -> Finding:
     assert all_of, "nothing was asked"
     details = {key: value for finding in all_of for key, value in finding.details.items()}
     samples = {key: value for finding in all_of for key, value in finding.samples.items()}
+    attached = tuple(one for finding in all_of for one in finding.attached)
     for answer in (Answer.FAIL, Answer.UNKNOWN, Answer.PASS):
         told = [finding.evidence for finding in all_of if finding.answer is answer]
         if told:
-            return Finding(answer, "; ".join(told[:10]), details, samples)
+            return Finding(answer, "; ".join(told[:10]), details, samples, attached)
     raise AssertionError("an answer is one of three")
 
 

@@ -6,6 +6,7 @@ Never: follows a redirect, keeps a secret in evidence.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -14,12 +15,15 @@ from pydantic import AfterValidator
 
 from rollback.host import net
 from rollback.host.net import Response
+from rollback.keep.redact import MASK
 from rollback.model.event import canonical
-from rollback.model.finding import Json
+from rollback.model.finding import Exchange, Json
 from rollback.observe.expect import shown
 from rollback.observe.pointer import parse
 
 NOTHING: Any = object()
+BODY_BYTES_KEPT = 64 * 2**10  # of a body, for a report
+_OPENS = re.compile(r"authori[sz]ation|authenticat|cookie|session", re.IGNORECASE)
 
 
 def _http(url: str) -> str:
@@ -52,6 +56,24 @@ def fetch(
     return net.request(
         url, method=method, body=data, headers=fields, timeout_s=max(0.05, timeout_s)
     )
+
+
+def exchange(
+    url: str, answer: Response | None, *, method: str = "GET", body: Json = NOTHING,
+    headers: Mapping[str, str] | None = None, said: str = "",
+) -> Exchange:  # fmt: skip
+    """The question and its answer for a report, without what opens a door (cookies, authorization)."""
+    data = b"" if body is NOTHING else canonical(body)[:BODY_BYTES_KEPT]
+    if answer is None:
+        return Exchange(method, url, _harmless(headers or {}), data, said=said)
+    return Exchange(
+        method, url, _harmless(headers or {}), data, answer.status, _harmless(answer.headers),
+        answer.body[:BODY_BYTES_KEPT], answer.elapsed_s,
+    )  # fmt: skip
+
+
+def _harmless(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name: MASK if _OPENS.search(name) else value for name, value in headers.items()}
 
 
 def text(response: Response) -> str:

@@ -6,34 +6,39 @@ Never: decides anything: a report describes. Never fetches what is not pinned by
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import platform
+import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rollback.host import Host, Tree
+from rollback.host import Host
 from rollback.host.clock import parse_iso
 from rollback.host.processes import base_environment, run
 from rollback.model.errors import CommandFailed, HostError
 from rollback.model.event import canonical
+from rollback.model.finding import Json
 from rollback.model.quantity import spoken
 from rollback.model.system import System
+from rollback.prove.trend import Dated, Trend
 
+CATEGORIES = Path(__file__).parent / "categories.json"
 REPORTS = Path(__file__).resolve().parents[2] / "reports"
 INSTALL_S_MAX, GENERATE_S_MAX = 300.0, 120.0
 PAGE_BYTES_MAX = 256 * 2**20
-GROUPS = "feature"  # of one system, one run
+EARLIER_MAX = 10  # runs without a page that are put into the history with it
+GROUPS = "feature,story"  # of one system, one run
 _STATUS = {"ended": "passed", "failed": "failed", "began": "broken", "doubted": "broken"}
 _ELSEWHERE = "googletagmanager"  # a page that opens without a network asks nobody
 
 
 def describe(folder: Path, host: Host, system: System, facts: Mapping[str, str]) -> None:
-    """`environment.properties` and `executor.json` stand in the folder of results."""
+    """`environment.properties`, `executor.json` and `categories.json` stand in the folder of results."""
     identity = system.system
     known = {
         "System": f"{identity.title} ({identity.id})", "Version": identity.version,
@@ -41,24 +46,16 @@ def describe(folder: Path, host: Host, system: System, facts: Mapping[str, str])
         "Machine": f"{platform.system()} {platform.release()}", **facts,
     }  # fmt: skip
     lines = [f"{_plain(name)}={_plain(value)}" for name, value in known.items() if value]
-    executor = {"name": "rollback", "type": "rollback", "reportName": identity.title,
-                "buildName": facts.get("Run") or f"{identity.id} {identity.version}"}  # fmt: skip
+    run = facts.get("Run", "")
+    executor: dict[str, Json] = {"name": "rollback", "type": "rollback", "reportName": identity.title,
+                "buildName": run or f"{identity.id} {identity.version}"}  # fmt: skip
+    if number := re.fullmatch(r"r([0-9]{1,9})", run):
+        report = (system.state_path / "runs" / run / "report.md").absolute()
+        executor |= {"buildOrder": int(number[1]), "buildUrl": report.as_uri()}
     with host.tree(str(folder)) as tree:
         tree.write("environment.properties", "\n".join(lines).encode() + b"\n", sync=False)
         tree.write("executor.json", canonical(executor), sync=False)
-        _tidy(tree)
-
-
-def _tidy(tree: Tree) -> None:
-    """Teardowns that are pytest's own, without a name and an outcome, are not shown."""
-    for name in tree.names():
-        if not name.endswith(b"-container.json"):
-            continue
-        container = json.loads(tree.read(name))
-        afters = container.get("afters", [])
-        kept = [one for one in afters if not str(one.get("name", "")).endswith("::<lambda>")]
-        if len(kept) < len(afters):
-            tree.write(name, json.dumps({**container, "afters": kept}).encode(), sync=False)
+        tree.write("categories.json", CATEGORIES.read_bytes(), sync=False)
 
 
 def _plain(text: str) -> str:
@@ -157,18 +154,27 @@ class Page:
     missing: str = ""
 
 
-def page(results: Path, host: Host, out: Path, *, name: str, reports: Path = REPORTS) -> Page:
-    """One HTML file stands at `out` that shows the results without a server and a network.
+def page(
+    run: Dated, host: Host, out: Path, *, system: str, earlier: Sequence[Dated] = (),
+    reports: Path = REPORTS,
+) -> Page:  # fmt: skip
+    """One HTML file stands at `out` that shows a run's results without a server and a network.
 
-    Where that cannot be, what is missing is said; nothing is raised, and the results stay.
+    Trends show the runs of the system before it, of which some may be known by their results alone
+    (`earlier`). Where there can be no page, what is missing is said; nothing is raised, and the
+    results stay.
     """
     if not (reports / "package-lock.json").is_file():
         return Page(None, "the pinned Allure lies in reports/ of a checkout, and this is none")
     node = shutil.which("node")
     if node is None:
         return Page(None, "Node.js 20 or newer is not installed here")
+    trend = Trend(reports, host, system)
     try:
-        told = _install(reports, host) or _generate(results, host, out, name, reports, node)
+        told = _install(reports, host)
+        if not told:
+            _catch_up(trend, earlier, host, reports, node)
+            told = _generate(run, trend, host, out, reports, node)
     except CommandFailed as error:
         told = str(error)
     return Page(None, told) if told else Page(out)
@@ -185,25 +191,54 @@ def _install(reports: Path, host: Host) -> str:
     return _run(argv, host, reports, INSTALL_S_MAX, "npm ci in reports/")
 
 
-def _generate(results: Path, host: Host, out: Path, name: str, reports: Path, node: str) -> str:
+def _catch_up(trend: Trend, earlier: Sequence[Dated], host: Host, reports: Path, node: str) -> None:
+    """Runs of which nobody has made a page so far are in the history, too: the last few of them."""
+    for one in earlier[-EARLIER_MAX:]:
+        if trend.holds(one) or not any(one.results.glob("*-result.json")):
+            continue
+        with host.scratch() as scratch:
+            line = Path(scratch, "history.jsonl")
+            argv = [node, str(_program(reports)), "history", str(one.results), "--history-path",
+                    str(line), "--report-name", one.name]  # fmt: skip
+            if _run(argv, host, Path(scratch), GENERATE_S_MAX, "allure") or not line.is_file():
+                return  # the page will say what is wrong
+            with suppress(ValueError):
+                trend.keep(one, line.read_bytes())
+
+
+def _program(reports: Path) -> Path:
+    return reports / "node_modules" / "allure" / "cli.js"
+
+
+def _generate(run: Dated, trend: Trend, host: Host, out: Path, reports: Path, node: str) -> str:
     aside = f".{out.name}.{host.token(4)}"
     made = out.parent / aside
-    argv = [
-        node, str(reports / "node_modules" / "allure" / "cli.js"), "awesome", str(results),
-        "--single-file", "--output", str(made), "--report-name", name, "--group-by", GROUPS,
-        "--report-language", "en", "--cwd", str(out.parent),
-    ]  # fmt: skip
-    try:
-        if told := _run(argv, host, out.parent, GENERATE_S_MAX, "allure"):
-            return told
-        with host.tree(str(out.parent)) as tree:
-            if tree.stat(f"{aside}/index.html") is None:
-                return "allure wrote no page"
-            whole = tree.read(f"{aside}/index.html", limit_bytes=PAGE_BYTES_MAX)
-            tree.write(out.name, without_calls(whole), sync=False)
-    finally:
-        with contextlib.suppress(OSError, HostError), host.tree(str(out.parent)) as tree:
-            tree.remove(aside)
+    with host.scratch() as scratch:
+        history, config = Path(scratch, "history.jsonl"), Path(scratch, "allurerc.json")
+        before = trend.before(run)
+        with host.tree(scratch) as tree:
+            tree.write(history.name, before, sync=False)
+            categories = {"categories": json.loads(CATEGORIES.read_bytes())}
+            tree.write(config.name, canonical(categories), sync=False)
+        argv = [
+            node, str(_program(reports)), "awesome", str(run.results), "--config", str(config),
+            "--single-file", "--output", str(made), "--report-name", run.name,
+            "--group-by", GROUPS, "--report-language", "en", "--history-path", str(history),
+            "--cwd", str(out.parent),
+        ]  # fmt: skip
+        try:
+            if told := _run(argv, host, out.parent, GENERATE_S_MAX, "allure"):
+                return told
+            with host.tree(str(out.parent)) as tree:
+                if tree.stat(f"{aside}/index.html") is None:
+                    return "allure wrote no page"
+                whole = tree.read(f"{aside}/index.html", limit_bytes=PAGE_BYTES_MAX)
+                tree.write(out.name, without_calls(whole), sync=False)
+            with suppress(ValueError, OSError):
+                trend.keep(run, history.read_bytes()[len(before) :])
+        finally:
+            with suppress(OSError, HostError), host.tree(str(out.parent)) as tree:
+                tree.remove(aside)
     return ""
 
 

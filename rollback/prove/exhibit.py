@@ -7,11 +7,11 @@ Never: decides anything: a report describes.
 from __future__ import annotations
 
 import csv
-import html
 import importlib
 import io
 import json
 import math
+import re
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -19,16 +19,18 @@ from typing import Any
 
 from rollback.keep.redact import Redactor
 from rollback.model.errors import HostError
-from rollback.model.finding import Answer, Finding
+from rollback.model.finding import Answer, Exchange, Finding
 from rollback.model.registry import Kind
+from rollback.observe.chart import Line, Panel, drawn
 from rollback.observe.view import View
 from rollback.prove.expect import Expected
 
 LOG_BYTES_MAX = 16 * 2**10
 LOG_LINES_MAX = 60
 SERIES_MAX = 6
+BODY_LINES_MAX, LINE_CHARS_MAX = 120, 2000
+_QUERY = re.compile(r"([?&]([^=&#]+)=)([^&#]*)")
 _ABOUT = ("url", "file", "database", "directory", "flag", "service", "services", "ports", "argv")
-_WIDTH, _HEIGHT, _LEFT, _EDGE = 720, 220, 84, 28
 
 
 class Exhibit:
@@ -64,12 +66,17 @@ class Exhibit:
         self._walk(finding)
         kinds = self._allure.attachment_type
         self._attach(f"{finding.answer}: {finding.evidence}", "evidence", kinds.TEXT)
+        for one in finding.attached:
+            kind = kinds.SVG if one.form == "svg" else kinds.TEXT
+            body = one.body if isinstance(one.body, str) else transcript(one.body, self._hide)
+            self._attach(body, one.name, kind)
         if finding.details:
             self._attach(_pretty(dict(finding.details)), "details", kinds.JSON)
         if finding.samples:
             self._attach(table(finding.samples), "samples in figures", kinds.CSV)
+            pictured = any(one.form == "svg" for one in finding.attached)
             for name, values in list(finding.samples.items())[:SERIES_MAX]:
-                if len(values) > 2:
+                if len(values) > 2 and not pictured:
                     self._attach(chart(name, values), f"samples: {name}", kinds.SVG)
             series = {name: list(values) for name, values in finding.samples.items()}
             self._attach(_pretty(series), "samples", kinds.JSON)
@@ -84,24 +91,15 @@ class Exhibit:
         if self._labelled:  # once, and not before the test itself runs: its name would win
             return
         self._labelled = True
-        system = self._view.system.system
         dynamic, check, expected = self._allure.dynamic, self._check, self._expected
-        title = getattr(check, "title", None) or expected.id
-        item = getattr(check, "item", None)
-        dynamic.epic(system.title)
-        dynamic.feature(expected.suite)
-        dynamic.story(item or title)
-        dynamic.title(title)
-        dynamic.severity(getattr(check, "severity", "normal"))
-        if item:
-            dynamic.tag(item)
-        declared = self._hide.text(_pretty(_declared(check)))
+        dynamic.title(getattr(check, "title", None) or expected.id)
+        declared = self._hide.text(_pretty(self._hide.data(_declared(check))))
         dynamic.description(
             f"Check `{expected.id}`, wanted: **{expected.wanted}**. UNKNOWN is never that.\n\n"
             f"Declared as `{check.kind}`:\n\n```json\n{declared}\n```"
         )
         # A system's version changes; what makes two runs of one test the same test must not.
-        dynamic.parameter("version", system.version, excluded=True)
+        dynamic.parameter("version", self._view.system.system.version, excluded=True)
 
     def _walk(self, finding: Finding) -> None:
         """The steps of a piece of work, as far as it came."""
@@ -177,26 +175,44 @@ def table(samples: Mapping[str, Sequence[float]]) -> str:
 
 
 def chart(name: str, values: Sequence[float]) -> str:
-    """The readings in their order as a line, as SVG; its axis names the smallest and the largest."""
-    low, high = min(values), max(values)
-    across = (_WIDTH - _LEFT - _EDGE) / (len(values) - 1)
-    span = (high - low) or 1.0
-    points = " ".join(
-        f"{_LEFT + n * across:.1f},{_HEIGHT - _EDGE - (v - low) / span * (_HEIGHT - 2 * _EDGE):.1f}"
-        for n, v in enumerate(values)
-    )
-    label = html.escape(f"{name}: {len(values)} readings")
-    text = 'font-family="sans-serif" font-size="13" fill="#555"'
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{_HEIGHT}" '
-        f'viewBox="0 0 {_WIDTH} {_HEIGHT}"><rect width="100%" height="100%" fill="#fff"/>'
-        f'<path d="M{_LEFT} {_EDGE}V{_HEIGHT - _EDGE}H{_WIDTH - _EDGE}" stroke="#bbb" fill="none"/>'
-        f'<polyline points="{points}" fill="none" stroke="#3b7dd8" stroke-width="2"/>'
-        f'<text x="{_LEFT}" y="18" {text}>{label}</text>'
-        f'<text x="{_LEFT - 6}" y="{_EDGE + 5}" text-anchor="end" {text}>{high:.4g}</text>'
-        f'<text x="{_LEFT - 6}" y="{_HEIGHT - _EDGE}" text-anchor="end" {text}>{low:.4g}</text>'
-        "</svg>\n"
-    )
+    """The readings in their order as a line, as SVG."""
+    unit = name.rpartition("_")[2] if "_" in name else "value"
+    line = Line(f"{len(values)} readings", [(float(n), v) for n, v in enumerate(values, start=1)])
+    return drawn(name, [Panel(name, unit, [line], from_zero=False)], across="reading")
+
+
+def transcript(exchanges: Sequence[Exchange], hide: Redactor) -> str:
+    """What was asked and answered, as it went over the wire; what stands under a telling name is masked."""
+    lines = []
+    for one in exchanges:
+        lines.append(f"> {one.method} {_asking(one.url, hide)}")
+        lines += [f"> {name}: {hide.under(name, value)}" for name, value in one.headers.items()]
+        lines += _body("> ", one.body, hide)
+        if one.status is None:
+            lines += [f"! {one.said or 'no answer'}", ""]
+            continue
+        lines.append(f"< {one.status} in {one.elapsed_s * 1000:.1f} ms, {len(one.answer)} B")
+        fields = one.answer_headers.items()
+        lines += [f"< {name}: {hide.under(name, value)}" for name, value in fields]
+        lines += [*_body("< ", one.answer, hide), ""]
+    return "\n".join(lines)
+
+
+def _asking(url: str, hide: Redactor) -> str:
+    return _QUERY.sub(lambda found: found[1] + str(hide.under(found[2], found[3])), url)
+
+
+def _body(mark: str, data: bytes, hide: Redactor) -> Iterator[str]:
+    if not data:
+        return
+    text = data.decode("utf-8", "replace")
+    with suppress(ValueError, RecursionError):
+        text = _pretty(hide.under("", json.loads(data)))
+    shown = hide.text(text).splitlines()
+    yield mark.rstrip()
+    yield from (f"{mark}{line[:LINE_CHARS_MAX]}" for line in shown[:BODY_LINES_MAX])
+    if len(shown) > BODY_LINES_MAX:
+        yield f"{mark}… {len(shown) - BODY_LINES_MAX} more lines"
 
 
 def _pretty(value: Any) -> str:

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 @pytest.fixture
 def declared(request: pytest.FixtureRequest) -> Question:
     """One declared check of the suite in whose folder the test lies."""
+    from rollback.prove.discreet import ASKED
     from rollback.prove.question import Question
-    from rollback.prove.record import ASKED
 
     sight = request.config.stash[PROOF].sight()
     key = str(request.param)

@@ -19,11 +19,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from rollback.model.errors import UsageError
+from rollback.prove.discreet import Discreet
 from rollback.prove.where import FOLDER, SUITES, suite_of
 
 # Everything else is imported where it is used: this plugin is loaded in sessions without a suite.
 if TYPE_CHECKING:
     from rollback.prove.record import Recorder
+    from rollback.prove.results import Results
     from rollback.prove.sight import Sight
 
 NOT_VERIFIED = 10  # beside pytest's own 0 to 5
@@ -93,6 +95,8 @@ class Proof:
         self._usage = ""
         self._paths: dict[str, Path] = {}
         self._recorder: Recorder | None = None
+        self._results: Results | None = None
+        self._discreet = Discreet(self.sight)
         self.in_gate = bool(config.getoption("gate_verdict"))
         self._controller = not hasattr(config, "workerinput")
 
@@ -143,9 +147,9 @@ class Proof:
 
     def pytest_itemcollected(self, item: pytest.Item) -> None:
         """Every test that was found, before anybody deselects it."""
-        if suite_of(
-            item.path
-        ):  # a node id is relative to whatever was named, not always to the root
+        if suite_of(item.path):
+            self._discreet.name(item)
+            # A node id is relative to whatever was named, not always to the root.
             self._paths[item.nodeid] = item.path.resolve()
         if self._ours(item.nodeid) and _check_of(item) != NOTHING:
             self.recorder.found([item.nodeid])
@@ -203,6 +207,12 @@ class Proof:
             from rollback.prove.record import digests
 
             self.recorder.files = digests(self._config.rootpath)
+        folder = self._config.getoption("allure_report_dir", None)
+        if folder and mine and self._sight is not None:
+            from rollback.prove.results import Results
+
+            self._results = Results.take_over(Path(folder).absolute(), self._sight)
+            self._results.expect(session.items)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, node: Any, ids: Iterable[str]) -> None:
@@ -212,9 +222,11 @@ class Proof:
             self.recorder.found(mine)
             self.recorder.chosen(mine)
 
+    @pytest.hookimpl(tryfirst=True)
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """A file that failed, or skipped itself."""
         if self._ours(report.nodeid):
+            self._discreet.report(report)
             self.recorder.not_collected(report)
 
     def _ours(self, nodeid: str) -> bool:
@@ -234,10 +246,24 @@ class Proof:
             pyfuncitem.obj = _asserting(tested)
         return (yield)
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> None:
+        """What is reported from now on is about this test."""
+        if self._results is not None:
+            self._results.begin(item)
+
+    @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """One phase of one test."""
+        """One phase of one test; whoever hears of it after us hears no secret."""
         if self._ours(report.nodeid):
+            self._discreet.report(report)
             self.recorder.told(report)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_warning_recorded(self, warning_message: Any, nodeid: str) -> None:
+        """A warning is shown at the end, too."""
+        if self._paths:
+            self._discreet.warning(warning_message)
 
     # -- the end --
 
@@ -245,6 +271,8 @@ class Proof:
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, Any, Any]:
         """After everybody else: the verdict, or by hand the exit status."""
         result = yield
+        if self._results is not None:
+            self._results.hand_back()
         if not self._controller:
             return result
         if self.in_gate:

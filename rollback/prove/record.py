@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rollback.prove.discreet import ASKED, plain
 from rollback.prove.verdict import FORMAT, Asked, Outcome, Phase, Verdict
 
-ASKED = "rollback.asked"  # the user property that carries what a check answered
 WHY_CHARS_MAX = 400
 _PHASES = ("setup", "call", "teardown")
 
@@ -114,7 +114,7 @@ def _why(report: Any) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     first = lines[0] if lines else ""
     first = first.removeprefix("AssertionError: ").removeprefix("Skipped: ")
-    return first[:WHY_CHARS_MAX]
+    return plain(first)[:WHY_CHARS_MAX]
 
 
 def digests(folder: Path) -> dict[str, str]:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -55,11 +55,23 @@ class Sight:
     view: View
     wanted: Expectations
     checks: Mapping[str, Kind]
+    _learnt: list[str] = field(default_factory=list)
 
     @cached_property
     def hide(self) -> Redactor:
         """What keeps the secrets of the declaration out of everything that is told."""
-        return Redactor(secret_values(self.system), keys=self.system.guardrails.redact_keys)
+        return self._hiding()
+
+    def keep_secret(self, values: Iterable[str]) -> None:
+        """These are secrets too, from now on: what a test of the team is given under a telling name."""
+        more = [one for one in values if one not in self._learnt]
+        if more:
+            self._learnt.extend(more)
+            self.__dict__["hide"] = self._hiding()
+
+    def _hiding(self) -> Redactor:
+        known = (*secret_values(self.system), *self._learnt)
+        return Redactor(known, keys=self.system.guardrails.redact_keys)
 
     @property
     def system(self) -> System:

@@ -13,21 +13,25 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 
+from rollback.declare import secret_values
 from rollback.host import Host, Tree
 from rollback.host.clock import iso
 from rollback.host.processes import Completed, base_environment, run
 from rollback.judge.welcome import unwelcome
-from rollback.model.errors import RollbackError
+from rollback.keep.redact import Redactor
+from rollback.model.errors import HostError, RollbackError
 from rollback.model.finding import Json
 from rollback.model.step import SUITES, Suite
 from rollback.model.system import System
-from rollback.prove import record
+from rollback.prove import junit, record
 from rollback.prove import verdict as verdicts
 from rollback.prove.expect import Expectations, Expected
 from rollback.prove.gate import Evidence, judge, tampered
@@ -40,14 +44,16 @@ HERE = Path(__file__).parent
 INI = HERE / "gate.ini"
 PINS = HERE / "suites.json"  # what our own suites are in this version
 OUTPUT_BYTES_MAX = 2**20
+ALLURE, JUNIT = "allure-results", "junit"  # what a run leaves for people, beside its report
 
 
 @dataclass(frozen=True)
 class SuiteResult:
     """How one suite came out. `open` is False unless every proof is there; `reasons` say why not.
 
-    `findings` holds {outcome, evidence, fingerprint, samples, duration_s} by check id; `status` is
-    the worst exit status of the children; `known_red` are allowed failures that are still red.
+    `findings` holds {outcome, evidence, fingerprint, samples, duration_s} by check id, `tests` every
+    test; `status` is the worst exit status of the children; `known_red` are allowed failures that
+    are still red. No text in it holds a secret of the declaration.
     """
 
     suite: Suite
@@ -59,6 +65,7 @@ class SuiteResult:
     duration_s: float = 0.0
     findings: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
     known_red: tuple[str, ...] = ()
+    tests: tuple[Outcome, ...] = ()
     status: int | None = None
     verdict_path: Path | None = None
     output: str = ""
@@ -101,35 +108,68 @@ class _Order:
     baseline: Path | None
     environ: Mapping[str, str]
 
+    @property
+    def hide(self) -> Redactor:
+        """What keeps the secrets of the declaration out of everything that is told."""
+        secrets = secret_values(self.system, self.environ)
+        return Redactor(secrets, keys=self.system.guardrails.redact_keys)
+
 
 def run_suite(
     suite: Suite, *, system: System, host: Host, expectations: Expectations, work: Path,
     deadline_s: float, environment: str = "production", since: datetime | None = None,
-    allure: Path | None = None, run_id: str = "", level: str | None = None,
+    leaves: Path | None = None, run_id: str = "", level: str | None = None,
     baseline: Path | None = None, held: Mapping[str, Mapping[str, Json]] | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> SuiteResult:  # fmt: skip
     """The suite has run and ended, with all that it started; whether it opens the gate.
 
-    `work` is a folder outside the managed tree for copies, caches and verdicts; `baseline` is the
-    file of a seal; `held` is what `View.held` is; `environ` are the variables that the
-    declaration was resolved with (default: ours). `level` is in `expectations` already.
-    Units: `deadline_s` for the whole suite. Raises: CommandFailed when Python cannot be started.
+    `work` is a folder outside the managed tree for copies, caches and verdicts; `leaves` is the one
+    for what people read, `allure-results/` and `junit/SUITE.xml`: nothing is decided by these, nor
+    whether they can be written. `baseline` is the file of a seal; `held` is what `View.held` is;
+    `environ` are the variables that the declaration was resolved with (default: ours). `level` is in
+    `expectations` already. Units: `deadline_s` for the whole suite. Raises: CommandFailed when Python
+    cannot be started.
     """
-    order = _Order(suite, system, host, expectations, environment, since, held, work, allure,
-                   run_id, baseline, os.environ if environ is None else environ)  # fmt: skip
-    refused = [*_misplaced(system), *_not_welcome(order)]
+    order = _Order(suite, system, host, expectations, environment, since, held, work,
+                   _results_folder(leaves, host), run_id, baseline,
+                   os.environ if environ is None else environ)  # fmt: skip
+    at, began_s = iso(host.clock.now()), host.clock.boot_s()
+    result = _asked(order, deadline_s, began_s)
+    if leaves is not None:
+        about = {"run": run_id, "level": expectations.level, "environment": environment,
+                 "version": system.system.version}  # fmt: skip
+        junit.write(
+            leaves / JUNIT, host, system=system.system.id, suite=suite, tests=result.tests,
+            reasons=result.reasons, duration_s=host.clock.boot_s() - began_s, at=at, about=about,
+            hide=order.hide.text,
+        )  # fmt: skip
+    return result
+
+
+def _results_folder(leaves: Path | None, host: Host) -> Path | None:
+    """Where Allure's results go; None where there is no such folder, and none can be made."""
+    if leaves is None:
+        return None
+    with suppress(OSError, HostError), host.tree(str(leaves)) as tree:
+        tree.make_folder(ALLURE)
+        return leaves / ALLURE
+    return None
+
+
+def _asked(order: _Order, deadline_s: float, began_s: float) -> SuiteResult:
+    suite, clock = order.suite, order.host.clock
+    refused = [*_misplaced(order.system), *_not_welcome(order)]
     if refused:
         return SuiteResult(suite, open=False, reasons=tuple(refused))
-    began_s = host.clock.boot_s()
     results = []
     for part in _parts(order):
-        left_s = deadline_s - (host.clock.boot_s() - began_s)
+        left_s = deadline_s - (clock.boot_s() - began_s)
         results.append(_run(order, part, max(0.0, left_s)))
     if not results:
         reason = f"nothing to ask: no {suite} check is declared for this gate"
         return SuiteResult(suite, open=False, reasons=(reason,))
-    return _together(order, results, host.clock.boot_s() - began_s)
+    return _together(order, results, clock.boot_s() - began_s)
 
 
 def _misplaced(system: System) -> Iterator[str]:
@@ -207,6 +247,7 @@ def _run(order: _Order, part: _Part, deadline_s: float) -> _Ran:
         problem = str(error)
     after = _found(part, order.suite)
     ran = record.digests(copies)
+    _tidy(order, folder.name)
     changed = {path: pin for path, pin in after.items() if ran.get(path) == pin}
     reasons = judge(Evidence(
         suite=order.suite, nonce=nonce, declaration=order.system.digest, status=ended.status,
@@ -215,6 +256,31 @@ def _run(order: _Order, part: _Part, deadline_s: float) -> _Ran:
         pinned=part.pinned, before=before, after=changed,
     ))  # fmt: skip
     return _Ran(reasons, ended, verdict, verdict_path)
+
+
+def _tidy(order: _Order, folder: str) -> None:
+    """What tests left in their scratch folders is gone, and nothing else holds a secret.
+
+    The child has taken out those that it knew; it is not given all that we know.
+    """
+    with suppress(OSError, HostError), order.host.tree(str(order.work)) as work:
+        work.remove(f"{folder}/scratch")
+    hers = secret_values(order.system, _environment(order, order.work / folder))
+    more = Redactor({*secret_values(order.system, order.environ)} - {*hers})
+    for place in (order.work / folder, order.allure):
+        if place is not None and not more.idle:
+            with suppress(OSError, HostError), order.host.tree(str(place)) as tree:
+                for name in tree.names():
+                    _search(tree, name, more)
+
+
+def _search(tree: Tree, name: bytes, hide: Redactor) -> None:
+    found = tree.stat(name)
+    if found is None or not stat.S_ISREG(found.st_mode):
+        return
+    before = tree.read(name).decode("utf-8", "surrogateescape")
+    if (after := hide.text(before)) != before:
+        tree.write(name, after.encode("utf-8", "surrogateescape"), sync=False)
 
 
 def _found(part: _Part, suite: str) -> dict[str, str]:
@@ -290,10 +356,14 @@ def _tail(ended: Completed) -> str:
 
 
 def _together(order: _Order, ran: list[_Ran], duration_s: float) -> SuiteResult:
-    tests = [test for one in ran if one.verdict is not None for test in one.verdict.tests]
+    hide = order.hide.text
+    tests = [
+        _discreet(test, hide)
+        for one in ran if one.verdict is not None for test in one.verdict.tests
+    ]  # fmt: skip
     counts = record.counts(tests)
     findings = {test.asked.id: _finding(test) for test in tests if test.asked is not None}
-    reasons = tuple(dict.fromkeys(reason for one in ran for reason in one.reasons))
+    reasons = tuple(dict.fromkeys(hide(reason) for one in ran for reason in one.reasons))
     statuses = [one.ended.status for one in ran if one.ended is not None]
     known = tuple(
         key for key, one in order.wanted.of(order.suite).items()
@@ -303,11 +373,20 @@ def _together(order: _Order, ran: list[_Ran], duration_s: float) -> SuiteResult:
     return SuiteResult(
         order.suite, open=not reasons, reasons=reasons, passed=counts["passed"],
         failed=counts["failed"], skipped=counts["skipped"], duration_s=duration_s,
-        findings=findings, known_red=known,
+        findings=findings, known_red=known, tests=tuple(tests),
         status=max(statuses, key=abs) if statuses else None,
         verdict_path=next((one.verdict_path for one in ran if one.verdict_path), None),
-        output=output[-65536:].decode("utf-8", "replace"),
+        output=hide(output[-65536:].decode("utf-8", "replace")),
     )  # fmt: skip
+
+
+def _discreet(test: Outcome, hide: Callable[[str], str]) -> Outcome:
+    """The same, without the secrets that the child was not given."""
+    asked = test.asked
+    if asked is not None:
+        asked = asked.model_copy(update={"evidence": hide(asked.evidence)})
+    told = {"nodeid": hide(test.nodeid), "why": hide(test.why), "asked": asked}
+    return test.model_copy(update=told)
 
 
 def _finding(test: Outcome) -> dict[str, Json]:

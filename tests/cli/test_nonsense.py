@@ -40,6 +40,7 @@ FREE = {
 KINDS = {
     ("checkpoint create", "name"): "new name",
     ("checkpoint export", "file"): "new file",
+    ("verify", "folder"): "new file",
     ("guard", "words"): "program",
     ("answer", "text"): "text",
     ("trust", "key"): "unused key",

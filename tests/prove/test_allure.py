@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import stat
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -16,13 +17,22 @@ from hypothesis import strategies as st
 
 from rollback.host import Host
 from rollback.prove import allure, exhibit
+from rollback.prove.trend import LINES_MAX, Dated, Trend
 from tests.prove.conftest import Little
 
 LOG = "- log: {id: quiet, item: MB-67.4, file: app.log, lacks: [ERROR]}"
 SECRET = "hunter2-hunter2"
 REPORTER = """#!/bin/sh
-while [ "$1" != --output ]; do shift; done
-mkdir "$2" && printf 'a page\\n<script src="//googletagmanager.com">\\nits end\\n' > "$2/index.html"
+echo "$@" >> "$CALLS"
+shift; what=$1; for one in "$@"; do
+  case $last in --output) out=$one;; --history-path) history=$one;; --report-name) name=$one;; esac
+  last=$one
+done
+if [ "$what" != history ]; then
+  mkdir "$out" && printf 'a page after %s\\n<script src="//googletagmanager.com">\\nits end\\n' \
+    "$(wc -l < "$history")" > "$out/index.html"
+fi
+printf '{"uuid": "made up", "name": "%s", "timestamp": 1, "testResults": {}}\\n' "$name" >> "$history"
 """
 NUMBERS = st.lists(st.floats(-1e12, 1e12), min_size=3, max_size=50)
 
@@ -45,13 +55,13 @@ def test_a_check_shows_its_steps_and_the_end_of_its_log_without_secrets(
     little.extra = "environment: {variables: {APP_SECRET: {}}}\n"
     lines = [f"line {number}" for number in range(5000)]
     (little.folder / "app" / "app.log").write_text("\n".join([*lines, f"ERROR {SECRET}\n"]))
-    assert not little.run(allure=tmp_path / "allure").open
-    found = results(tmp_path / "allure")["quiet"]
+    assert not little.run(leaves=tmp_path).open
+    found = results(tmp_path / "allure-results")["quiet"]
     asked, answered = found["steps"]
     assert (asked["name"], asked["status"]) == ("Ask: log app.log", "passed")
     assert answered["name"].startswith("Answer: fail, wanted pass: app.log: ")
     assert answered["status"] == "failed"
-    log = attached(tmp_path / "allure", found)["the end of app.log"].splitlines()
+    log = attached(tmp_path / "allure-results", found)["the end of app.log"].splitlines()
     assert log[-2:] == ["line 4999", "ERROR ***REDACTED***"]
     assert len(log) == exhibit.LOG_LINES_MAX
     assert {"name": "tag", "value": "MB-67.4"} in found["labels"]
@@ -59,11 +69,19 @@ def test_a_check_shows_its_steps_and_the_end_of_its_log_without_secrets(
 
 def test_no_nameless_teardown_is_left_in_the_results(little: Little, tmp_path: Path) -> None:
     """Pytest's own clearing up has no outcome, and would stand there with a question mark."""
-    assert little.run(allure=tmp_path / "allure").open
-    containers = [*(tmp_path / "allure").glob("*-container.json")]
+    assert little.run(leaves=tmp_path).open
+    containers = [*(tmp_path / "allure-results").glob("*-container.json")]
     afters = [one for file in containers for one in json.loads(file.read_text())["afters"]]
     assert containers
     assert [one["name"] for one in afters if "<lambda>" in one["name"]] == []
+
+
+def dated(folder: Path, number: int = 1) -> Dated:
+    """A run of that minute, with results."""
+    found = folder / f"results-{number}"
+    found.mkdir(exist_ok=True)
+    (found / "x-result.json").write_text("{}")
+    return Dated(f"r000{number}", f"2026-11-20T12:0{number}:00.000000Z", f"run {number}", found)
 
 
 @given(NUMBERS)
@@ -116,7 +134,7 @@ def reporter(folder: Path, script: str) -> Path:
     programs = folder / "bin"
     programs.mkdir()
     node = programs / "node"
-    node.write_text(script)
+    node.write_text(script.replace("$CALLS", str(folder / "calls")))
     node.chmod(node.stat().st_mode | stat.S_IXUSR)
     installed = folder / "reports" / "node_modules" / ".bin"
     installed.mkdir(parents=True)
@@ -133,10 +151,72 @@ def test_the_page_asks_nobody_and_leaves_nothing_beside_it(
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
     out = tmp_path / "run" / "allure.html"
     out.parent.mkdir()
-    made = allure.page(tmp_path, Host(), out, name="n", reports=tmp_path / "reports")
+    made = allure.page(dated(tmp_path), Host(), out, system="s", reports=tmp_path / "reports")
     assert made == allure.Page(out)
-    assert out.read_text() == "a page\nits end\n"
+    assert out.read_text() == "a page after 0\nits end\n"
     assert os.listdir(out.parent) == ["allure.html"]
+    (call,) = (tmp_path / "calls").read_text().splitlines()
+    words = call.split(" ")
+    assert words[0] == str(tmp_path / "reports/node_modules/allure/cli.js")
+    assert words[1:3] == ["awesome", str(dated(tmp_path).results)]
+    assert "--single-file" in words
+    assert {"--config", "--output", "--history-path", "--report-name", "--group-by"} < {*words}
+
+
+def test_trends_hold_each_run_of_a_system_once_and_in_its_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page shows the runs before it: also those without a page, never itself or what came after."""
+    programs = reporter(tmp_path, REPORTER)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    reports, out = tmp_path / "reports", tmp_path / "allure.html"
+    runs = [dated(tmp_path, number) for number in (1, 2, 3, 4)]
+
+    def page(number: int, system: str = "s") -> str:
+        made = allure.page(runs[number], Host(), out, system=system, earlier=runs[:number],
+                           reports=reports)  # fmt: skip
+        assert made == allure.Page(out)
+        return out.read_text().splitlines()[0]
+
+    assert page(2) == "a page after 2"
+    assert page(0) == "a page after 0"
+    assert page(3) == "a page after 3"
+    assert page(3) == "a page after 3"  # again: nothing more
+    assert page(0, "another") == "a page after 0"
+    kept = [json.loads(line) for line in (reports / "history/s.jsonl").read_text().splitlines()]
+    assert [one["uuid"] for one in kept] == [run.key for run in runs]
+    assert [one["name"] for one in kept] == ["run 1", "run 2", "run 3", "run 4"]
+    assert (tmp_path / "calls").read_text().count(" history ") == 2
+
+
+def test_a_history_that_cannot_be_read_or_written_costs_the_trend_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Torn lines are passed over and let go; with something in its place there is still a page."""
+    programs = reporter(tmp_path, REPORTER)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    reports, out = tmp_path / "reports", tmp_path / "allure.html"
+    history = reports / "history" / "s.jsonl"
+    history.parent.mkdir()
+    history.write_text('{"uuid": "torn", "timest\n[]\n"text"\n\xff\n')
+    page = allure.page(dated(tmp_path), Host(), out, system="s", reports=reports)
+    assert page == allure.Page(out)
+    assert len(history.read_text().splitlines()) == 1
+    history.unlink()
+    history.mkdir()
+    assert allure.page(dated(tmp_path), Host(), out, system="s", reports=reports) == page
+
+
+def test_a_history_does_not_grow_for_ever(tmp_path: Path) -> None:
+    """The newest runs are kept."""
+    trend = Trend(tmp_path, Host(), "s")
+    line = b'{"uuid": "", "timestamp": 0, "testResults": {}}\n'
+    for number in range(LINES_MAX + 3):
+        at = f"2026-11-20T12:{number:02}:00.000000Z"
+        trend.keep(Dated(f"r{number}", at, "", tmp_path), line)
+    kept = (tmp_path / "history/s.jsonl").read_text().splitlines()
+    assert len(kept) == LINES_MAX
+    assert json.loads(kept[0])["uuid"].startswith("r3@")
 
 
 @pytest.mark.parametrize(
@@ -155,7 +235,7 @@ def test_without_a_page_it_is_said_in_one_line_what_is_missing(
     programs = reporter(tmp_path, script)
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}" if path is None else path)
     out = tmp_path / "allure.html"
-    made = allure.page(tmp_path, Host(), out, name="n", reports=tmp_path / "reports")
+    made = allure.page(dated(tmp_path), Host(), out, system="s", reports=tmp_path / "reports")
     assert made.path is None
     assert missing in made.missing
     assert "\n" not in made.missing
@@ -164,5 +244,28 @@ def test_without_a_page_it_is_said_in_one_line_what_is_missing(
 
 def test_outside_a_checkout_nothing_is_fetched(tmp_path: Path) -> None:
     """Only what a lock file pins is installed."""
-    made = allure.page(tmp_path, Host(), tmp_path / "allure.html", name="n", reports=tmp_path)
+    made = allure.page(
+        dated(tmp_path), Host(), tmp_path / "allure.html", system="s", reports=tmp_path
+    )
     assert made.missing == "the pinned Allure lies in reports/ of a checkout, and this is none"
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "category"),
+    [("failed", "AssertionError: check a answered FAIL, wanted pass: x\ny", "Not well"),
+     ("failed", "AssertionError: check a answered UNKNOWN, wanted pass: x", "Not known"),
+     ("failed", "AssertionError: check a answered PASS, wanted fail: x", "Red on purpose"),
+     ("failed", "NEEDS_OPERATOR: smoke: check a answered FAIL, wanted pass: x", "The run did not end"),
+     ("failed", "AssertionError: one is not two", "A test of the team failed"),
+     ("broken", "OSError: no", "A test could not be carried out"), ("skipped", "", "Nothing was asked")],
+)  # fmt: skip
+def test_failures_of_different_kinds_stand_apart(
+    little: Little, tmp_path: Path, status: str, message: str, category: str
+) -> None:
+    """The first category that fits, for an Allure that matches the whole message or a part of it."""
+    assert little.run(leaves=tmp_path).open
+    found = json.loads((tmp_path / "allure-results" / "categories.json").read_text())
+    for match in (re.search, re.fullmatch):
+        first = next(one for one in found if status in one["matchedStatuses"]
+                     and match(one.get("messageRegex", r"[\s\S]*"), message))  # fmt: skip
+        assert first["name"].startswith(category)

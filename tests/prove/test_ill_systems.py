@@ -21,6 +21,7 @@ from pathlib import Path
 
 import pytest
 
+from rollback.conformance.ours.service_product import PRODUCT
 from rollback.prove.suite import SuiteResult
 from tests.prove.conftest import Little
 
@@ -123,10 +124,9 @@ def test_a_port_that_takes_connections_and_never_answers(little: Little) -> None
 def test_a_frozen_process_behind_an_open_port(little: Little, tmp_path: Path) -> None:
     """Stopped by a signal it holds its port, and is not taken for alive; going on, it is."""
     told = tmp_path / "port"
-    program = Path(__file__).parents[1] / "observe" / "product.py"
-    child = subprocess.Popen([sys.executable, str(program), str(told)])
+    child = subprocess.Popen([sys.executable, str(PRODUCT), str(told)])
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 60
         while not (told.exists() and told.read_text().strip()) and time.monotonic() < deadline:
             time.sleep(0.01)
         check = HTTP.format(int(told.read_text()), "within: 1s").replace('/",', '/agents",')

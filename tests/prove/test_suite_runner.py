@@ -106,9 +106,9 @@ def test_a_test_about_hosts_runs_on_each_of_them(little: Little, tmp_path: Path)
         def test_shell(host):
             assert host.run("exit 3").rc == 3
         """))  # fmt: skip
-    result = little.run(allure=tmp_path / "allure")
+    result = little.run(leaves=tmp_path)
     assert result.reasons == ()
-    named = [name for name in _results(tmp_path / "allure") if "test_shell" in name]
+    named = [name for name in _results(tmp_path / "allure-results") if "test_shell" in name]
     assert sorted(name.rpartition("[")[2] for name in named) == ["here]", "there]"]
 
 
@@ -142,10 +142,11 @@ def test_an_allure_report_has_the_same_tests_in_every_run(little: Little, tmp_pa
                                "severity: critical, exists: [data/a.txt]}"]}  # fmt: skip
     folders = [tmp_path / "first", tmp_path / "second"]
     for folder in folders:
-        assert little.run(allure=folder, run_id="r-1").open
+        folder.mkdir()
+        assert little.run(leaves=folder, run_id="r-1").open
         little.declare()
         little.file.write_text(little.file.read_text().replace('"1.0"', '"2.0"'))
-    (one,), (other,) = (_results(folder).values() for folder in folders)
+    (one,), (other,) = (_results(folder / "allure-results").values() for folder in folders)
     assert one["historyId"] == other["historyId"]
     assert one["name"] == "The data is there"
     labels = {label["name"]: label["value"] for label in one["labels"]}  # type: ignore[attr-defined]
@@ -156,10 +157,12 @@ def test_an_allure_report_has_the_same_tests_in_every_run(little: Little, tmp_pa
         "story": "MB-67.3",
         "severity": "critical",
     }
-    evidence = next(folders[0].glob("*-attachment.txt")).read_text()
+    evidence = next((folders[0] / "allure-results").glob("*-attachment.txt")).read_text()
     assert evidence == "pass: data/a.txt: data/a.txt"
-    assert "Run=r-1" in (folders[0] / "environment.properties").read_text()
-    assert json.loads((folders[0] / "executor.json").read_text())["buildName"] == "r-1"
+    assert "Run=r-1" in (folders[0] / "allure-results/environment.properties").read_text()
+    assert (
+        json.loads((folders[0] / "allure-results/executor.json").read_text())["buildName"] == "r-1"
+    )
 
 
 @pytest.mark.parametrize(

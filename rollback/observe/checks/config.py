@@ -6,6 +6,7 @@ Never: follows a path out of the root.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from pydantic import Field, model_validator
@@ -13,9 +14,10 @@ from pydantic import Field, model_validator
 from rollback.host import Tree
 from rollback.host.below import checked
 from rollback.model.errors import Confined
-from rollback.model.finding import Finding, Json, failed, passed
+from rollback.model.finding import Attachment, Finding, Json, failed, passed
 from rollback.model.registry import register
 from rollback.model.step import Check, Text
+from rollback.observe.difference import of_values
 from rollback.observe.expect import Expected, shown, why_not
 from rollback.observe.place import Place, opened
 from rollback.observe.pointer import MISSING, dotted
@@ -72,7 +74,8 @@ class ConfigCheck(Check):
             with view.host.tree(str(view.root)) as root:
                 wrong += self._wrong_paths(document, root, view)
         if wrong:
-            return failed(f"{self.file}: {'; '.join(wrong[:_WRONG_MAX])}")
+            finding = failed(f"{self.file}: {'; '.join(wrong[:_WRONG_MAX])}")
+            return finding.showing(*self._difference(document))
         count = len(self.keys) + len(self.values) + len(self.columns) + len(self.rows)
         return passed(f"{self.file} parses; {count + len(self.paths)} demands hold")
 
@@ -97,6 +100,19 @@ class ConfigCheck(Check):
             elif reason := why_not(found, expected):
                 wrong.append(f"{key}: {reason}")
         return wrong
+
+    def _difference(self, document: Json) -> Iterator[Attachment]:
+        """The keys and values that are not as declared, beside what stands there."""
+        wanted: dict[str, Any] = {}
+        there: dict[str, Json] = {}
+        for key, expected in (*((key, "(anything)") for key in self.keys), *self.values.items()):
+            found: Any = dotted(document, key)
+            if found is MISSING:
+                wanted[key] = expected
+            elif key in self.values and why_not(found, expected):
+                wanted[key], there[key] = expected, found
+        if wanted:
+            yield of_values(wanted, there, self.file)
 
     def _wrong_table(self, document: Json, names: list[str]) -> list[str]:
         wrong = [f"column {name} is missing" for name in self.columns if name not in names]

@@ -21,6 +21,7 @@ from rollback.model.errors import HostError
 from rollback.model.finding import Finding, failed, passed
 from rollback.model.registry import register
 from rollback.model.step import Check, Text
+from rollback.observe.difference import COMPARED_BYTES_MAX, difference
 from rollback.observe.expect import Expected, combined, shown, why_not
 from rollback.observe.place import Place, matches, opened, opened_glob
 from rollback.observe.view import View
@@ -113,7 +114,19 @@ def _equal(view: View, path: str, other: str) -> Finding:
             return failed(f"{other} is missing")
     if one == wanted:
         return passed(f"{path} equals {other}")
-    return failed(f"{path} (sha256:{one[:12]}…) differs from {other}")
+    finding = failed(f"{path} (sha256:{one[:12]}…) differs from {other}")
+    if other.startswith("sha256:"):
+        return finding
+    return finding.showing(difference(_content(view, other), _content(view, path), other, path))
+
+
+def _content(view: View, path: str) -> bytes:
+    """The beginning of a file, for a report; nothing where it cannot be read."""
+    try:
+        with opened(view, path) as (tree, name):
+            return tree.read_at(name, 0, COMPARED_BYTES_MAX)
+    except (OSError, HostError):
+        return b""
 
 
 def _digest(view: View, path: str) -> str | None:

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from rollback.host.net import Response
 from rollback.model.errors import HostUnreachable
-from rollback.model.finding import Finding, Json, failed, passed
+from rollback.model.finding import Attachment, Finding, Json, failed, passed
 from rollback.model.quantity import spoken
 from rollback.model.registry import register
 from rollback.model.step import Check, Text
@@ -21,7 +21,7 @@ from rollback.observe.pointer import MISSING, Pointer, find, mismatches
 from rollback.observe.reading import over_http
 from rollback.observe.shape import Shape, violations
 from rollback.observe.view import View
-from rollback.observe.web import NOTHING, Url, fetch, json_of, text
+from rollback.observe.web import NOTHING, Url, exchange, fetch, json_of, text
 
 
 @register("check", "http")
@@ -50,7 +50,16 @@ class Http(Check):
                 headers=self.headers, host=self.host,
             )  # fmt: skip
         except HostUnreachable as error:
-            return failed(f"{self.method} {self.url}: {shown(error.message)}")
+            said = shown(error.message)
+            return failed(f"{self.method} {self.url}: {said}").showing(self._told(None, said))
+        return self._judged(answer).showing(self._told(answer))
+
+    def _told(self, answer: Response | None, said: str = "") -> Attachment:
+        one = exchange(self.url, answer, method=self.method, body=self.json_, headers=self.headers,
+                       said=said)  # fmt: skip
+        return Attachment("transcript", (one,), "transcript")
+
+    def _judged(self, answer: Response) -> Finding:
         elapsed_ms = round(answer.elapsed_s * 1000, 1)
         wrong = self._wrong(answer)
         if wrong:

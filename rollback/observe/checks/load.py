@@ -10,7 +10,7 @@ import json
 import math
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,11 +18,13 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from rollback.host.processes import Completed, base_environment, run
-from rollback.model.finding import Answer, Finding, Json, failed, passed, unknown
+from rollback.model.finding import Answer, Attachment, Finding, Json, failed, passed, unknown
 from rollback.model.quantity import Limit, Seconds, spoken
 from rollback.model.registry import Declared, register
 from rollback.model.step import Check, Effects, Text
-from rollback.observe.expect import JsonValue, Limits, figure
+from rollback.observe.chart import Mark
+from rollback.observe.expect import Bound, JsonValue, Limits, figure
+from rollback.observe.load.course import Course, picture, piece_s, split
 from rollback.observe.measure import (
     chance_of_more,
     median,
@@ -66,7 +68,8 @@ class Baseline(Declared):
         assert found, "checked when the declaration was read"
         return int(found[1]) / 100
 
-    def _allowed_ms(self, was_ms: float) -> float:
+    def allowed_ms(self, was_ms: float) -> float:
+        """Up to here it is not slower than it was."""
         return max(was_ms * (1 + self.share), was_ms + self.floor)
 
     def compared(
@@ -78,7 +81,7 @@ class Baseline(Declared):
         quantile), and UNKNOWN when they may be: more samples would tell.
         """
         told = f"p95 was {was_ms:g} ms in the seal"
-        count, allowed_ms = sum(histogram.values()), self._allowed_ms(was_ms)
+        count, allowed_ms = sum(histogram.values()), self.allowed_ms(was_ms)
         over = sum(times for value, times in histogram.items() if value > allowed_ms)
         if percentile(histogram, 0.95) > allowed_ms:
             luck = chance_of_more(over, count, 0.05)
@@ -91,7 +94,7 @@ class Baseline(Declared):
             effect, luck = superiority(readings, now)
             was_middle_ms, middle_ms = median(readings), median(now)
             if effect >= _EFFECT_LARGE and luck < _LUCK_MAX and (
-                middle_ms > self._allowed_ms(was_middle_ms)
+                middle_ms > self.allowed_ms(was_middle_ms)
             ):  # fmt: skip
                 return (f"{told} and the median {was_middle_ms:g} ms, now {middle_ms:g} ms: "
                         f"{figure(effect * 100)}% of the answers are slower than before",
@@ -135,18 +138,35 @@ class Load(Check):
         done = self._run(view)
         if done.timed_out:
             return unknown(f"the load did not end within {spoken(self.within)}")
+        course, figures = split(done.stdout)
         try:
-            result = _read(done.stdout)
+            result = _read(figures)
         except ValueError as error:
             return unknown(f"the load said nothing that can be read ({error}): {tail(done)}")
         if result is None:
             return unknown(f"no request was made: {tail(done)}")
-        return self._judged(result, view.baseline.get(self.id or "", {}))
+        sealed = view.baseline.get(self.id or "", {})
+        finding = self._judged(result, sealed)
+        return finding.showing(self._picture(course, sealed)) if course else finding
+
+    def _picture(self, course: Course, sealed: Mapping[str, Sequence[float]]) -> Attachment:
+        """The load over time, with every limit that is declared, and what it was in the seal."""
+        times = [*_marks("p95", self.p95, 1, " ms")]
+        before = tuple(sealed.get("p95_ms", ()))
+        if self.baseline is not None and before:
+            was_ms = median(before)
+            allowed_ms = self.baseline.allowed_ms(was_ms)
+            times.append(Mark(f"p95 in the seal: {figure(was_ms)} ms", was_ms, limit=False))
+            times.append(Mark(f"p95 against the seal: {figure(allowed_ms)} ms", allowed_ms))
+        title = f"{self.title or self.id or 'Load'}: {self.method} {self.url}"
+        errors = [*_marks("errors", self.errors, 100, "%")]
+        return picture(course, title, rate=self.rate, times=times, errors=errors)
 
     def _run(self, view: View) -> Completed:
         plan = {
             "url": self.url, "method": self.method, "headers": self.headers,
             "per_user": self.rate / self.users, "timeout_s": self.within,
+            "piece_s": piece_s(self.rate, self.users, self.duration),
         }  # fmt: skip
         if self.json_ is not NOTHING:
             plan["json"] = self.json_
@@ -199,6 +219,17 @@ class Load(Check):
             return "no baseline to compare with", Answer.PASS
         was_ms, readings = median(before), tuple(sealed.get("response_ms", ()))
         return self.baseline.compared(was_ms, readings, result.histogram)
+
+
+def _marks(name: str, limits: Bound | None, times: float, unit: str) -> Iterator[Mark]:
+    """The declared limits as they are drawn."""
+    if limits is None:
+        return
+    told = (("above", limits.above), ("below", limits.below), ("at least", limits.at_least),
+            ("at most", limits.at_most))  # fmt: skip
+    for word, limit in told:
+        if limit is not None:
+            yield Mark(f"{name} {word} {figure(limit * times)}{unit}", limit * times)
 
 
 @dataclass(frozen=True, slots=True)

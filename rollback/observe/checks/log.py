@@ -20,7 +20,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from rollback.model.finding import Finding, Json, failed, passed, unknown
+from rollback.model.finding import Attachment, Finding, Json, failed, passed, unknown
 from rollback.model.quantity import Seconds
 from rollback.model.registry import Declared, register
 from rollback.model.step import Check, Id, Text
@@ -30,6 +30,7 @@ from rollback.observe.place import Place, opened
 from rollback.observe.view import View
 
 _SHOWN_MAX = 3
+_EXCERPTS_MAX, _AROUND, _LINE_CHARS_MAX = 20, 2, 1000
 _CHUNK_BYTES = 1 << 20
 
 
@@ -134,7 +135,10 @@ class LogCheck(Check):
         if bad:
             last = list(dict.fromkeys(reversed(bad)))[:_SHOWN_MAX]  # each once, the newest first
             like = "; ".join(f"“{line}”" for line in last)
-            return failed(f"{told}; {len(bad)} hold what must not be there: {like}", lines=len(bad))
+            finding = failed(
+                f"{told}; {len(bad)} hold what must not be there: {like}", lines=len(bad)
+            )
+            return finding.showing(_excerpt(self.file, fresh, self.lacks))
         if tally.packed or (tally.cut and len(fresh) >= len(lines) - 1):
             return unknown(told)  # older lines that count may not have been read
         newest = next((number for number, at in enumerate(timed) if at), 0)
@@ -233,6 +237,22 @@ class LogCheck(Check):
         if left or state.hexdigest() != digest:
             return failed(f"{self.file}: its first {size} bytes are not the ones that were held")
         return passed(f"{self.file} still begins with the {size} bytes that were held")
+
+
+def _excerpt(file: str, lines: list[bytes], lacks: tuple[str, ...]) -> Attachment:
+    """The newest lines that must not be there, marked, with those around them."""
+    texts = [line.decode("utf-8", "replace")[:_LINE_CHARS_MAX] for line in lines]
+    hits = [n for n, line in enumerate(lines)
+            if any(part in line.decode("utf-8", "replace") for part in lacks)][-_EXCERPTS_MAX:]  # fmt: skip
+    near = sorted({n for hit in hits for n in range(hit - _AROUND, hit + _AROUND + 1)
+                   if 0 <= n < len(texts)})  # fmt: skip
+    told, before = [], -1
+    for n in near:
+        if before >= 0 and n > before + 1:
+            told.append("  …")
+        told.append(f"{'>' if n in hits else ' '} {texts[n]}")
+        before = n
+    return Attachment(f"what is wrong in {file}", "\n".join([*told, ""]))
 
 
 def _fresh(lines: list[bytes], timed: list[datetime | None], since: datetime | None) -> list[bytes]:

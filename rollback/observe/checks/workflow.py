@@ -14,7 +14,15 @@ from pydantic import Field, model_validator
 
 from rollback.host.net import Response
 from rollback.model.errors import HostUnreachable
-from rollback.model.finding import Finding, Json, failed, passed, unknown
+from rollback.model.finding import (
+    Attachment,
+    Exchange,
+    Finding,
+    Json,
+    failed,
+    passed,
+    unknown,
+)
 from rollback.model.quantity import Seconds, counted, spoken
 from rollback.model.registry import Declared, register, spelt
 from rollback.model.step import Check, Effects, Text
@@ -22,7 +30,7 @@ from rollback.observe.deadline import together
 from rollback.observe.expect import Expected, JsonValue, combined, shown
 from rollback.observe.pointer import MISSING, Pointer, find, mismatches
 from rollback.observe.view import View
-from rollback.observe.web import NOTHING, fetch, json_of, text
+from rollback.observe.web import NOTHING, exchange, fetch, json_of, text
 
 _METHODS = ("get", "post", "put", "patch", "delete")
 _FIELD = re.compile(r"\{([a-z][a-z0-9_]*)\}")
@@ -133,8 +141,14 @@ class _Session:
         self._deadline = deadline
         self._token = token
         self._values: dict[str, str] = {"token": token}
+        self._told: dict[int, Exchange] = {}  # the last one of each step
 
     def run(self) -> Finding:
+        """The finding, with what was said at each step."""
+        finding = self._walk()
+        return finding.showing(Attachment("transcript", (*self._told.values(),), "transcript"))
+
+    def _walk(self) -> Finding:
         began = self._clock.boot_s()
         for number, step in enumerate(self._steps, start=1):
             if reason := self._step(step):
@@ -173,10 +187,19 @@ class _Session:
         if left_s <= 0:
             raise HostUnreachable("no time was left")
         body = step.json_ if step.json_ is NOTHING else self._filled_json(step.json_)
-        return fetch(
-            self._filled(step.url), timeout_s=left_s, method=step.method, body=body,
-            headers={name: self._filled(value) for name, value in step.headers.items()},
-        )  # fmt: skip
+        url, method = self._filled(step.url), step.method
+        headers = {name: self._filled(value) for name, value in step.headers.items()}
+        answer, said = None, ""
+        try:
+            answer = fetch(url, timeout_s=left_s, method=method, body=body, headers=headers)
+        except HostUnreachable as error:
+            said = error.message
+            raise
+        finally:
+            self._told[id(step)] = exchange(
+                url, answer, method=method, body=body, headers=headers, said=said
+            )
+        return answer
 
     def _ended(self, step: Step, answer: Response) -> str:
         body = text(answer)
