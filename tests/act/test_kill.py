@@ -41,7 +41,7 @@ EXISTING = {
     "code-reset": 704,
     "full-restore": 822,
     "component": 682,
-    "gate": 186,
+    "gate": 201,
 }
 
 
