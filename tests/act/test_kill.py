@@ -10,7 +10,7 @@ import pytest
 from drills import sweep
 from drills.sweep_world import CASES, Case
 
-SHOTS_MAX = 22  # of one case; the stride follows from it
+SHOTS_MAX = 15  # of one case; the stride follows from it
 GATED_SHOTS_MAX = 4  # each runs a suite
 
 

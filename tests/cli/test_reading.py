@@ -245,7 +245,10 @@ def test_a_closed_gate_says_verify_then_resume(shop: Shop) -> None:
     )
 
 
-@pytest.mark.parametrize("how", ["option", "environment", "state"])
+@pytest.mark.parametrize(
+    "how",
+    ["state", *(pytest.param(one, marks=pytest.mark.long) for one in ("option", "environment"))],
+)
 def test_what_is_told_to_type_can_be_pasted_where_the_operator_is(shop: Shop, how: str) -> None:
     """Another declaration or state directory stands in every command that is printed."""
     here = shop.folder.parent

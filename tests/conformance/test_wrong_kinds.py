@@ -82,6 +82,7 @@ def test_there_are_enough_of_them() -> None:
     assert families == {KINDS[name].family for name in RIGHT} == set(FAMILIES)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_kind_is_noticed_by_the_contract_that_it_breaks(
     broken: dict[str, dict[str, str]], name: str
@@ -94,12 +95,14 @@ def test_a_wrong_kind_is_noticed_by_the_contract_that_it_breaks(
     assert "Traceback" not in told[0]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", RIGHT)
 def test_a_right_kind_keeps_every_contract(broken: dict[str, dict[str, str]], name: str) -> None:
     """What the wrong ones were made of is well: a contract says no for their one mistake."""
     assert broken[name] == {}
 
 
+@pytest.mark.long
 def test_what_is_said_names_no_inside_of_ours(broken: dict[str, dict[str, str]]) -> None:
     """A message is a line or two for the author of the kind: no frame of the contracts is shown."""
     for name, one in WRONG.items():

@@ -28,6 +28,7 @@ def world(tmp_path: Path):
     made.remove()
 
 
+@pytest.mark.long
 def test_the_same_run_has_the_same_points_each_time(world: World) -> None:
     """A point is a number: it must mean the same change in every drive."""
     reference, points = sweep.refer(world)

@@ -169,7 +169,7 @@ def spoiled(world: World, do: str) -> dict[bytes, tuple[object, ...]]:
     return bad
 
 
-@pytest.mark.parametrize("do", ["swap", "refresh"])
+@pytest.mark.parametrize("do", ["swap", pytest.param("refresh", marks=pytest.mark.long)])
 def test_killed_at_any_change_it_is_the_old_tree_or_the_new(world: World, do: str) -> None:
     """The next one converges, and nothing is left behind."""
     then = ready(world)
