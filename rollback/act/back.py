@@ -17,7 +17,7 @@ from typing import Any
 from rollback.act import built_in
 from rollback.act.acceptable import why_not
 from rollback.act.guarding import command_of
-from rollback.act.plan import Plan, PlannedStep, ad_hoc, plan_of
+from rollback.act.plan import Plan, PlannedStep, ad_hoc, backwards, plan_of
 from rollback.act.protecting import safety_of
 from rollback.act.scene import Target, Traced
 from rollback.act.site import Site
@@ -86,7 +86,7 @@ def undo_plan(site: Site, old: Run, *, run: str, requester: str, reason: str) ->
                             reason=reason or f"undo of {old.id}")  # fmt: skip
         return replace(back, undoes=old.id)
     written: list[dict[str, Any]] = []
-    for step in reversed(taken):
+    for step in backwards(taken):
         body = asdict(step)
         body["alternatives"] = []
         written.append({"take-back": {

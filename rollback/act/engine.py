@@ -26,7 +26,7 @@ from rollback.act import (
     starting,
 )
 from rollback.act.guarding import command_of, elsewhere
-from rollback.act.plan import Plan, PlannedStep, plan_of
+from rollback.act.plan import Plan, PlannedStep, backwards, plan_of
 from rollback.act.scene import Action, Later, Question, Scene, Traced, Trailing, Undoable
 from rollback.act.site import Site
 from rollback.host.below import remedy, why
@@ -184,7 +184,7 @@ def _undo(site: Site, run: Run, plan: Plan) -> Run:
             return _stop(
                 site, run, f"nothing is taken back, since the present cannot be kept: {why(error)}"
             )
-    for step in reversed(list(plan.every_step())):
+    for step in backwards(plan.every_step()):
         record = run.steps.get(step.index)
         if record is None or record.status in ("undone", "skipped"):
             continue

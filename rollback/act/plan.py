@@ -10,7 +10,7 @@ Never: changes anything.
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -181,6 +181,13 @@ def make_plan(
     return _plan(
         site, scene, level, steps, requester=requester, reason=reason, variant=variant, seen=seen
     )
+
+
+def backwards(steps: Iterable[PlannedStep]) -> list[PlannedStep]:
+    """The order in which steps are taken back: from last to first, and at the end what is done again."""
+    every = list(steps)
+    again = [step for step in every if getattr(step.action(), "again", False)]
+    return [*(step for step in reversed(every) if step not in again), *again]
 
 
 def ad_hoc(

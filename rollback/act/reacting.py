@@ -176,10 +176,28 @@ def _turn(site: Site, best: Match, cooldown_s: float, tried_s: float | None) -> 
         return (clock.now() - at).total_seconds()
 
     own = next((one.cooldown for one in site.system.triggers if one.id == best.trigger), 0.0)
+    acted = _last_acted(site, events)
     return loop.turn(
         best.trigger, _target(site, best.what, best.component), tuple(_past(site, events, age_s)),
         cooldown_s=cooldown_s, own_s=own, settles_s=_settles_s(site.system, best), tried_s=tried_s,
+        acted_s=age_s(acted) if acted else None, stale=_stale(site.system, best, events, acted),
     )  # fmt: skip
+
+
+def _last_acted(site: Site, events: list[Event]) -> Event | None:
+    """How the last run ended that took a step, whoever began it; None where there is none."""
+    acted = {run.id for run in site.runs().values() if run.steps}
+    return next((event for event in reversed(events)
+                 if event.kind in _RESTED and event.run in acted), None)  # fmt: skip
+
+
+def _stale(system: System, best: Match, events: list[Event], acted: Event | None) -> bool:
+    """True when the rule rests on events, and none of them was told since that run ended."""
+    wanted = {name for one in _conditions(system, best.trigger) for name in one.events}
+    if acted is None or not wanted:
+        return False
+    return not any(event.kind == "event.told" and event.data.get("event") in wanted
+                   for event in events[acted.seq :])  # fmt: skip
 
 
 def _past(site: Site, events: list[Event], age_s: AgeOf) -> Iterator[loop.Past]:

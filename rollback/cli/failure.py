@@ -23,7 +23,8 @@ def command() -> None:
 def add(desk: Desk, pattern: str, fields: tuple[str, ...], person: str | None) -> int:
     """Remember that PATTERN happened, with the fields that `memory:` declares.
 
-    What was remembered of it before is shown, and what the declaration says helps.
+    What was remembered of PATTERN before is shown, and what the declaration says helps. Which failures
+    are alike, and count towards `systemic_after`, is said by `memory: {similar_by: […]}`.
     """
     from rollback.learn.remembering import remember
 

@@ -52,20 +52,22 @@ class Turn:
 
 def turn(
     trigger: str, target: str, past: Sequence[Past], *, cooldown_s: float = 0.0, own_s: float = 0.0,
-    settles_s: float = 0.0, tried_s: float | None = None,
+    settles_s: float = 0.0, tried_s: float | None = None, acted_s: float | None = None, stale: bool = False,
 ) -> Turn:  # fmt: skip
     """What the agent may begin for this trigger and target.
 
     `cooldown_s` holds after whatever the agent did last, `own_s` after a run for this trigger;
     `settles_s` is how far back the readings look that the trigger rests on; `tried_s` how long ago
-    a try came to nothing.
+    a try came to nothing; `acted_s` how long ago a run ended that had changed something, whoever began
+    it. `stale`: the events that the trigger rests on all happened before that.
     """
     if tried_s is not None and tried_s < max(cooldown_s, AGAIN_S):
         return Turn("nothing", "it was tried just now")
     rested = [(one, one.rested_s) for one in past if one.rested_s is not None]
     if any(ago < cooldown_s or (one.trigger == trigger and ago < own_s) for one, ago in rested):
         return Turn("nothing", "it is cooling down after what was done last")
-    if any(one.acted and ago < settles_s for one, ago in rested):
+    acted = [ago for one, ago in rested if one.acted] + ([] if acted_s is None else [acted_s])
+    if any(ago < settles_s for ago in acted):
         return Turn("nothing", "its readings still reach back before the last run")
     if any(one.trigger == trigger and not one.seen_well for one in past):
         why = f"{trigger} has held ever since it led to a run: a person must look"
@@ -76,4 +78,6 @@ def turn(
         return Turn("nothing", f"{target} was begun by the agent {why}", person=True)
     if sum(one.acted for one in young) >= UNASKED_MAX:
         return Turn("ask", f"{target} was gone back to within the last {spoken(WITHIN_S)} already")
+    if stale:
+        return Turn("ask", "all that it rests on happened before the last run ended")
     return Turn("unasked")

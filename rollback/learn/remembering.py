@@ -34,7 +34,7 @@ PATTERN = "pattern"
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """A failure in the memory; `before` are those like it, oldest first.
+    """A failure in the memory; `before` are those of its pattern, oldest first.
 
     `pattern` is what the declaration knows of it; `opened` the task that it opened; `unwritten` why
     the file does not hold it yet.
@@ -74,7 +74,8 @@ def remember(site: Site, pattern: str, said: Mapping[str, str], *, by: str) -> R
             raise UsageError(f"{name} is empty", hint=f"write {name}=… or leave it out")
     failure = failure_of(site.tell(REMEMBERED, known=dict[str, Json](known), by=by))
     same = alike(failures_of(site.journal.events()), failure, memory.similar_by)
-    before = tuple(one for one in same if one.hash != failure.hash)
+    of_it = alike(failures_of(site.journal.events()), failure, (PATTERN,))
+    before = tuple(one for one in of_it if one.hash != failure.hash)
     opened = _systemic(site, failure, len(same))
     try:
         _write(site)

@@ -96,6 +96,11 @@ class Step(Kind):
         return self.alters != "stored"
 
     @property
+    def again(self) -> bool:
+        """True when taking it back is doing it again, once everything else is as before it."""
+        return False
+
+    @property
     def reversible(self) -> bool:
         """True when it says how it is taken back, for kinds that leave that to the declaration."""
         return True

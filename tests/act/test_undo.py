@@ -21,7 +21,7 @@ from rollback.act.engine import resting, roll_back
 from rollback.act.plan import Plan
 from rollback.act.scene import Scene
 from rollback.act.site import Site
-from rollback.act.stopping import abort
+from rollback.act.stopping import abort, retry
 from rollback.host import net, processes
 from rollback.model.errors import PlanError
 from rollback.model.lifecycle import Run, State
@@ -555,3 +555,111 @@ def test_what_was_kept_before_the_run_is_gone_is_said_and_nothing_is_claimed(sho
         with pytest.raises(PlanError, match="no checkpoint"):
             undo(site, run)
         assert resting(site, run)
+
+
+KEEPS = """
+import http.server, json, signal, sys
+said = {}
+def read(*_):
+    said["limit"] = open("config/app.yaml").read().partition("limit: ")[2].strip()
+signal.signal(signal.SIGHUP, read)
+read()
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = json.dumps({"ready": True, **said}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *_):
+        pass
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+
+
+@pytest.mark.parametrize("verb", ["restart", "reload"])
+@pytest.mark.parametrize("how", ["undo", "gives up"])
+def test_who_was_made_to_read_new_files_reads_the_old_ones_when_they_are_back(
+    served: Shop, verb: str, how: str
+) -> None:
+    """What serves is what lies there: after an undo, and after a run that takes itself back."""
+    (served.tree / "server.py").write_text(KEEPS)
+    served.edit("    stop: {signal: TERM, grace: 500ms}\n",
+                "    stop: {signal: TERM, grace: 500ms}\n    reload: {signal: HUP}\n")  # fmt: skip
+    fails = ", {command: {argv: [/bin/false], effects: none}}" if how == "gives up" else ""
+    served.edit("{service: {stop: [web], within: 10s}}, ", "")
+    served.edit("{service: {start: [web], within: 10s}}]",
+                f"{{service: {{{verb}: [web], within: 10s}}}}{fails}]")  # fmt: skip
+    (port,) = served.system.services["web"].ports
+
+    def serves() -> object:
+        return json.loads(net.request(f"http://127.0.0.1:{port}/").body)["limit"]
+
+    with served.site() as site:
+        go(site, served.plan(site, "stop"))
+        go(site, served.plan(site, "start"))
+        assert serves() == "99"
+        run = go(site, served.plan(site, "config"))
+        if how == "undo":
+            assert serves() == "3"
+            back = go(site, undo(site, run))
+            assert back.state is State.MITIGATED, back.reason
+        else:
+            assert run.state is State.UNDONE, run.reason
+    assert "limit: 99" in (served.tree / "config" / "app.yaml").read_text()
+    assert serves() == "99"
+    if how == "undo":
+        with served.site() as site:
+            assert go(
+                site, undo_plan(site, back, run=next_run_id(site), requester="ada", reason="")
+            ).state
+        assert serves() == "3"
+
+
+# -- what cannot be taken back -------------------------------------------------------------
+
+
+def mail(shop: Shop, words: str) -> None:
+    """The level restores, and then sends one mail."""
+    (shop.tree / "mail.sh").write_text("echo sent >> ../mails\n")
+    steps(
+        shop,
+        "{restore: {component: config}}",
+        f"{{command: {{argv: [/bin/sh, mail.sh], {words}}}}}",
+    )
+
+
+def sent(shop: Shop) -> int:
+    return (shop.folder / "mails").read_text().count("sent")
+
+
+def test_what_declares_no_undo_is_refused_when_it_is_to_be_taken_back(shop: Shop) -> None:
+    """Before anything is done; and it is not done a second time."""
+    mail(shop, "effects: once")
+    with shop.site() as site:
+        run = go(site, shop.plan(site, "config"))
+        assert sent(shop) == 1
+        with pytest.raises(PlanError, match="cannot be taken back: it declares no undo") as refused:
+            undo(site, run)
+        assert "rollback checkpoint restore" in refused.value.hint
+    assert sent(shop) == 1
+
+
+def test_an_undo_that_failed_does_not_do_the_step_again(shop: Shop) -> None:
+    """Nobody knows what it did: a person is asked, and no second mail is sent."""
+    mail(shop, "effects: once, undo: {argv: [/bin/false]}")
+    with shop.site() as site:
+        run = go(site, shop.plan(site, "config"))
+        back = go(site, undo(site, run))
+        assert back.state is State.NEEDS_OPERATOR, back.reason
+        assert sent(shop) == 1
+        with pytest.raises(PlanError):
+            abort(site, back, by="ada", reason="no way")
+        assert go_on(site, back).state is State.NEEDS_OPERATOR
+    assert sent(shop) == 1
+
+
+def go_on(site: Site, run: Run) -> Run:
+    """The run, sent on by a person and driven."""
+    retry(site, site.run(run.id), by="ada")
+    return settle(site, roll_back(site, run.id))

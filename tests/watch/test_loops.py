@@ -226,3 +226,23 @@ def test_resolved_starts_nothing_and_ends_nothing(tmp_path: Path) -> None:
         here.read(errors=0.0)
         here.tick(agent, 5)
         assert [run.state for run in runs(agent.site)] == [State.WAITING]
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_what_happened_before_the_last_run_ended_begins_nothing_unasked(
+    tmp_path: Path, again: bool
+) -> None:
+    """By hand somebody went back because of it: people are asked; what happens anew counts as ever."""
+    with agent_of(tmp_path, UNGATED) as (here, agent):
+        here.read(errors=0.0, slow=0.0)
+        tell_event(agent.site, "veto", {}, by="ada")
+        here.break_it()
+        run = authorize.create(agent.site, here.shop.plan(agent.site, "config"))
+        authorize.approve(agent.site, run, person="ada")
+        assert drive(agent.site, run, wait=False).state is State.MITIGATED
+        here.break_it()
+        if again:
+            tell_event(agent.site, "veto", {}, by="ada")
+        here.tick(agent, 3)
+        begun = [one for one in runs(agent.site) if one.id != run.id]
+        assert [bool(one.steps) for one in begun] == [again]

@@ -158,7 +158,7 @@ class CommandStep(Step):
                                     status=done.status)  # fmt: skip
             mark(scene, _UNDONE)
         elif self.effects != "none":
-            raise HostError(f"{self.argv[0]} declares no undo", where=self.argv[0],
+            raise HostError("it declares no undo", where=self.argv[0],
                             hint="take back by hand what it did, then resume")  # fmt: skip
 
     def undone(self, scene: Scene) -> Finding:

@@ -61,6 +61,11 @@ class ServiceStep(Step):
         """What is done."""
         return next(verb for verb in (*VERBS, "touch") if getattr(self, verb) is not None)
 
+    @property
+    def again(self) -> bool:
+        """Who was made to read new files reads the old ones when they are back."""
+        return self.verb in ("restart", "reload")
+
     def bind(self, scene: Scene) -> dict[str, Json]:
         """The names, in the order in which they are worked on."""
         if self.touch is not None:
@@ -132,9 +137,13 @@ class ServiceStep(Step):
     def undo(self, scene: Scene) -> None:
         """What was started is stopped, what was stopped started, and what was drained works on.
 
-        A service that declares no way to resume stays drained, and that is noted.
+        What was restarted or reloaded is so again, if it runs. A service that declares no way to resume
+        stays drained, and that is noted.
         """
         view = scene.view()
+        for name in _names(scene) if self.again else ():
+            if services.running(view, name):
+                (_reload if self.verb == "reload" else _restart)(view, name, self.within)
         ran = self._ran(scene)
         for name in reversed(_names(scene)):
             if self.verb == "start" and not ran.get(name):
@@ -149,7 +158,7 @@ class ServiceStep(Step):
         if self.verb == "drain" and marked(scene, _DRAINED):
             return failed(f"{', '.join(_names(scene))} drained, and not resumed since")
         if self.verb not in ("start", "stop"):
-            return passed(f"{self.verb} leaves nothing to take back")
+            return passed(f"{self.verb}: what it made them read is taken back by the other steps")
         ran = _answers(scene.bound.get("identities"))
         changed = [name for name in _names(scene) if ran.get(name) == (self.verb == "stop")]
         try:
@@ -290,6 +299,11 @@ def _start(view: View, name: str, within_s: float) -> str:
 
 def _stop(view: View, name: str, within_s: float) -> str:
     return services.stop(view, name, within_s=within_s)
+
+
+def _restart(view: View, name: str, within_s: float) -> str:
+    _stop(view, name, within_s)
+    return _start(view, name, within_s)
 
 
 def _reload(view: View, name: str, within_s: float) -> str:

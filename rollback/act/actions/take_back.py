@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from rollback.act import before
 from rollback.act.moment import mark, marked, unmark
 from rollback.act.scene import Action, Scene, Target, Traced, Trailing, Undoable
-from rollback.model.errors import PlanError
+from rollback.model.errors import HostError, PlanError
 from rollback.model.finding import Answer, Finding, Json, failed, passed
 from rollback.model.registry import read_item, register
 from rollback.model.step import Alters, Step
@@ -37,8 +37,17 @@ class TakeBack(Step):
         found = self._action()
         return isinstance(found, Step) and found.harmless
 
+    @property
+    def again(self) -> bool:
+        """As the step that it takes back."""
+        found = self._action()
+        return isinstance(found, Step) and found.again
+
     def bind(self, scene: Scene) -> dict[str, Json]:
-        """Whether anything is left to take back: asked of the present, not of what it went back to."""
+        """Whether anything is left to take back: asked of the present, not of what it went back to.
+
+        Raises: PlanError for a step that has no way back and may have done something.
+        """
         action = self._action()
         if not isinstance(action, Traced):
             raise PlanError(
@@ -47,6 +56,14 @@ class TakeBack(Step):
         finding = action.undone(self._then(scene))
         # a step that did not end may have done half of it, which may be no whole thing to see
         done = finding.answer is Answer.PASS and (self.whole or self.harmless)
+        if not done and isinstance(action, Step) and not (action.reversible or action.harmless):
+            files = f"rollback checkpoint restore {self.safety[:12]}" if self.safety else ""
+            raise PlanError(
+                f"step {self.step['index']} {self.step['id']} of run {self.run} cannot be taken back: it "
+                "declares no undo",
+                hint=f"take back by hand what it did; files alone go back with: {files}" if files
+                else "take back by hand what it did",
+            )  # fmt: skip
         return {"changes": int(not done), "found": finding.evidence}
 
     def describe(self, scene: Scene) -> tuple[str, ...]:
@@ -85,7 +102,12 @@ class TakeBack(Step):
         """What stood before it was taken back stands again: from the checkpoint, or by doing it again."""
         for name in self._by_checkpoint():
             before.put_back(scene, name)
-        if not self._by_checkpoint() and self.undone(scene).answer is not Answer.PASS:
+        if self._by_checkpoint():
+            return
+        finding = self.undone(scene)
+        if finding.answer is Answer.UNKNOWN:  # doing it again may do it twice
+            raise HostError(f"nobody knows whether it was taken back: {finding.evidence}")
+        if finding.answer is Answer.FAIL:
             self._action().apply(self._then(scene))
 
     def undone(self, scene: Scene) -> Finding:
