@@ -132,7 +132,7 @@ def _authorities(system: System) -> Iterator[Warned]:
 
 
 def _checks(system: System) -> Iterator[Warned]:
-    """Checks that would be UNKNOWN here, since something optional is not installed."""
+    """Checks that could not be asked here: something optional, or what they read, is not there."""
     for suite in SUITES:
         for at, check in enumerate(getattr(system.verification, suite)):
             lacking = getattr(check, "lacking", "")
@@ -140,6 +140,10 @@ def _checks(system: System) -> Iterator[Warned]:
                 yield Warned(("verification", suite, at, check.kind),
                              "this check needs an extra that is not installed",
                              f"install it: {lacking}")  # fmt: skip
+            reads = getattr(check, "reads", "")
+            if reads and not os.path.lexists(system.root_path / reads):
+                yield Warned(("verification", suite, at, check.kind), f"{reads} is not there now",
+                             "correct it, unless it comes later")  # fmt: skip
 
 
 def silent_suites(system: System, level: Level | Procedure) -> tuple[str, ...]:

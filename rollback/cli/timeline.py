@@ -351,6 +351,7 @@ def _on(run: Run) -> list[str]:
     if run.waiting_in is State.UNDOING:
         return [
             f"put right what it stopped at, then let it go on taking back: rollback resume {run.id}",
+            leave,
             look,
         ]
     stopped = [one for one in run.steps.values() if one.status in ("failed", "doubted")]

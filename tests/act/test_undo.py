@@ -655,6 +655,8 @@ def test_an_undo_that_failed_does_not_do_the_step_again(shop: Shop) -> None:
         assert sent(shop) == 1
         with pytest.raises(PlanError):
             abort(site, back, by="ada", reason="no way")
+        told = rollback(shop.folder, "status").out
+        assert f"rollback abort {back.id} --as-it-is" in told
         assert go_on(site, back).state is State.NEEDS_OPERATOR
     assert sent(shop) == 1
 

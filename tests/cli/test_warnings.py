@@ -174,3 +174,15 @@ def test_approvals_that_nobody_can_give_are_said_as_ready_says_them(shop: Shop, 
     row = next(row for one in found for row in one["rows"] if row["what"] == "people")
     assert said["message"] == f"levels.{level}.authority: {row['evidence']}"
     assert said["hint"] == row["hint"]
+
+
+def test_a_document_that_a_check_reads_and_that_is_not_there_is_said(shop: Shop) -> None:
+    """With the line of the check; when it lies there nothing is said."""
+    shop.edit("  smoke:\n", "  integration:\n    - openapi: {id: api, schema: docs/api.yaml, "
+              'url: "http://127.0.0.1:9"}\n  smoke:\n')  # fmt: skip
+    said = only(shop)
+    assert said["where"] == line_of(shop, "- openapi")
+    assert "docs/api.yaml is not there now" in said["message"]
+    (shop.tree / "docs").mkdir()
+    (shop.tree / "docs" / "api.yaml").touch()
+    assert warnings(shop) == []

@@ -79,6 +79,11 @@ class OpenApi(Check):
         return "" if importlib.util.find_spec("schemathesis") is not None else INSTALL
 
     @property
+    def reads(self) -> str:
+        """The file, below the root, that it cannot do without; "" where the service has it."""
+        return "" if self.schema_.startswith("/") else self.schema_
+
+    @property
     def _at(self) -> str:
         parts = urlsplit(self.url)
         return f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
