@@ -216,6 +216,9 @@ class Checkpoints:
             reach = Reach(self.store)
             found = [self._judged(identity, record, reach)
                      for identity, record in self.records()]  # fmt: skip
+            if any(one.problems for one in found):  # perhaps one was let go while we looked
+                there = {identity for identity, _ in self.records()}
+                found = [one for one in found if not one.problems or one.id in there]
         return tuple(sorted(found, key=lambda one: (one.at, one.id), reverse=True))
 
     def records(self) -> Iterator[tuple[str, Checkpoint | StoreError]]:

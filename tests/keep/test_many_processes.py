@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from rollback.keep.checkpoint_record import Checkpoint
 from rollback.keep.life import Life
+from rollback.model.errors import StoreError
 from rollback.model.finding import Answer
 from tests.keep.standin import World, component, walked
 from tests.killed import in_child
@@ -94,6 +96,24 @@ def test_a_capture_and_a_restore_do_not_disturb_each_other(world: World) -> None
     assert at_once(restore, capture) == [0, 0]
     assert walked(world.root / "app") == then
     whole(world)
+
+
+def test_what_is_let_go_while_a_list_is_made_is_not_listed_as_damaged(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its record was read, and then everything of it was gone."""
+    with world.open() as looking, world.open() as freeing:
+        freeing.create("old", components=("other",))
+        records, gone = looking.records, []
+
+        def slowly() -> Iterator[tuple[str, Checkpoint | StoreError]]:
+            found = list(records())
+            if not gone:
+                gone.append(Life(freeing).delete("old"))
+            return iter(found)
+
+        monkeypatch.setattr(looking, "records", slowly)
+        assert looking.list() == ()
 
 
 def test_freeing_robs_no_restore_and_no_capture(world: World) -> None:
