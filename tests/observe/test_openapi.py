@@ -370,7 +370,7 @@ def test_without_the_extra_it_is_unknown_and_validate_says_what_to_install(
                         {
                             "openapi": {
                                 "id": "api",
-                                "schema": "api.json",
+                                "schema": "/openapi.json",
                                 "url": "http://127.0.0.1:1",
                             }
                         }
