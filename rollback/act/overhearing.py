@@ -48,26 +48,25 @@ def overhear(site: Site) -> dict[str, str]:
     site.state.tree.make_folder(FOLDER)
     with site.state.tree.lock(LOCK, clock=site.host.clock):
         marks = _marks(site)
-        told = {str(event.data.get("id")) for event in site.journal.events()
-                if event.kind == "event.told"}  # fmt: skip
+        before = dict(marks)
         for name, event in heard.items():
             try:
-                marks[name] = _hear(site, name, event, marks.get(name), told)
+                marks[name] = _hear(site, name, event, marks.get(name))
             except FileNotFoundError:
                 deaf[name] = f"there is no {event.log.file}" if event.log else ""
             except (RollbackError, OSError) as error:
                 deaf[name] = f"its log cannot be read: {why(error)}"
-        kept = {name: asdict(mark) for name, mark in marks.items() if mark is not None}
-        site.state.tree.write(MARKS, json.dumps(kept).encode() + b"\n")
+        if marks != before:
+            kept = {name: asdict(mark) for name, mark in marks.items() if mark is not None}
+            site.state.tree.write(MARKS, json.dumps(kept).encode() + b"\n")
     return deaf
 
 
-def _hear(
-    site: Site, name: str, event: EventKind, mark: Mark | None, told: set[str]
-) -> Mark | None:
+def _hear(site: Site, name: str, event: EventKind, mark: Mark | None) -> Mark | None:
     log = event.log
     assert log is not None, "it is heard because it has one"
     view, first, count = eyes.of(site), mark is None, 0
+    told: set[str] | None = None  # read when a line means the event, which is rare
     now = site.host.clock.now()
     since = now - timedelta(seconds=site.system.monitor.lookback or LOOKBACK_S)
     for _ in range(READS_MAX):
@@ -79,6 +78,7 @@ def _hear(
             identity = f"log:{name}:{line.identity}"
             if first and (at is None or at < since):
                 continue  # it happened before anybody listened
+            told = _told(site) if told is None else told
             if identity in told or count >= EVENTS_MAX:
                 continue
             count += 1
@@ -90,6 +90,12 @@ def _hear(
             return mark
         mark = found.mark
     raise HostError("it grows faster than it is read", where=log.file)
+
+
+def _told(site: Site) -> set[str]:
+    """What was told before, by its identity."""
+    return {str(event.data.get("id")) for event in site.journal.events()
+            if event.kind == "event.told"}  # fmt: skip
 
 
 def _meant(

@@ -170,7 +170,7 @@ def records(
     usable time is counted and left out, and what the file was rotated into meanwhile is read too.
     """
     with opened(view, path) as (tree, name):
-        for record in _records(tree, name, tally, time=time):
+        for record in _through(tree, name, tally, time=time, since=since):
             tally.newest = tally.newest or record.at
             if since is not None:
                 if record.at is None:
@@ -182,11 +182,15 @@ def records(
                     continue
             tally.read += 1
             yield record
-        for other in rotated(tree, name, since, tally) if since is not None else ():
-            for record in _records(tree, other, tally, time=time):
-                if record.at is not None and since is not None and record.at >= since:
-                    tally.read += 1
-                    yield record
+
+
+def _through(
+    tree: Tree, name: bytes, tally: Tally, *, time: str, since: datetime | None
+) -> Iterator[Record]:
+    """The records of the file, then of what it was rotated into; that is looked for when it is needed."""
+    yield from _records(tree, name, tally, time=time)
+    for other in rotated(tree, name, since, tally) if since is not None else ():
+        yield from _records(tree, other, tally, time=time)
 
 
 def _records(tree: Tree, name: bytes, tally: Tally, *, time: str) -> Iterator[Record]:
