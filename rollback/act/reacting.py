@@ -192,11 +192,12 @@ def _last_acted(site: Site, events: list[Event]) -> Event | None:
 
 
 def _stale(system: System, best: Match, events: list[Event], acted: Event | None) -> bool:
-    """True when the rule rests on events, and none of them was told since that run ended."""
+    """True when the rule rests on events, and none of them happened since that run ended."""
     wanted = {name for one in _conditions(system, best.trigger) for name in one.events}
     if acted is None or not wanted:
         return False
     return not any(event.kind == "event.told" and event.data.get("event") in wanted
+                   and str(event.data.get("happened") or event.at) >= acted.at  # a log says it later
                    for event in events[acted.seq :])  # fmt: skip
 
 

@@ -228,9 +228,9 @@ def test_resolved_starts_nothing_and_ends_nothing(tmp_path: Path) -> None:
         assert [run.state for run in runs(agent.site)] == [State.WAITING]
 
 
-@pytest.mark.parametrize("again", [False, True])
+@pytest.mark.parametrize("again", ["", "anew", "read late from a log"])
 def test_what_happened_before_the_last_run_ended_begins_nothing_unasked(
-    tmp_path: Path, again: bool
+    tmp_path: Path, again: str
 ) -> None:
     """By hand somebody went back because of it: people are asked; what happens anew counts as ever."""
     with agent_of(tmp_path, UNGATED) as (here, agent):
@@ -241,8 +241,13 @@ def test_what_happened_before_the_last_run_ended_begins_nothing_unasked(
         authorize.approve(agent.site, run, person="ada")
         assert drive(agent.site, run, wait=False).state is State.MITIGATED
         here.break_it()
-        if again:
+        if again == "anew":
             tell_event(agent.site, "veto", {}, by="ada")
+        elif again:
+            was = next(one.at for one in told(agent.site, "event.told"))
+            agent.site.tell(
+                "event.told", event="veto", fields={}, by="log", id="log:1", happened=was
+            )
         here.tick(agent, 3)
         begun = [one for one in runs(agent.site) if one.id != run.id]
-        assert [bool(one.steps) for one in begun] == [again]
+        assert [bool(one.steps) for one in begun] == [again == "anew"]
