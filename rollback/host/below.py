@@ -207,7 +207,8 @@ def walk_below(
 ) -> Iterator[tuple[bytes, os.stat_result]]:
     """Everything below `start`, parents before children, names sorted; links not followed.
 
-    What cannot be read goes to `failed`, and the walk goes on; without it the error is raised.
+    What is gone by the time it is looked at is not there. What cannot be read goes to `failed`,
+    and the walk goes on; without it the error is raised.
     """
     levels = [_Level(b"" if start == b"." else start, _folder(root, start, place))]
     try:
@@ -222,6 +223,8 @@ def walk_below(
                 if level.fd < 0:
                     level.fd = _folder(root, level.path or b".", place)
                 found = os.stat(name, dir_fd=level.fd, follow_symlinks=False)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
             except OSError as error:
                 _report(failed, path, error)
                 continue
@@ -229,6 +232,8 @@ def walk_below(
             if stat_.S_ISDIR(found.st_mode) and enter(path):
                 try:
                     levels.append(_entered(level.fd, name, path, place))
+                except (FileNotFoundError, NotADirectoryError):
+                    pass
                 except OSError as error:
                     _report(failed, path, error)
                 if len(levels) > OPEN_FOLDERS_MAX:

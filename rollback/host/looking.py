@@ -126,7 +126,8 @@ class Looking:
     ) -> Iterator[tuple[bytes, os.stat_result]]:  # fmt: skip
         """Everything below `path`, parents before children, names sorted; links not followed.
 
-        `enter(folder)` False yields the folder but not what is in it. What cannot be read goes to
+        `enter(folder)` False yields the folder but not what is in it. What is gone by the time it is
+        looked at is not there. What cannot be read goes to
         `failed(path, error)`. Raises: OSError without `failed`; Confined at another mount.
         """
         yield from walk_below(self.fd, checked(path), enter, failed, self.place)

@@ -23,8 +23,10 @@ from rollback.keep.blocks import digest
 from rollback.keep.changes import Change, Changes, StoredSource, What, told
 from rollback.keep.entry import Entry, Source, check, in_order, order
 from rollback.keep.scope import Scope
-from rollback.keep.survey import Folder, Survey, below
+from rollback.keep.survey import Folder, Survey, below, gone
 from rollback.model.errors import Confined
+
+LOOKS_MAX = 20  # at a file that is there and gone by turns; by then somebody works against us
 
 
 @dataclass
@@ -107,7 +109,7 @@ def make_plan(
     xattrs: tuple[str, ...] = (),
 ) -> Plan:  # fmt: skip
     """The plan behind `changes`."""
-    survey = Survey(tree, at, scope or Scope(), Clock())
+    survey = Survey(tree, at, scope or Scope(), Clock(), moving=True)
     plan = Plan(at, xattrs=xattrs)
     if isinstance(source, StoredSource):
         survey.heard, plan.heard = source.looked, source.reading().add
@@ -204,22 +206,45 @@ def _add_above(found: set[bytes], path: bytes) -> None:
 def _compare(plan: Plan, tree: Tree, source: Source, deep: bool) -> None:
     groups = _groups(plan)
     for path, entry in plan.wanted.items():
-        live = plan.live.get(path)
-        if entry.kind == "folder":
-            _compare_folder(plan, tree, path, entry, live)
-        elif live is not None and stat_.S_ISDIR(live.st_mode):
-            if path in plan.kept_open:
-                raise Confined("a folder with excluded files in it stands where a file has to be",
-                               where=show(plan.full(path)))  # fmt: skip
-            plan.retype.add(path)
-            plan.write[path] = f"folder -> {entry.kind}"
-        elif entry.kind == "symlink":
-            _compare_link(plan, tree, path, entry, live)
-        elif entry.kind == "file":
-            _compare_file(plan, tree, source, path, entry, live, groups[path], deep)
+        for left in reversed(range(LOOKS_MAX)):
+            try:
+                _compare_one(plan, tree, source, entry, groups.get(path, set()), deep)
+                break
+            except OSError as error:
+                if not (left and gone(error)):
+                    raise
+                _look_at(plan, tree, path)
     for path, entry in plan.wanted.items():
         if entry.kind == "hardlink" and path not in plan.write:
             _compare_hardlink(plan, path, entry)
+
+
+def _look_at(plan: Plan, tree: Tree, path: bytes) -> None:
+    """It was there, and was gone when it was to be read."""
+    found = tree.stat(plan.full(path))
+    if found is None:
+        plan.live.pop(path, None)
+    else:
+        plan.live[path] = found
+
+
+def _compare_one(
+    plan: Plan, tree: Tree, source: Source, entry: Entry, group: set[bytes], deep: bool
+) -> None:
+    path = entry.path
+    live = plan.live.get(path)
+    if entry.kind == "folder":
+        _compare_folder(plan, tree, path, entry, live)
+    elif live is not None and stat_.S_ISDIR(live.st_mode):
+        if path in plan.kept_open:
+            raise Confined("a folder with excluded files in it stands where a file has to be",
+                           where=show(plan.full(path)))  # fmt: skip
+        plan.retype.add(path)
+        plan.write[path] = f"folder -> {entry.kind}"
+    elif entry.kind == "symlink":
+        _compare_link(plan, tree, path, entry, live)
+    elif entry.kind == "file":
+        _compare_file(plan, tree, source, path, entry, live, group, deep)
 
 
 def _compare_folder(

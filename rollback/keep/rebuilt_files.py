@@ -20,7 +20,7 @@ from rollback.keep.blocks import digest
 from rollback.keep.content import Rebuilt, Site
 from rollback.keep.entry import Entry, Source, check
 from rollback.keep.manifest import Manifest
-from rollback.keep.survey import Survey, below
+from rollback.keep.survey import Survey, below, gone
 from rollback.keep.transaction_log import Change, LeftOut
 from rollback.model.errors import Confined
 from rollback.model.finding import Json
@@ -35,13 +35,17 @@ def file_items(site: Site, manifest: Manifest | None) -> dict[str, str]:
         live: dict[str, str] = {}
         if not stat_.S_ISDIR(found.st_mode):
             return {".": _digest(site, site.at)}
-        survey = Survey(site.root, site.at, site.scope, Clock(), _unreadable)
+        survey = Survey(site.root, site.at, site.scope, Clock(), moving=True)
         for folder in survey.folders(b".", found):
             for name, seen in folder.children:
                 if not stat_.S_ISREG(seen.st_mode):
                     continue
                 path = below(folder.path, name)
-                live[os.fsdecode(path)] = _digest(site, survey.full(path))
+                try:
+                    live[os.fsdecode(path)] = _digest(site, survey.full(path))
+                except OSError as error:
+                    if not gone(error):
+                        raise
         return live
     return _items(manifest.entries(site.store.get))
 
@@ -152,10 +156,6 @@ def _bytes(value: Json) -> bytes | None:
 def _digest(site: Site, full: bytes) -> str:
     with site.root.reading(full) as file:
         return digest(file)
-
-
-def _unreadable(path: bytes, error: OSError) -> None:
-    raise error
 
 
 __all__ = ["file_items", "rebuilt_files"]

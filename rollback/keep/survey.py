@@ -62,15 +62,24 @@ class Folder:
         return replace(self, children=rest)
 
 
+def gone(error: OSError) -> bool:
+    """True of what is no longer there, though a look before said that it was."""
+    return isinstance(error, FileNotFoundError | NotADirectoryError)
+
+
 @dataclass
 class Survey:
-    """How a component is looked at. What cannot be looked at goes to `lost`."""
+    """How a component is looked at. What cannot be looked at goes to `lost`.
+
+    `moving`: something may be at work in it; what is gone by the time it is looked at is not there.
+    """
 
     root: Tree
     at: bytes
     scope: Scope
     clock: Clock
     lost: Lost | None = None
+    moving: bool = False
     heard: Callable[[int], None] = lambda _folders: None  # how many folders were looked at
 
     def full(self, path: bytes) -> bytes:
@@ -110,6 +119,8 @@ class Survey:
         folder = Folder(path, seen, int(self.clock.now().timestamp() * 1e9))
 
         def lost(full: bytes, error: OSError) -> None:
+            if self.moving and gone(error):
+                return
             folder.exact = False
             if self.lost is None:
                 raise error
@@ -117,7 +128,7 @@ class Survey:
 
         children, folders, ours = folder.children, folder.folders, scope.ours
         loose = set()
-        for item in self.root.scan(self.full(path), failed=lost):
+        for item in self._scanned(folder, lost):
             name, status = item
             kind = status.st_mode & _KIND
             if scope.narrow or name.startswith(ours):
@@ -136,6 +147,15 @@ class Survey:
             children.append(item)
         folder.loose = frozenset(loose)
         return folder
+
+    def _scanned(self, folder: Folder, lost: Lost) -> Children:
+        try:
+            return self.root.scan(self.full(folder.path), failed=lost)
+        except OSError as error:
+            if not (self.moving and gone(error)):
+                raise
+            folder.exact = False  # nothing is in it now, which says nothing of how it was
+            return []
 
     def _standing(self, folder: Folder, name: bytes, *, directory: bool) -> str:
         """`ours`, `loose`: a folder in which something may be ours, or `out`, which is noted."""

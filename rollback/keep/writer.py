@@ -30,6 +30,7 @@ from rollback.keep.preflight import Limits, preflight
 from rollback.keep.progress import SILENT, Tally
 from rollback.keep.scope import Scope
 from rollback.keep.stage import Contents
+from rollback.keep.survey import gone
 from rollback.model.errors import RollbackError
 from rollback.model.event import canonical
 from rollback.model.finding import Json
@@ -318,6 +319,8 @@ class _Work:
         try:
             self.tree.move(full, self.quarantine, kept, alone=True)
         except OSError as error:
+            if gone(error) and self.tree.stat(full) is None:
+                return  # whoever still works in it took it away first
             if error.errno != errno.EXDEV:
                 raise
             found = self.tree.stat(full)

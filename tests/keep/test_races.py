@@ -36,6 +36,8 @@ FILES = 12
 SECRET = b"a secret of somebody else"
 LONG = 3 * 2**20  # a few reads
 NAIVE_WITHIN_S = 120.0
+LOST = 10  # looks of the control that have to fail while as many of ours do not
+COMPARED = 200
 T = TypeVar("T")
 Deed = Callable[["World"], None]
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -338,23 +340,21 @@ def test_the_naive_way_is_caught(world: World, name: str) -> None:
     carried_out(race, until_lost)
 
 
-class Planting(Tap):
-    """Right after the intent is written, a file is another name of a file outside."""
+class Between(Tap):
+    """Right after the intent is written, something else happens once."""
 
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self.planted = False
+    def __init__(self, deed: Callable[[], None]) -> None:
+        self.deed = deed
+        self.done = False
 
     def change(
         self, call: str, where: str | bytes, do: Callable[[], T],
         torn: Callable[[], object] | None = None,
     ) -> T:  # fmt: skip
         done = super().change(call, where, do, torn)
-        if call == "rename" and b"r.json" in os.fsencode(where) and not self.planted:
-            self.planted = True
-            victim = self.world.root / "app/d/f0"
-            victim.unlink()
-            os.link(self.world.base / "outside/f0", victim)
+        if call == "rename" and b"r.json" in os.fsencode(where) and not self.done:
+            self.done = True
+            self.deed()
         return done
 
 
@@ -365,8 +365,99 @@ def test_a_file_planted_between_plan_and_change_is_not_dressed(world: World) -> 
         checkpoints.create("then")
     before = seen(outside)
     fill(world, b"then")
-    tap = Planting(world)
+    victim = world.root / "app/d/f0"
+
+    def plant() -> None:
+        victim.unlink()
+        os.link(world.base / "outside/f0", victim)
+
+    tap = Between(plant)
     with world.open(tap) as checkpoints, pytest.raises(HostError, match="another file"):
         checkpoints.restore("then", "app", step="r")
-    assert tap.planted
+    assert tap.done
     assert seen(outside) == before
+
+
+# -- things come and go while it is compared -----------------------------------------------------
+
+
+def coming_and_going(world: World) -> Callable[[], None]:
+    """A file under another name for a moment, one that is there or not, a folder with things in it."""
+    top = world.root / "app/d"
+
+    def come_and_go() -> None:
+        (top / "f0.new").write_bytes(b"then")
+        os.rename(top / "f0.new", top / "f0")
+        (top / "f1").unlink()
+        (top / "f1").write_bytes(b"then")
+        (top / "box").mkdir()
+        (top / "box/f").write_bytes(b"passing")
+        (top / "box/link").symlink_to("f")
+        shutil.rmtree(top / "box")
+        (top / "kept/link").unlink()
+        (top / "kept/link").symlink_to("f")
+
+    return come_and_go
+
+
+def looked_at(top: Path) -> None:
+    """As a comparison does it that takes every name for a promise."""
+    for folder, names, files in os.walk(top, onerror=raised):
+        for name in (*names, *files):
+            if (Path(folder) / name).lstat() and name in files:
+                (Path(folder) / name).read_bytes()
+
+
+def raised(error: OSError) -> None:
+    raise error
+
+
+@pytest.mark.timeout(600)
+def test_what_comes_and_goes_does_not_hinder_a_comparison(world: World) -> None:
+    """A name that is gone by the time it is looked at is not there, and that is all.
+
+    The control looks at the same tree by plain paths, and has to be lost in it.
+    """
+    fill(world, b"then")
+    (world.root / "app/d/kept").mkdir()
+    (world.root / "app/d/kept/f").write_bytes(b"then")
+    (world.root / "app/d/kept/link").symlink_to("f")
+    passing = {b"app/d", b"app/d/kept", b"app/d/kept/link", b"app/d/f0", b"app/d/f0.new",
+               b"app/d/f1", b"app/d/box", b"app/d/box/f", b"app/d/box/link"}  # fmt: skip
+    with world.open() as checkpoints:
+        checkpoints.create("then")
+        steady = checkpoints.fingerprints("app")["d/kept/f"]
+        lost = looks = 0
+        deeds = Deeds()
+        end_s = time.monotonic() + NAIVE_WITHIN_S
+        with racing(coming_and_going(world), deeds):
+            while lost < LOST or looks < COMPARED:
+                assert time.monotonic() < end_s, f"the control was lost {lost} times"
+                try:
+                    looked_at(world.root / "app")
+                except FileNotFoundError:
+                    lost += 1
+                dry = checkpoints.restore("then", "app", step="s", dry_run=True)
+                assert {change.path for change in dry} <= passing
+                assert checkpoints.fingerprints("app")["d/kept/f"] == steady
+                with checkpoints.opened("app") as (content, site):
+                    assert content.items(site)["d/kept/f"] == hashlib.sha256(b"then").hexdigest()
+                looks += 1
+        shutil.rmtree(world.root / "app/d/box", ignore_errors=True)
+        (world.root / "app/d/f0.new").unlink(missing_ok=True)
+        checkpoints.restore("then", "app", step="s")
+        assert not checkpoints.restore("then", "app", step="s", dry_run=True)
+
+
+def test_what_is_gone_before_it_is_moved_away_hinders_no_restore(world: World) -> None:
+    """An extra file that its owner removes between plan and change."""
+    fill(world, b"then")
+    with world.open() as checkpoints:
+        checkpoints.create("then")
+    (world.root / "app/d/extra").write_bytes(b"more")
+    (world.root / "app/d/f1").write_bytes(b"other")
+    tap = Between((world.root / "app/d/extra").unlink)
+    with world.open(tap) as checkpoints:
+        checkpoints.restore("then", "app", step="r")
+    assert tap.done
+    assert (world.root / "app/d/f1").read_bytes() == b"then"
