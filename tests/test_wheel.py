@@ -98,6 +98,7 @@ def test_what_was_installed_is_what_runs(program: Path, tmp_path: Path) -> None:
     assert program.read_bytes().startswith(b"#!")
 
 
+@pytest.mark.long
 def test_installed_the_contracts_are_asked_of_a_kind(program: Path, tmp_path: Path) -> None:
     """In an empty folder, of a kind of ours: pytest finds options and contracts in what is installed."""
     argv = [str(program.with_name("python")), "-m", "pytest", "-p", "no:cacheprovider", "-q", "--pyargs",

@@ -122,6 +122,7 @@ def test_a_closed_gate_leads_to_the_declared_level_by_itself(shop: Shop) -> None
     assert "config was not enough in run r0001" in made["reason"]
 
 
+@pytest.mark.long
 def test_people_are_told_of_both_runs(shop: Shop) -> None:
     """In one call, the first one first."""
     leads(shop, "{climb: full, when: auto}")
@@ -172,6 +173,7 @@ def test_a_step_that_says_climb_leads_there_too(shop: Shop) -> None:
     assert [one["name"] for one in tasks(shop)] == ["look"]
 
 
+@pytest.mark.long
 def test_a_procedure_leads_on_like_a_level(shop: Shop) -> None:
     """Its gate closes, and the level that it names is begun."""
     shop.edit(
@@ -289,6 +291,7 @@ def test_killed_between_the_closed_gate_and_the_climb_it_is_made_up_for(shop: Sh
     assert (ended.status, ended.json["level"], ended.json["state"]) == (0, "full", "COMPLETE")
 
 
+@pytest.mark.long
 def test_killed_after_the_next_run_was_planned_it_is_that_one_that_goes_on(shop: Shop) -> None:
     """And no second one is made."""
     leads(shop, "{climb: full, when: auto}")
@@ -329,6 +332,7 @@ def test_where_the_level_above_would_change_nothing_it_is_not_begun(shop: Shop) 
     assert planned(shop) == ["config"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("trusted", [True, False])
 def test_a_declaration_that_asks_by_now_is_not_passed_over(trusted: bool, shop: Shop) -> None:
     """The run began under one that did not; the stricter one holds, trusted or not."""
@@ -357,6 +361,7 @@ def test_what_only_borrows_a_levels_authority_does_not_lead_on(shop: Shop) -> No
     assert tasks(shop) == []
 
 
+@pytest.mark.long
 def test_a_guarded_command_whose_suites_say_no_leads_on_too(shop: Shop) -> None:
     """A declared procedure named guard; its own status stays, and the run above is told."""
     shop.edit(

@@ -68,6 +68,7 @@ def ran(shop: Shop, **more: Any) -> Run:
 # -- the suite of the gate -----------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("body", "state"),
     [("def test_it():\n    pass\n", State.COMPLETE),
@@ -158,6 +159,7 @@ def test_a_suite_that_the_gate_does_not_ask_is_asked_where_a_step_says_so(shop: 
     assert "page answered FAIL" in run.reason
 
 
+@pytest.mark.long
 def test_a_suite_must_stay_good_as_long_as_it_says(shop: Shop) -> None:
     """Run again and again; the evidence says how long it held."""
     pinned(shop, "def test_it():\n    pass\n")

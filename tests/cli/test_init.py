@@ -152,6 +152,7 @@ def test_a_repository_gets_a_code_level(shop: Path) -> None:
     assert git("symbolic-ref", "--short", "HEAD").startswith("rollback-")
 
 
+@pytest.mark.long
 def test_a_repository_in_a_folder_is_git_s_and_never_taken_back_as_files(shop: Path) -> None:
     """Its folder becomes the repository; even declared as plain files, its history stays what it is."""
 
@@ -199,6 +200,7 @@ def closed(shop: Path) -> Iterator[tuple[Path, Path]]:
         one.chmod(0o700)
 
 
+@pytest.mark.long
 def test_a_folder_that_may_not_be_looked_into_is_left_out_and_named(
     shop: Path, closed: tuple[Path, Path]
 ) -> None:
@@ -233,6 +235,7 @@ def test_what_no_declaration_can_hold_is_left_out_all_the_same(shop: Path) -> No
     assert (made.status, made.json["state"]) == (0, "whole"), made
 
 
+@pytest.mark.long
 def test_the_history_of_a_repository_deeper_in_a_folder_is_never_plain_files(
     tmp_path: Path,
 ) -> None:

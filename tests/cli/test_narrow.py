@@ -87,6 +87,7 @@ def test_without_a_terminal_a_row_is_one_line(shop: Shop) -> None:
     assert NAME in listed[1]
 
 
+@pytest.mark.long
 def test_a_long_plan_keeps_its_head_in_sight_on_a_terminal(shop: Shop) -> None:
     """Some paths, how many more, and what names each; what it loses stands below, all within 24 lines."""
     short = on_a_terminal(shop.folder, 100, "plan", "pages", "--component", "pages")
@@ -107,6 +108,7 @@ def test_a_long_plan_keeps_its_head_in_sight_on_a_terminal(shop: Shop) -> None:
     assert piped.count("level 3 pages") == 1
 
 
+@pytest.mark.long
 def test_that_nothing_was_due_is_said_to_somebody_and_not_to_cron(shop: Shop) -> None:
     """One line on a terminal; elsewhere none, since cron mails whatever it hears."""
     assert on_a_terminal(shop.folder, 80, "checkpoint", "due")[-1].startswith("nothing was due")

@@ -101,6 +101,7 @@ def test_status_says_who_is_called_and_ack_ends_it(called: Shop) -> None:
     assert f"bo took it at {first.json['at'][:16]}Z" in nothing.err
 
 
+@pytest.mark.long
 def test_who_took_it_and_what_is_said_by_their_names(called: Shop) -> None:
     """No number of ours where there is a title; twice: who was first, and when."""
     with called.site() as site:
@@ -173,6 +174,7 @@ def test_silence_about_what_is_over_stands_nowhere(called: Shop) -> None:
     )  # fmt: skip
 
 
+@pytest.mark.long
 def test_cron_may_move_ladders_on(tmp_path: Path) -> None:
     """Without an agent `notify deliver` calls whoever is due by then."""
     made = shop_with_ladder(tmp_path)

@@ -38,6 +38,7 @@ def test_the_same_run_has_the_same_points_each_time(world: World) -> None:
     assert reference.end == "MITIGATED"
 
 
+@pytest.mark.long
 def test_there_are_as_many_points_as_the_readme_says(tmp_path: Path) -> None:
     """Counted in a run of each way back, twice per change and once more where a write can tear."""
     readme = (Path(sweep.__file__).parents[1] / "README.md").read_text()

@@ -130,6 +130,7 @@ def test_damage_inside_a_database_is_noticed_at_capture(tmp_path: Path) -> None:
         assert checkpoints.last_good() is None
 
 
+@pytest.mark.long
 def test_a_database_comes_back_whole_or_not_at_all(tmp_path: Path) -> None:
     """Killed at any change, the database opens and holds the old or the new rows."""
     world = world_of(tmp_path, "sqlite", "data.db")

@@ -94,6 +94,7 @@ def test_the_program_zstd_is_enough(world: World, tmp_path: Path) -> None:
     assert walked(tmp_path / "out") == walked(world.root / "app")
 
 
+@pytest.mark.long
 def test_no_damaged_byte_is_believed(world: World, tmp_path: Path) -> None:
     """A bit flipped anywhere in a pack: exit status 1, or exactly what was captured."""
     with world.open() as checkpoints:

@@ -219,6 +219,7 @@ def test_a_disk_that_is_full(little: Little) -> None:
     refused(asked(little, check), "writes", "No space left")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("text", "words"),
     [
