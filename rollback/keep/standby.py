@@ -22,9 +22,9 @@ from rollback.host.below import show
 from rollback.host.renaming import LACKING
 from rollback.keep.capture import capture_tree
 from rollback.keep.changes import Change, Changes, StoredSource, Twin
+from rollback.keep.comparing import changes
 from rollback.keep.content import Restore, Site
 from rollback.keep.manifest import Manifest
-from rollback.keep.plan import changes
 from rollback.keep.scope import OURS
 from rollback.keep.stat_cache import StatCache
 from rollback.keep.writer import Intent, Limits, put_back

@@ -24,8 +24,9 @@ from rollback.host.looking import Reading
 from rollback.host.renaming import LACKING
 from rollback.keep.attributes import Wanted, concerned, missing
 from rollback.keep.changes import Changes, told
+from rollback.keep.comparing import changes, make_plan
 from rollback.keep.entry import Entry, Source
-from rollback.keep.plan import Plan, changes, make_plan
+from rollback.keep.plan import Plan
 from rollback.keep.preflight import Limits, preflight
 from rollback.keep.progress import SILENT, Tally
 from rollback.keep.scope import Scope

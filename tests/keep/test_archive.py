@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from rollback.keep.archive import Archive, ArchiveSource, read_archive
-from rollback.keep.plan import changes
+from rollback.keep.comparing import changes
 from rollback.keep.writer import Intent, put_back
 from rollback.model.errors import ObjectCorrupt, PlanError
 from tests.keep.standin import tree_of, walked

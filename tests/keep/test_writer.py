@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from rollback.host import Host, Tap
 from rollback.keep.changes import Changes
+from rollback.keep.comparing import changes
 from rollback.keep.entry import Entry
-from rollback.keep.plan import changes
 from rollback.keep.writer import Intent, Limits, put_back
 from rollback.model.errors import Confined, HostError, ObjectCorrupt, Refused, RollbackError
 from tests.keep.standin import World, component, tree_of, walked

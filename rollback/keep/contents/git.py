@@ -13,11 +13,11 @@ from contextlib import AbstractContextManager, nullcontext
 
 from rollback.keep.capture import capture_tree
 from rollback.keep.changes import Changes
+from rollback.keep.comparing import changes
 from rollback.keep.content import Captured, Content, Rebuilt, Restore, Site
 from rollback.keep.entry import Source
 from rollback.keep.head import head
 from rollback.keep.manifest import Manifest
-from rollback.keep.plan import changes
 from rollback.keep.rebuilt_files import file_items, rebuilt_files
 from rollback.keep.scope import REPOSITORIES
 from rollback.keep.transaction_log import Change as Logged

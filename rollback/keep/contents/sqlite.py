@@ -22,10 +22,10 @@ from rollback.host.below import show
 from rollback.host.claim import Claim, claimed, users
 from rollback.keep.capture import dressed, put_file, read_steadily
 from rollback.keep.changes import Changes, Rows
+from rollback.keep.comparing import changes, tree_hash
 from rollback.keep.content import Captured, Content, Rebuilt, Restore, Site
 from rollback.keep.entry import Entry, Source
 from rollback.keep.manifest import Manifest
-from rollback.keep.plan import changes, tree_hash
 from rollback.keep.progress import counted
 from rollback.keep.transaction_log import Change as Logged
 from rollback.keep.transaction_log import LeftOut
