@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 from rollback.act import stopped
-from rollback.act.asked import answer_by
+from rollback.act.asked import answer_by, declared, due
 from rollback.act.authorize import may_approve
 from rollback.act.climbing import offered
 from rollback.act.guarding import command_of
@@ -272,9 +272,20 @@ def next_lines(site: Site, run: Run) -> list[str]:
         return [f"  try: go on with it: rollback resume {run.id} --wait"]
     able = may_approve(site, run)
     named = "; ".join(f"{person} ({', '.join(roles)})" for person, roles in able.items())
-    return [*([f"  may say yes to it: {named}"] if able else []),
+    return [*_silence(site, run), *([f"  may say yes to it: {named}"] if able else []),
             *(f"  try: approve it: rollback approve {run.id} {who}" for who in as_one_of(site, able)),
             f"  try: or give it up: rollback abort {run.id}"]  # fmt: skip
+
+
+def _silence(site: Site, run: Run) -> list[str]:
+    """Until when the run waits for a yes, and what follows when nobody says it."""
+    there = site.under(run)
+    until = due(there, run)
+    if until is None:
+        return []
+    stops = declared(there, plan_of(run)).unanswered == "person"
+    then = "it stops for a person" if stops else "it ends, and nothing is changed"
+    return [f"  if nobody answers by {until:%Y-%m-%d %H:%M} UTC: {then}"]
 
 
 def _answers(site: Site, run: Run) -> list[str]:
