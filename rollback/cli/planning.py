@@ -91,7 +91,8 @@ def plan_lines(plan: Plan, *, every: bool = False) -> list[str]:
         for other in step.alternatives:
             lines.append(f"      if that fails: {other.id}: {safe('; '.join(other.says))}")
     lines.append("")
-    lines += [f"  {safe(line)}" for line in loss(plan.impact)]
+    lost = ["lost: nothing, since nothing would change"] if plan.idle else loss(plan.impact)
+    lines += [f"  {safe(line)}" for line in lost]
     lines += _candidate_lines(plan.candidates)
     lines += [f"  {line}" for line in instead(plan)]
     lines = [part for line in lines
