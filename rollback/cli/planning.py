@@ -158,6 +158,17 @@ def standing_lines(now: Standing) -> list[str]:
     return lines
 
 
+def trust_lines(site: Site) -> list[str]:
+    """That this cannot be run before the declaration is accepted, and what to type; else nothing."""
+    from rollback.act.trusting import unaccepted
+
+    found = unaccepted(site)
+    if found is None:
+        return []
+    return [paint(f"  before it can be run: {safe(found.message)}", "yellow"),
+            f"  try: {found.hint}"]  # fmt: skip
+
+
 def instead(plan: Plan) -> list[str]:
     """What to type to go back to the next target instead; it is another plan, with its own yes."""
     if not plan.fallbacks:
