@@ -57,7 +57,7 @@ def measured(report: Mapping[str, Any]) -> str:
     elif report["state"] in FINAL:
         said = "The run took no step."
     else:
-        said = "The run has taken no step yet."
+        return "The run has taken no step yet. It would cost, as it was measured for the plan:"
     return f"{said} It would have cost, as it was measured for the plan:"
 
 

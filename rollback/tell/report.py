@@ -128,7 +128,10 @@ def _clock_lines(r: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"| {shown} | {spoken(clock['took_s'])} | {spoken(clock['budget_s'])} | {verdict}{approximate} |"
         )
-    lines += ["", f"Waiting is included above: {spoken(r['clocks']['waited_s'])}.", "", "```text"]
+    lines += ["", f"Waiting is included above: {spoken(r['clocks']['waited_s'])}.", ""]
+    if not r["phases"]:
+        return [*lines, *_phase_lines(r)]
+    lines.append("```text")
     total = sum(phase["took_s"] for phase in r["phases"]) or 1.0
     offset = 0.0
     for phase in r["phases"]:

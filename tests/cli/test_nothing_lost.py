@@ -81,8 +81,9 @@ def test_a_run_without_a_step_says_so(shop: Shop) -> None:
     with shop.site() as site:
         run = authorize.create(site, shop.plan(site, "config"))
     rollback(shop.folder, "report", run.id)
-    assert "The run has taken no step yet. It would have cost" in section(shop, run.id)
+    assert "The run has taken no step yet. It would cost" in section(shop, run.id)
     with shop.site() as site:
         abort(site, site.run(run.id), by="ada", reason="not needed")
     rollback(shop.folder, "report", run.id)
     assert "The run took no step. It would have cost" in section(shop, run.id)
+    assert "```text\n```" not in rollback(shop.folder, "report", run.id).out, "no empty picture"

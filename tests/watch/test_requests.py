@@ -119,3 +119,14 @@ def test_until_when_a_request_waits_is_said(tmp_path: Path) -> None:
     line = f"if nobody answers by {until:%Y-%m-%d %H:%M} UTC: it ends, and nothing is changed"
     assert line in done.out
     assert line in rollback(here.shop.folder, "status").out
+
+
+def test_a_start_that_stopped_for_a_person_holds_everything(tmp_path: Path) -> None:
+    """It is about no incident, and what it left is looked at all the same before anything begins."""
+    here = shop(tmp_path)
+    with here.agent() as agent:
+        run = authorize.create(agent.site, here.shop.plan(agent.site, "stop"))
+        agent.site.note(run, "run.needs-operator", reason="for a test")
+        here.read(errors=0.5)
+        assert here.tick(agent).held == f"run {run.id} waits for a person"
+        assert len(runs(agent.site)) == 1
