@@ -110,7 +110,7 @@ def _words(found: Any, loc: Path, path: Path, data: Any) -> tuple[str, str]:
         hint = f"{ctx['hint']}; {_PLANNED}" if ctx["hint"] else _PLANNED
         return f"there is no {ctx['family']} {ctx['name']!r}", hint
     if kind == "item":
-        return str(found["msg"]), "like this: - http: {id: checkout, url: …, status: 200}"
+        return str(found["msg"]), _LIKE.get(str(ctx.get("family")), _LIKE["check"])
     if kind == "planned":
         return str(found["msg"]), "put its parameters directly below its name"
     if kind in ("literal_error", "enum"):
@@ -156,6 +156,14 @@ def advice(text: str, written: Any) -> tuple[str, str]:
 
 _ORDER = re.compile(": (?=(?:write|leave|name|use|allow) )")
 LOOK_IT_UP = "what may stand here is described by: rollback validate --schema"
+
+_LIKE = {
+    "action": "like this: - restore: {id: back, component: NAME}; what else belongs to it stands inside",
+    "check": "like this: - http: {id: checkout, url: …, status: 200}",
+    "metric": "like this: source: {log: {file: FILE, mean: {field: ms}}}",
+    "notifier": "like this: NAME: {file: {path: FILE}}",
+    "store": "like this: NAME: {folder: {path: FOLDER}}",
+}
 
 _WANTED = {
     "string_type": ("text", "put it in quotes"),

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
-import rollback
+import rollback as product
 from rollback.declare.shape import LOOK_IT_UP, advice
+from tests.cli.program import rollback
+from tests.systems import build
 
-CODE = Path(rollback.__file__).parent
+CODE = Path(product.__file__).parent
 
 
 @pytest.mark.parametrize(
@@ -73,3 +75,25 @@ def test_every_rule_of_ours_says_what_to_type() -> None:
     assert len(rules) > 50
     silent = [(place, text) for place, text in rules if advice(text, {})[1] == LOOK_IT_UP]
     assert silent == []
+
+
+@pytest.mark.parametrize(
+    ("section", "written", "like"),
+    [
+        ("levels", "{restore: {component: config}, id: back}", "- restore: {"),
+        ("verification", "{files: {id: a, exists: [x]}, title: b}", "- http: {"),
+    ],
+)
+def test_a_kind_with_something_beside_it_is_shown_one_of_its_own_family(
+    tmp_path: Path, section: str, written: str, like: str
+) -> None:
+    """A step is shown a step, a check a check."""
+    shop = build(tmp_path)
+    old = {"levels": "steps: [{restore: {component: config}}]", "verification": "  smoke:\n"}[
+        section
+    ]
+    new = {"levels": f"steps: [{written}]", "verification": f"  smoke:\n    - {written}\n"}[section]
+    shop.edit(old, new)
+    done = rollback(shop.folder, "validate")
+    assert done.status == 2
+    assert f"like this: {like}" in done.err
