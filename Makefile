@@ -144,5 +144,6 @@ $(VENV)/.installed: pyproject.toml $(VENV)/.synced
 
 reports/node_modules/.package-lock.json: reports/package-lock.json
 	@command -v npm >/dev/null || { echo 'npm is missing: pages need Node.js 20 or newer; the results are complete without it.' >&2; exit 1; }
-	npm ci --prefix reports --no-audit --no-fund
+	@echo "Allure is installed into reports/node_modules, once: $$(grep -c '"node_modules/' $<) packages, which takes seconds on a fast network and minutes on a slow one." >&2
+	npm ci --prefix reports --no-audit --no-fund --progress
 	@touch $@

@@ -35,6 +35,9 @@ def settle(site: Site, run: Run) -> Run:
     _copy(site, run)
     run = site.run(run.id)
     _close_undone(site, run)
+    old = site.runs().get(str(run.plan.get("undoes", "")))
+    if old is not None and run.state is State.MITIGATED:
+        write_report(site, old)  # what it says was lost is not any more
     _close_below(site, run)
     run = _measure_kept(site, run)
     run = _paper(site, run)

@@ -60,7 +60,7 @@ def create(
         _keep(site, plan, run_id)
         site.tell(
             "run.planned", run=run_id, plan=plan.as_json(), plan_digest=plan.digest(),
-            incident=follows.incident if follows else incident.of_new_run(site),
+            incident=follows.incident if follows else incident.of_new_run(site, plan),
             reason=plan.reason, guardrails=said, **({"follows": follows.id} if follows else {}),
             **(because or {}), **({"glass": plan.requester} if glass else {}),
         )  # fmt: skip

@@ -52,6 +52,11 @@ def find(system: System, name: str) -> Procedure | None:
     return Procedure.model_validate(body) if body else None
 
 
+def by_hand(system: System, name: str) -> bool:
+    """True for ours that go nowhere and answer nothing: start, stop and thaw, unless declared anew."""
+    return name != GUARD and name in written(system)
+
+
 def _guard(system: System) -> dict[str, Any]:
     """A risky command with the present kept before it, and every declared suite asked after it."""
     suites = [suite for suite in SUITES if getattr(system.verification, suite)]

@@ -16,7 +16,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
 
 from rollback.act import built_in
-from rollback.act.plan import plan_of
+from rollback.act.plan import Plan, plan_of
 from rollback.act.site import Site
 from rollback.host.clock import moment_of
 from rollback.judge.closer import Closer
@@ -46,23 +46,42 @@ class After:
     because: str = ""
 
 
+def needing(site: Site) -> tuple[Run, ...]:
+    """The runs that wait for a person, oldest first, but for those that a later one proved over.
+
+    That is one of the same incident; of a run that is about none, any.
+    """
+    runs = list(site.runs().values())
+    return tuple(
+        run
+        for number, run in enumerate(runs)
+        if run.state is State.NEEDS_OPERATOR
+        and not any(
+            one.state is State.COMPLETE and run.incident in (one.incident, "")
+            for one in runs[number + 1 :]
+        )
+    )
+
+
 def open_one(site: Site) -> str:
-    """The newest incident, while one of its runs waits for a person and none has proved it over.
+    """The newest incident of which a run waits for a person; "" where there is none.
 
     Climbing is a new run of the same incident, also past one that was given up or taken back.
     """
-    runs = list(site.runs().values())
-    if not runs:
-        return ""
-    mine = [run for run in runs if runs[-1].incident and run.incident == runs[-1].incident]
-    last = max((n for n, run in enumerate(mine) if run.state is State.COMPLETE), default=-1)
-    still = any(run.state is State.NEEDS_OPERATOR for run in mine[last + 1 :])
-    return mine[0].incident if still else ""
+    return next((run.incident for run in reversed(needing(site)) if run.incident), "")
 
 
-def of_new_run(site: Site) -> str:
-    """The one that a new run belongs to: open, or watched and not stable yet; else a new one."""
-    return open_one(site) or unstable(site) or _new(site)
+def of_new_run(site: Site, plan: Plan) -> str:
+    """The one that a run of this plan belongs to: open, or watched and not stable yet; else a new one.
+
+    Who takes a run back does so in its incident. A start or stop by hand begins none: nothing went wrong.
+    """
+    undone = site.runs().get(plan.undoes)
+    if undone is not None and undone.incident:
+        return undone.incident
+    found = open_one(site) or unstable(site)
+    none = undone is not None or built_in.by_hand(site.system, plan.level)
+    return found or ("" if none else _new(site))
 
 
 def _new(site: Site) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from rollback.act import asked, authorize, incident, responding
+from rollback.act import asked, authorize, built_in, incident, responding
 from rollback.act.driving import drive, upwards
 from rollback.act.engine import resting
 from rollback.act.plan import Plan, find_level, make_plan, plan_of
@@ -41,13 +41,15 @@ _RESTED = ("gate.opened", "gate.closed", "run.undone", "run.abandoned", "run.exp
 class Reaction:
     """What came of a decision: a run that was begun (`runs`, the last one drives it), or why none.
 
-    `person` says that nothing goes on until somebody looks, `tried` that it cost a plan to find out.
+    `person` says that nothing goes on until somebody looks, `tried` that it cost a plan to find out,
+    `behind` which request of a person's has to be answered first.
     """
 
     held: str = ""
     runs: tuple[Run, ...] = ()
     person: bool = False
     tried: bool = False
+    behind: str = ""
 
 
 def go_on(site: Site) -> tuple[Run, ...]:
@@ -101,8 +103,8 @@ def react(
         return Reaction(f"{best.said} is what follows when no rule holds: a person must say so",
                         person=True)  # fmt: skip
     busy = _busy(site, best)
-    if busy:
-        return Reaction(busy)
+    if busy is not None:
+        return busy
     allowed = _turn(site, best, cooldown_s, tried_s)
     if allowed.may == "nothing":
         return Reaction(allowed.why, person=allowed.person)
@@ -126,8 +128,16 @@ def react(
 
 
 def open_runs(site: Site) -> tuple[Run, ...]:
-    """The runs that have not ended."""
-    return tuple(run for run in site.runs().values() if not run.over)
+    """The runs that have not ended and hold others up.
+
+    Not a start or stop by hand that nobody said yes to: it changed nothing, and answers no alarm.
+    """
+    return tuple(
+        run
+        for run in site.runs().values()
+        if not run.over
+        and not (_unanswered(run) and built_in.by_hand(site.system, plan_of(run).level))
+    )
 
 
 # -- inside --------------------------------------------------------------------------------
@@ -146,19 +156,38 @@ def _ask_first(site: Site, plan: Plan, best: Match) -> str:
     return ask_first(site.in_force, plan.environment, best.trigger, authority)
 
 
-def _busy(site: Site, best: Match) -> str:
+def _busy(site: Site, best: Match) -> Reaction | None:
+    """Why nothing else may be begun now. What a person asked for and left is for people to end."""
     for run in open_runs(site):
-        if not _gives_way(site, run, best):
-            return f"run {run.id} is open: it is {run.state}"
-    found = incident.open_one(site)
-    return f"incident {found} waits for a person" if found else ""
+        if _gives_way(site, run, best):
+            continue
+        plan = plan_of(run)
+        if run.state is not State.WAITING or run.steps or plan.requester == AGENT:
+            return Reaction(f"run {run.id} is open: it is {run.state}")
+        first = "approve" if run.waiting_for.get("on") == "approval" else "resume"
+        return Reaction(
+            f"run {run.id} is open: {plan.level}, asked for by {plan.requester}, waits for "
+            f"{run.waiting_for.get('what')}; rollback {first} {run.id} lets it go on, "
+            f"rollback abort {run.id} ends it",
+            person=True, behind=run.id,
+        )  # fmt: skip
+    stopped = incident.needing(site)
+    if not stopped:
+        return None
+    about = f"incident {stopped[-1].incident}" if stopped[-1].incident else f"run {stopped[-1].id}"
+    return Reaction(f"{about} waits for a person")
+
+
+def _unanswered(run: Run) -> bool:
+    """True while it waits for its first yes, and has done nothing."""
+    waits = run.state is State.WAITING and run.waiting_for.get("on") == "approval"
+    return waits and not run.steps and not run.approvals
 
 
 def _gives_way(site: Site, run: Run, best: Match) -> bool:
     """True for a request of ours that nobody has answered, when a higher level is called for."""
     plan = plan_of(run)
-    waits = run.state is State.WAITING and run.waiting_for.get("on") == "approval"
-    if not waits or run.steps or run.approvals or plan.requester != AGENT or not best.level:
+    if not _unanswered(run) or plan.requester != AGENT or not best.level:
         return False
     return site.system.levels[best.level].rank > plan.rank
 

@@ -24,6 +24,15 @@ def may_accept(site: Site) -> tuple[str, ...]:
     return tuple(member.id for member in trust.keepers(site.state.tree))
 
 
+def unaccepted(site: Site) -> NotAuthorized | None:
+    """Why no run would begin: people or policy are not those that are believed; None where they are."""
+    try:
+        trust.require(site.system, site.state.tree)
+    except NotAuthorized as error:
+        return error
+    return None
+
+
 def accept(site: Site, *, person: str, key: str = "") -> str:
     """The declaration's people and policy are believed from now on; the digest.
 

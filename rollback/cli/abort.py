@@ -14,8 +14,11 @@ from rollback.cli.desk import Desk, pass_desk
 @click.option(
     "--as-it-is", is_flag=True, help="Of a run that stopped for a person: take nothing back."
 )
+@click.option("--yes", is_flag=True, help="Taken and not needed: nothing is asked.")
 @pass_desk
-def command(desk: Desk, run: str, reason: str, person: str | None, as_it_is: bool) -> int:
+def command(
+    desk: Desk, run: str, reason: str, person: str | None, as_it_is: bool, yes: bool
+) -> int:  # fmt: skip
     """Give RUN up (default: the newest that has not ended).
 
     Before its first effect it is ABANDONED; later its steps are taken back and it ends UNDONE.

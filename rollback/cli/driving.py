@@ -19,6 +19,7 @@ from rollback.cli.show import safe
 from rollback.cli.timeline import (
     down_lines,
     exit_status,
+    next_lines,
     result,
     result_lines,
     suspended_lines,
@@ -33,10 +34,10 @@ def decline_idle(desk: Desk, site: Site, plan: Plan) -> int:
 
     The status is that of a run which needs a person, where one does: it was not proved, nor is this.
     """
-    open_one = incident.open_one(site)
-    needing = [run for run in site.runs().values() if run.state is State.NEEDS_OPERATOR]
-    unproved = needing[-1] if needing and open_one and not plan.undoes else None
-    offer = "" if plan.undoes else climbing.onwards(site, plan, open_one).level
+    needing = incident.needing(site)
+    unproved = needing[-1] if needing and not plan.undoes else None
+    about = incident.open_one(site)
+    offer = "" if plan.undoes else climbing.onwards(site, plan, about).level
     down = stopped.services(site, plan.environment)
     ill = stopped.suspended(site, plan.environment)
     body = {"changed": False, "level": plan.level, "state": None, "offer": offer or None,
@@ -48,8 +49,8 @@ def decline_idle(desk: Desk, site: Site, plan: Plan) -> int:
             f"nothing to roll back here: {plan.level} is already at {plan.target.label or 'its target'}"
         ]
         if unproved is not None:
-            said += [f"  but run {unproved.id} needs a person: {safe(unproved.reason)}",
-                     f"  try: ask the gate again: rollback resume {unproved.id}"]  # fmt: skip
+            said += [f"  but run {unproved.id} needs a person: {safe(unproved.reason)}"]
+            said += next_lines(site.under(unproved), unproved)
         said += (suspended_lines(ill, plan.environment) + down_lines(down, plan.environment)) or [
             "  try: ask whether it is well: rollback verify"
         ]

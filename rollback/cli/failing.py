@@ -107,6 +107,8 @@ def _typed_next(wrong: click.UsageError, where: str) -> str:
         return (
             f"{_NAMED_BY[wrong.param.name]}; {helped}" if wrong.param.name in _NAMED_BY else helped
         )
+    if isinstance(wrong, click.NoSuchOption) and wrong.option_name == "--yes":
+        return f"nothing is asked here: type it again without --yes; {helped}"
     if command is None or not wrong.message.startswith("Got unexpected extra argument"):
         return helped
     options = [

@@ -44,7 +44,7 @@ def command(desk: Desk, run: str | None) -> int:
         ]  # fmt: skip
         told_rows = [
             (t["run_id"], t["at"][:16], of(t), t["state"], spoken(t["mitigated_s"]),
-             spoken(t["complete_s"]), t["incident"])
+             spoken(t["complete_s"]), t["incident"] or "-")
             for t in reversed(told)
         ]  # fmt: skip
         head = ("run", "at", "level", "state", "mitigated", "complete", "incident")

@@ -16,6 +16,7 @@ from rollback.cli.show import paint, plain_json, safe
 from rollback.model.errors import UsageError
 
 if TYPE_CHECKING:
+    from rollback.act.site import Site
     from rollback.host.interrupt import Stop
     from rollback.watch.agent import Agent, Looked
 
@@ -45,6 +46,7 @@ def command(desk: Desk, once: bool, listen: str | None, unit: bool) -> int:
     if unit:
         return _print_unit(desk, port)
     with desk.site(listen=desk.live()) as site, alone(site):
+        _say_untrusted(desk, site)
         agent = Agent(site)
         if once:
             looked = agent.tick()
@@ -54,6 +56,18 @@ def command(desk: Desk, once: bool, listen: str | None, unit: bool) -> int:
             agent.began()
             _go_on(desk, agent, stop)
         return 0
+
+
+def _say_untrusted(desk: Desk, site: Site) -> None:
+    """What would keep the agent from every rollback is said before it is needed."""
+    from rollback.act.trusting import unaccepted
+
+    found = unaccepted(site)
+    if found is not None:
+        desk.bar.clear()
+        said = f"it can begin nothing: {safe(found.message)}"
+        for line in (paint(said, "yellow", stream=sys.stderr), f"  try: {found.hint}"):
+            click.echo(desk.pasted(line), err=True)
 
 
 def _print_unit(desk: Desk, port: int | None) -> int:

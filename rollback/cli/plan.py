@@ -29,7 +29,8 @@ def command(
     from rollback.act.holding import shown
     from rollback.act.offering import standing
     from rollback.act.target import sized
-    from rollback.cli.planning import plan_lines, planned, standing_lines
+    from rollback.act.trusting import unaccepted
+    from rollback.cli.planning import plan_lines, planned, standing_lines, trust_lines
 
     with desk.look() as site:
         plan = planned(
@@ -45,12 +46,14 @@ def command(
             for c in plan.candidates
         ]  # fmt: skip
         body = {**plan.as_json(), "digest": plan.digest(), "changes_anything": not plan.idle,
-                "candidates": candidates, "failing": list(now.failing),
+                "trusted": unaccepted(site) is None, "candidates": candidates,
+                "failing": list(now.failing),
                 "smallest_scope": now.offer.command if now.offer else None}  # fmt: skip
 
         def lines() -> list[str]:
             idle = ["  nothing to roll back here: the target is the present"] if plan.idle else []
-            return [*plan_lines(plan, every=every), *standing_lines(now), *idle]
+            first = trust_lines(site)
+            return [*plan_lines(plan, every=every), *standing_lines(now), *idle, *first]
 
         shown(site, plan, to=to)
         desk.out(body, lines)

@@ -91,7 +91,8 @@ def plan_lines(plan: Plan, *, every: bool = False) -> list[str]:
         for other in step.alternatives:
             lines.append(f"      if that fails: {other.id}: {safe('; '.join(other.says))}")
     lines.append("")
-    lines += [f"  {safe(line)}" for line in loss(plan.impact)]
+    lost = ["lost: nothing, since nothing would change"] if plan.idle else loss(plan.impact)
+    lines += [f"  {safe(line)}" for line in lost]
     lines += _candidate_lines(plan.candidates)
     lines += [f"  {line}" for line in instead(plan)]
     lines = [part for line in lines
@@ -155,6 +156,17 @@ def standing_lines(now: Standing) -> list[str]:
     if now.offer is not None:
         lines.append(f"  the smallest level that covers it: {now.offer.command}")
     return lines
+
+
+def trust_lines(site: Site) -> list[str]:
+    """That this cannot be run before the declaration is accepted, and what to type; else nothing."""
+    from rollback.act.trusting import unaccepted
+
+    found = unaccepted(site)
+    if found is None:
+        return []
+    return [paint(f"  before it can be run: {safe(found.message)}", "yellow"),
+            f"  try: {found.hint}"]  # fmt: skip
 
 
 def instead(plan: Plan) -> list[str]:

@@ -56,7 +56,10 @@ def _allure(desk: Desk, site: Any, run: str, body: dict[str, Any], text: str) ->
     ]  # fmt: skip
     number = next(n for n, one in enumerate(dated) if one.run == run)
     out = site.run_folder(run) / "allure.html"
-    made = allure.page(dated[number], site.host, out, system=identity.id, earlier=dated[:number])
+    made = allure.page(
+        dated[number], site.host, out, system=identity.id, earlier=dated[:number],
+        say=lambda line: click.echo(line, err=True),
+    )  # fmt: skip
     answer = {"results": str(results), "page": str(made.path or ""), "missing": made.missing}
 
     def lines() -> list[str]:

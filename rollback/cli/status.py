@@ -112,12 +112,16 @@ def _until(site: Site, run: Run) -> str | None:
 def _agent(site: Site) -> dict[str, Any]:
     """Who watches, why a person must look, and where the newest watched incident stands."""
     from rollback.act import incident
+    from rollback.model.lifecycle import State
     from rollback.watch.agent import watched_by
 
     now = incident.after(site)
     kinds = ("agent.held", "run.planned", "agent.stopped")
     last = next((e for e in reversed(site.journal.events()) if e.kind in kinds), None)
     held = str(last.data["because"]) if last is not None and last.kind == "agent.held" else None
+    behind = site.runs().get(str(last.data.get("behind", ""))) if last is not None else None
+    if behind is not None and behind.state is not State.WAITING:
+        held = None  # what it was held up by has been answered
     known = {"id": now.incident, "state": now.word, "run": now.run, "left_s": round(now.left_s),
              "because": now.because or None}  # fmt: skip
     return {

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from rollback.act import stopped
-from rollback.act.asked import answer_by
+from rollback.act import built_in, stopped
+from rollback.act.asked import answer_by, declared, due
 from rollback.act.authorize import may_approve
 from rollback.act.climbing import offered
 from rollback.act.guarding import command_of
@@ -203,7 +203,7 @@ def result_lines(site: Site, run: Run) -> list[str]:
             lines.append(f"    {phase['id']:<10} {took:>8}  of {budget}  {word}")
     if told["waited_s"]:
         lines.append(f"  waiting    {spoken(told['waited_s']):>10}  (included above)")
-    for reason in reasons(run):
+    for reason in (*reasons(run), *_by_hand(site, run)):
         lines.append(f"  {safe(reason)}")
     if run.state in (State.UNDONE, State.NEEDS_OPERATOR):
         environment = plan_of(run).environment
@@ -213,6 +213,14 @@ def result_lines(site: Site, run: Run) -> list[str]:
     if report.is_file():
         lines.append(f"  report: {report}")
     return lines
+
+
+def _by_hand(site: Site, run: Run) -> list[str]:
+    """What became of each service that was started or stopped by hand; that it was so already, too."""
+    if not built_in.by_hand(site.system, plan_of(run).level):
+        return []
+    return [f"{one.evidence[name]}" for one in run.steps.values() if one.status == "ended"
+            for name in site.system.services if name in one.evidence]  # fmt: skip
 
 
 def reasons(run: Run) -> list[str]:
@@ -272,9 +280,20 @@ def next_lines(site: Site, run: Run) -> list[str]:
         return [f"  try: go on with it: rollback resume {run.id} --wait"]
     able = may_approve(site, run)
     named = "; ".join(f"{person} ({', '.join(roles)})" for person, roles in able.items())
-    return [*([f"  may say yes to it: {named}"] if able else []),
+    return [*_silence(site, run), *([f"  may say yes to it: {named}"] if able else []),
             *(f"  try: approve it: rollback approve {run.id} {who}" for who in as_one_of(site, able)),
             f"  try: or give it up: rollback abort {run.id}"]  # fmt: skip
+
+
+def _silence(site: Site, run: Run) -> list[str]:
+    """Until when the run waits for a yes, and what follows when nobody says it."""
+    there = site.under(run)
+    until = due(there, run)
+    if until is None:
+        return []
+    stops = declared(there, plan_of(run)).unanswered == "person"
+    then = "it stops for a person" if stops else "it ends, and nothing is changed"
+    return [f"  if nobody answers by {until:%Y-%m-%d %H:%M} UTC: {then}"]
 
 
 def _answers(site: Site, run: Run) -> list[str]:

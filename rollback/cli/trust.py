@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -62,18 +63,53 @@ def command(desk: Desk, person: str | None, key: str, yes: bool, dry_run: bool) 
 
 
 def _lines(found: tuple[Changed, ...]) -> list[str]:
-    """Part by part, what it was and what it is."""
+    """Part by part, what comes (+), what is another one now (~) and what goes (-); a line for each value."""
     lines: list[str] = []
     for part, changed in groupby(found, key=lambda one: one.part):
         lines.append(paint(safe(part), "bold"))
         for one in changed:
-            where = f"{one.at}: " if one.at else ""
-            before = _said(one.before) if one.known else "(its words were not kept)"
-            lines.append(safe(f"  {where}{before} -> {_said(one.after)}"))
+            if not one.known:
+                lines.append("  its words were not kept; what is new may be among these:")
+            lines += [safe(f"  {line}") for line in _change(one)]
     return lines
 
 
+def _change(one: Changed) -> Iterator[str]:
+    if one.before is None or one.after is None:
+        sign, value = ("+", one.after) if one.before is None else ("-", one.before)
+        for at, leaf in _leaves(one.at, value):
+            yield f"{sign} {at}: {_said(leaf)}" if at else f"{sign} {_said(leaf)}"
+    else:
+        where = f"{one.at}: " if one.at else ""
+        yield f"~ {where}{_said(one.before)} -> {_said(one.after)}"
+
+
+def _leaves(at: str, value: object) -> Iterator[tuple[str, object]]:
+    """Every value of a map that is none itself, at the keys that lead to it; things with ids by these."""
+    if isinstance(value, dict) and value:
+        inner = [(str(key), one) for key, one in value.items()]
+    elif isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
+        inner = [(str(one.get("id", number)), one) for number, one in enumerate(value, start=1)]
+    else:
+        yield at, value
+        return
+    for key, one in inner:
+        yield from _leaves(f"{at}.{key}" if at else key, one)
+
+
 def _said(value: object) -> str:
-    if value is None:
-        return "(not there)"
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    """A value as a declaration has it in one line; a text that reads like something else in quotes."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_said(one)}" for key, one in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_said, value)) + "]"
+    if isinstance(value, str) and not _other(value):
+        return value
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _other(text: str) -> bool:
+    """True for a text that is empty, or would be a number, a truth or a list without its quotes."""
+    return not text.strip() or text[0] in "[{\"'" or text in ("true", "false", "null") or (
+        text.replace(".", "", 1).lstrip("+-").isdecimal()
+    )  # fmt: skip

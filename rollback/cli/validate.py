@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from rollback.cli.desk import Desk, pass_desk
+
+if TYPE_CHECKING:
+    from rollback.model.system import System
 
 
 @click.command("validate", short_help="Every problem of the declaration.")
@@ -31,12 +36,13 @@ def command(desk: Desk, schema: bool) -> int:
          "hint": one.hint}
         for one in unfounded(system, desk.host)
     ]  # fmt: skip
+    believed = _trusted(desk, system)
     body = {
         "valid": True, "system": system.system.id, "digest": system.digest, "levels": len(system.levels),
         "checks": sum(1 for _ in system.checks()),
         "planned": [{"where": where, "kind": kind, "missing": missing} for where, kind, missing in planned],
         "unenforced": [{"where": where, "instead": instead} for where, instead in unheld],
-        "warnings": warned,
+        "warnings": warned, "trusted": believed,
     }  # fmt: skip
 
     def lines() -> list[str]:
@@ -52,7 +58,22 @@ def command(desk: Desk, schema: bool) -> int:
         if warned:
             said.append(paint(f"  {counted(len(warned), 'warning')}:", "yellow"))
             said += [f"    {safe('{where}: {message}; {hint}'.format(**one))}" for one in warned]
+        if not believed:
+            said.append(paint("  people or policy changed since they were trusted", "yellow"))
+            said.append("    try: look at the change, then accept it with: rollback trust")
         return said
 
     desk.out(body, lines)
     return 0
+
+
+def _trusted(desk: Desk, system: System) -> bool:
+    """False where other people or another policy are believed: then no run begins."""
+    from rollback.keep import trust
+    from rollback.model.errors import RollbackError
+
+    try:
+        with desk.host.tree(str(system.state_path)) as tree:
+            return trust.pinned(tree) in ("", system.authority_digest)
+    except (RollbackError, OSError):
+        return True  # nothing was kept, or what is wrong there is no problem of the declaration

@@ -6,6 +6,7 @@ Never: stops at the first one.
 
 from __future__ import annotations
 
+import re
 import types
 import typing
 from collections.abc import Sequence
@@ -104,13 +105,12 @@ def _words(found: Any, loc: Path, path: Path, data: Any) -> tuple[str, str]:
     if kind == "string_pattern_mismatch":
         return f"{given} is not written as it must be", rule_of(str(ctx.get("pattern", "")))
     if kind in ("value_error", "assertion_error"):
-        text, _, hint = str(ctx.get("error", found["msg"])).partition("; ")
-        return text, hint or "write exactly what it asks for"
+        return advice(str(ctx.get("error", found["msg"])), _at(data, path))
     if kind == "kind":
         hint = f"{ctx['hint']}; {_PLANNED}" if ctx["hint"] else _PLANNED
         return f"there is no {ctx['family']} {ctx['name']!r}", hint
     if kind == "item":
-        return str(found["msg"]), "like this: - http: {id: checkout, url: …, status: 200}"
+        return str(found["msg"]), _LIKE.get(str(ctx.get("family")), _LIKE["check"])
     if kind == "planned":
         return str(found["msg"]), "put its parameters directly below its name"
     if kind in ("literal_error", "enum"):
@@ -131,6 +131,39 @@ def _words(found: Any, loc: Path, path: Path, data: Any) -> tuple[str, str]:
         return f"{given} is not {wanted[0]}", wanted[1]
     return f"{given}: {found['msg']}", "write it as docs/rollback.schema.json describes"
 
+
+def advice(text: str, written: Any) -> tuple[str, str]:
+    """What a rule of a kind says is wrong, and what to type; `written` is what stands there.
+
+    A text says itself what to type: behind its semicolon, behind a colon as an order, or as the
+    names of which one is wanted, and then it depends on how many of them are there.
+    """
+    said, _, hint = text.partition("; ")
+    if hint:
+        return said, hint
+    order = _ORDER.search(text)
+    if order is not None:
+        return text[: order.start()], text[order.end() :]
+    _, one_of, names = text.partition(" one of: ")
+    if not one_of:
+        return text, LOOK_IT_UP
+    wanted = [name.partition(":")[0].strip() for name in names.split(",")]
+    there = [name for name in wanted if isinstance(written, dict) and name in written]
+    if len(there) > 1:
+        return text, f"{' and '.join(there)} are there: leave all but one out"
+    return text, f"write one of these, like {wanted[0]}: …"
+
+
+_ORDER = re.compile(": (?=(?:write|leave|name|use|allow) )")
+LOOK_IT_UP = "what may stand here is described by: rollback validate --schema"
+
+_LIKE = {
+    "action": "like this: - restore: {id: back, component: NAME}; what else belongs to it stands inside",
+    "check": "like this: - http: {id: checkout, url: …, status: 200}",
+    "metric": "like this: source: {log: {file: FILE, mean: {field: ms}}}",
+    "notifier": "like this: NAME: {file: {path: FILE}}",
+    "store": "like this: NAME: {folder: {path: FOLDER}}",
+}
 
 _WANTED = {
     "string_type": ("text", "put it in quotes"),

@@ -248,7 +248,9 @@ class Component(Declared):
     @model_validator(mode="after")
     def _reached(self) -> Component:
         if (self.content == "postgres") != (self.database is not None):
-            raise ValueError("content: postgres and database: {name: …} belong together")
+            raise ValueError(
+                "content: postgres and database: {name: …} belong together; write both or neither"
+            )
         return self
 
     @property

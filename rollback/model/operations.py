@@ -220,7 +220,9 @@ class RecordField(Declared):
     @model_validator(mode="after")
     def _choices(self) -> RecordField:
         if (self.type == "choice") != bool(self.choices):
-            raise ValueError("a choice has choices, and nothing else has")
+            raise ValueError(
+                "a choice has choices, and nothing else has; write choices: [a, b] with type: choice"
+            )
         return self
 
 
@@ -256,7 +258,9 @@ class EventLog(Declared):
         try:
             re.compile(self.pattern or "")
         except re.error as error:
-            raise ValueError(f"the pattern is no regular expression: {error}") from None
+            raise ValueError(
+                f"the pattern is no regular expression: {error}; write one like 'killed [0-9]+'"
+            ) from None
         return self
 
 
@@ -274,7 +278,9 @@ class EventKind(Declared):
         groups = re.compile(pattern).groupindex if pattern else {}
         for name in (*groups, *(self.log.fields if self.log else ())):
             if name not in self.fields:
-                raise ValueError(f"the log names {name}, which is no field of the event")
+                raise ValueError(
+                    f"the log names {name}, which is no field of the event; add it under fields"
+                )
         return self
 
 
@@ -364,11 +370,13 @@ class Memory(Declared):
             raise ValueError("a failure is found by its pattern: name that field")
         for name in self.similar_by if self.fields else ():
             if name not in self.fields:
-                raise ValueError(f"similar_by names {name}, which is no field")
+                raise ValueError(f"similar_by names {name}, which is no field; add it to fields")
         if (self.systemic_after is None) != (self.systemic_task is None):
-            raise ValueError("systemic_after and systemic_task belong together")
+            raise ValueError(
+                "systemic_after and systemic_task belong together; write both or neither"
+            )
         if self.place is not None and self.path is None:
-            raise ValueError("a place needs a path in it")
+            raise ValueError("a place needs a path in it; write path: FILE beside it")
         return self
 
 

@@ -154,7 +154,9 @@ class Authority(Declared):
         if self.unanswered != "stop" and self.answer_within is None:
             raise ValueError("unanswered needs a time: write answer_within: 15m")
         if self.unanswered == "next" and self.quorum == "all":
-            raise ValueError("all of the roles must answer, so no other can answer for them")
+            raise ValueError(
+                "all of the roles must answer, so no other can answer for them; leave unanswered out"
+            )
         if (self.quorum == "ordered") != (self.next_after is not None):
             raise ValueError("in order, the next is asked after a time: write next_after: 5m")
         return self
@@ -200,7 +202,9 @@ class Guard(Declared):
             raise ValueError("a condition is one of: metric, fact, holds")
         limits = (self.above, self.below, self.at_least, self.at_most, self.equals)
         if (self.metric is not None) != any(limit is not None for limit in limits):
-            raise ValueError("a metric needs a limit, and only a metric has one")
+            raise ValueError(
+                "a metric needs a limit, and only a metric has one; write one like below: 10"
+            )
         return self
 
 

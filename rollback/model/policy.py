@@ -81,7 +81,7 @@ class Condition(Declared):
             raise ValueError("where and where_not belong to an event; name it beside them")
         if kinds == ["metric"] and not numbers:
             raise ValueError(
-                "a condition on a metric needs a number: above, below, at_least, at_most or equals"
+                "a condition on a metric needs a number; write above, below, at_least, at_most or equals"
             )
         if kinds not in (["metric"], ["fact"]) and numbers:
             raise ValueError("limits belong to a metric or a fact; name it beside them")

@@ -11,7 +11,7 @@ import json
 import platform
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,13 +156,13 @@ class Page:
 
 def page(
     run: Dated, host: Host, out: Path, *, system: str, earlier: Sequence[Dated] = (),
-    reports: Path = REPORTS,
+    reports: Path = REPORTS, say: Callable[[str], None] = lambda _line: None,
 ) -> Page:  # fmt: skip
     """One HTML file stands at `out` that shows a run's results without a server and a network.
 
     Trends show the runs of the system before it, of which some may be known by their results alone
     (`earlier`). Where there can be no page, what is missing is said; nothing is raised, and the
-    results stay.
+    results stay. `say` hears why it takes long, before it does.
     """
     if not (reports / "package-lock.json").is_file():
         return Page(None, "the pinned Allure lies in reports/ of a checkout, and this is none")
@@ -171,7 +171,7 @@ def page(
         return Page(None, "Node.js 20 or newer is not installed here")
     trend = Trend(reports, host, system)
     try:
-        told = _install(reports, host)
+        told = _install(reports, host, say)
         if not told:
             _catch_up(trend, earlier, host, reports, node)
             told = _generate(run, trend, host, out, reports, node)
@@ -180,13 +180,16 @@ def page(
     return Page(None, told) if told else Page(out)
 
 
-def _install(reports: Path, host: Host) -> str:
+def _install(reports: Path, host: Host, say: Callable[[str], None]) -> str:
     """The reporter is there as the lock file pins it; "" or why it is not."""
     if (reports / "node_modules" / ".bin" / "allure").exists():
         return ""
     npm = shutil.which("npm")
     if npm is None:
         return "npm, which installs the pinned Allure, is not installed here"
+    say(
+        f"Allure is installed into {reports / 'node_modules'}, once; on a slow network that takes minutes"
+    )
     argv = [npm, "ci", "--prefix", str(reports), "--no-audit", "--no-fund"]
     return _run(argv, host, reports, INSTALL_S_MAX, "npm ci in reports/")
 

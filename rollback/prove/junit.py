@@ -1,4 +1,4 @@
-"""JUnit XML of one tier, for whatever reads such: the tests one by one, and last the gate itself.
+"""JUnit XML of one tier, for whatever reads such: the tests one by one, and the gate in a suite of its own.
 
 Hides: XML, and which characters it cannot hold.
 Never: is read by a gate; stops one when it cannot be written.
@@ -27,8 +27,9 @@ def write(
 ) -> bool:  # fmt: skip
     """`SUITE.xml` stands in the folder, whole, in place of an earlier one; False where it cannot.
 
-    `reasons` say why the gate stays closed: with one of them the last test case, the gate of the
-    suite, has failed, whatever the tests say. Units: `at` is when it began, ISO 8601.
+    `reasons` say why the gate stays closed: with one of them the last test case, SYSTEM.gate: SUITE,
+    has failed, whatever the tests say. It is always there, so that its history has no holes, and in a
+    suite of its own, so that the tests are as many as were run. Units: `at` is when it began, ISO 8601.
     """
     data = document(system, suite, tests, reasons, duration_s, at, about, hide)
     with suppress(OSError, HostError):
@@ -60,25 +61,38 @@ def document(
         case = ET.SubElement(one, "testcase", classname=told(where), name=told(name),
                              time=f"{test.duration_s:.3f}")  # fmt: skip
         if not test.plain:
-            said = _said(test)
-            ET.SubElement(case, _kind(test), message=told(said)[:MESSAGE_CHARS_MAX]).text = told(
-                said
-            )
+            _wrong(case, _kind(test), told(_said(test)), _answer(test))
         elif test.asked is not None:
             ET.SubElement(case, "system-out").text = told(test.asked.evidence)
-    gate = ET.SubElement(one, "testcase", classname=told(f"{system}.{suite}"), name="the gate",
-                         time="0.000")  # fmt: skip
+    last = ET.SubElement(top, "testsuite", name=told(f"{system}.gate"), timestamp=at[:19])
+    gate = ET.SubElement(
+        last, "testcase", classname=told(f"{system}.gate"), name=suite, time="0.000"
+    )
     if reasons:
-        why = told("\n".join(reasons))
-        ET.SubElement(gate, "failure", message=told(reasons[0])[:MESSAGE_CHARS_MAX]).text = why
-    for element in (top, one):
-        element.set("tests", str(len(tests) + 1))
-        for word, kind in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
-            element.set(word, str(len(one.findall(f"testcase/{kind}"))))
-        element.set("time", f"{duration_s:.3f}")
+        _wrong(gate, "failure", told("\n".join(reasons)), "closed")
+    for element, took_s in ((top, duration_s), (one, duration_s), (last, 0.0)):
+        for word, kind in (
+            ("tests", "testcase"), ("failures", "failure"), ("errors", "error"),
+            ("skipped", "skipped"),
+        ):  # fmt: skip
+            element.set(word, str(sum(1 for _ in element.iter(kind))))
+        element.set("time", f"{took_s:.3f}")
     ET.indent(top)
     whole: bytes = ET.tostring(top, encoding="utf-8", xml_declaration=True)
     return whole + b"\n"
+
+
+def _wrong(case: ET.Element, kind: str, said: str, answer: str) -> None:
+    """The first line in front, all of it behind; of which type, where there is one."""
+    found = ET.SubElement(case, kind, message=said.strip().partition("\n")[0][:MESSAGE_CHARS_MAX])
+    if kind != "skipped":
+        found.set("type", answer)
+    found.text = said
+
+
+def _answer(test: Outcome) -> str:
+    """What a viewer files it under: the answer of a declared check, else that a test did not pass."""
+    return test.asked.answer if test.asked is not None else "test"
 
 
 def _names(system: str, suite: str, test: Outcome) -> tuple[str, str]:

@@ -1,14 +1,18 @@
 """What a plan loses and whom it concerns, in words: the same in a plan as in its report.
 
+In a report it is said first whether any of that stands: a run may have taken no step, or been taken back.
+
 Hides: which figures of an impact are worth a line.
 Never: measures anything; says nothing of a figure that was not taken.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from rollback.model.event import Event
+from rollback.model.lifecycle import FINAL, State
 from rollback.model.quantity import counted
 
 COMMITS_MAX = 10
@@ -22,6 +26,39 @@ def loss(impact: Mapping[str, Any]) -> list[str]:
     return [f"lost: {impact['data_loss'] or 'nothing that is declared'}",
             *_paths(impact), *_rows(impact), *_commits(impact), *_concerned(impact),
             *_in_use(impact)]  # fmt: skip
+
+
+def taken_back_by(run: str, events: Iterable[Event]) -> str:
+    """The run that took all of this one back since; "" when none did."""
+    begun: set[str] = set()
+    for event in events:
+        plan = event.data.get("plan")
+        if event.kind == "run.planned" and isinstance(plan, dict) and plan.get("undoes") == run:
+            begun.add(event.run)
+        elif event.kind == "run.mitigated" and event.run in begun:
+            return event.run
+    return ""
+
+
+def stands(report: Mapping[str, Any]) -> bool:
+    """True when the run took a step, and what it did has not been taken back."""
+    taken = any(step["status"] for step in report["steps"])
+    return taken and report["state"] != State.UNDONE and not report["taken_back_by"]
+
+
+def measured(report: Mapping[str, Any]) -> str:
+    """What the lines of `loss` are for this run: what it cost, or what it would have."""
+    if stands(report):
+        return "As it was measured for the plan:"
+    if report["taken_back_by"]:
+        said = f"Run {report['taken_back_by']} took back what this run did."
+    elif any(step["status"] for step in report["steps"]):
+        said = "What the run did was taken back; what stays of a step is said with it, above."
+    elif report["state"] in FINAL:
+        said = "The run took no step."
+    else:
+        return "The run has taken no step yet. It would cost, as it was measured for the plan:"
+    return f"{said} It would have cost, as it was measured for the plan:"
 
 
 def _paths(impact: Mapping[str, Any]) -> Iterator[str]:

@@ -17,7 +17,7 @@ from rollback.model.level import Budgets
 from rollback.model.lifecycle import Run, State, elapsed_s
 from rollback.model.quantity import counted, sized, spoken
 from rollback.model.system import System
-from rollback.tell.loss import loss
+from rollback.tell.loss import loss, measured, stands, taken_back_by
 from rollback.tell.phases import of_a_run, phases
 
 FORMAT = 1
@@ -44,7 +44,7 @@ def build(system: System, run: Run, events: Iterable[Event]) -> dict[str, Any]:
         "system_date": str(system.system.date),
         "title": plan["title"], "level": plan["level"], "rank": plan["rank"], "state": run.state.value,
         "variant": plan["variant"], "component": plan["component"], "target": plan["target"],
-        "undoes": plan.get("undoes", ""),
+        "undoes": plan.get("undoes", ""), "taken_back_by": taken_back_by(run.id, events),
         "plan_digest": run.plan_digest, "system_digest": plan["system_digest"], "tool": plan["tool"],
         "requester": plan["requester"], "reason": plan["reason"], "stopped_for": run.reason,
         "clocks": {
@@ -75,7 +75,8 @@ def markdown(report: Mapping[str, Any]) -> str:
         f"# {_text(r['system'])}: {_text(r['title'])} - {r['state']}", "",
         f"{_text(r['system_title'])}, version **{_text(r['system_version'])}** of "
         f"{_text(r['system_date'])}.", "",
-        f"Run **{r['run_id']}** of incident **{r['incident']}**, level `{r['level']}`"
+        f"Run **{r['run_id']}**" + (f" of incident **{r['incident']}**" if r["incident"] else "")
+        + f", level `{r['level']}`"
         + (f" variant `{r['variant']}`" if r["variant"] else "")
         + (f", component `{r['component']}`" if r["component"] else "")
         + f", asked for by {_text(r['requester'])}"
@@ -127,7 +128,10 @@ def _clock_lines(r: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"| {shown} | {spoken(clock['took_s'])} | {spoken(clock['budget_s'])} | {verdict}{approximate} |"
         )
-    lines += ["", f"Waiting is included above: {spoken(r['clocks']['waited_s'])}.", "", "```text"]
+    lines += ["", f"Waiting is included above: {spoken(r['clocks']['waited_s'])}.", ""]
+    if not r["phases"]:
+        return [*lines, *_phase_lines(r)]
+    lines.append("```text")
     total = sum(phase["took_s"] for phase in r["phases"]) or 1.0
     offset = 0.0
     for phase in r["phases"]:
@@ -215,7 +219,7 @@ def _proof_lines(r: Mapping[str, Any]) -> list[str]:
 
 
 def _loss_lines(r: Mapping[str, Any]) -> list[str]:
-    lines = ["## What was lost, and who is concerned", "", "As it was measured for the plan:", ""]
+    lines = ["## What was lost, and who is concerned", "", measured(r), ""]
     lines += [f"- {_text(line)}" for line in loss(r["impact"])]
     lines += ["", "What was taken away is kept:", ""] if r["kept"] else [""]
     for one in r["kept"]:
@@ -223,7 +227,7 @@ def _loss_lines(r: Mapping[str, Any]) -> list[str]:
             f"{counted(one['entries'], 'entry', 'entries')}, {sized(one['bytes'])}, in ")  # fmt: skip
         lines.append(f"- step {_text(one['step'])}: {count}{_text(one['where'])}")
     if r["safety"]:
-        back = "" if r["undoes"] else f"; `rollback undo {r['run_id']}`"
+        back = f"; `rollback undo {r['run_id']}`" if stands(r) and not r["undoes"] else ""
         lines.append(f"- the state before is checkpoint `{r['safety'][:16]}`{back}")
     if r["smallest_scope"]:
         lines += ["", "The smallest level that covers what fails: "

@@ -185,16 +185,16 @@ class Agent:
         self._part("stability", lambda: self._watch(knows, looked), failed)
         recorded = recording.record(site, self._ticks, decision)
         self._part("readings", lambda: recording.keep(site, self._ticks, decision), failed)
-        held, person = "", False
+        held, person, behind = "", False, ""
         if recorded.row and recorded.row < monitor.threshold:
             held = f"{recorded.row} of {monitor.threshold} in a row"
         elif recorded.row:
             reaction = self._react(decision, recorded.seq)
-            held, person = reaction.held, reaction.person
+            held, person, behind = reaction.held, reaction.person, reaction.behind
             runs.extend(reaction.runs)
         elif recorded.doubts >= monitor.threshold:
             held, person = f"nobody can tell: {', '.join(decision.unknown)} UNKNOWN", True
-        self._hold(decision, held if person else "")
+        self._hold(decision, held if person else "", behind)
         return Looked(
             at, decision, recorded.seq, recorded.new, recorded.row, monitor.threshold, held, person
         )
@@ -241,7 +241,7 @@ class Agent:
             self._tried = (decision.trigger, now_s)
         return found
 
-    def _hold(self, decision: Decision, because: str) -> None:
+    def _hold(self, decision: Decision, because: str, behind: str = "") -> None:
         """That a person must look is in the journal and told, once for each reason.
 
         What comes back is said again, at most once an hour.
@@ -251,7 +251,7 @@ class Agent:
             best = decision.best
             ladder = best.what if best is not None and best.word == "escalate" else ""
             told = self.site.tell("agent.held", trigger=decision.trigger, because=because,
-                                  calls_for=calls_for, ladder=ladder)  # fmt: skip
+                                  calls_for=calls_for, ladder=ladder, behind=behind)  # fmt: skip
             tell_people(self.site, "held", f"agent-{told.seq}", reason=because, trigger=decision.trigger,
                         level=decision.level, decision=calls_for)  # fmt: skip
 

@@ -331,3 +331,15 @@ def test_a_folder_that_is_gone_is_said_to_be(shop: Shop) -> None:
                               capture_output=True, check=False, stdin=subprocess.DEVNULL)  # fmt: skip
         assert (done.returncode, "the folder that you are in is not there any more" in done.stderr) == (
             2, True), done  # fmt: skip
+
+
+def test_a_yes_that_nobody_asks_for_ends_a_run_all_the_same(shop: Shop) -> None:
+    """Whoever is used to type it is not kept from giving up; elsewhere it is said to leave it out."""
+    with shop.site() as site:
+        run = authorize.create(site, shop.plan(site, "config"))
+    other = rollback(shop.folder, "approve", run.id, "--as", "ada", "--yes")
+    assert other.status == 2
+    assert "  try: nothing is asked here: type it again without --yes" in other.err
+    assert rollback(shop.folder, "abort", run.id, "--as", "ada", "--yes").status == 0
+    with shop.site() as site:
+        assert site.run(run.id).state is State.ABANDONED

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from rollback.cli.timeline import Live
 from rollback.model.event import Event
 from rollback.model.finding import Json
+from tests.cli.program import rollback
+from tests.systems import build
 
 
 def event(kind: str, at_s: float, **data: Json) -> Event:
@@ -38,3 +42,22 @@ def test_what_was_laid_by_is_said_with_its_place(capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().err.splitlines() == [
         "  ! step 2 laid by 3 paths, 2.0 KiB: .rollback/quarantine/x", "  ! look here",
     ]  # fmt: skip
+
+
+def test_what_became_of_each_service_is_said_also_that_it_was_so_already(tmp_path: Path) -> None:
+    """Typed twice, the second time says that nothing was to do."""
+    shop = build(tmp_path)
+    shop.edit("people:\n", "services:\n  idle: {manager: registry, argv: [sleep, '600'], "
+              "lock: run/idle.lock}\npeople:\n")  # fmt: skip
+    said = []
+    try:
+        for verb in ("start", "start", "stop", "stop"):
+            done = rollback(shop.folder, "run", verb, "--yes", "--as", "ada")
+            assert done.status == 0, done.out + done.err
+            said += [line for line in done.out.splitlines() if line.startswith("  idle ")]
+    finally:
+        rollback(shop.folder, "run", "stop", "--yes", "--as", "ada")
+    assert len(said) == 4, said
+    for line, words in zip(said, ("was started", "was running already", "ended on SIGTERM",
+                                  "was stopped already"), strict=True):  # fmt: skip
+        assert words in line, line

@@ -28,10 +28,11 @@ def test_what_changed_is_shown_part_by_part_before_it_is_pinned(shop: Shop) -> N
     assert shown.status == 0
     assert shown.out.splitlines() == [
         "levels.pages",
-        "  authority.count: 2 -> 1",
+        "  ~ authority.count: 2 -> 1",
         "people",
-        '  members.dee.roles: ["guest"] -> ["guest", "lead"]',
-        '  members.fay: {"id": "fay", "roles": ["lead"]} -> (not there)',
+        "  ~ members.dee.roles: [guest] -> [guest, lead]",
+        "  - members.fay.id: fay",
+        "  - members.fay.roles: [lead]",
     ]
     (shop.tree / ".env").write_text("PARTY=true\n")
     assert rollback(shop.folder, "run", "flag", "--as", "ada", "--yes").status == 4, (
@@ -93,4 +94,72 @@ def test_what_was_pinned_before_its_words_were_kept_is_named(shop: Shop) -> None
     told = rollback(shop.folder, "trust", "--as", "ada", "--dry-run")
     assert told.status == 0
     assert told.out.splitlines()[0] == "levels.pages"
-    assert told.out.splitlines()[1].startswith("  (its words were not kept) -> {")
+    assert told.out.splitlines()[1].startswith("  its words were not kept")
+    assert "  + authority.roles: [lead]" in told.out.splitlines()
+
+
+def test_a_new_level_is_shown_value_by_value(shop: Shop) -> None:
+    """As people write it, by the keys that lead there: no JSON but where it is asked for."""
+    shop.edit(
+        "  later:\n",
+        """  extra:
+    rank: 9
+    title: Extra
+    data_loss: none
+    budgets: {mitigated: 1m, complete: 5m}
+    authority: {roles: [op], alone: true}
+    steps: [{restore: {component: config}}]
+    target: {sources: [{checkpoint: last-good}]}
+    gate: {suites: [smoke]}
+    checklist: [{id: told, item: "Somebody was told, at once", attest: op}]
+  later:
+""",
+    )
+    said = rollback(shop.folder, "trust", "--as", "ada", "--dry-run").out
+    assert said.splitlines() == [
+        "levels.extra",
+        "  + rank: 9",
+        "  + authority.roles: [op]",
+        "  + authority.alone: true",
+        "  + gate.suites: [smoke]",
+        "  + checklist.told.id: told",
+        "  + checklist.told.item: Somebody was told, at once",
+        "  + checklist.told.attest: op",
+    ]
+    (one,) = rollback(shop.folder, "--json", "trust", "--as", "ada", "--dry-run").json["difference"]
+    assert (one["before"], one["after"]["rank"]) == (None, 9)
+
+
+def test_who_changed_the_policy_is_led_to_trust_by_every_command(shop: Shop) -> None:
+    """By what looks, before it is needed, and by what begins a run; then nothing more is said of it."""
+    looking = (("validate",), ("plan", "config"), ("status",))
+    with shop.site() as site:
+        site.checkpoints.create("good", components=("config",))
+    (shop.tree / "config" / "app.yaml").write_text("party: true\nlimit: 99\n")
+    for words in (*looking, ("monitor", "--once")):
+        assert "rollback trust" not in "".join(told(shop, *words))
+    shop.edit("{roles: [lead], count: 2}", "{roles: [lead], count: 1}")
+    for words in looking:
+        done = rollback(shop.folder, *words)
+        assert done.status == 0, done
+        assert done.out.rstrip().endswith("rollback trust"), done.out
+    watched = rollback(shop.folder, "monitor", "--once")
+    assert "it can begin nothing: the people or the policy" in watched.err
+    assert (
+        "levels.pages changed\n  try: look at the change, then accept it with: rollback trust\n"
+        in (watched.err)
+    )
+    begun = rollback(shop.folder, "run", "config", "--as", "ada", "--yes")
+    assert (begun.status, "rollback trust" in begun.err) == (4, True)
+    for words in (("plan", "config"), ("validate",), ("status",)):
+        assert rollback(shop.folder, "--json", *words).json["trusted"] is False
+    assert rollback(shop.folder, "trust", "--as", "ada", "--yes").status == 0
+    for words in (*looking, ("monitor", "--once")):
+        assert "rollback trust" not in "".join(told(shop, *words))
+    assert rollback(shop.folder, "--json", "plan", "config").json["trusted"] is True
+
+
+def told(shop: Shop, *words: str) -> tuple[str, str]:
+    """What a command printed on both."""
+    done = rollback(shop.folder, *words)
+    return done.out, done.err

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from rollback.act import authorize
 from tests.cli.program import rollback
 from tests.systems import Shop, build
 
@@ -48,3 +49,24 @@ def test_without_a_name_the_run_that_has_not_ended_is_meant(shop: Shop, word: st
     done = rollback(shop.folder, word, "--json", "--as", "ada")
     body = json.loads(done.out)
     assert body.get("run_id", "") == "r0001" or "r0001" in body["error"]["message"], body
+
+
+def test_what_an_ungated_run_needs_is_said_of_it(tmp_path: Path) -> None:
+    """Who types another level that has nothing to do is told what that run stopped at, not of a gate."""
+    made = build(tmp_path)
+    made.edit("    gate: {suites: [smoke]}\n  full:", "  full:")
+    made.edit(
+        "    authority: {roles: [lead], count: 2}", "    authority: {roles: [op], alone: true}"
+    )
+    with made.site() as site:
+        site.checkpoints.create("before-release")
+        (made.tree / "pages" / "index.html").write_text("worse\n")
+        plan = made.plan(site, "pages", component="pages")
+        assert not plan.gate
+        run = authorize.create(site, plan)
+        site.note(run, "run.needs-operator", reason="step 1 restore failed: no room")
+    done = rollback(made.folder, "run", "config", "--yes", "--as", "ada")
+    assert done.status == 9, done.out + done.err
+    assert "but run r0001 needs a person: step 1 restore failed: no room\n" in done.out
+    assert "let it be tried again: rollback resume r0001\n" in done.out
+    assert "gate" not in done.out

@@ -519,8 +519,8 @@ RULES: dict[str, tuple[str, str, str, str]] = {
     "a program without a lock among the ways": (
         WORKER,
         "    start: [{id: a, argv: [/usr/bin/true]}]\n",
+        "manager registry finds its process by a lock",
         "write lock: run/x.lock",
-        "",
     ),
     # folders
     "absolute path": (

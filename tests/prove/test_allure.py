@@ -269,3 +269,27 @@ def test_failures_of_different_kinds_stand_apart(
         first = next(one for one in found if status in one["matchedStatuses"]
                      and match(one.get("messageRegex", r"[\s\S]*"), message))  # fmt: skip
         assert first["name"].startswith(category)
+
+
+def test_what_is_installed_at_the_first_page_is_said_before_it_takes_its_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once: where it is there already nothing is said."""
+    programs = reporter(tmp_path, REPORTER)
+    installed = tmp_path / "reports" / "node_modules" / ".bin" / "allure"
+    installed.unlink()
+    npm, said = programs / "npm", tmp_path / "said"
+    npm.write_text(f"#!/bin/sh\ntest -s {said} && touch {installed}\n")
+    npm.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+
+    def say(line: str) -> None:
+        with said.open("a") as file:
+            file.write(f"{line}\n")
+
+    for _ in range(2):
+        allure.page(dated(tmp_path), Host(), tmp_path / "allure.html", system="s",
+                    reports=tmp_path / "reports", say=say)  # fmt: skip
+    (line,) = said.read_text().splitlines()
+    assert line.startswith(f"Allure is installed into {tmp_path / 'reports/node_modules'}, once;")
+    assert installed.exists()

@@ -36,7 +36,7 @@ def test_each_test_is_named_and_a_failure_says_why(little: Little, tmp_path: Pat
     cases = read(tmp_path)
     assert [*cases] == [
         "little.smoke: gone", "little.smoke: there", "little.smoke.test_team: test_fine",
-        "little.smoke.test_team: test_not", "little.smoke: the gate",
+        "little.smoke.test_team: test_not", "little.gate: smoke",
     ]  # fmt: skip
     failed = {name: one.find("failure") for name, one in cases.items()}
     told = {name: one.get("message") for name, one in failed.items() if one is not None}
@@ -45,11 +45,15 @@ def test_each_test_is_named_and_a_failure_says_why(little: Little, tmp_path: Pat
     )
     assert "one is not two" in str(told["little.smoke.test_team: test_not"])
     assert {*told} == {*cases} - {"little.smoke: there", "little.smoke.test_team: test_fine"}
-    gate = failed["little.smoke: the gate"]
+    gate = failed["little.gate: smoke"]
     assert gate is not None
     assert str(gate.text).splitlines() == list(result.reasons)
-    (suite,) = ET.parse(tmp_path / "junit/smoke.xml").getroot()
-    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("5", "3", "0")
+    top = ET.parse(tmp_path / "junit/smoke.xml").getroot()
+    suite, last = top
+    words = ("name", "tests", "failures", "errors")
+    assert [[one.get(word) for word in words] for one in (top, suite, last)] == [
+        ["little", "5", "3", "0"], ["little.smoke", "4", "2", "0"], ["little.gate", "1", "1", "0"],
+    ]  # fmt: skip
     assert [(one.get("name"), one.get("value")) for one in suite.iter("property")] == [
         ("run", "r0007"), ("level", "back"), ("environment", "production"), ("version", "1.0"),
     ]  # fmt: skip
@@ -68,7 +72,7 @@ def test_a_closed_gate_is_never_a_green_file(
     little.team("verification/smoke/test_team.py", text)
     assert not little.run(leaves=tmp_path).open
     cases = read(tmp_path)
-    assert cases["little.smoke: the gate"].find("failure") is not None
+    assert cases["little.gate: smoke"].find("failure") is not None
     assert any(one.find(kind) is not None for one in cases.values())
 
 
@@ -110,7 +114,7 @@ def test_the_gate_does_not_depend_on_the_file(little: Little, tmp_path: Path) ->
     for green in (False, True):
         little.team("verification/smoke/test_team.py", text.replace("GREEN", str(green)))
         assert little.run(leaves=tmp_path).open is green
-        assert (read(tmp_path)["little.smoke: the gate"].find("failure") is None) is green
+        assert (read(tmp_path)["little.gate: smoke"].find("failure") is None) is green
     forged.unlink()
     forged.mkdir()
     (forged / "in the way").touch()
@@ -142,13 +146,33 @@ def test_verify_leaves_results_where_it_is_told_to(little: Little, tmp_path: Pat
     assert done.status == 0, done.err
     left = little.folder / "left" / "here"
     assert sorted(path.name for path in left.iterdir()) == ["allure-results", "junit"]
-    assert [*read(left)] == ["little.smoke: there", "little.smoke: the gate"]
+    assert [*read(left)] == ["little.smoke: there", "little.gate: smoke"]
     assert [*read(left, "functional")] == [
         "little.functional: whole",
-        "little.functional: the gate",
+        "little.gate: functional",
     ]
     (little.folder / "file").touch()
     refused = rollback(little.folder, "verify", "--results", "file/here")
     assert (refused.status, refused.out) == (2, "")
     assert "results cannot go to file/here" in refused.err
     assert "Traceback" not in refused.err
+
+
+def test_what_viewers_of_ci_count_is_what_was_run(little: Little, tmp_path: Path) -> None:
+    """An open gate adds no test to the suite's; it has a name of its own, the same in every run."""
+    little.team("verification/smoke/test_team.py", "def test_fine(): pass\n")
+    result = little.run(leaves=tmp_path)
+    top = ET.parse(tmp_path / "junit/smoke.xml").getroot()
+    suite, last = top
+    assert int(str(suite.get("tests"))) == len(suite.findall("testcase")) == result.passed
+    assert (last.get("name"), last.get("tests"), last.get("failures")) == ("little.gate", "1", "0")
+    names = [(one.get("classname"), one.get("name")) for one in top.iter("testcase")]
+    assert len(names) == len({*names})
+    assert names[-1] == ("little.gate", "smoke")
+    (tmp_path / "junit/smoke.xml").unlink()
+    little.team("verification/smoke/test_team.py", "def test_fine(): assert 0\n")
+    assert not little.run(leaves=tmp_path).open
+    again = ET.parse(tmp_path / "junit/smoke.xml").getroot()
+    assert [(one.get("classname"), one.get("name")) for one in again.iter("testcase")] == names
+    types = [one.get("type") for one in again.iter("failure")]
+    assert types == ["test", "closed"]

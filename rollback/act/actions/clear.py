@@ -54,9 +54,13 @@ class ClearStep(Step):
         if (self.place is None) == (self.component is None):
             raise ValueError("clear takes one of: place, component")
         if (self.place is None) != (self.pattern is None):
-            raise ValueError("clear takes a pattern with a place, and with nothing else")
+            raise ValueError(
+                "a pattern belongs to a place; write place: NAME, and leave component out"
+            )
         if self.pattern is not None and ("/" in self.pattern or self.pattern.strip("*") == ""):
-            raise ValueError("a pattern names entries of the place itself, and not all: like tmp-*")
+            raise ValueError(
+                "a pattern names entries of the place itself, and not all; write one like tmp-*"
+            )
         return self
 
     def bind(self, scene: Scene) -> dict[str, Json]:

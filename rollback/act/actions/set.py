@@ -46,7 +46,9 @@ class SetStep(Step):
             raise ValueError("write one of: file, link")
         if self.link is not None:
             if self.key is not None or self.format_ is not None:
-                raise ValueError("a link has no key and no format: its value is where it points")
+                raise ValueError(
+                    "a link has no key and no format; leave both out: its value is where it points"
+                )
             pointed(self.link, self._text())
         elif self.key is None:
             if self.format_ not in (None, "text"):

@@ -39,7 +39,7 @@ class VerifyStep(Step):
     @model_validator(mode="after")
     def _something(self) -> VerifyStep:
         if self.suite is None and not self.checks:
-            raise ValueError("write what is asked: suite, checks")
+            raise ValueError("nothing is asked; write suite or checks")
         return self
 
     def bind(self, scene: Scene) -> dict[str, Json]:

@@ -45,9 +45,11 @@ class WatchStep(Step):
     @model_validator(mode="after")
     def _something(self) -> WatchStep:
         if not self.checks and not self.expect:
-            raise ValueError("write what is watched: checks, expect")
+            raise ValueError("nothing is watched; write checks or expect")
         if any(condition.metric is None for condition in self.expect):
-            raise ValueError("a watched condition is about one metric")
+            raise ValueError(
+                "a watched condition is about one metric; write metric: NAME with one limit"
+            )
         return self
 
     def bind(self, scene: Scene) -> dict[str, Json]:

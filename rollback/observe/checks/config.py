@@ -48,7 +48,7 @@ class ConfigCheck(Check):
         if self._format() is None:
             raise ValueError(f"{self.file!r}: write format: yaml, json, csv or env")
         if (self.columns or self.rows) and self._format() != "csv":
-            raise ValueError("columns and rows are about a csv file")
+            raise ValueError("columns and rows are about a csv file; leave them out")
         return self
 
     def _format(self) -> Format | None:

@@ -127,7 +127,7 @@ class Load(Check):
         if self.rate * self.duration < self.min_samples:
             raise ValueError(
                 f"{self.rate:g} a second for {spoken(self.duration)} cannot give "
-                f"{self.min_samples} samples"
+                f"{self.min_samples} samples; write a longer duration, or fewer min_samples"
             )
         if self.duration + START_UP_S > self.within:
             raise ValueError(f"within: allow at least {self.duration + START_UP_S:g}s")

@@ -50,7 +50,7 @@ class MemoryCheck(Check):
         if self.slope.below is None:
             raise ValueError("slope: write an upper limit, like {below: 2 KiB}")
         if self.requests < self.samples:
-            raise ValueError("requests: at least one request per sample")
+            raise ValueError("requests: one for each sample is the least; write a larger number")
         return self
 
     def ask(self, view: View) -> Finding:

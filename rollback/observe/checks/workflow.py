@@ -107,11 +107,13 @@ class Workflow(Check):
                 for name in _FIELD.findall(written):
                     if name not in known:
                         raise ValueError(
-                            f"step {number}: {{{name}}} was not saved by an earlier step"
+                            f"step {number}: {{{name}}} was not saved by an earlier step; save it in one"
                         )
             known |= step.save.keys()
             if step.tokens and not self.token:
-                raise ValueError(f"step {number}: tokens: only-own needs token: true")
+                raise ValueError(
+                    f"step {number}: tokens: only-own needs a token; write token: true beside steps"
+                )
         return self
 
     def ask(self, view: View) -> Finding:

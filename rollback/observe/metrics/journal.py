@@ -62,7 +62,7 @@ class JournalMetric(MetricSource):
         if sum(one is not None for one in given) != 1:
             raise ValueError("a journal metric is one of: event, count, since, share, record")
         if (self.record is None) != (self.field is None):
-            raise ValueError("record and field belong together")
+            raise ValueError("record and field belong together; write both or neither")
         return self
 
     @property

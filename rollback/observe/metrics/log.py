@@ -74,7 +74,7 @@ class Log(MetricSource):
             raise ValueError("a log metric is one of: share, mean, count, last")
         limits = given[0].model_fields_set - {"field"}
         if self.share is not None and not limits:
-            raise ValueError("share needs a limit: {field: status, above: 499}")
+            raise ValueError("share needs a limit; write one like {field: status, above: 499}")
         return self
 
     def read(self, view: View, declared: MetricDeclared) -> Sample:

@@ -35,7 +35,9 @@ class WebhookNotifier(NotifierKind):
     def _allowed(self) -> WebhookNotifier:
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
-            raise ValueError(f"{self.url!r} is no web address without a user in it")
+            raise ValueError(
+                f"{self.url!r} is no web address without a user in it; write https://host/path"
+            )
         if not outbound.here(parts.hostname) and self._place not in self.allow:
             raise ValueError(f'{self._place} is another machine; write allow: ["{self._place}"]')
         return self
