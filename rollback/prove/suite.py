@@ -125,11 +125,11 @@ def run_suite(
     """The suite has run and ended, with all that it started; whether it opens the gate.
 
     `work` is a folder outside the managed tree for copies, caches and verdicts; `leaves` is the one
-    for what people read, `allure-results/` and `junit/SUITE.xml`: nothing is decided by these, nor
-    whether they can be written; of a `step` it is `junit/STEP.SUITE.xml`. `baseline` is the file of a seal; `held` is what `View.held` is;
-    `environ` are the variables that the declaration was resolved with (default: ours). `level` is in
-    `expectations` already. Units: `deadline_s` for the whole suite. Raises: CommandFailed when Python
-    cannot be started.
+    for what people read, `allure-results/` and `junit/SUITE.xml` (of a `step`: `STEP.SUITE.xml`):
+    nothing is decided by these, nor whether they can be written. `baseline` is the file of a seal;
+    `held` is what `View.held` is; `environ` are the variables that the declaration was resolved with
+    (default: ours). `level` is in `expectations` already. Units: `deadline_s` for the whole suite.
+    Raises: CommandFailed when Python cannot be started.
     """
     order = _Order(suite, system, host, expectations, environment, since, held, work,
                    _results_folder(leaves, host), run_id, baseline,
