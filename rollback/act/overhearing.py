@@ -21,7 +21,7 @@ from rollback.host.clock import iso
 from rollback.judge.condition import LOOKBACK_S
 from rollback.keep.ticks import FOLDER
 from rollback.model.errors import HostError, RollbackError
-from rollback.model.finding import Json
+from rollback.model.finding import Json, same
 from rollback.model.operations import EventKind, EventLog
 from rollback.observe.following import Line, Mark, read_on
 from rollback.observe.lines import SKEW, line_time
@@ -119,7 +119,10 @@ def _meant(
 
 def _is(record: Mapping[str, Json], log: EventLog) -> bool:
     return all(
-        name in record and record[name] in (wanted if isinstance(wanted, tuple) else (wanted,))
+        name in record
+        and any(
+            same(record[name], one) for one in (wanted if isinstance(wanted, tuple) else (wanted,))
+        )
         for name, wanted in log.where.items()
     )
 

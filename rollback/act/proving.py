@@ -3,17 +3,21 @@
 What is wanted of each check, which files of the team are pinned, and what may be asked where at all
 is the same as at the gate; so is the way in which a suite is run.
 
-Hides: where the verdict of such a suite lies: nobody needs it any more.
+Hides: where the verdict of such a suite lies: nobody needs it any more; that what people read of it is
+left by the first look of a step and by each that is not good, not by every look of hours.
 Never: opens a gate; calls a suite good in which nothing was asked.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from rollback.act import built_in
+from rollback.act.moment import mark, marked, unmark
 from rollback.judge.welcome import unwelcome
 from rollback.model.errors import HostError, PlanError, Refused
 from rollback.model.finding import Finding, Json
@@ -33,6 +37,7 @@ if TYPE_CHECKING:  # the gate costs 30 ms to import, and most steps need none of
 START_S = 20.0  # for a child to start and to testify
 TEAM_S = {"smoke": 60.0, "functional": 300.0, "integration": 300.0, "performance": 600.0}
 REASONS_MAX = 10
+_SHOWN = "shown"  # the mark of a step of which a good look left its results
 
 
 def seal_of(tree: Tree, checkpoints: Checkpoints, target: Target) -> Seal | None:
@@ -89,11 +94,17 @@ def asked_in(scene: Scene, suite: Suite) -> tuple[tuple[str, ...], tuple[str, ..
 
 
 def ask_suite(scene: Scene, suite: Suite, level: str) -> dict[str, Json]:
-    """The suite was run as the gate runs it, and is good: what was found. Raises: HostError."""
+    """The suite was run as the gate runs it, and is good: what was found. Raises: HostError.
+
+    Effects: its results stand beside those of the gate, JUnit XML as `STEP.SUITE.xml`.
+    """
     from rollback.prove.seal import path
     from rollback.prove.suite import run_suite
 
     view = scene.view()
+    folder = scene.state.path / "runs" / scene.run
+    scene.state.tree.make_folder(f"runs/{scene.run}", parents=True)
+    again = marked(scene, _SHOWN)
     with scene.checkpoints as kept, scene.host.scratch() as work:
         sealed = seal_of(scene.state.tree, kept, scene.target)
         result = run_suite(
@@ -101,9 +112,15 @@ def ask_suite(scene: Scene, suite: Suite, level: str) -> dict[str, Json]:
             expectations=_wanted(scene, level, (suite,), sealed), environment=scene.environment,
             deadline_s=deadline_s(scene.system, suite), run_id=scene.run, level=level or None,
             baseline=scene.state.path / path(sealed.id) if sealed else None,
-            since=view.since, held=view.held,
+            since=view.since, held=view.held, step=scene.step,
+            leaves=Path(work) if again else folder,
         )  # fmt: skip
-    if not result.open:
+        if again and not result.open:
+            _show(scene, Path(work), folder)
+    if result.open:
+        mark(scene, _SHOWN)
+    else:
+        unmark(scene, _SHOWN)  # what is good after it is shown again
         more = len(result.reasons) - REASONS_MAX
         said = [*result.reasons[:REASONS_MAX], *([f"and {more} more"] if more > 0 else [])]
         raise HostError("; ".join(said), where=f"suite {suite}",
@@ -150,6 +167,21 @@ def ask_each(
 
 
 # -- inside --------------------------------------------------------------------------------
+
+
+def _show(scene: Scene, left: Path, folder: Path) -> None:
+    """What a look left for people stands in the folder of the run, as far as it can be written."""
+    from rollback.prove.suite import ALLURE, JUNIT
+
+    for kind in (ALLURE, JUNIT):
+        with (
+            suppress(OSError, HostError),
+            scene.host.tree(str(left / kind)) as one,
+            scene.host.tree(str(folder)) as run,
+        ):
+            run.make_folder(kind, parents=True)
+            for name in one.names():
+                run.write(f"{kind}/{os.fsdecode(name)}", one.read(name), sync=False)
 
 
 def _declared(system: System) -> Iterator[tuple[Suite, str, Kind]]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from rollback.model.finding import Answer, Json, Sample
+from rollback.model.finding import Answer, Json, Sample, same
 from rollback.model.quantity import counted, read_as, sized, spoken
 
 if TYPE_CHECKING:  # who judges nothing loads no grammar of it
@@ -190,8 +190,9 @@ def _event(condition: Condition, known: Known) -> _Told:
     found = [
         told for told in known.events
         if told.kind == name and since <= told.at <= now
-        and all(told.fields.get(key) == value for key, value in condition.where.items())
-        and not any(told.fields.get(key) in values for key, values in condition.where_not.items())
+        and all(same(told.fields.get(key), value) for key, value in condition.where.items())
+        and not any(same(told.fields.get(key), value)
+                    for key, values in condition.where_not.items() for value in values)
     ]  # fmt: skip
     wanted = condition.count or 1
     times = f"{len(found)} times" if len(found) != 1 else "once"

@@ -1,6 +1,6 @@
 """What asking the world answers: findings (PASS, FAIL, UNKNOWN) and samples (a number, or none).
 
-Hides: how findings are combined.
+Hides: how findings are combined, and when two JSON values are the same.
 Never: asks.
 """
 
@@ -14,6 +14,19 @@ from enum import StrEnum
 from typing import Literal, TypeAlias
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+
+
+def same(one: Json, other: Json) -> bool:
+    """True when the two are equal and of one kind: 3 equals 3.0, but 1 is not true."""
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, (int, float)) and isinstance(other, (int, float)):
+        return one == other
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    return type(one) is type(other) and one == other
 
 
 class Answer(StrEnum):

@@ -1,4 +1,4 @@
-"""What an answer is compared with, and the one place where it is compared.
+"""What an answer is compared with.
 
 A declaration writes a plain value (`3`, `done`), or limits: `{above: 0, below: 10%}`.
 
@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ValidationError, WithJsonSchema
 
-from rollback.model.finding import Answer, Finding, Json
+from rollback.model.finding import Answer, Finding, Json, same
 from rollback.model.quantity import Limit
 from rollback.model.registry import Declared
 
@@ -86,19 +86,6 @@ def _holds(word: str, value: float, limit: float) -> bool:
 def is_number(value: Json) -> bool:
     """True for a usable number; truth values and NaN are none."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def same(one: Json, other: Json) -> bool:
-    """True when the two are equal and of one kind: 3 equals 3.0, but 1 is not true."""
-    if isinstance(one, bool) or isinstance(other, bool):
-        return one is other
-    if isinstance(one, (int, float)) and isinstance(other, (int, float)):
-        return one == other
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(same, one, other))
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
-    return type(one) is type(other) and one == other
 
 
 def _read_expected(written: Any) -> Any:

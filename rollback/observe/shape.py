@@ -15,9 +15,9 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, WithJsonSchema
 
-from rollback.model.finding import Json
+from rollback.model.finding import Json, same
 from rollback.model.registry import nearest
-from rollback.observe.expect import is_number, plain, regular, same, shown
+from rollback.observe.expect import is_number, plain, regular, shown
 
 _TYPES = ("array", "boolean", "integer", "null", "number", "object", "string")
 _KEYWORDS = ("const", "enum", "items", "maximum", "minimum", "pattern", "properties", "required",

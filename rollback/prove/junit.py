@@ -23,9 +23,11 @@ MESSAGE_CHARS_MAX = 300
 def write(
     folder: Path, host: Host, *, system: str, suite: str, tests: Sequence[Outcome],
     reasons: Sequence[str], duration_s: float, at: str, about: Mapping[str, str],
-    hide: Callable[[str], str],
+    hide: Callable[[str], str], step: str = "",
 ) -> bool:  # fmt: skip
-    """`SUITE.xml` stands in the folder, whole, in place of an earlier one; False where it cannot.
+    """`SUITE.xml`, of a step `STEP.SUITE.xml`, stands in the folder, whole, in place of an earlier one.
+
+    False where it cannot.
 
     `reasons` say why the gate stays closed: with one of them the last test case, SYSTEM.gate: SUITE,
     has failed, whatever the tests say. It is always there, so that its history has no holes, and in a
@@ -36,7 +38,7 @@ def write(
         with host.tree(str(folder.parent)) as above:
             above.make_folder(folder.name, parents=True)
         with host.tree(str(folder)) as tree:
-            tree.write(f"{suite}.xml", data, sync=False)
+            tree.write(f"{step}.{suite}.xml" if step else f"{suite}.xml", data, sync=False)
         return True
     return False
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 NOT_VERIFIED = 10  # beside pytest's own 0 to 5
 NOTHING = "nothing-declared"
 _TIMEOUT_MARGIN_S = 15.0
+_PLACES = "rollback-places"  # where tests lie, as a worker tells it
 _MEANING = {
     "smoke": "is it up? seconds, read-only", "functional": "does each part do its work?",
     "integration": "do the parts work together?", "performance": "is it as fast as before?",
@@ -94,6 +95,9 @@ class Proof:
         self._reasons: tuple[str, ...] = ()
         self._usage = ""
         self._paths: dict[str, Path] = {}
+        self._heard: list[
+            Callable[[], None]
+        ] = []  # of workers, until they say where their tests lie
         self._recorder: Recorder | None = None
         self._results: Results | None = None
         self._discreet = Discreet(self.sight)
@@ -203,6 +207,9 @@ class Proof:
         mine = [item.nodeid for item in session.items if self._ours(item.nodeid)]
         if mine:
             self.recorder.chosen(mine)
+        if not self._controller:
+            places = {nodeid: str(path) for nodeid, path in self._paths.items()}
+            self._config.workeroutput[_PLACES] = places  # type: ignore[attr-defined] # of xdist
         if self.in_gate:
             from rollback.prove.record import digests
 
@@ -217,10 +224,20 @@ class Proof:
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, node: Any, ids: Iterable[str]) -> None:
         """Workers collect; the controller hears what."""
-        mine = [nodeid for nodeid in ids if self._ours(nodeid)]
-        if mine:
-            self.recorder.found(mine)
-            self.recorder.chosen(mine)
+
+        def listed() -> None:
+            mine = [nodeid for nodeid in ids if self._ours(nodeid)]
+            if mine:
+                self.recorder.found(mine)
+                self.recorder.chosen(mine)
+
+        self._heard.append(listed)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any, error: object) -> None:
+        """A worker has ended: where its tests lie cannot be told from what they are called."""
+        places = getattr(node, "workeroutput", {}).get(_PLACES, {})
+        self._paths.update({nodeid: Path(place) for nodeid, place in places.items()})
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
@@ -255,6 +272,12 @@ class Proof:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """One phase of one test; whoever hears of it after us hears no secret."""
+        if hasattr(report, "node"):  # a worker's, which has heard it before
+            self._heard.append(lambda: self._tell(report))
+        else:
+            self._tell(report)
+
+    def _tell(self, report: pytest.TestReport) -> None:
         if self._ours(report.nodeid):
             self._discreet.report(report)
             self.recorder.told(report)
@@ -332,6 +355,8 @@ class Proof:
         self, terminalreporter: pytest.TerminalReporter, exitstatus: int
     ) -> None:
         """One line that says it, and the reasons below."""
+        while self._heard:
+            self._heard.pop(0)()
         if self._recorder is None:
             return
         found = {suite_of(self._place(nodeid)) for nodeid in self.recorder.collected}
@@ -354,7 +379,7 @@ class Proof:
         terminalreporter.write_sep("=", f"{said}  {told}", red=bool(self._reasons),
                                    green=not self._reasons, bold=True)  # fmt: skip
         for suite in suites:
-            mine = [one for one in verdict.tests if f"{FOLDER}/{suite}/" in one.nodeid]
+            mine = [one for one in verdict.tests if suite_of(self._place(one.nodeid)) == suite]
             took_s = sum(one.duration_s for one in mine)
             terminalreporter.write_line(f"  {suite:<12}{took_s:8.2f} s  {_counted(mine)}")
         for reason in self._reasons[:REASONS_MAX]:

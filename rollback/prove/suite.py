@@ -120,16 +120,16 @@ def run_suite(
     deadline_s: float, environment: str = "production", since: datetime | None = None,
     leaves: Path | None = None, run_id: str = "", level: str | None = None,
     baseline: Path | None = None, held: Mapping[str, Mapping[str, Json]] | None = None,
-    environ: Mapping[str, str] | None = None,
+    environ: Mapping[str, str] | None = None, step: str = "",
 ) -> SuiteResult:  # fmt: skip
     """The suite has run and ended, with all that it started; whether it opens the gate.
 
     `work` is a folder outside the managed tree for copies, caches and verdicts; `leaves` is the one
-    for what people read, `allure-results/` and `junit/SUITE.xml`: nothing is decided by these, nor
-    whether they can be written. `baseline` is the file of a seal; `held` is what `View.held` is;
-    `environ` are the variables that the declaration was resolved with (default: ours). `level` is in
-    `expectations` already. Units: `deadline_s` for the whole suite. Raises: CommandFailed when Python
-    cannot be started.
+    for what people read, `allure-results/` and `junit/SUITE.xml` (of a `step`: `STEP.SUITE.xml`):
+    nothing is decided by these, nor whether they can be written. `baseline` is the file of a seal;
+    `held` is what `View.held` is; `environ` are the variables that the declaration was resolved with
+    (default: ours). `level` is in `expectations` already. Units: `deadline_s` for the whole suite.
+    Raises: CommandFailed when Python cannot be started.
     """
     order = _Order(suite, system, host, expectations, environment, since, held, work,
                    _results_folder(leaves, host), run_id, baseline,
@@ -138,9 +138,9 @@ def run_suite(
     result = _asked(order, deadline_s, began_s)
     if leaves is not None:
         about = {"run": run_id, "level": expectations.level, "environment": environment,
-                 "version": system.system.version}  # fmt: skip
+                 "version": system.system.version, "step": step}  # fmt: skip
         junit.write(
-            leaves / JUNIT, host, system=system.system.id, suite=suite, tests=result.tests,
+            leaves / JUNIT, host, system=system.system.id, suite=suite, step=step, tests=result.tests,
             reasons=result.reasons, duration_s=host.clock.boot_s() - began_s, at=at, about=about,
             hide=order.hide.text,
         )  # fmt: skip

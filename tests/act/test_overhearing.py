@@ -85,6 +85,16 @@ def test_violations_are_counted_by_their_code_and_by_the_time_of_their_line(shop
         assert decide_now(site).respond == "hold"
 
 
+def test_a_truth_in_a_log_is_no_number(shop: Shop) -> None:
+    """Of `where: {event: [1, yes]}` a line means the event by 1 or 1.0, and by true only where it says so."""
+    shop.edit("where: {event: [SECURITY_VIOLATION, BREACH]}", "where: {event: 1, code: [true, 0]}")
+    with shop.site() as site:
+        write(shop, *({"at": iso(ago(1)), "event": event, "code": code}
+                      for event in (1, 1.0, True, "1") for code in (True, 1, 0.0, False)))  # fmt: skip
+        overhear(site)
+        assert len(events_of(site.journal.events())) == 4  # 1 and 1.0, with true and 0.0
+
+
 def test_a_line_of_text_tells_what_its_pattern_names(shop: Shop) -> None:
     """Without a time it counts from when it is read; of before anybody listened it does not."""
     log = shop.tree / "logs" / "app.log"

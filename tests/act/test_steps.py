@@ -81,6 +81,21 @@ def test_a_value_that_does_not_read_back_fails_the_step(world):
         action.apply(scene)
 
 
+@pytest.mark.parametrize(("wanted", "stands"), [(1, "true"), (True, "1"), (0, "false")])
+def test_a_truth_that_stands_there_is_not_the_number_that_was_set(world, wanted, stands):
+    """Asked whether it happened, the step says no, whatever the check says."""
+    file = world.root / "config/config.yaml"
+    action, scene = world.bound("set", {
+        "file": "config/config.yaml", "key": "party.maxAgents", "value": wanted,
+        "read_back": {"config": {"file": "config/config.yaml"}},
+    })  # fmt: skip
+    action.apply(scene)
+    assert action.probe(scene).answer == "pass"
+    said = str(wanted).lower()
+    file.write_text(file.read_text().replace(f"maxAgents: {said}", f"maxAgents: {stands}"))
+    assert action.probe(scene).answer == "fail"
+
+
 # -- restore -------------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +168,45 @@ def test_a_suite_must_stay_good_as_long_as_it_says(shop: Shop) -> None:
     run = ran(shop)
     assert run.state is State.COMPLETE, (run.reason, run.verdict)
     assert run.steps["2"].evidence["held_s"] == 1.5
+
+
+def left(shop: Shop) -> tuple[list[str], int]:
+    """The JUnit files of the run, and how many Allure results there are of the check of the shop."""
+    run = shop.folder / ".rollback/runs/r0001"
+    allure = [
+        one
+        for one in (run / "allure-results").glob("*-result.json")
+        if "app-valid" in one.read_text()
+    ]
+    return sorted(path.name for path in (run / "junit").iterdir()), len(allure)
+
+
+def test_what_a_suite_leaves_for_people_lies_beside_that_of_the_gate(shop: Shop) -> None:
+    """Under the number of its step, as JUnit XML and for Allure; of looks that are all good, once."""
+    step(shop, "verify: {suite: smoke, for: 1500ms, every: 100ms, within: 60s}")
+    run = ran(shop)
+    assert run.state is State.COMPLETE, (run.reason, run.verdict)
+    assert left(shop) == (["2.smoke.xml", "smoke.xml"], 2)
+    made = ET.parse(shop.folder / ".rollback/runs/r0001/junit/2.smoke.xml").getroot()
+    about = {one.get("name"): one.get("value") for one in made.iter("property")}
+    assert (about["run"], about["step"]) == ("r0001", "2")
+
+
+def test_a_look_that_is_not_good_is_shown_though_the_one_before_was(shop: Shop) -> None:
+    """The file of the step is the one of the look that ended it."""
+    check(shop, "command: {id: once, argv: [mkdir, asked], effects: test-data}")
+    shop.edit("components:\n", "environments: {production: {allows: [test-data]}}\ncomponents:\n")
+    step(shop, "verify: {suite: smoke, for: 60s, every: 100ms, within: 60s}")
+    assert ran(shop).state in (State.UNDONE, State.WAITING)
+    with shop.site() as site:
+        run = site.run("r0001")
+        while run.state is State.WAITING:
+            shop.clock.ahead_s += 1
+            run = roll_back(site, run.id)
+        assert run.state is State.UNDONE, run.reason
+    assert left(shop) == (["2.smoke.xml"], 2)
+    text = (shop.folder / ".rollback/runs/r0001/junit/2.smoke.xml").read_text()
+    assert "check once answered FAIL" in text
 
 
 def test_a_suite_that_was_green_when_sealed_may_stay_red_only_as_the_gate_allows(

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rollback.judge.condition import Known, evaluate, limits
+from rollback.judge.condition import Known, Told, evaluate, limits
 from rollback.judge.decision import decide
-from rollback.model.finding import Answer, Sample
+from rollback.model.finding import Answer, Json, Sample
 from rollback.model.policy import Condition
 from rollback.model.system import System
 from tests.systems import build
@@ -51,6 +51,19 @@ def test_limits_are_strict_where_the_words_are(
 def test_a_metric_that_was_not_read_is_unknown() -> None:
     """Absence is no zero."""
     assert evaluate(metric(above=5), Known({}))[0] is U
+
+
+@pytest.mark.parametrize(
+    ("told", "wanted", "held"),
+    [(1, 1, P), (1.0, 1, P), (True, 1, F), (True, True, P), (1, True, F), (0, False, F), ("1", 1, F)],
+)  # fmt: skip
+def test_a_truth_is_no_number_in_an_event(told: Json, wanted: Json, held: Answer) -> None:
+    """Nor is it in `where_not`: true keeps out true, and not 1."""
+    events = (Told("seen", NOW, {"code": told}),)
+    where = Condition.model_validate({"event": "seen", "where": {"code": wanted}})
+    assert evaluate(where, Known({}, events=events, now=NOW))[0] is held
+    but = Condition.model_validate({"event": "seen", "where_not": {"code": (wanted,)}})
+    assert evaluate(but, Known({}, events=events, now=NOW))[0] is {P: F, F: P}[held]
 
 
 @settings(max_examples=300, deadline=None)

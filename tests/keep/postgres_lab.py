@@ -1,7 +1,12 @@
-"""A real PostgreSQL on loopback, with a password, for as long as a test session needs it."""
+"""A real PostgreSQL on loopback, with a password, for as long as a test session needs it.
+
+Never: outlives who started it, even when that is killed; lies anywhere but in its own folder, so that
+nothing of it stays in /dev/shm when it is killed itself.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import os
 import pwd
@@ -11,7 +16,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +25,8 @@ from rollback.host.postgres import Server
 from rollback.model.component import Database
 
 PASSWORD = "a-long-secret-of-the-test"
+MEMORY = ("-c", "shared_memory_type=mmap", "-c", "dynamic_shared_memory_type=mmap")
+_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -28,6 +35,7 @@ class Lab:
 
     port: int
     programs: Path
+    pid: int
 
     def server(self, database: str) -> Server:
         """The database, as the owner of everything."""
@@ -59,7 +67,7 @@ def running() -> Iterator[Lab]:
         given = {"user": nobody} if nobody is not None else {}
         subprocess.run(
             [programs / "initdb", "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C",
-             "--no-sync", f"--pwfile={secret}", "-U", "postgres", "-D", data],
+             "--no-sync", *MEMORY, f"--pwfile={secret}", "-U", "postgres", "-D", data],
             check=True, capture_output=True, cwd="/", **given,  # type: ignore[call-overload]
         )  # fmt: skip
         with socket.socket() as taken:
@@ -67,16 +75,23 @@ def running() -> Iterator[Lab]:
             port = taken.getsockname()[1]
         process = subprocess.Popen(
             [programs / "postgres", "-D", data, "-h", "127.0.0.1", "-p", str(port), "-k", folder,
-             "-c", "fsync=off"],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/", **given,
+             *MEMORY, "-c", "fsync=off"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/",
+            preexec_fn=_ends_with_us(), **given,
         )  # fmt: skip
         try:
-            lab = Lab(port, programs)
+            lab = Lab(port, programs, process.pid)
             _ready(lab)
             yield lab
         finally:
             process.send_signal(signal.SIGQUIT)  # at once: nothing of it is kept
             process.wait(20)
+
+
+def _ends_with_us() -> Callable[[], object]:
+    """What the child does before it is the server: from then on it ends at once when we die."""
+    libc = ctypes.CDLL(None)
+    return lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGQUIT, 0, 0, 0)
 
 
 def _programs(folder: Path, uid: int | None) -> Path:

@@ -181,6 +181,33 @@ def test_two_suites_may_run_side_by_side(little: Little) -> None:
     assert re.search(r"^  functional .* s  1 passed, 1 failed$", done.stdout, re.MULTILINE)
 
 
+@pytest.mark.parametrize(
+    ("named", "workers"),
+    [("verification", ()), ("verification/functional/test_team.py", ()),
+     ("verification/functional", ("-p", "xdist.plugin", "-n", "2"))],
+)  # fmt: skip
+def test_a_team_suite_outside_of_the_rootdir_was_asked(
+    little: Little, named: str, workers: tuple[str, ...]
+) -> None:
+    """Its tests are known by where they lie, however they are called; one process or several."""
+    little.checks = {"functional": [FILES.format("one", "data", "")]}
+    little.team("verification/functional/test_team.py", "def test_well(): assert 1\n")
+    little.declare()
+    arguments = (str(OURS), str(little.folder / named), *workers, "-m", "functional", "--system",
+                 str(little.file))  # fmt: skip
+    done = by_hand(*arguments, cwd=little.folder)
+    assert "== VERIFIED  Little 1.0: functional, tests: 2" in done.stdout, done.stdout + done.stderr
+    assert re.search(r"^  functional .* s  2 passed$", done.stdout, re.MULTILINE), done.stdout
+    assert done.returncode == 0
+    little.team("verification/functional/test_team.py", "def test_well(): assert 0\n")
+    little.declare()
+    done = by_hand(*arguments, cwd=little.folder)
+    assert "NOT VERIFIED  Little 1.0: functional, tests: 2" in done.stdout
+    assert "test_well: call failed" in done.stdout
+    done = by_hand(str(OURS), *arguments[2:], cwd=little.folder)
+    assert "is pinned and was not asked: name" in done.stdout
+
+
 def test_marks_and_fixtures_are_explained(little: Little) -> None:
     """One line each, in words of the product."""
     named = ("-p", "rollback.prove.plugin", str(OURS))

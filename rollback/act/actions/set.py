@@ -14,7 +14,7 @@ from rollback.act.patch import format_of, holding, tree_of
 from rollback.act.pointing import Key, Line, Link, Pointer, Value, pointed
 from rollback.model.component import RelativePath
 from rollback.model.errors import HostError
-from rollback.model.finding import Answer, Finding, Json, failed, passed
+from rollback.model.finding import Answer, Finding, Json, failed, passed, same
 from rollback.model.quantity import spoken
 from rollback.model.registry import Check, register
 from rollback.model.step import Alters, Step, Text
@@ -103,7 +103,7 @@ class SetStep(Step):
         pointer = self._pointer()
         with tree_of(scene.system, scene.host) as tree:
             found = pointer.now(tree)
-        if found != self.value:
+        if not same(found, self.value):
             return failed(f"{pointer.path} holds {pointer.name}={found}, not {self.value}")
         return ask(self.read_back, scene.view())
 
@@ -117,7 +117,7 @@ class SetStep(Step):
         pointer, was = self._pointer(), scene.bound["was"]
         with tree_of(scene.system, scene.host) as tree:
             found = pointer.now(tree)
-        if found == was:
+        if same(found, was):
             return passed(f"{pointer.name} in {pointer.path} is as before the run")
         return failed(f"{pointer.name} in {pointer.path} is not as before the run")
 

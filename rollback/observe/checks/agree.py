@@ -11,12 +11,12 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from rollback.model.errors import HostUnreachable
-from rollback.model.finding import Finding, Json, failed, passed, unknown
+from rollback.model.finding import Finding, Json, failed, passed, same, unknown
 from rollback.model.registry import Check as Asked
 from rollback.model.registry import register
 from rollback.model.step import Check, Id
 from rollback.observe.deadline import together
-from rollback.observe.expect import Expected, figure, same, shown, why_not
+from rollback.observe.expect import Expected, figure, shown, why_not
 from rollback.observe.reading import ReadsValue, read_value
 from rollback.observe.view import View
 

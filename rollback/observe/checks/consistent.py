@@ -15,11 +15,11 @@ from pydantic import Field, model_validator
 
 from rollback.host.net import Response
 from rollback.model.errors import HostUnreachable
-from rollback.model.finding import Finding, Json, failed, passed, unknown
+from rollback.model.finding import Finding, Json, failed, passed, same, unknown
 from rollback.model.quantity import spoken
 from rollback.model.registry import Declared, register
 from rollback.model.step import Check, Text
-from rollback.observe.expect import JsonValue, same, shown
+from rollback.observe.expect import JsonValue, shown
 from rollback.observe.pointer import MISSING, Pointer, find
 from rollback.observe.view import View
 from rollback.observe.web import Url, fetch, json_of

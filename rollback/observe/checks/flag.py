@@ -9,10 +9,10 @@ from __future__ import annotations
 from pydantic import Field
 
 from rollback.model.errors import HostUnreachable
-from rollback.model.finding import Finding, failed, passed, unknown
+from rollback.model.finding import Finding, failed, passed, same, unknown
 from rollback.model.registry import nearest, register
 from rollback.model.step import Check, Id
-from rollback.observe.expect import JsonValue, same, shown
+from rollback.observe.expect import JsonValue, shown
 from rollback.observe.reading import read_value
 from rollback.observe.view import View
 
