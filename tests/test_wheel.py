@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -18,6 +19,24 @@ import rollback
 from drills import demo_judge
 
 ROOT = Path(__file__).resolve().parents[1]
+TRIED = """
+from rollback.conformance import Example
+
+
+def example(kind):
+    return Example(
+        {"file": "conf/app.yaml", "key": "limit", "value": 2},
+        sections={"components": {"conf": {"path": "conf", "content": "files"}}},
+        prepare=_written,
+    )
+
+
+def _written(world):
+    (world.root / "conf").mkdir()
+    (world.root / "conf" / "app.yaml").write_text("limit: 1  # so far\\n")
+    with world.scene().checkpoints as kept:
+        return {"safety": kept.create("safety").id}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -60,10 +79,12 @@ def test_the_wheel_carries_suites_drills_and_systems(wheel: Path) -> None:
         names = archive.namelist()
     for wanted in (
         "rollback/cli/run.py", "verification/smoke/test_declared.py", "drills/demo.py",
-        "systems/studio.yaml", "drills/sandboxes/studio_releases/v1/app/router.py",
+        "rollback/conformance/test_action.py", "systems/studio.yaml",
+        "drills/sandboxes/studio_releases/v1/app/router.py",
     ):  # fmt: skip
         assert wanted in names
     assert not [n for n in names if n.startswith(("tests/", "reports/")) or ".rollback/" in n]
+    assert not [n for n in names if n.startswith("rollback/conformance/") and n.count("/") > 2]
 
 
 def test_installed_in_an_empty_folder_the_first_gate_opens(program: Path, tmp_path: Path) -> None:
@@ -98,16 +119,22 @@ def test_what_was_installed_is_what_runs(program: Path, tmp_path: Path) -> None:
     assert program.read_bytes().startswith(b"#!")
 
 
-@pytest.mark.long
-def test_installed_the_contracts_are_asked_of_a_kind(program: Path, tmp_path: Path) -> None:
-    """In an empty folder, of a kind of ours: pytest finds options and contracts in what is installed."""
-    argv = [str(program.with_name("python")), "-m", "pytest", "-p", "no:cacheprovider", "-q", "--pyargs",
-            "rollback.conformance", "--kind", "rollback.act.actions.edit:EditStep"]  # fmt: skip
-    done = subprocess.run(argv, capture_output=True, check=False, cwd=tmp_path, env=_environment())
-    said = done.stdout.decode()
-    assert done.returncode == 0, said + done.stderr.decode()
-    assert " passed" in said
-    assert " skipped" not in said
+def test_installed_the_contracts_are_asked_of_anybodys_kind(program: Path, tmp_path: Path) -> None:
+    """In an empty folder: by the example beside the kind, by a named one, and in a line without any."""
+    page = (ROOT / "docs" / "own-kinds.md").read_text(encoding="utf-8")
+    (kind,) = re.findall(r"```python\n# closing\.py\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "closing.py").write_text(kind, encoding="utf-8")
+    (tmp_path / "tried.py").write_text(TRIED, encoding="utf-8")
+    edit = "--kind=rollback.act.actions.edit:EditStep"
+    for words in (["--kind=closing:Close"], [edit, "--example=tried:example"]):
+        status, said = _contracts(program, tmp_path, *words)
+        assert status == 0, said
+        assert " passed" in said
+        assert " skipped" not in said
+    status, said = _contracts(program, tmp_path, edit)
+    assert status == 4
+    (line,) = filter(None, said.splitlines())
+    assert "EditStep: nothing says what to try it on; write a function example(kind)" in line
 
 
 @pytest.mark.timeout(300)
@@ -119,6 +146,14 @@ def test_installed_in_an_empty_folder_the_demo_ends_complete(program: Path, tmp_
     (made,) = tmp_path.iterdir()
     assert ended["system"] == str(made / "rollback.yaml")
     assert demo_judge.complete(ended, level="flag", rank=1, program=[str(program)]) == []
+
+
+def _contracts(program: Path, cwd: Path, *words: str) -> tuple[int, str]:
+    """The exit status of `pytest --pyargs rollback.conformance WORDS`, and all that it says."""
+    argv = [str(program.with_name("python")), "-m", "pytest", "-p", "no:cacheprovider", "-q", "--pyargs",
+            "rollback.conformance", *words]  # fmt: skip
+    done = subprocess.run(argv, capture_output=True, check=False, cwd=cwd, env=_environment())
+    return done.returncode, done.stdout.decode() + done.stderr.decode()
 
 
 def _told(program: Path, cwd: Path, *arguments: str) -> tuple[int, dict[str, object]]:

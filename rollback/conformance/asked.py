@@ -18,7 +18,6 @@ from rollback.conformance.example import Example, said
 from rollback.conformance.world import World
 from rollback.model.registry import FAMILIES, Kind, kinds, nearest
 
-OURS = "rollback.conformance.ours"
 _FOUND_BY = "example"
 
 
@@ -99,8 +98,6 @@ def _example(word: str, kind: type[Kind], named: str) -> Callable[[type[Kind]], 
         found = _named("--example", named)
     else:
         found = getattr(sys.modules[kind.__module__], _FOUND_BY, None)
-        if found is None and kind.__module__.startswith("rollback."):
-            found = importlib.import_module(OURS).example
     if found is None:
         raise pytest.UsageError(
             f"--kind {word}: nothing says what to try it on; write a function {_FOUND_BY}(kind) in "

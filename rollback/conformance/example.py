@@ -36,13 +36,14 @@ class Example:
     `wrong` are parameters that have to be refused. `build` makes another world than the empty one.
 
     Actions: `answers` makes heard what a person says to one that asks; `before` and `after` are what
-    `probe` says then; `undone` is False where something stays, `traced` where what changed need not be
-    taken back, `crashes` where dying midway cannot be tried; of the deaths one in `every` is tried;
-    `doubtful` means that after one only the manager of the system's programs, or a person, knows.
+    `probe` says then; `stays` says in words why `undo` cannot bring back what changed; of the deaths
+    one in `every` is tried; `doubtful` means that after one only the manager of the system's programs,
+    or a person, knows.
     Metrics: `metric` is the declaration around the source, `silent` the number where the silence of
-    the subject is one. Notifiers: `seen` is what the other side got, `secrets` are texts that may be
-    told to nobody. Contents: `seen` is what the component holds, to a second witness; by default every
-    file below the root.
+    the subject is one; `hangs` makes the subject take the question and never answer, or says in words
+    why the source waits for nobody. Notifiers: `seen` is what the other side got, `secrets` are texts
+    that may be told to nobody. Contents: `seen` is what the component holds, to a second witness; by
+    default every file below the root.
     """
 
     parameters: Given = field(default_factory=dict)
@@ -54,14 +55,13 @@ class Example:
     build: Callable[[Path], World] | None = None
     before: Answer = Answer.FAIL
     after: Answer = Answer.PASS
-    undone: bool = True
-    traced: bool = True
-    crashes: bool = True
+    stays: str = ""
     every: int = 1
     answers: Callable[[World], object] | None = None
     doubtful: bool = False
     metric: Words = field(default_factory=lambda: {"unit": "count"})
     silent: float | None = None
+    hangs: Callable[[World], object] | str = ""
     seen: Callable[[World], Any] = lambda world: world.files()
     secrets: tuple[str, ...] = ()
 

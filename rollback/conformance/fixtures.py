@@ -6,14 +6,18 @@ Never: holds a contract.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import inspect
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
 from rollback.conformance.asked import Case
 from rollback.conformance.world import World, world_of
+
+Contract = TypeVar("Contract", bound=Callable[..., None])
+_ASKED_OF = "asked_of"
 
 
 def owes(kept: object, otherwise: str) -> None:
@@ -23,17 +27,33 @@ def owes(kept: object, otherwise: str) -> None:
         pytest.fail(otherwise, pytrace=False)
 
 
+def asked_of(holds: Callable[[Case], object]) -> Callable[[Contract], Contract]:
+    """The contract is asked of the cases for which this holds, and of no others."""
+
+    def note(contract: Contract) -> Contract:
+        setattr(contract, _ASKED_OF, holds)
+        return contract
+
+    return note
+
+
+def rows(contract: object, module: object, cases: Iterable[Case]) -> list[tuple[Any, ...]]:
+    """What a contract is asked of: the cases of its family, where it needs it each with its spoils."""
+    family = getattr(module, "FAMILY", "")
+    holds = getattr(contract, _ASKED_OF, lambda _case: True)
+    mine = [case for case in cases if family in ("", case.kind.family) and holds(case)]
+    if "spoil" in inspect.signature(contract).parameters:  # type: ignore[arg-type] # a function
+        return [(case, spoil) for case in mine for spoil in case.example.spoils]
+    return [(case,) for case in mine]
+
+
 def parametrized(metafunc: pytest.Metafunc, cases: Iterable[Case]) -> None:
-    """The contract is asked of every case of its family; where it needs it, with each of its spoils."""
-    family = getattr(metafunc.module, "FAMILY", "")
-    mine = [case for case in cases if family in ("", case.kind.family)]
-    if "spoil" in metafunc.fixturenames:
-        pairs = [(case, spoil) for case in mine for spoil in case.example.spoils]
-        metafunc.parametrize(
-            ("case", "spoil"), pairs, ids=[f"{case.id}-{spoil}" for case, spoil in pairs]
-        )
-    elif "case" in metafunc.fixturenames:
-        metafunc.parametrize("case", mine, ids=[case.id for case in mine])
+    """The contract is asked of each of its rows."""
+    if "case" not in metafunc.fixturenames:
+        return
+    found = rows(metafunc.function, metafunc.module, cases)
+    names = ("case", "spoil") if "spoil" in metafunc.fixturenames else ("case",)
+    metafunc.parametrize(names, found, ids=["-".join((row[0].id, *row[1:])) for row in found])
 
 
 def _around(case: Case) -> dict[str, Any]:

@@ -20,12 +20,13 @@ from rollback.act import service
 from rollback.act.scene import Later, Question, Scene, Traced, Undoable
 from rollback.conformance.asked import Case
 from rollback.conformance.dying import KILLED, CountingTap, DyingTap, in_child, shots
-from rollback.conformance.fixtures import owes
+from rollback.conformance.fixtures import asked_of, owes
 from rollback.conformance.world import World
 from rollback.host import Host, Tap
 from rollback.keep.journal import Journal
 from rollback.keep.state import StateDir
 from rollback.model import dependencies
+from rollback.model.errors import RollbackError
 from rollback.model.finding import Answer
 
 FAMILY = "action"
@@ -66,8 +67,9 @@ def _repository(world: World) -> dict[str, Any]:
     return {"branch": head[0], "tree": str(commit.tree_id), "names": sorted(names)}
 
 
-def _is(action: Any, protocol: type[Any]) -> bool:
-    return isinstance(action, protocol)
+def _has(case: Case, protocol: type[Any]) -> bool:
+    """True when the kind has the methods of a protocol, none of which has a field."""
+    return issubclass(case.kind, protocol)
 
 
 def _places(world: World) -> list[Path]:
@@ -133,10 +135,9 @@ def test_probe_tells_before_from_after_and_twice_is_once(world: World, case: Cas
          "applied again, so that must change nothing")  # fmt: skip
 
 
+@asked_of(lambda case: case.example.answers)
 def test_what_rests_on_a_person_asks_and_waits(world: World, case: Case) -> None:
     """Until it is answered it changes nothing and asks the same again; shown where there are `answers`."""
-    if case.example.answers is None:
-        return
     action, scene = _at(world, case)
     before = state_of(world)
     first, again = action.apply(scene), action.apply(scene)
@@ -200,11 +201,10 @@ def test_bind_and_describe_change_nothing(world: World, case: Case) -> None:
     owes(good, f"describe says {lines!r}: it has to say in lines of text what would be done")
 
 
+@asked_of(lambda case: _has(case, Undoable) and not case.example.stays)
 def test_undo_brings_the_bytes_back(world: World, case: Case) -> None:
     """Names that were made may stay; files, branch and services are as before. Twice too."""
     action, scene = _at(world, case)
-    if not _is(action, Undoable) or not case.example.undone:
-        return
     before = state_of(world)
     _done(world, case, action, scene)
     action.undo(scene)
@@ -213,29 +213,45 @@ def test_undo_brings_the_bytes_back(world: World, case: Case) -> None:
     owes(not changed, f"after undo this is not as it was: {', '.join(changed)}")
 
 
+@asked_of(lambda case: case.example.stays)
+def test_what_undo_cannot_bring_back_it_does_not_try(world: World, case: Case) -> None:
+    """An error that says what to type instead, and nothing is changed by it."""
+    action, scene = _at(world, case)
+    _done(world, case, action, scene)
+    before = state_of(world)
+    hint = None
+    try:
+        action.undo(scene)
+    except RollbackError as error:
+        hint = error.hint
+    owes(hint is not None, f"{case.example.stays}, and undo says nothing: raise a RollbackError")
+    owes(hint, f"{case.example.stays}, and undo does not say what to type instead: give a hint")
+    owes(state_of(world) == before, "undo fails, and changes something all the same")
+
+
 def _bytes_of(state: dict[str, Any]) -> dict[str, Any]:
     return {part: state[part] for part in state if part not in ("names", "messages")}
 
 
+@asked_of(lambda case: _has(case, Traced))
 def test_what_is_left_to_take_back_is_told_from_the_present(world: World, case: Case) -> None:
     """Nothing before it, something after it where anything changed, and nothing once it is undone."""
     action, scene = _at(world, case)
-    if not _is(action, Traced):
-        return
-    nobody_can_tell = case.example.after is UNKNOWN  # without a check, until it was undone
+    # without a check nobody may be able to tell, until it was undone
+    doubt = {UNKNOWN} if case.example.after is UNKNOWN else set()
     before = state_of(world)
     found = action.undone(scene)
-    owes(found.answer is (UNKNOWN if nobody_can_tell else PASS),
+    owes(found.answer in {PASS, *doubt},
          f"before it was done, undone says {found.answer}: {found.evidence}")  # fmt: skip
     owes(state_of(world) == before, "undone changes something: it only looks")
     _done(world, case, action, scene)
     changed = {part for part, now in state_of(world).items() if now != before[part]}
-    if changed - {"names"} and case.example.traced:
+    if changed - {"names"}:
         found = action.undone(scene)
-        owes(found.answer is (UNKNOWN if nobody_can_tell else FAIL),
+        owes(found.answer in {FAIL, *doubt},
              f"it changed {', '.join(sorted(changed))}, and undone says {found.answer}: "
              f"{found.evidence}")  # fmt: skip
-    if case.example.undone:
+    if not case.example.stays:
         action.undo(scene)
         found = action.undone(scene)
         owes(found.answer is PASS, f"after undo, undone says {found.answer}: {found.evidence}")
@@ -256,9 +272,10 @@ def test_killed_anywhere_probe_is_truthful_and_again_converges(
     world: World, case: Case, tmp_path: Path
 ) -> None:
     """At every change, before it, after it, and in the middle of a write."""
-    if not case.example.crashes:
-        return
     action, scene = _at(world, case)
+    if case.example.answers is not None:  # it has asked, and somebody has said it
+        action.apply(scene)
+        case.example.answers(world)
     keep = tmp_path / "kept"
     before, were = state_of(world), world.running()
     _kept(world, keep)

@@ -79,7 +79,7 @@ def read_all(view: View, names: Iterable[str] | None = None) -> dict[str, Sample
     for name in wanted:
         if name not in view.system.metrics:
             read(name, view)  # raises
-    limit_s = max(_limit_s(view, view.system.metrics[name]) for name in wanted) + 2 * GRACE_S
+    limit_s = max(deadline_s(view, view.system.metrics[name]) for name in wanted) + 2 * GRACE_S
     works = [lambda name=name: read(name, view) for name in wanted]
     outcomes = together(works, within_s=limit_s, clock=view.host.clock)
     samples = {}
@@ -92,8 +92,8 @@ def read_all(view: View, names: Iterable[str] | None = None) -> dict[str, Sample
     return samples
 
 
-def _limit_s(view: View, declared: MetricDeclared) -> float:
-    """The source's own deadline; else that of the declaration."""
+def deadline_s(view: View, declared: MetricDeclared) -> float:
+    """How long a reading may take, in seconds: the source's own deadline, else that of the declaration."""
     own = getattr(declared.source, "deadline_s", getattr(declared.source, "within", None))
     return float(own if own is not None else view.system.monitor.timeout)
 
@@ -109,7 +109,7 @@ def _read(name: str, declared: MetricDeclared, view: View) -> Sample:
         return no_number(view, declared, "the metric is made of itself")
     token = _reading.set((*around, name))  # threads begun below inherit it
     try:
-        limit_s = _limit_s(view, declared)
+        limit_s = deadline_s(view, declared)
         outcome = alone(
             lambda: followed(source, view).read(view, declared), within_s=limit_s + GRACE_S,
             clock=view.host.clock,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from rollback.conformance.ours.small import APP, build
 from rollback.conformance.world import World, free_ports, openers
+from tests.conformance.examples.small import APP, build
 
 __all__ = ["APP", "World", "build", "free_ports", "openers"]
 

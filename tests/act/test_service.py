@@ -15,13 +15,13 @@ import pytest
 
 from rollback import declare
 from rollback.act import service
-from rollback.conformance.ours.managers import MANAGERS, how, installed
 from rollback.host import Host, net, processes
 from rollback.model import dependencies
 from rollback.model.component import Service
 from rollback.model.errors import HostError, PlanError
 from rollback.model.finding import Answer
 from rollback.model.registry import kinds, read_item
+from tests.conformance.examples.managers import MANAGERS, how, installed
 from tests.killed import KILLED, DyingAt, in_child
 
 

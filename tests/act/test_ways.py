@@ -16,7 +16,6 @@ import pytest
 
 from rollback import declare
 from rollback.act import service
-from rollback.conformance.ours.managers import MANAGERS, how, installed
 from rollback.host import Host, net, processes
 from rollback.model.component import Service
 from rollback.model.errors import HostError
@@ -24,6 +23,7 @@ from rollback.model.finding import Answer
 from rollback.model.registry import read_item
 from rollback.observe.check import ask
 from rollback.prove.gate import witness
+from tests.conformance.examples.managers import MANAGERS, how, installed
 from tests.killed import KILL_EVERY, KILLED, CountingTap, DyingTap, in_child, shots
 
 from .conftest import World

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import pkgutil
 import re
 import subprocess
 import sys
@@ -11,9 +13,14 @@ from pathlib import Path
 import pytest
 
 from rollback import conformance
-from tests.conformance.our_kinds import ELSEWHERE, cases
+from rollback import kinds as found_by_name
+from rollback.conformance.example import Example
+from rollback.model.registry import Kind
+from tests.conformance.examples import example
+from tests.conformance.our_kinds import cases, ours
 from tests.conformance.test_wrong_kinds import asked
 
+PAGE = (Path(__file__).parents[2] / "docs" / "own-kinds.md").read_text()
 MINE = '''
 """A kind of somebody's."""
 from pathlib import Path
@@ -69,6 +76,9 @@ BAD = {
     "not registered": (("--kind=mine:Unregistered",), "belongs to no family; write @register(FAMILY, NAME)"),
     "not under its name": (("--kind=mine:Sub",), "no name of its own; write @register('check', NAME)"),
     "no example": (("--kind=bare:There",), "to try it on; write a function example(kind) in bare"),
+    "one of ours without an example": (
+        ("--kind=rollback.act.actions.edit:EditStep",),
+        "write a function example(kind) in rollback.act.actions.edit, or name one: --example "),
     "no such example": (("--kind=mine:There", "--example=mine:none"), "the module mine has no none"),
     "an example that is text": (("--kind=mine:There", "--example=mine:give_text"), "gave str: give a "),
     "an example of nothing": (("--kind=mine:There", "--example=mine:give_nothing"), "gave nothing: give a "),
@@ -154,22 +164,26 @@ def test_a_kind_of_somebodys_is_tried_from_his_own_folder(folder: Path) -> None:
     assert "skipped" not in done.stdout
 
 
-def test_the_example_of_the_page_keeps_its_contracts(tmp_path: Path) -> None:
-    """Pasted into the file that it names, and asked for as the page says."""
-    page = (Path(__file__).parents[2] / "docs" / "own-kinds.md").read_text()
-    code = re.search(r"```python\n# (lease\.py)\n(.*?)```", page, re.DOTALL)
-    assert code is not None
-    (tmp_path / code[1]).write_text(code[2])
-    assert "pytest --pyargs rollback.conformance --kind lease:Lease" in page
-    done = asked("--kind=lease:Lease", cwd=tmp_path)
+def test_the_kinds_of_the_page_keep_their_contracts(tmp_path: Path) -> None:
+    """Each pasted into the file that it names, and asked for as the page says."""
+    code = dict(re.findall(r"```python\n# (\w+)\.py\n(.*?)```", PAGE, re.DOTALL))
+    kinds = dict(
+        re.findall(
+            r"^pytest --pyargs rollback\.conformance --kind (\w+):(\w+)$", PAGE, re.MULTILINE
+        )
+    )
+    assert set(code) == set(kinds) == {"lease", "closing"}
+    for module, text in code.items():
+        (tmp_path / f"{module}.py").write_text(text)
+    done = asked(*(f"--kind={module}:{name}" for module, name in kinds.items()), cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "skipped" not in done.stdout
 
 
-def test_the_page_says_what_there_is(tmp_path: Path) -> None:
+def test_the_page_says_what_there_is() -> None:
     """Every file of contracts stands in its table, and no other."""
-    page = (Path(__file__).parents[2] / "docs" / "own-kinds.md").read_text()
     files = {path.name for path in Path(conformance.__path__[0]).glob("test_*.py")}
-    assert set(re.findall(r"`(test_[a-z]+\.py)`", page)) == files
+    assert set(re.findall(r"`(test_[a-z]+\.py)`", PAGE)) == files
 
 
 def test_without_being_asked_it_is_not_there(folder: Path) -> None:
@@ -186,13 +200,22 @@ def test_without_being_asked_it_is_not_there(folder: Path) -> None:
 
 
 def test_no_kind_of_ours_is_without_an_example() -> None:
-    """But for those that need a person or a whole run; each of them says where it is shown."""
-    from rollback.model.registry import FAMILIES, kinds
+    """Every file of a kind has one, and every kind of it is tried on what its example gives."""
+    lacking = [f"{kind.family} {kind.kind}" for kind in ours() if not _given(kind)]
+    assert lacking == [], "write them into tests/conformance/examples"
+    assert {case.kind for case in cases()} == set(ours())
+    files = {
+        name
+        for folder in found_by_name.FOLDERS.values()
+        for _, name, _ in pkgutil.iter_modules(
+            importlib.import_module(folder).__path__, f"{folder}."
+        )
+    }
+    assert {kind.__module__ for kind in ours()} == files  # fmt: skip
 
-    ours = {(f, name) for f in FAMILIES for name, kind in kinds(f).items()
-            if kind.__module__.startswith("rollback.")}  # fmt: skip
-    tried = {(case.kind.family, case.kind.kind) for case in cases()}
-    assert tried | set(ELSEWHERE) == ours
-    assert not tried & set(ELSEWHERE)
-    for why in ELSEWHERE.values():
-        assert (Path(__file__).parents[2] / why.rpartition(" ")[2]).is_file(), why
+
+def _given(kind: type[Kind]) -> tuple[Example, ...]:
+    try:
+        return example(kind)
+    except LookupError:
+        return ()

@@ -12,7 +12,7 @@ from rollback.conformance.test_check import (
 from rollback.conformance.world import World
 
 
-@pytest.mark.requirement("QL-16")
-def test_a_check_only_looks(case: Case, world: World) -> None:
-    """Asked in a living world it passes, and every byte, mode and time below the root stays."""
+@pytest.mark.requirement("QL-16")  # in the place of the contract's own name: it is asked once
+def test_in_a_living_world_it_passes_and_changes_nothing(case: Case, world: World) -> None:
+    """A check only looks: it passes, and every byte, mode and time below the root stays."""
     contract(case, world)

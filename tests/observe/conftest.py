@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from rollback.conformance.ours.check import furnish
 from rollback.host import Host
 from rollback.observe.view import View
+from tests.conformance.examples.check import furnish
 from tests.observe.world import declared, running
 
 

@@ -16,11 +16,11 @@ from typing import Any
 
 import rollback.observe.checks
 import rollback.observe.metrics
-from rollback.conformance.ours.service_product import PRODUCT
 from rollback.host import Host
 from rollback.host.processes import base_environment, start_service
 from rollback.model.registry import Kind, read_item
 from rollback.model.system import System, whole
+from tests.conformance.examples.service_product import PRODUCT
 
 for package in (rollback.observe.checks, rollback.observe.metrics):
     for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):

@@ -22,12 +22,12 @@ from typing import Any
 
 import pytest
 
-from rollback.conformance.ours.service_product import PRODUCT
 from rollback.host import Host
 from rollback.model.finding import Answer
 from rollback.observe.check import ask
 from rollback.observe.view import View
 from rollback.prove.suite import SuiteResult
+from tests.conformance.examples.service_product import PRODUCT
 from tests.prove.conftest import Little
 
 VERSION = '{"version": "1.0.0", "ok": true}'

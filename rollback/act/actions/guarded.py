@@ -59,6 +59,7 @@ class Guarded(Step):
         return (
             f"keep the present as checkpoint {bound['name']} ({bound['checkpoint']})",
             f"run {shlex.join(_words(scene))} in {bound['cwd']}, at most {spoken(self.within)}",
+            "no probe can tell whether it happened: interrupted, a person has to say",
             *(f"the way back: {line}" for line in back),
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -129,6 +130,7 @@ class Figure(MetricSource):
     """The number in a file."""
 
     file: str
+    within: float = 1.0
 
     def read(self, view: View, declared: MetricDeclared) -> Sample:
         text = (view.root / self.file).read_text().strip()
@@ -162,6 +164,28 @@ class TheLastOne(Figure):
     def read(self, view: View, declared: MetricDeclared) -> Sample:
         found = super().read(view, declared)
         return found if found.known or not view.root.exists() else replace(found, value=7.0)
+
+
+@wrong("what_never_answers", "it was not back after 6 s: it has to keep a deadline of its own")
+@register("metric", "waits-for-ever")
+class WaitsForEver(Figure):
+    """Ignores the deadline that it declares."""
+
+    def read(self, view: View, declared: MetricDeclared) -> Sample:
+        while not (view.root / self.file).read_text():
+            time.sleep(60)
+        return super().read(view, declared)
+
+
+@wrong("what_never_answers", "its subject never answers: it says 0.0 count; it has to say unknown")
+@register("metric", "silence-is-zero")
+class SilenceIsZero(Figure):
+    """Takes silence for zero."""
+
+    def read(self, view: View, declared: MetricDeclared) -> Sample:
+        silent = view.root.exists() and (view.root / self.file).exists() and (
+            not (view.root / self.file).read_text())  # fmt: skip
+        return number(view, declared, 0.0, count=1) if silent else super().read(view, declared)
 
 
 @wrong(
@@ -200,6 +224,7 @@ EXAMPLES = {
         spoils={"says another": lambda w: (w.root / "word").write_text("ill")}),
     "metric": Example(
         {"file": "number"}, prepare=lambda w: (w.root / "number").write_text("7") and None,
+        hangs=lambda w: (w.root / "number").write_text(""),
         spoils={"gone": lambda w: (w.root / "number").unlink(),
                 "no number": lambda w: (w.root / "number").write_text("ill")}),
 }  # fmt: skip

@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from rollback.conformance.example import Example
-from rollback.conformance.ours.managers import MANAGERS, how, installed
 from rollback.conformance.world import World
+from tests.conformance.examples.managers import MANAGERS, how, installed
+from tests.conformance.examples.spoils import Spoil
 
 _STAYS = [sys.executable, "-I", "-c", "import time; time.sleep(600)"]
 
@@ -42,7 +42,7 @@ def _recorded(manager: str) -> Example:
         it = world.system.services["it"].model_copy(update={"unit": "misspelt.service"})
         world.system = world.system.having(services={**world.system.services, "it": it})
 
-    spoils: dict[str, Callable[[World], object]] = {"the manager does not answer": lost}
+    spoils: dict[str, Spoil] = {"the manager does not answer": lost}
     if manager != "command":  # a program for one service knows no other
         spoils["it knows no such service"] = unknown
     return Example(sections=sections, prepare=prepare, spoils=spoils)

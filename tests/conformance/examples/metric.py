@@ -8,26 +8,18 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
 from typing import Any
 
 from rollback.conformance.example import Example, Given, Words
-from rollback.conformance.ours.service_product import SERVICE, serving, started, stopped
 from rollback.conformance.world import World
 from rollback.host.clock import iso
 from rollback.keep.failures import REMEMBERED
+from tests.conformance.examples.service_product import SERVICE, frozen, serving, stopped
+from tests.conformance.examples.spoils import Spoil, gone, stuck, writes
 
-Spoil = Callable[[World], object]
 _FRACTION = {"unit": "fraction"}
-
-
-def _file(name: str, text: str) -> Spoil:
-    return lambda world: (world.root / name).write_text(text)
-
-
-def _gone(name: str) -> Spoil:
-    return lambda world: (world.root / name).unlink()
 
 
 def _lines(value: Any, *, old_s: float = 0.0) -> Spoil:
@@ -81,7 +73,13 @@ def _series(*values: str, old_s: float = 0.0, kind: str = "vector") -> Spoil:
 
 def _server(world: World) -> None:
     _series("7")(world)
-    started(world)
+    serving(world)
+
+
+def _locked(world: World) -> None:
+    """Somebody writes to the database, and does not end."""
+    database = world.ends.enter_context(closing(sqlite3.connect(world.root / "state.db")))
+    database.execute("begin exclusive")
 
 
 def _of(
@@ -96,40 +94,47 @@ def _of(
 
 
 _MEAN = {"unit": "milliseconds", "window": "1m"}
-_NUMBERS: dict[str, Spoil] = {"no number": _file("number", "ill\n"), "NaN": _file("number", "NaN\n"),
-                              "nothing": _file("number", "\n"), "gone": _gone("number"),
-                              "less than nothing": _file("number", "-3\n")}  # fmt: skip
+_NUMBERS: dict[str, Spoil] = {"no number": writes("number", "ill\n"), "NaN": writes("number", "NaN\n"),
+                              "nothing": writes("number", "\n"), "gone": gone("number"),
+                              "less than nothing": writes("number", "-3\n")}  # fmt: skip
 _LINES: dict[str, Spoil] = {"stale": _lines(7, old_s=3600), "no number": _lines("ill"),
-                            "gone": _gone("access.jsonl"), "future": _lines(7, old_s=-3600)}  # fmt: skip
+                            "gone": gone("access.jsonl"), "future": _lines(7, old_s=-3600)}  # fmt: skip
 _ROWS: dict[str, Spoil] = {"no row": _table(), "NULL": _table(None), "text": _table("ill"),
-                           "gone": _gone("state.db"), "not one": _file("state.db", "x" * 5000)}  # fmt: skip
+                           "gone": gone("state.db"), "not one": writes("state.db", "x" * 5000)}  # fmt: skip
+_JOURNAL = "it reads our own journal, which answers or is not there"
 EXAMPLES: dict[str, tuple[Example, ...]] = {
-    "check": _of({"metric": {"name": "inner", "at_least": 1}}, _file("number", "7\n"),
-                 {"gone": _gone("number"), "no number": _file("number", "ill\n")}, {"unit": "boolean"},
+    "check": _of({"metric": {"name": "inner", "at_least": 1}}, writes("number", "7\n"),
+                 {"gone": gone("number"), "no number": writes("number", "ill\n")}, {"unit": "boolean"},
                  sections={"metrics": {"inner": {"unit": "count", "source": {
-                     "command": {"argv": ["/bin/cat", "number"]}}}}}),
-    "command": _of({"argv": ["/bin/cat", "number"]}, _file("number", "7\n"), _NUMBERS),
+                     "command": {"argv": ["/bin/cat", "number"], "within": "1s"}}}}},
+                 hangs=stuck("number")),
+    "command": _of({"argv": ["/bin/cat", "number"], "within": "1s"}, writes("number", "7\n"), _NUMBERS,
+                   hangs=stuck("number")),
     "journal": (
-        Example({"count": "event.told"}, "count", prepare=_told, spoils={"no journal": _forgotten}),
+        Example({"count": "event.told"}, "count", prepare=_told, spoils={"no journal": _forgotten},
+                hangs=_JOURNAL),
         Example({"since": "event.told"}, "since", prepare=_told, spoils={"no journal": _forgotten},
-                metric={"unit": "seconds"}),
+                metric={"unit": "seconds"}, hangs=_JOURNAL),
     ),
-    "log": _of({"file": "access.jsonl", "mean": {"field": "ms"}}, _lines(7), _LINES, _MEAN),
-    "machine": _of({"uses": "disk"}, _file("x", "x"), {"no such place": lambda w: _no_root(w)}, _FRACTION),
-    "memory": _of({"count": "similar"}, _remembered, {"no journal": _forgotten}),
-    "probe": _of(lambda w: {"url": f"{w.url}/agents", "probes": 2, "timeout": "1s"}, started,
-                 {"stopped": stopped}, _FRACTION, silent=0.0),
+    "log": _of({"file": "access.jsonl", "mean": {"field": "ms"}}, _lines(7), _LINES, _MEAN,
+               hangs=stuck("access.jsonl")),
+    "machine": _of({"uses": "disk"}, writes("x", "x"), {"no such place": lambda w: _no_root(w)}, _FRACTION,
+                   hangs="it asks the kernel for a figure that it has"),
+    "memory": _of({"count": "similar"}, _remembered, {"no journal": _forgotten}, hangs=_JOURNAL),
+    "probe": _of(lambda w: {"url": f"{w.url}/agents", "probes": 2, "timeout": "1s"}, serving,
+                 {"stopped": stopped}, _FRACTION, silent=0.0, hangs=frozen),
     "process": _of({"service": "product"}, serving, {"stopped": stopped}, {"unit": "bytes"},
-                   sections={"services": SERVICE}),
-    "prometheus": _of(lambda w: {"url": w.url, "query": "up", "within": "2s"}, _server, {
+                   sections={"services": SERVICE}, hangs="it reads what the kernel knows of a process"),
+    "prometheus": _of(lambda w: {"url": w.url, "query": "up", "within": "1s"}, _server, {
         "no series": _series(), "several": _series("7", "8"), "NaN": _series("NaN"),
         "infinite": _series("+Inf"), "stale": _series("7", old_s=3600),
         "of the future": _series("7", old_s=-3600),
-        "another question": _series("7", kind="matrix"), "stopped": stopped}),
+        "another question": _series("7", kind="matrix"), "stopped": stopped}, hangs=frozen),
     "query": _of({"file": "access.jsonl", "sql": "select avg(ms), count(*) from log"}, _lines(7),
-                 {"stale": _lines(7, old_s=3600), "gone": _gone("access.jsonl"), "text": _lines("ill")},
-                 _MEAN),
-    "sql": _of({"database": "state.db", "query": "select value from readings"}, _table(7), _ROWS),
+                 {"stale": _lines(7, old_s=3600), "gone": gone("access.jsonl"), "text": _lines("ill")},
+                 _MEAN, hangs=stuck("access.jsonl")),
+    "sql": _of({"database": "state.db", "query": "select value from readings", "within": "1s"}, _table(7),
+               _ROWS, hangs=_locked),
 }  # fmt: skip
 
 

@@ -1,9 +1,9 @@
 """Examples of our own kinds, one file per family: what the contracts are asked on, and models for others.
 
-A kind that needs somebody else's server (PostgreSQL, object storage) has its example where that is had.
+Handed over as anybody hands over his own: `--example tests.conformance.examples:example`.
 
 Hides: which file has which.
-Never: is imported by what runs a rollback.
+Never: holds a contract.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from rollback.model.registry import Kind
 
 
 def example(kind: type[Kind]) -> tuple[Example, ...]:
-    """Every example of this kind of ours. Raises: LookupError where it has none here."""
+    """Every example of this kind of ours. Raises: LookupError where it has none."""
     module = importlib.import_module(f"{__name__}.{kind.family}")
     known: Mapping[str, tuple[Example, ...]] = module.EXAMPLES
     if kind.kind not in known:
-        raise LookupError(f"the {kind.family} {kind.kind} has none here; name one with --example")
+        raise LookupError(f"the {kind.family} {kind.kind} of ours has none in {module.__name__}")
     return known[kind.kind]

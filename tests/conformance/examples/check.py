@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from rollback.conformance.example import Example, Given
-from rollback.conformance.ours.service_product import SERVICE, broken, started, stopped
 from rollback.conformance.world import World
-
-Spoil = Callable[[World], object]
+from tests.conformance.examples.service_product import SERVICE, broken, started, stopped
+from tests.conformance.examples.spoils import Spoil, gone, writes
 
 
 def furnish(root: Path) -> None:
@@ -52,10 +50,6 @@ def _served(world: World) -> None:
     started(world)
 
 
-def _writes(name: str, text: str) -> Spoil:
-    return lambda world: (world.root / name).write_text(text)
-
-
 def _promising(world: World) -> None:
     """The product runs, and says what it promises in a document."""
     _served(world)
@@ -66,10 +60,6 @@ def _promising(world: World) -> None:
         "openapi": "3.0.3", "info": {"title": "Product", "version": "1"},
         "paths": {"/agents": {"get": {"responses": {"200": answer}}},
                   "/sessions": {"post": {"responses": {"201": {"description": "made"}}}}}}))  # fmt: skip
-
-
-def _touches(name: str) -> Spoil:
-    return lambda world: (world.root / name).touch()
 
 
 def _sections(world: World) -> dict[str, Any]:
@@ -107,21 +97,21 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
     "http": _of(lambda w: {"url": f"{w.url}/agents", "pointer": {"/ready": 3}, "within": "1s"},
                 {**BROKEN, **STOPPED}),
     "command": _of({"argv": ["/bin/cat", "logs/out.txt"], "contains": "well"},
-                   {"says other things": _writes("logs/out.txt", "ill\n")}, served=False),
+                   {"says other things": writes("logs/out.txt", "ill\n")}, served=False),
     "files": _of({"exists": ["config/*.yaml"], "absent": ["logs/nothing"]},
-                 {"gone": lambda w: (w.root / "config/config.yaml").unlink(),
-                  "forbidden": _touches("logs/nothing")}, served=False),
+                 {"gone": gone("config/config.yaml"),
+                  "forbidden": writes("logs/nothing")}, served=False),
     "config": _of({"file": "config/config.yaml", "keys": ["party.enabled"]},
-                  {"key gone": _writes("config/config.yaml", "party: {}\n")}, served=False),
+                  {"key gone": writes("config/config.yaml", "party: {}\n")}, served=False),
     "process": _of({"services": ["product"]}, STOPPED),
     "port": _of(lambda w: {"ports": [_port(w)], "send": "GET /agents HTTP/1.0\r\n\r\n",
                            "expect": "HTTP/1.", "within": "1s"}, STOPPED),
     "log": _of({"file": "logs/out.txt", "lacks": ["ERROR"]},
-               {"an error": _writes("logs/out.txt", "started\nERROR 1\n")}, served=False),
+               {"an error": writes("logs/out.txt", "started\nERROR 1\n")}, served=False),
     "sql": _of({"database": "data/state.db", "integrity": True,
                 "query": "select count(*) from sessions", "equals": 2},
                {"a row less": _deleted}, served=False),
-    "flag": _of({"flag": "party", "is": False}, {"on": _touches("run/party")}),
+    "flag": _of({"flag": "party", "is": False}, {"on": writes("run/party")}),
     "metric": _of({"name": "up", "at_least": 1}, BROKEN),
     "workflow": _of(lambda w: {"within": "3s", "steps": [
         {"post": f"{w.url}/sessions", "json": {"task": "t"}, "save": {"id": "/id"}},
@@ -129,15 +119,15 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
     "consistent": _of(lambda w: {"url": f"{w.url}/decide", "inputs": {"task": {"text": 9}},
                                  "pointer": ["/route"], "examples": 2}, BROKEN),
     "load": _of(lambda w: {"url": f"{w.url}/decide", "rate": 40, "users": 2, "duration": "1s",
-                           "errors": {"below": "1%"}, "min_samples": 20, "within": "30s"}, BROKEN),
+                           "errors": {"below": "1%"}, "min_samples": 5, "within": "30s"}, BROKEN),
     "memory": _of(lambda w: {"service": "product", "url": f"{w.url}/agents", "requests": 240,
                              "samples": 12, "slope": {"below": "64 KiB"}, "within": "20s"},
-                  {"keeps memory": _touches("run/leaks")}),
+                  {"keeps memory": writes("run/leaks")}),
     "results": _of({"argv": ["/bin/cat", "results.tap"]},
-                   {"one fails": _writes("results.tap", "1..1\nnot ok 1 - ill\n")}, served=False),
+                   {"one fails": writes("results.tap", "1..1\nnot ok 1 - ill\n")}, served=False),
     "agree": _of(lambda w: {"values": {
         "router": {"http": {"url": f"{w.url}/agents", "pointer": "/ready"}},
-        "count": {"command": {"argv": ["/bin/cat", "count"]}}}}, {"differs": _writes("count", "4\n")}),
+        "count": {"command": {"argv": ["/bin/cat", "count"]}}}}, {"differs": writes("count", "4\n")}),
     "host": _of(lambda w: {"listens": [_port(w)]}, STOPPED),
     "openapi": (Example(
         lambda w: {"schema": "api.json", "url": w.url, "allow": [f"127.0.0.1:{_port(w)}"], "examples": 2,

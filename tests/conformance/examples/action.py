@@ -13,10 +13,12 @@ from typing import Any
 from rollback.act import service
 from rollback.act.scene import Target
 from rollback.conformance.example import Example, nothing
-from rollback.conformance.ours.small import build
 from rollback.conformance.world import World
 from rollback.judge.filling import Filled
 from rollback.model.finding import Answer
+from rollback.model.registry import read_item
+from tests.conformance.examples import earlier
+from tests.conformance.examples.small import build
 
 PASS, UNKNOWN = Answer.PASS, Answer.UNKNOWN
 
@@ -61,6 +63,14 @@ def _started(world: World) -> dict[str, Any]:
     service.start(view, "base", within_s=10)
     service.start(view, "web", within_s=10)
     return {}
+
+
+def _resumable(world: World) -> dict[str, Any]:
+    """What was drained can be told to go on."""
+    goes_on = {"http": {"url": f"{world.url}/resume", "pointer": {"/draining": False}}}
+    web = world.system.services["web"].model_copy(update={"resume": read_item("check", goes_on)})
+    world.system = world.system.having(services={**world.system.services, "web": web})
+    return _started(world)
 
 
 def _to_first(world: World) -> dict[str, Any]:
@@ -143,17 +153,14 @@ _EVERY = (
         "probe": {"files": {"exists": ["made"]}}}),
     _of("start", "service", {"start": ["web", "base"], "within": "20s"}, doubtful=True),
     _of("stop", "service", {"stop": ["base", "web"], "within": "20s"}, _started, doubtful=True),
-    _of("restart", "service", {"restart": ["web"], "within": "20s"}, _started, undone=False,
-        traced=False, doubtful=True),
-    _of("reload", "service", {"reload": ["web"], "within": "20s"}, _started, undone=False,
-        traced=False, doubtful=True),
-    _of("drain", "service", {"drain": ["web"], "within": "20s"}, _started, before=PASS,
-         undone=False, crashes=False),
-    _of("touch", "service", {"touch": ["config/config.yaml"]}, crashes=False, traced=False),
-    _of("wait", "wait", {"for": "300ms"}, crashes=False),
+    _of("restart", "service", {"restart": ["web"], "within": "20s"}, _started, doubtful=True),
+    _of("reload", "service", {"reload": ["web"], "within": "20s"}, _started, doubtful=True),
+    _of("drain", "service", {"drain": ["web"], "within": "20s"}, _resumable, before=PASS),
+    _of("touch", "service", {"touch": ["config/config.yaml"]}),
+    _of("wait", "wait", {"for": "300ms"}),
     _of("watch", "watch", {"checks": ["config-valid"], "expect": [{"metric": "size", "below": 9}],
-                            "for": "300ms", "every": "100ms"}, crashes=False),
-    _of("verify", "verify", {"checks": ["config-valid"]}, before=PASS, crashes=False),
+                            "for": "300ms", "every": "100ms"}),
+    _of("verify", "verify", {"checks": ["config-valid"]}, before=PASS),
     _of("capture", "capture", {"sources": ["memory", "disk", {"log": "logs/**"}, "version"]}),
     _of("remove", "remove", {"paths": ["items/one", "items/t*", "items/not-there"]}, _items),
     _of("move", "move", {"paths": ["items/*"], "to": "done"}, _items),
@@ -168,10 +175,10 @@ _EVERY = (
     _of("archive", "archive", {"components": ["items", "config"], "place": "archives",
                                 "name": "kept-{date}", "exclude": ["*.md"]}, _items),
     _of("checkpoint", "checkpoint", {"components": ["items"]}, _items),
-    _of("notify", "notify", {"message": "hello"}, undone=False),
-    _of("prevent", "prevent", {"component": "items"}, undone=False),
-    _of("task", "task", {"says": "Look at it", "wait": False}, undone=False),
-    _of("tighten", "tighten", {}, undone=False),
+    _of("notify", "notify", {"message": "hello"}),
+    _of("prevent", "prevent", {"component": "items"}),
+    _of("task", "task", {"says": "Look at it", "wait": False}),
+    _of("tighten", "tighten", {}),
 )  # fmt: skip
 
 
@@ -209,11 +216,11 @@ _ASKED: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
         "follow_ups": {"tasks": {"debt": {"title": "Pay it back", "owner": "op"}}}}),
 }  # fmt: skip
 _ANSWERED = tuple(
-    (kind, Example(parameters, sections=sections, prepare=_unsaid, answers=_said(word), undone=False,
-                   crashes=False))
+    (kind, Example(parameters, sections=sections, prepare=_unsaid, answers=_said(word)))
     for kind, (parameters, word, sections) in _ASKED.items()
 )  # fmt: skip
 EXAMPLES = {
-    kind: tuple(one for of, one in (*_EVERY, *_ANSWERED) if of == kind)
-    for kind, _ in (*_EVERY, *_ANSWERED)
-}
+    **{kind: tuple(one for of, one in (*_EVERY, *_ANSWERED) if of == kind)
+       for kind, _ in (*_EVERY, *_ANSWERED)},
+    **earlier.EXAMPLES,
+}  # fmt: skip

@@ -10,11 +10,12 @@ from collections.abc import Callable
 from typing import Any
 
 from rollback.conformance.example import Example, Given
-from rollback.conformance.ours.service_product import broken, frozen, serving, stopped
 from rollback.conformance.world import World
+from tests.conformance.examples.service_product import broken, frozen, serving, stopped
+from tests.conformance.examples.spoils import Spoil
 
 _SECRET = "geheim-4711-geheim"
-_SPOILS: dict[str, Callable[[World], object]] = {
+_SPOILS: dict[str, Spoil] = {
     "refuses": stopped, "answers 500": broken, "hangs": frozen,
 }  # fmt: skip
 
