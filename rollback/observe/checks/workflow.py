@@ -114,6 +114,11 @@ class Workflow(Check):
                 raise ValueError(f"step {number}: tokens: only-own needs token: true")
         return self
 
+    @property
+    def measures(self) -> Mapping[str, str]:
+        """How long the work took, where it was done."""
+        return {"seconds": "elapsed_s"}
+
     def ask(self, view: View) -> Finding:
         """PASS when every step of every session came to its declared end in time."""
         sessions = 2 if any(step.tokens for step in self.steps) else 1
