@@ -34,7 +34,7 @@ from rollback.model.step import NOT_EXEMPT, NOT_EXEMPT_HINT, Step
 from rollback.model.system import HOME
 
 CONTENTS = ("files", "sqlite", "postgres", "append-only", "git")
-_NUMBERED = ("load", "memory", "queue", "metric")
+_NUMBERED = ("load", "memory", "metric")  # a queue says by itself what it needs: a depth or a time
 _LIMITS = ("above", "below", "at_least", "at_most", "equals")
 
 

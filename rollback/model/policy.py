@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from rollback.model.people import Authority
 from rollback.model.quantity import Lasting, Limit, Seconds, Share
 from rollback.model.registry import Declared, Metric
-from rollback.model.step import Id, Text
+from rollback.model.step import Id, MetricSource, Text
 
 Unit = Literal[
     "fraction", "percent", "milliseconds", "seconds", "bytes", "count", "ratio", "boolean",
@@ -31,6 +31,15 @@ class MetricDeclared(Declared):
     min_samples: Annotated[int, Field(ge=1)] = 1
     normal: Limit | None = None
     source: Metric
+
+    @model_validator(mode="after")
+    def _measurable(self) -> MetricDeclared:
+        units = self.source.units if isinstance(self.source, MetricSource) else ()
+        if units and self.unit not in units:
+            raise ValueError(
+                f"{self.source.kind} gives no number in {self.unit}; write unit: {' or '.join(units)}"
+            )
+        return self
 
 
 class Condition(Declared):

@@ -129,6 +129,11 @@ class Check(Kind):
 class MetricSource(Kind):
     """Where a number comes from. Subclasses are kinds of the family `metric`."""
 
+    @property
+    def units(self) -> tuple[str, ...]:
+        """The units that its number can have, as it is declared; empty: any."""
+        return ()
+
 
 class NotifierKind(Kind):
     """A way for a message to leave. Subclasses are kinds of the family `notifier`.

@@ -6,6 +6,7 @@ Never: raises; never says PASS for a question that was not answered.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
 from rollback.model.errors import RollbackError
@@ -26,6 +27,23 @@ class Asks(Protocol):
 
     def ask(self, view: View) -> Finding:
         """The answer; changes nothing."""
+
+
+@runtime_checkable
+class Measures(Protocol):
+    """What a check kind has that finds numbers out while it asks."""
+
+    @property
+    def measures(self) -> Mapping[str, str]:
+        """By unit (ANY_UNIT: whatever its author means), which of the finding's details is the number."""
+
+
+ANY_UNIT = "any"
+
+
+def measures(check: Kind) -> Mapping[str, str]:
+    """What the check, as it is declared, measures; empty where it says yes or no."""
+    return check.measures if isinstance(check, Measures) else {}
 
 
 def deadline_s(check: Kind) -> float:

@@ -814,3 +814,16 @@ def test_managers_that_start_a_program_themselves_take_variables_and_fallback_po
     more += "    required_environment: [HOME]\n"
     text = base.replace(WORKER, f"    manager: {manager}\n{how[manager]}{more}")
     assert declare(text).services["worker"].fallback_ports == (7071,)
+
+
+def test_a_queue_that_has_to_drain_is_asked_with_a_number(
+    base: str, problems: Problems, declare: Callable[..., System]
+) -> None:
+    """The time is one; without time and depth nothing is asked."""
+    smoke = "  smoke:\n"
+    queue = f"{smoke}    - queue: {{id: waits, directory: data, drains_within: 3s}}\n"
+    assert declare(base.replace(smoke, queue, 1))
+    nothing = problems(base.replace(smoke, queue.replace("drains_within: 3s", "pattern: x"), 1))
+    assert any(
+        "write depth: {below: 50} or drains_within: 10s" in p.hint + p.message for p in nothing
+    ), nothing

@@ -274,6 +274,7 @@ def test_what_waits_in_a_queue_must_leave(view: View, root: Path) -> None:
     assert answer_of(view, "queue", **asked, depth={"below": 9}, drains_within="5s") == "pass"
     worker.join()
     assert answer_of(view, "queue", directory="data/none", depth={"below": 9}) == "unknown"
+    assert answer_of(view, "queue", **asked, drains_within="5s") == "pass"
 
 
 # -- flag, command, metric -----------------------------------------------------------------------

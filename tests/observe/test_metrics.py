@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from rollback.host import net
 from rollback.host.clock import iso
@@ -211,6 +212,65 @@ def test_programs_queries_and_checks_give_a_number_or_a_reason(
     sample = sample_of(view_of, source)
     assert sample.value == value
     assert why in sample.note
+
+
+WAITING = {"directory": "data/queue", "pattern": "*/*.json"}
+ILL = {"where": {"status": 500}, "count": 0}
+
+
+@pytest.mark.parametrize(
+    ("check", "unit", "value"),
+    [
+        ({"queue": {**WAITING, "depth": {"below": 2}}}, "count", 4.0),
+        ({"queue": {**WAITING, "depth": {"below": 9}}}, "count", 4.0),
+        ({"queue": {**WAITING, "depth": {"below": 2}}}, "boolean", 0.0),
+        ({"queue": {"directory": "data/none", "depth": {"below": 9}}}, "count", None),
+        ({"sql": {"database": "data/state.db", "query": "select count(*) * 7 from sessions"}}, "count", 14.0),
+        ({"sql": {"database": "data/gone.db", "query": "select 1"}}, "count", None),
+        ({"command": {"argv": ["/bin/echo", "0.25"], "number": "stdout", "above": 1}}, "fraction", 0.25),
+        ({"command": {"argv": ["/bin/echo", "0.25"]}}, "boolean", 1.0),
+        ({"command": {"argv": ["/bin/echo", "ill"], "number": "stdout", "above": 1}}, "fraction", None),
+        ({"files": {"count": {"data/queue/builder/*.json": {"below": 3}}}}, "count", 4.0),
+        ({"results": {"file": "results.tap"}}, "count", 2.0),
+        ({"log": {"file": "logs/access.jsonl", "records": ILL}}, "count", 3.0),
+        ({"metric": {"name": "five", "below": 3}}, "milliseconds", 5.0),
+    ],
+)  # fmt: skip
+def test_what_a_check_measures_is_the_number_of_the_metric(
+    view_of: ViewOf, root: Path, check: dict[str, Any], unit: str, value: float | None
+) -> None:
+    """Whether it passes or not; its yes or no only with unit boolean; nothing measured is unknown."""
+    for number in range(4):
+        (root / f"data/queue/builder/{number}.json").write_text("{}")
+    (root / "results.tap").write_text("1..3\nok 1 - a\nnot ok 2 - b\nnot ok 3 - c\n")
+    write_log(root, *[{"at": ago(1), "status": 500}] * 3)
+    metrics = {"m": {"unit": unit, "source": {"check": check}},
+               "five": {"unit": "milliseconds", "source": printing("print(5)")}}  # fmt: skip
+    sample = read("m", view_of(metrics=metrics))
+    assert sample.value == value, sample.note
+    assert sample.note
+
+
+def test_how_long_a_request_takes_is_a_number_too(view_of: ViewOf, product: str) -> None:
+    """In milliseconds, whatever it was answered; nobody there is unknown, and no number of 0."""
+
+    def took(url: str) -> Sample:
+        return sample_of(
+            view_of, {"check": {"http": {"url": url, "within": "3s"}}}, unit="milliseconds"
+        )
+
+    slow = took(f"{product}/slow?s=0.3").value
+    assert slow is not None
+    assert slow >= 300.0
+    assert (took(f"{product}/status/500").value or 0) > 0
+    assert took(f"http://127.0.0.1:{free_port()}/").value is None
+
+
+def test_a_unit_in_which_a_check_measures_nothing_is_refused(view_of: ViewOf) -> None:
+    """With the units that it has: a yes is no second and no byte."""
+    source = {"check": {"queue": {"directory": "data/queue", "depth": {"below": 9}}}}
+    with pytest.raises(ValidationError, match="no number in seconds; write unit: boolean or"):
+        view_of(metrics={"m": {"unit": "seconds", "source": source}})
 
 
 def test_a_probe_counts_what_is_answered_in_time(view_of: ViewOf, product: str) -> None:

@@ -7,6 +7,7 @@ Never: a shell; and a program that does not end in time has not answered.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
@@ -18,6 +19,7 @@ from rollback.model.finding import Finding, Json, failed, passed, unknown
 from rollback.model.quantity import Limit, spoken
 from rollback.model.registry import register
 from rollback.model.step import Check, Text
+from rollback.observe.check import ANY_UNIT
 from rollback.observe.expect import Bound, Expected, is_number, regular, shown, why_not
 from rollback.observe.reading import printed, program, tail
 from rollback.observe.view import View
@@ -52,6 +54,11 @@ class Command(Check):
             raise ValueError("limits are about a number: write number: stdout beside them")
         return self
 
+    @property
+    def measures(self) -> Mapping[str, str]:
+        """The number that it prints, where it prints one."""
+        return {ANY_UNIT: "value"} if self.number is not None else {}
+
     def ask(self, view: View) -> Finding:
         """PASS when it ended as declared and said what was declared."""
         try:
@@ -64,9 +71,12 @@ class Command(Check):
         if done.timed_out:
             return unknown(f"{name}: did not end within {spoken(self.within)}")
         wrong = self._wrong(done)
+        details: dict[str, Json] = {"exit": done.status}
+        if self.number is not None and done.status == self.exit:
+            details["value"] = _number(done)
         if wrong:
-            return failed(f"{name}: {'; '.join(wrong[:5])}", exit=done.status)
-        return passed(f"{name} ended with {done.status}", exit=done.status)
+            return failed(f"{name}: {'; '.join(wrong[:5])}", **details)
+        return passed(f"{name} ended with {done.status}", **details)
 
     def read_value(self, view: View) -> Json:
         """What the program printed: JSON if it is JSON, else the text. Raises: HostUnreachable."""

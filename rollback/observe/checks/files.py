@@ -10,7 +10,7 @@ import hashlib
 import os
 import re
 import stat as stat_
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, model_validator
@@ -61,6 +61,11 @@ class Files(Check):
             )
         return self
 
+    @property
+    def measures(self) -> Mapping[str, str]:
+        """How many there are, where one pattern is counted."""
+        return {"count": "count"} if len(self.count) == 1 else {}
+
     def ask(self, view: View) -> Finding:
         """PASS when everything that is declared holds."""
         findings = []
@@ -78,7 +83,8 @@ class Files(Check):
         for path, expected in self.count.items():
             count = len(_named(view, path))
             reason = why_not(count, expected)
-            yield failed(f"{path}: {reason}") if reason else passed(f"{path}: {count}")
+            told = f"{path}: {reason or count}"
+            yield failed(told, count=count) if reason else passed(told, count=count)
         for path, other in self.equal.items():
             yield _equal(view, path, other)
         for path, texts in self.contains.items():

@@ -6,6 +6,7 @@ Never: calls silence anything but a failure: nobody answering is the answer.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -41,6 +42,11 @@ class Http(Check):
     contains: Text | tuple[Text, ...] = ()
     absent: Text | tuple[Text, ...] = ()
     schema_: Shape | None = Field(default=None, alias="schema")
+
+    @property
+    def measures(self) -> Mapping[str, str]:
+        """How long the answer took."""
+        return {"milliseconds": "elapsed_ms"}
 
     def ask(self, view: View) -> Finding:
         """PASS when everything that is declared holds for one answer."""

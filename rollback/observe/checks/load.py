@@ -133,6 +133,11 @@ class Load(Check):
             raise ValueError(f"within: allow at least {self.duration + START_UP_S:g}s")
         return self
 
+    @property
+    def measures(self) -> Mapping[str, str]:
+        """The time that 95 of 100 requests keep, and the share that went wrong."""
+        return {"milliseconds": "p95_ms", "fraction": "errors"}
+
     def ask(self, view: View) -> Finding:
         """PASS when enough requests were made and every limit holds."""
         done = self._run(view)
@@ -185,7 +190,7 @@ class Load(Check):
         errors = result.failures / result.requests
         details: dict[str, Json] = {
             "requests": result.requests, "failures": result.failures, "p95_ms": p95_ms,
-            "p50_ms": percentile(result.histogram, 0.5), "rate": self.rate,
+            "p50_ms": percentile(result.histogram, 0.5), "errors": errors, "rate": self.rate,
         }  # fmt: skip
         told = f"{result.requests} requests, {figure(errors * 100)}% errors, p95 {p95_ms:g} ms"
         wrong = []

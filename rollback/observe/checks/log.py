@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
@@ -75,6 +75,11 @@ class LogCheck(Check):
         if not (self.lacks or self.pairs or self.records or self.append_only):
             raise ValueError("nothing is asked; write lacks, pairs, records or append_only")
         return self
+
+    @property
+    def measures(self) -> Mapping[str, str]:
+        """How many records are such ones, where they are counted."""
+        return {"count": "count"} if self.records is not None else {}
 
     def ask(self, view: View) -> Finding:
         """PASS when all that is declared holds."""

@@ -6,6 +6,8 @@ Never: passes when there is no number.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pydantic import model_validator
 
 from rollback.model.finding import Finding, failed, passed, unknown
@@ -13,6 +15,7 @@ from rollback.model.quantity import Limit
 from rollback.model.registry import nearest, register
 from rollback.model.step import Check, Id
 from rollback.observe import metric
+from rollback.observe.check import ANY_UNIT
 from rollback.observe.expect import Bound, figure
 from rollback.observe.view import View
 
@@ -38,6 +41,11 @@ class MetricCheck(Check):
 
     def _limits(self) -> dict[str, float]:
         return {name: value for name in _LIMITS if (value := getattr(self, name)) is not None}
+
+    @property
+    def measures(self) -> Mapping[str, str]:
+        """The number of the metric."""
+        return {ANY_UNIT: "value"}
 
     def ask(self, view: View) -> Finding:
         """PASS when one reading, taken now, is within the limits."""

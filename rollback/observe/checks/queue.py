@@ -7,6 +7,7 @@ Never: counts a short queue as a moving one: what stood in it must leave.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
 from pydantic import model_validator
 
@@ -24,7 +25,7 @@ _EVERY_S = 0.1
 
 @register("check", "queue")
 class Queue(Check):
-    """`depth` limits how many files wait; what waits now is gone after `drains_within`.
+    """`depth` limits how many files wait; what waits now is gone after `drains_within`. One is enough.
 
     New work may arrive meanwhile: only the names seen first must leave.
     """
@@ -39,6 +40,11 @@ class Queue(Check):
         if self.depth is None and self.drains_within is None:
             raise ValueError("nothing is asked; write depth: {below: 50} or drains_within: 10s")
         return self
+
+    @property
+    def measures(self) -> Mapping[str, str]:
+        """How many files wait."""
+        return {"count": "depth"}
 
     @property
     def deadline_s(self) -> float:

@@ -10,6 +10,7 @@ Never: takes "nothing failed" of a report without tests for a pass.
 from __future__ import annotations
 
 import fnmatch
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -55,6 +56,11 @@ class Results(Check):
         if self.file is None and self.argv is None:
             raise ValueError("nothing is read; write file: or argv:")
         return self
+
+    @property
+    def measures(self) -> Mapping[str, str]:
+        """How many tests failed."""
+        return {"count": "failed"}
 
     def ask(self, view: View) -> Finding:
         """PASS when the report is fresh, whole, and says what is declared."""

@@ -6,7 +6,7 @@ Never: takes a busy database for a broken one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pydantic import model_validator
 
@@ -18,6 +18,7 @@ from rollback.model.finding import Finding, failed, passed, unknown
 from rollback.model.quantity import Limit
 from rollback.model.registry import register
 from rollback.model.step import Check, Id, Text
+from rollback.observe.check import ANY_UNIT
 from rollback.observe.expect import Bound, JsonValue, combined, is_number, shown
 from rollback.observe.place import size_bytes
 from rollback.observe.view import View
@@ -55,6 +56,11 @@ class Sql(Check):
 
     def _limits(self) -> dict[str, object]:
         return {name: getattr(self, name) for name in _LIMITS if name in self.model_fields_set}
+
+    @property
+    def measures(self) -> Mapping[str, str]:
+        """What the query gives."""
+        return {ANY_UNIT: "value"} if self.query is not None else {}
 
     def ask(self, view: View) -> Finding:
         """PASS when the database is whole and gives what is declared."""

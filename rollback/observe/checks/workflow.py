@@ -116,6 +116,11 @@ class Workflow(Check):
                 )
         return self
 
+    @property
+    def measures(self) -> Mapping[str, str]:
+        """How long the work took, where it was done."""
+        return {"seconds": "elapsed_s"}
+
     def ask(self, view: View) -> Finding:
         """PASS when every step of every session came to its declared end in time."""
         sessions = 2 if any(step.tokens for step in self.steps) else 1
