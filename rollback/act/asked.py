@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 
-from rollback.act import starting
+from rollback.act import built_in, starting
 from rollback.act.ladders import acknowledged
 from rollback.act.plan import Plan, find_level, plan_of
 from rollback.act.site import Site
@@ -173,6 +173,21 @@ def due(site: Site, run: Run) -> datetime | None:
         limits = [item.due for item in starting.open_items(site, run, plan) if item.due is not None]
         return since + timedelta(seconds=min(limits, default=WAITS_FOR_S))
     return None
+
+
+def for_the_first_yes(run: Run) -> bool:
+    """True while the run waits for the first word of anybody, and has done nothing."""
+    waits = run.state is State.WAITING and run.waiting_for.get("on") == "approval"
+    return waits and not run.steps and not run.approvals
+
+
+def holds_up(site: Site, run: Run) -> bool:
+    """True while the run is open, and nothing else may begin beside it.
+
+    Not a start or stop by hand that nobody said yes to: it changed nothing, and answers no alarm.
+    """
+    by_hand = built_in.by_hand(site.system, plan_of(run).level)
+    return not run.over and not (by_hand and for_the_first_yes(run))
 
 
 def unconfirmed(run: Run, plan: Plan) -> bool:

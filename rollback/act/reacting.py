@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from rollback.act import asked, authorize, built_in, incident, responding
+from rollback.act import asked, authorize, incident, responding
 from rollback.act.driving import drive, upwards
 from rollback.act.engine import resting
 from rollback.act.plan import Plan, find_level, make_plan, plan_of
@@ -128,16 +128,8 @@ def react(
 
 
 def open_runs(site: Site) -> tuple[Run, ...]:
-    """The runs that have not ended and hold others up.
-
-    Not a start or stop by hand that nobody said yes to: it changed nothing, and answers no alarm.
-    """
-    return tuple(
-        run
-        for run in site.runs().values()
-        if not run.over
-        and not (_unanswered(run) and built_in.by_hand(site.system, plan_of(run).level))
-    )
+    """The runs that have not ended and hold others up."""
+    return tuple(run for run in site.runs().values() if asked.holds_up(site, run))
 
 
 # -- inside --------------------------------------------------------------------------------
@@ -178,16 +170,10 @@ def _busy(site: Site, best: Match) -> Reaction | None:
     return Reaction(f"{about} waits for a person")
 
 
-def _unanswered(run: Run) -> bool:
-    """True while it waits for its first yes, and has done nothing."""
-    waits = run.state is State.WAITING and run.waiting_for.get("on") == "approval"
-    return waits and not run.steps and not run.approvals
-
-
 def _gives_way(site: Site, run: Run, best: Match) -> bool:
     """True for a request of ours that nobody has answered, when a higher level is called for."""
     plan = plan_of(run)
-    if not _unanswered(run) or plan.requester != AGENT or not best.level:
+    if not asked.for_the_first_yes(run) or plan.requester != AGENT or not best.level:
         return False
     return site.system.levels[best.level].rank > plan.rank
 

@@ -142,11 +142,12 @@ def asks(site: Site, run: Run) -> dict[str, str]:
 
 def _items(site: Site, run: Run) -> dict[str, ChecklistItem]:
     from rollback.act.plan import find_level
-    from rollback.act.starting import start_items
+    from rollback.act.starting import of_its_level, start_items
 
     there, plan = site.under(run), plan_of(run)
     _, level = find_level(there, plan.level)
-    return {one.id: one for one in (*start_items(there, run, plan), *level.checklist)}
+    declared = level.checklist if of_its_level(plan, level) else ()
+    return {one.id: one for one in (*start_items(there, run, plan), *declared)}
 
 
 def unasked(site: Site, run: Run, item: str) -> PlanError:

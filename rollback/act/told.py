@@ -163,9 +163,12 @@ _EXAMPLES = {"bool": "true", "number": "3.5", "duration": "12s"}
 
 
 def _no_run_open(site: Site) -> None:
+    from rollback.act.asked import holds_up  # who is asked knows what was told
+
     for run in site.runs().values():
-        if not run.over or (run.state is State.NEEDS_OPERATOR and run.steps):
+        if holds_up(site, run) or (run.state is State.NEEDS_OPERATOR and run.steps):
+            end = f"end it with: rollback abort {run.id}; or " if run.state is State.WAITING else ""
             raise Refused(
                 "no-deployment-during-run", f"run {run.id} is open: it is {run.state}",
-                hint=f"deploy when it has ended: rollback watch {run.id}",
+                hint=f"{end}deploy when it has ended: rollback watch {run.id}",
             )  # fmt: skip

@@ -67,7 +67,7 @@ def _nothing_said(site: Site, run: Run, item: str) -> RollbackError:
         return unasked(site, run, item)
     if not found:
         return UsageError(f"run {run.id} asks nothing of a person: it is {run.state}",
-                          hint=f"rollback history {run.id}")  # fmt: skip
+                          hint="rollback status says what is open")  # fmt: skip
     if item:
         return UsageError(f"{item} of run {run.id} has no answer yet: {found[item]}",
                           hint=f"say it: rollback answer {run.id} {item} TEXT")  # fmt: skip

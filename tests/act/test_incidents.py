@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from rollback import declare
 from rollback.act import authorize, incident
 from rollback.act.back import undo_plan
@@ -54,7 +52,6 @@ def test_a_start_while_an_incident_is_open_belongs_to_it(world: World) -> None:
     assert by_hand(world, "start").incident == stopped.incident
 
 
-@pytest.mark.requirement("PM-71")
 def test_who_takes_a_run_back_does_it_in_its_incident(tmp_path: Path) -> None:
     """Also when another one was proved since; the next rollback is about a new one."""
     shop = ill(tmp_path)

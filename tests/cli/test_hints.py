@@ -343,3 +343,19 @@ def test_a_yes_that_nobody_asks_for_ends_a_run_all_the_same(shop: Shop) -> None:
     assert rollback(shop.folder, "abort", run.id, "--as", "ada", "--yes").status == 0
     with shop.site() as site:
         assert site.run(run.id).state is State.ABANDONED
+
+
+def test_an_undo_is_not_asked_what_its_level_asks(shop: Shop) -> None:
+    """The checklist is of the run that went back; what is open is found in status."""
+    shop.edit(
+        "steps: [{restore: {component: config}}]\n",
+        "steps: [{restore: {component: config}}]\n"
+        "    checklist: [{id: learnt, item: Written down, attest: op, gates: closing}]\n",
+    )
+    assert rollback(shop.folder, "run", "config", "--yes", "--as", "ada").status == 0
+    assert "run r0001 asks: learnt (Written down)" in rollback(shop.folder, "answer").err
+    assert rollback(shop.folder, "undo", "--yes", "--as", "ada").status == 0
+    done = rollback(shop.folder, "answer")
+    assert (done.status, "r0002 asks nothing of a person" in done.err) == (2, True), done.err
+    assert "try: rollback status says what is open" in done.err
+    assert "rollback answer r0001 learnt yes" in rollback(shop.folder, "status").out

@@ -130,3 +130,18 @@ def test_a_start_that_stopped_for_a_person_holds_everything(tmp_path: Path) -> N
         here.read(errors=0.5)
         assert here.tick(agent).held == f"run {run.id} waits for a person"
         assert len(runs(agent.site)) == 1
+
+
+def test_a_request_keeps_a_deployment_back_and_a_start_does_not(tmp_path: Path) -> None:
+    """What was asked for would be planned for another release; the hint names what ends it."""
+    here = shop(tmp_path, **{"monitor:": "guardrails: {no_deployment_during_run: true}\nmonitor:"})
+    folder = here.shop.folder
+    with here.agent() as agent:
+        ask(here, agent.site, "start")
+    told_ = ("event", "deployment", "version=2", "--as", "ada")
+    assert rollback(folder, *told_).status == 0
+    with here.agent() as agent:
+        ask(here, agent.site, "config")
+    refused = rollback(folder, *told_)
+    assert refused.status == 4
+    assert "end it with: rollback abort r0002; or deploy when it has ended" in refused.err
