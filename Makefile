@@ -73,7 +73,7 @@ drill: setup ## Every drill and the complete kill sweeps (long)
 	@LEASE_ROUNDS=200 RACE_ATTEMPTS=12500 KILL_EVERY=1 POWER_STATES=20000 ERRNO_EVERY=1 DISK_EVERY=1 HISTORY_DAYS=30 IMAGE_CUTS=500 GATE_ATTACKS=all BREAKAGES_EVERY=1 \
 		$(BIN)/python -m pytest drills tests/drills/test_sixteen.py \
 		tests/keep/test_lease.py tests/keep/test_races.py tests/keep/test_sqlite.py tests/act/test_recovery.py tests/act/test_ways.py \
-		tests/conformance/test_our_actions.py tests/act/test_confirm.py tests/act/test_fallback.py tests/keep/test_writer.py tests/keep/test_git.py \
+		tests/conformance/test_our_actions.py tests/act/test_confirm.py tests/act/test_settling.py tests/act/test_fallback.py tests/keep/test_writer.py tests/keep/test_git.py \
 		tests/keep/test_power_loss.py tests/keep/test_image_cuts.py tests/keep/test_errno.py tests/keep/test_errno_real.py \
 		tests/keep/test_full_disk.py tests/keep/test_history.py tests/prove/test_gate_attacks.py --alluredir=$(RUN)/drills-$$(date -u +%Y%m%dT%H%M%SZ) $(ARGS) < /dev/null
 

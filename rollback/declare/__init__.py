@@ -73,21 +73,30 @@ def located(path: Path | None, environ: Mapping[str, str]) -> Path:
     return (path or Path(environ.get("ROLLBACK_SYSTEM") or FILE)).absolute()
 
 
-def from_source(source: dict[str, Any], *, declaration: Path, state: Path) -> System:
-    """The system of a resolved declaration that was kept (see System.kept).
+def from_source(
+    source: dict[str, Any], *, declaration: Path, state: Path,
+    environ: Mapping[str, str] | None = None, blind: bool = False,
+) -> System:  # fmt: skip
+    """The system of a resolved declaration that was kept (see System.kept), with the secrets of now.
 
-    Raises: SpecError when this version cannot read it any more.
+    `blind` is for looking alone: a secret that is not there is masked. Raises: SpecError when one is
+    not there, or this version cannot read it any more.
     """
     from rollback.declare import whole
 
-    return whole.from_source(source, declaration=declaration, state=state)
+    known = os.environ if environ is None else environ
+    return whole.from_source(
+        source, declaration=declaration, state=state, environ=known, blind=blind
+    )
 
 
 def last_well(file: Path, *, state: Path | None) -> System | None:
     """The system as the file declared it when it was last read well here; None: nothing was kept."""
     try:
         found = kept.last(_text(file), file=file, state=state)
-        return from_source(found[0], declaration=file, state=found[1]) if found else None
+        return (
+            from_source(found[0], declaration=file, state=found[1], blind=True) if found else None
+        )
     except SpecError:
         return None  # there is no such file, or another version kept it
 

@@ -1,7 +1,7 @@
 """A declaration that was read and found right is kept, resolved, so that the next start need not.
 
-It is plain JSON in the private state directory, and is believed only when it is ours, was made by
-this very tool from these very bytes and variables, and matches its own digest.
+It is plain JSON in the private state directory, without secrets, and is believed only when it is ours,
+was made by this very tool from these very bytes and variables, and matches its own digest.
 
 Hides: what the resolved declaration depends on.
 Never: keeps what had a problem; never fails a command.
@@ -16,70 +16,87 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rollback.declare import withheld
 from rollback.declare.places import places
 from rollback.host import Tree
+from rollback.keep import state_key
 from rollback.model import pinned
 from rollback.model.errors import HostError
 from rollback.model.event import canonical, digest
 from rollback.model.system import System
 
 NAME = "declaration.json"
-FORMAT = 1
+FORMAT = 2  # 1 held secrets
 KEPT_BYTES_MAX = 16 * 2**20
 _STATE = re.compile(r"""^state:[ \t]*(?:\{[ \t]*|\n[ \t]+)dir:[ \t]*["']?([^\s"',}#$]+)""", re.M)
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What a declaration was resolved from beside its text: variables, and a file of them."""
+    """What a declaration was resolved from beside its text: variables, and a file (with `data`, if any)."""
 
     names: tuple[str, ...]
     file: str
-    file_digest: str
+    data: bytes | None = None
 
 
 def built(
     source: dict[str, Any], others: dict[str, Any], *, declaration: Path, state: Path,
+    kept: dict[str, Any], secrets: Iterable[str] = (), key: str = "",
     sections: dict[str, Any] | None = None,
 ) -> System:  # fmt: skip
-    """The system of plain data that was found right; `others` by environment."""
+    """The system of plain data that was found right; `others` by environment, `kept` all as it is kept."""
     elsewhere = {
         name: (data, places(data, declaration, state).root) for name, data in others.items()
     }
-    whole = {"source": source, "elsewhere": others} if others else source
     return System(
         source, declaration=declaration, root=places(source, declaration, state).root, state=state,
-        digest=digest(whole, domain="declaration"),
-        authority_digest=pinned.whole(pinned.parts(source)),
-        sections=sections, elsewhere=elsewhere,
+        digest=digest(kept, domain="declaration"),
+        authority_digest=pinned.whole(pinned.parts(parted(kept)[0])),
+        sections=sections, elsewhere=elsewhere, kept=kept, secrets=tuple(secrets), key=key,
     )  # fmt: skip
+
+
+def joined(source: dict[str, Any], others: dict[str, Any]) -> dict[str, Any]:
+    """Both as one, as `System.kept` gives it."""
+    return {"source": source, "elsewhere": others} if others else source
+
+
+def parted(kept: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The declaration of the home environment, and of the others where they read otherwise."""
+    return (kept["source"], kept["elsewhere"]) if "elsewhere" in kept else (kept, {})
 
 
 def find(text: str, *, file: Path, state: Path | None, environ: Mapping[str, str]) -> System | None:
     """The system that was kept of exactly this text and these variables, or None."""
     match = None if state else _STATE.search(text)  # where to look; what is found says if it fits
     folder = places({"state": {"dir": match[1]}} if match else {}, file, state).state
-    entry = _entry(folder)
+    entry, key = _entry(folder), state_key.read(folder)
     try:
-        origin = Origin(tuple(entry["names"]), entry["file"], entry["file_digest"])
+        origin = Origin(tuple(entry["names"]), entry["file"])
         kept = entry["kept"]
-        if entry["key"] != _key(text, file, folder, origin, environ):
+        if entry["key"] != _key(text, file, folder, origin, environ, key):
             return None
-        if origin.file_digest != _digest_of(file.parent / origin.file if origin.file else None):
+        if entry["file_digest"] != _digest_of(
+            _bytes(file.parent / origin.file) if origin.file else None, key
+        ):
             return None
         if entry["digest"] != digest(kept, domain="declaration"):
             return None
-        source, others = kept, {}
-        if "elsewhere" in kept:
-            source, others = kept["source"], kept["elsewhere"]
+        named: list[str] = []
+        withheld.opened(kept, {}, named)
+        now = withheld.of_now(parted(kept)[0], file.parent, environ) if named else {}
+        values = {name: now[name] for name in named}
+        source, others = parted(withheld.opened(kept, values))
         if places(source, file, state).state != folder:
             return None
-        return built(source, others, declaration=file, state=folder)
+        return built(source, others, declaration=file, state=folder, kept=kept,
+                     secrets=values.values(), key=key)  # fmt: skip
     except (KeyError, TypeError, AttributeError, ValueError, OSError):
         return None
 
@@ -108,11 +125,11 @@ def keep(
     with contextlib.suppress(HostError, OSError, ValueError, RecursionError):
         if digest(json.loads(canonical(kept)), domain="declaration") != system.digest:
             return  # JSON would not give it back as it is
-        key = _key(text, system.declaration, system.state_path, origin, environ)
+        key = _key(text, system.declaration, system.state_path, origin, environ, system.key)
         tree.write(NAME, canonical({
             "format": FORMAT, "key": key, "names": list(origin.names), "file": origin.file,
             "declaration": str(system.declaration),
-            "file_digest": origin.file_digest, "digest": system.digest, "kept": kept,
+            "file_digest": _digest_of(origin.data, system.key), "digest": system.digest, "kept": kept,
         }), sync=False)  # fmt: skip
 
 
@@ -138,14 +155,21 @@ def _entry(folder: Path) -> Any:
 
 
 def _key(
-    text: str, file: Path, state: Path, origin: Origin, environ: Mapping[str, str]
+    text: str, file: Path, state: Path, origin: Origin, environ: Mapping[str, str], key: str
 ) -> str:  # fmt: skip
     """A digest over everything that decides how a declaration is read."""
+
+    def said(name: str) -> str | None:
+        found = environ.get(name)
+        return (
+            found if found is None else state_key.told(key, found.encode("utf-8", "surrogatepass"))
+        )
+
     return digest({
         "format": FORMAT, "tool": _tool(), "declaration": str(file), "state": str(state),
         "text": hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest(),
-        "variables": {name: environ.get(name) for name in origin.names},
-        "file": [origin.file, origin.file_digest],
+        "variables": {name: said(name) for name in origin.names},
+        "file": origin.file,
     }, domain="declaration-kept")  # fmt: skip
 
 
@@ -164,8 +188,12 @@ def _tool() -> str:
     return digest(sorted(map(str, known)), domain="tool")
 
 
-def _digest_of(path: Path | None) -> str:
+def _digest_of(data: bytes | None, key: str) -> str:
+    return "" if data is None else state_key.told(key, data)
+
+
+def _bytes(path: Path) -> bytes | None:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest() if path else ""
+        return path.read_bytes()
     except FileNotFoundError:
-        return ""
+        return None

@@ -15,7 +15,7 @@ from rollback.declare import env, walk
 from rollback.model.system import System
 
 _REFERENCE = re.compile(r"(env|file|credential):(\S+)\Z")
-_TELLING = re.compile(r"pass|secret|token|credential|key\Z|_key", re.IGNORECASE)
+TELLING = re.compile(r"pass|secret|token|credential|key\Z|_key", re.IGNORECASE)
 _VALUE_BYTES_MAX = 64 * 2**10
 
 
@@ -25,12 +25,12 @@ _KNOWN_TO_ALL = ("name", "host", "port", "user", "programs", "maintenance")
 
 
 def secret_values(system: System, environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
-    """Every value that a reference of the declaration names, and those of telling variables.
+    """Every value that a reference of the declaration names, and those of secret variables.
 
     What is not there now has no value to hide.
     """
     known = os.environ if environ is None else environ
-    found = [*_referenced(system, known), *_variables(system, known)]
+    found = [*system.secrets, *_referenced(system, known), *_variables(system, known)]
     return tuple(dict.fromkeys(value for value in found if value))
 
 
@@ -49,7 +49,7 @@ def _referenced(system: System, environ: Mapping[str, str]) -> Iterator[str]:
 
 
 def _variables(system: System, environ: Mapping[str, str]) -> Iterator[str]:
-    telling = [name for name in system.environment.variables if _TELLING.search(name)]
+    telling = [name for name in system.environment.variables if TELLING.search(name)]
     file: dict[str, str] = {}
     if telling and system.environment.file:
         text = _text(system.declaration.parent / system.environment.file)

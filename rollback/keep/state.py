@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rollback.host import Host, Tree
 from rollback.host.below import remedy, why
+from rollback.keep import state_key
 from rollback.model.errors import HostError, JournalError
 from rollback.model.system import System
 
@@ -53,6 +54,8 @@ class StateDir:
             for name in FOLDERS:
                 if create or name == "journal":  # to look, nothing has to come into being
                     tree.make_folder(name)
+            if create and system.key:
+                state_key.keep(tree, system.key)
         except JournalError:
             tree.close()
             raise

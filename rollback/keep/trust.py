@@ -58,8 +58,8 @@ def pin(system: System, tree: Tree, host: Host, hide: Hide = lambda body: body) 
     body = {
         "authority": system.authority_digest, "at": iso(host.clock.now()),
         "system": system.system.id, "people": system.source["people"],
-        "format": bearing.FORMAT, "parts": bearing.parts(system.source),
-        "bodies": hide(bearing.bodies(system.source)),
+        "format": bearing.FORMAT, "parts": bearing.parts(system.shown),
+        "bodies": hide(bearing.bodies(system.shown)),
     }  # fmt: skip
     tree.write(_FILE, json.dumps(body, sort_keys=True).encode() + b"\n")
 
@@ -104,7 +104,7 @@ def require(system: System, tree: Tree) -> None:
 
 def differing(system: System, tree: Tree) -> tuple[str, ...]:
     """The places of the declaration that are not as they were pinned, a few of them by name."""
-    then, now = _read(tree).get("parts", {}), bearing.parts(system.source)
+    then, now = _read(tree).get("parts", {}), bearing.parts(system.shown)
     if not isinstance(then, dict):
         return ()
     found = sorted(where for where in {*then, *now} if then.get(where) != now.get(where))
@@ -135,7 +135,7 @@ def changes(system: System, tree: Tree, hide: Hide = lambda body: body) -> tuple
     then, told = written.get("parts"), written.get("bodies")
     if not isinstance(then, dict):
         return ()
-    now, words = bearing.parts(system.source), hide(bearing.bodies(system.source))
+    now, words = bearing.parts(system.shown), hide(bearing.bodies(system.shown))
     known = told if isinstance(told, dict) else {}
     found: list[Changed] = []
     for part in sorted({*now, *then}):

@@ -88,10 +88,15 @@ class StateDeclared(Declared):
 
 
 class Variable(Declared):
-    """A value that `${NAME}` takes: process environment, then the file, then the default."""
+    """A value that `${NAME}` takes: process environment, then the file, then the default.
+
+    A `secret` one is written down nowhere; so is one whose name says it, or that is used where its
+    place says it, like a header Authorization.
+    """
 
     default: str | None = None
     title: Text | None = None
+    secret: bool = False
 
 
 class EnvironmentFile(Declared):

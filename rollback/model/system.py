@@ -82,9 +82,14 @@ class System:
         self, source: dict[str, Any], *, declaration: Path, root: Path, state: Path, digest: str,
         authority_digest: str, environment: str = HOME, sections: dict[str, Any] | None = None,
         elsewhere: Mapping[str, tuple[dict[str, Any], Path]] | None = None,
+        kept: dict[str, Any] | None = None, secrets: tuple[str, ...] = (), key: str = "",
     ) -> None:  # fmt: skip
         self.source = source
-        """The declaration as plain data, resolved for this environment."""
+        """The declaration as plain data, resolved for this environment; never written down."""
+        self.secrets = secrets
+        """The values in it that are withheld wherever it is written down."""
+        self.key = key
+        """What they are known again by, for a state directory that has no key yet; "" without any."""
         self.declaration = declaration
         """The file that was loaded."""
         self.root_path = root
@@ -92,7 +97,7 @@ class System:
         self.state_path = state
         """The absolute folder where the tool keeps its own state."""
         self.digest = digest
-        """SHA-256 over the whole declaration, resolved for every environment."""
+        """SHA-256 over the whole declaration as it is kept, resolved for every environment."""
         self.authority_digest = authority_digest
         """SHA-256 over everything that lets a run go ahead with less asking (see model.pinned)."""
         self.environment_name = environment
@@ -100,6 +105,7 @@ class System:
         self.sections = {} if sections is None else sections
         """Sections that were read already."""
         self._elsewhere = dict(elsewhere or {})
+        self._kept = kept
         self._made: dict[str, System] = {environment: self}
 
     @property
@@ -122,7 +128,7 @@ class System:
             found = System(
                 source, declaration=self.declaration, root=root, state=self.state_path,
                 digest=self.digest, authority_digest=self.authority_digest, environment=name,
-                elsewhere=self._elsewhere,
+                elsewhere=self._elsewhere, kept=self._kept, secrets=self.secrets, key=self.key,
             )  # fmt: skip
             found._made = self._made
             self._made[name] = found
@@ -134,14 +140,23 @@ class System:
             self.source, declaration=self.declaration, root=self.root_path, state=self.state_path,
             digest=self.digest, authority_digest=self.authority_digest,
             environment=self.environment_name, sections={**self.sections, **sections},
-            elsewhere=self._elsewhere,
+            elsewhere=self._elsewhere, kept=self._kept, secrets=self.secrets, key=self.key,
         )  # fmt: skip
 
     def kept(self) -> dict[str, Any]:
-        """Everything that has to be kept to have this declaration again, as plain data."""
+        """Everything that has to be kept to have this declaration again, as plain data without secrets."""
+        if self._kept is not None:
+            return self._kept
         home = self._made[HOME].source
         others = {name: source for name, (source, _) in sorted(self._elsewhere.items())}
         return {"source": home, "elsewhere": others} if others else home
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """The declaration of the home environment as it may be written down."""
+        kept = self.kept()
+        home: dict[str, Any] = kept["source"] if "elsewhere" in kept else kept
+        return home
 
     def level(self, name: str) -> tuple[str, Level] | None:
         """The level with this id or rank, with its id."""

@@ -95,7 +95,7 @@ def test_what_was_kept_is_the_same_system(world: World) -> None:
 def test_it_is_private_plain_data(world: World) -> None:
     """JSON, for nobody else to read."""
     assert stat.S_IMODE(world.kept.stat().st_mode) == 0o600
-    assert json.loads(world.kept.read_bytes())["format"] == 1
+    assert json.loads(world.kept.read_bytes())["format"] == 2
 
 
 @pytest.mark.parametrize(
