@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from rollback.act.moment import SHORT_S, begin
+from rollback.act.moment import SHORT_S, begin, mark, marked
 from rollback.model.finding import Json
 
 if TYPE_CHECKING:
@@ -32,9 +32,15 @@ def hold(
         evidence = look()
         left_s = for_s - (clock.boot_s() - start)
         if left_s <= 0:
+            mark(scene)
             return {**evidence, "held_s": for_s}
         if left_s > SHORT_S:
             from rollback.act.scene import Later
 
             return Later(what, min(every_s, left_s))
         clock.sleep(min(every_s, left_s))
+
+
+def held(scene: Scene) -> bool:
+    """True when it was seen to be good to the end; that the time is over says nothing by itself."""
+    return marked(scene)

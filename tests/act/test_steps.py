@@ -348,6 +348,23 @@ def test_a_watch_ends_at_the_first_bad_sample_and_unknown_is_bad(world):
     assert later.after_s == 7
 
 
+@pytest.mark.parametrize("kind", ["watch", "verify"])
+@pytest.mark.parametrize("away_s", [60, 3600])
+def test_what_has_to_hold_for_a_while_is_over_when_it_was_seen_to_hold_to_the_end(
+    world, kind, away_s
+):
+    """Whoever died meanwhile saw nothing: neither all being well now nor the time being over is proof."""
+    clock = SetClock()
+    action, scene = world.bound(kind, {"for": "10m", "every": "1m", "checks": ["config-valid"]})
+    scene = replace(scene, host=Host(clock=clock))
+    assert isinstance(action.apply(scene), Later)
+    clock.ahead_s = away_s
+    assert action.probe(scene).answer is Answer.FAIL
+    found = action.apply(scene)
+    assert isinstance(found, Later) == (away_s < 600)
+    assert action.probe(scene).answer is (Answer.FAIL if away_s < 600 else Answer.PASS)
+
+
 def test_verify_fails_with_the_check_and_its_evidence(world):
     """And without names asks only what belongs to this level."""
     action, scene = world.bound("verify", {"checks": ["config-wrong"]})

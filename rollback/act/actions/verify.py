@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field, model_validator
 
 from rollback.act import proving
-from rollback.act.watching import hold
+from rollback.act.watching import held, hold
 from rollback.model.errors import HostError
 from rollback.model.finding import Finding, Json, failed, passed
 from rollback.model.quantity import Seconds, counted, spoken
@@ -71,7 +71,9 @@ class VerifyStep(Step):
         )
 
     def probe(self, scene: Scene) -> Finding:
-        """The same, asked again."""
+        """The same, asked again; what has to stay so for a while was seen to."""
+        if self.for_ and not held(scene):
+            return failed(f"it was not seen to hold for {spoken(self.for_)}")
         try:
             return passed(f"{counted(len(self._asked(scene)), 'answer')} as wanted")
         except HostError as error:

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from rollback.act import proving
 from rollback.act.moment import elapsed_s
-from rollback.act.watching import hold
+from rollback.act.watching import held, hold
 from rollback.host.clock import iso
 from rollback.model.errors import HostError, PlanError
 from rollback.model.finding import Finding, Json, Sample, failed, passed
@@ -75,9 +75,11 @@ class WatchStep(Step):
         return hold(scene, "watch", lambda: self._look(scene), for_s=self.for_, every_s=self.every)
 
     def probe(self, scene: Scene) -> Finding:
-        """Is its time over? What was bad had ended the step."""
-        left_s = self.for_ - (elapsed_s(scene) or 0.0)
-        return passed("the watch is over") if left_s <= 0 else failed(f"{spoken(left_s)} to watch")
+        """Was it watched to its end? What was bad had ended the step."""
+        if held(scene):
+            return passed("the watch is over")
+        left_s = max(0.0, self.for_ - (elapsed_s(scene) or 0.0))
+        return failed(f"{spoken(left_s)} to watch, and a last look to take")
 
     def undo(self, scene: Scene) -> None:
         """Looking left no trace."""
