@@ -95,8 +95,14 @@ def react(
         if isinstance(follows, responding.Held):
             return Reaction(follows.because, person=follows.person)
         best = follows
+        if best.level and decision.against:
+            return Reaction(f"{best.trigger} calls for a person: {best.said}: {decision.against}",
+                            person=True)  # fmt: skip
     elif best.word not in _ACTS or decision.respond not in _ACTS:
-        return Reaction(f"{best.trigger} calls for a person: {best.said}", person=True)
+        doubted = (
+            f", since nobody can tell of {', '.join(decision.doubts)}" if decision.doubts else ""
+        )
+        return Reaction(f"{best.trigger} calls for a person: {best.said}{doubted}", person=True)
     if not known:
         return Reaction(f"{best.said} is what follows when no rule holds: a person must say so",
                         person=True)  # fmt: skip
@@ -234,7 +240,9 @@ def _seen_well(system: System, events: list[Event], trigger: str, *, after: int)
             blind = (
                 wanted & {str(name) for name in unknown} if isinstance(unknown, list) else wanted
             )
-            if trigger not in fired and not blind:
+            doubts = event.data.get("doubts")
+            told = trigger not in (doubts if isinstance(doubts, list) else ())
+            if trigger not in fired and not blind and told:
                 return True
     return False
 

@@ -193,7 +193,7 @@ class Agent:
             held, person = reaction.held, reaction.person
             runs.extend(reaction.runs)
         elif recorded.doubts >= monitor.threshold:
-            held, person = f"nobody can tell: {', '.join(decision.unknown)} UNKNOWN", True
+            held, person = _untold(decision), True
         self._hold(decision, held if person else "")
         return Looked(
             at, decision, recorded.seq, recorded.new, recorded.row, monitor.threshold, held, person
@@ -309,6 +309,12 @@ class Agent:
         self._said[name] = ""
         with suppress(RollbackError, OSError):  # the journal itself may be what failed
             self.site.tell(kind, **data)
+
+
+def _untold(decision: Decision) -> str:
+    """What nobody can tell: the metrics without a number, else the rules that rest on what is not known."""
+    read = f"{', '.join(decision.unknown)} UNKNOWN" if decision.unknown else ""
+    return f"nobody can tell: {read or ', '.join(decision.doubts) + ' cannot be told'}"
 
 
 def _told(error: Exception) -> str:
