@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Reversible
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from rollback.act import eyes
+from rollback.act import eyes, overruling
 from rollback.act.overhearing import overhear
 from rollback.act.site import Site
 from rollback.act.told import When, events_of, facts_of, written_at
@@ -89,6 +89,7 @@ def known(
         history=_history(system, readings(events, since, when), ticks),
         normals={name: one.normal for name, one in system.metrics.items() if one.normal is not None},
         now=now, lookback_s=lookback_s, gap_s=GAP_INTERVALS * system.monitor.interval, deaf=deaf or {},
+        overruled=overruling.counting(site),
     )  # fmt: skip
 
 

@@ -22,13 +22,15 @@ from rollback.model.policy import Decision, Filter
 class Weighed:
     """The rules that fired, as far as it is appropriate; those of which that cannot be told.
 
-    `against` says why nothing goes back now without a person; "" when it may.
+    `against` says why nothing goes back now without a person; "" when it may. `overruled` are the reasons
+    against it that somebody has overruled, in words.
     """
 
     fired: tuple[Match, ...]
     unsure: tuple[Match, ...] = ()
     notes: tuple[str, ...] = ()
     against: str = ""
+    overruled: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -46,21 +48,23 @@ def weigh(policy: Decision, known: Known, fired: tuple[Match, ...]) -> Weighed:
     """What is left of the rules that fired, when the reasons for and against going back are heard."""
     pro, perhaps = _heard(policy, known, "appropriate")
     con, doubted = _heard(policy, known, "not-appropriate")
-    notes = [f"appropriate: {one.reason.title}" for one in pro]
     if pro:
-        return Weighed(fired, notes=tuple(notes))
-    notes += [
-        _overruling(one, known) for one in (*con, *doubted) if one.reason.id in known.overruled
-    ]
+        return Weighed(fired, notes=tuple(f"appropriate: {one.reason.title}" for one in pro))
+    overruled = tuple(
+        f"not appropriate: {one.said}; {known.overruled[one.reason.id]}"
+        for one in (*con, *doubted) if one.reason.id in known.overruled
+    )  # fmt: skip
     con, doubted = (
         tuple(one for one in some if one.reason.id not in known.overruled)
         for some in (con, doubted)
     )
     if con and not perhaps:
-        return _held(fired, notes, con[0])
-    if con or doubted:
-        return _asked(fired, notes, con, (*perhaps, *doubted) if con else doubted)
-    return Weighed(fired, notes=tuple(notes))
+        found = _held(fired, con[0])
+    elif con or doubted:
+        found = _asked(fired, con, (*perhaps, *doubted) if con else doubted)
+    else:
+        found = Weighed(fired)
+    return replace(found, notes=(*overruled, *found.notes), overruled=overruled)
 
 
 def _heard(
@@ -82,7 +86,7 @@ def _heard(
     )  # fmt: skip
 
 
-def _held(fired: tuple[Match, ...], notes: list[str], against: _Told) -> Weighed:
+def _held(fired: tuple[Match, ...], against: _Told) -> Weighed:
     title = against.reason.title
     held = tuple(
         replace(match, word="hold", what=title, because=f"{match.said}, but {title}")
@@ -90,12 +94,10 @@ def _held(fired: tuple[Match, ...], notes: list[str], against: _Told) -> Weighed
         for match in fired
     )  # fmt: skip
     said = f"not appropriate: {against.said}{_who(against.reason)}"
-    return Weighed(held, (), (*notes, said), said)
+    return Weighed(held, (), (said,), said)
 
 
-def _asked(
-    fired: tuple[Match, ...], notes: list[str], con: tuple[_Told, ...], doubts: tuple[_Told, ...]
-) -> Weighed:
+def _asked(fired: tuple[Match, ...], con: tuple[_Told, ...], doubts: tuple[_Told, ...]) -> Weighed:
     """What goes back waits for a person: it cannot be told whether it is appropriate."""
     names = " and ".join(f"whether {one.reason.title}" for one in doubts)
     but = f"{con[0].reason.title}, and " if con else ""
@@ -110,7 +112,7 @@ def _asked(
         for one in doubts
     ]
     rest = tuple(match for match in fired if not match.level)
-    return Weighed(rest, unsure, (*notes, *said), "; ".join(said))
+    return Weighed(rest, unsure, tuple(said), "; ".join(said))
 
 
 def _who(one: Filter) -> str:
@@ -118,7 +120,3 @@ def _who(one: Filter) -> str:
         return ""
     roles = " or ".join(one.overridden_by)
     return f"; {roles} may overrule it: rollback approval overrule {one.id} --note WHY"
-
-
-def _overruling(one: _Told, known: Known) -> str:
-    return f"not appropriate: {one.said}; {known.overruled[one.reason.id]}"

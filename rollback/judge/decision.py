@@ -28,8 +28,8 @@ class Decision:
 
     `unknown` are the metrics that gave no number. `matches` are all rules that fired, `doubts` those of
     which nobody can tell although nobody owes a fact. `against` says why going back is not appropriate,
-    or not known to be. `blocked` says why the level is known not to be ready: then nobody starts it
-    unasked.
+    or not known to be; `overruled` which reasons against it somebody has overruled. `blocked` says why
+    the level is known not to be ready: then nobody starts it unasked.
     """
 
     respond: Word
@@ -44,6 +44,7 @@ class Decision:
     blocked: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
     against: str = ""
+    overruled: tuple[str, ...] = ()
 
     @property
     def confidence(self) -> float | None:
@@ -57,7 +58,7 @@ class Decision:
             "confidence": self.confidence, "urgency_s": self.best.urgency_s if self.best else None,
             "severity": self.best.severity if self.best else "",
             "reasoning": [*self.reasoning], "unknown": [*self.unknown], "doubts": [*self.doubts],
-            "blocked": [*self.blocked],
+            "blocked": [*self.blocked], "overruled": [*self.overruled],
             "matches": [match.as_json() for match in self.matches],
             "samples": [
                 {"metric": s.metric, "value": s.value, "unit": s.unit, "count": s.count,
@@ -116,6 +117,7 @@ def _conclude(
         reasons or (best.because if best else "no trigger holds",), samples,
         tuple(sample.metric for sample in samples if not sample.known), fired, what=what, best=best,
         doubts=tuple(dict.fromkeys(one.trigger for one in doubted)), against=weighed.against,
+        overruled=weighed.overruled,
     )  # fmt: skip
 
 

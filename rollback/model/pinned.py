@@ -138,6 +138,9 @@ def _decision(decision: Mapping[str, Any]) -> dict[str, Any]:
     for name in ("tree", "tiers"):
         rows = [_some(_dict(one), ("id", "authority")) for one in _list(decision.get(name))]
         found.update({name: rows} if rows else {})
+    against = [_some(_dict(one), ("id", "answer", "when", "overridden_by"))
+               for one in _list(decision.get("filters"))]  # fmt: skip
+    found.update({"filters": against} if against else {})
     return found
 
 
