@@ -21,6 +21,7 @@ from rollback.act.stopping import abort
 from rollback.host.clock import moment_of
 from rollback.judge import loop
 from rollback.judge.decision import Decision, Match
+from rollback.judge.severity import rules
 from rollback.judge.unasked import AGENT, ask_first
 from rollback.keep.ticks import Ticks
 from rollback.model.errors import NotAuthorized, PlanError, RollbackError, RunLocked, UsageError
@@ -181,7 +182,7 @@ def _turn(site: Site, best: Match, cooldown_s: float, tried_s: float | None) -> 
         at = moment_of(clock, event.at, event.boot, event.boot_s)
         return (clock.now() - at).total_seconds()
 
-    own = next((one.cooldown for one in site.system.triggers if one.id == best.trigger), 0.0)
+    own = next((one.cooldown for one in rules(site.system) if one.id == best.trigger), 0.0)
     acted = _last_acted(site, events)
     return loop.turn(
         best.trigger, _target(site, best.what, best.component), tuple(_past(site, events, age_s)),
@@ -258,7 +259,7 @@ def _conditions(system: System, rule: str) -> tuple[Condition, ...]:
     """What a rule of any style asks."""
     policy = system.decision
     rows: tuple[Trigger | Branch | Score | Tier, ...] = (
-        *system.triggers, *policy.tree, *policy.scores, *policy.tiers
+        *rules(system), *policy.tree, *policy.scores, *policy.tiers
     )  # fmt: skip
     return tuple(one.when for one in rows if one.id == rule) + tuple(
         asked_ for one in policy.breakers if one.id == rule for asked_ in (*one.all, *one.unless)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 from rollback.judge.condition import Known, evaluate, unsaid
 from rollback.judge.match import Match, called_for, weight
+from rollback.judge.severity import graded, rules
 from rollback.model.finding import Answer
 from rollback.model.people import Authority
 from rollback.model.policy import Branch, Condition, Decision, Respond, Score, Tier, Trigger
@@ -35,15 +36,18 @@ class Heard:
 
 
 def triggers(system: System, known: Known) -> Heard:
-    """Every enabled trigger, by itself; where the first one decides, as far as it is known to be first."""
+    """Every enabled trigger, those of the severity table too, by itself.
+
+    Where the first one decides, nothing fires that is not known to be first.
+    """
     fired: list[Match] = []
     unsure: list[Match] = []
     passed: list[_Passed] = []
-    for trigger in system.triggers:
+    for trigger in rules(system):
         if not trigger.enabled or not _here(system, trigger):
             continue
         answer, because = evaluate(trigger.when, known)
-        match = _triggered(trigger, because)
+        match = graded(system, _triggered(trigger, because))
         if answer is Answer.PASS:
             fired.append(match)
         elif answer is Answer.UNKNOWN:
@@ -131,7 +135,7 @@ def tree(system: System, known: Known) -> Heard:
     for branch in system.decision.tree:
         answer, because = evaluate(branch.when, known)
         said = f"{branch.question} {because}"
-        yes, no = (_branched(branch, one, said) for one in (branch.yes, branch.no))
+        yes, no = (_branched(system, branch, one, said) for one in (branch.yes, branch.no))
         if answer is Answer.PASS and yes is not None:
             return _after(system, yes, passed)
         if yes is not None:
@@ -146,12 +150,15 @@ def tree(system: System, known: Known) -> Heard:
     return Heard((), tuple(one.match for one in passed if one.unknown))
 
 
-def _branched(branch: Branch, respond: Respond | None, because: str) -> Match | None:
+def _branched(
+    system: System, branch: Branch, respond: Respond | None, because: str
+) -> Match | None:
     if respond is None:
         return None
     word, what = called_for(respond)
-    return Match(branch.id, word, what, because, branch.urgency, branch.severity or "",
-                 authority=branch.authority, respond=respond)  # fmt: skip
+    found = Match(branch.id, word, what, because, branch.urgency, branch.severity or "",
+                  authority=branch.authority, respond=respond)  # fmt: skip
+    return graded(system, found)
 
 
 def scored(system: System, known: Known) -> Heard:
