@@ -241,8 +241,8 @@ def _seen_well(system: System, events: list[Event], trigger: str, *, after: int)
             blind = (
                 wanted & {str(name) for name in unknown} if isinstance(unknown, list) else wanted
             )
-            doubts = event.data.get("doubts")
-            told = trigger not in (doubts if isinstance(doubts, list) else ())
+            untold = (event.data.get(name) for name in ("doubts", "open"))
+            told = not any(isinstance(one, list) and trigger in one for one in untold)
             if trigger not in fired and not blind and told:
                 return True
     return False

@@ -46,7 +46,8 @@ class Known:
     nobody can. `history` holds earlier readings by metric, oldest first, the present one left out; two
     that lie further apart than `gap_s` seconds have a gap between them. `now` is the moment of the
     decision; None: that of the newest reading. `overruled` are the filters that somebody with authority
-    has overruled, with who it was and why, in words.
+    has overruled, with who it was and why, in words; `tripped` the breakers that opened and have not
+    closed, with how many seconds ago.
     """
 
     samples: Mapping[str, Sample]
@@ -59,6 +60,7 @@ class Known:
     gap_s: float | None = None
     deaf: Mapping[str, str] = field(default_factory=dict)
     overruled: Mapping[str, str] = field(default_factory=dict)
+    tripped: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def moment(self) -> datetime | None:

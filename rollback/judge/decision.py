@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from rollback.judge import appropriate, styles
+from rollback.judge import appropriate, breaker, styles
 from rollback.judge.appropriate import Weighed
 from rollback.judge.condition import Known
 from rollback.judge.match import Match, Word, called_for, strictest, weight
@@ -29,7 +29,8 @@ class Decision:
     `unknown` are the metrics that gave no number. `matches` are all rules that fired, `doubts` those of
     which nobody can tell although nobody owes a fact. `against` says why going back is not appropriate,
     or not known to be; `overruled` which reasons against it somebody has overruled. `blocked` says why
-    the level is known not to be ready: then nobody starts it unasked.
+    the level is known not to be ready: then nobody starts it unasked. `open` are breakers that wait to
+    be tried again.
     """
 
     respond: Word
@@ -45,6 +46,7 @@ class Decision:
     doubts: tuple[str, ...] = ()
     against: str = ""
     overruled: tuple[str, ...] = ()
+    open: tuple[str, ...] = ()
 
     @property
     def confidence(self) -> float | None:
@@ -58,7 +60,7 @@ class Decision:
             "confidence": self.confidence, "urgency_s": self.best.urgency_s if self.best else None,
             "severity": self.best.severity if self.best else "",
             "reasoning": [*self.reasoning], "unknown": [*self.unknown], "doubts": [*self.doubts],
-            "blocked": [*self.blocked], "overruled": [*self.overruled],
+            "blocked": [*self.blocked], "overruled": [*self.overruled], "open": [*self.open],
             "matches": [match.as_json() for match in self.matches],
             "samples": [
                 {"metric": s.metric, "value": s.value, "unit": s.unit, "count": s.count,
@@ -78,7 +80,7 @@ _STYLES: dict[str, tuple[_Style, ...]] = {
 
 def decide(system: System, known: Known) -> Decision:
     """What the declared rules call for."""
-    speaking = (styles.triggers, styles.breakers, *_STYLES[system.decision.style])
+    speaking = (styles.triggers, breaker.breakers, *_STYLES[system.decision.style])
     heard = [style(system, known) for style in speaking]
     weighed = appropriate.weigh(
         system.decision, known, tuple(match for one in heard for match in one.fired)
@@ -101,7 +103,8 @@ def _conclude(
     stricter = [
         one for one in doubted if best is None or weight(system, one) > weight(system, best)
     ]
-    reasons = (*_said(fired, best), *weighed.notes, *_doubts(unsure))
+    open_ = breaker.open_ones(system, known)
+    reasons = (*_said(fired, best), *weighed.notes, *_doubts(unsure), *open_.values())
     if best is None:
         best = _otherwise(system) if not stricter else None
     asks = system.autonomy.default_when_unknown == "ask"
@@ -117,7 +120,7 @@ def _conclude(
         reasons or (best.because if best else "no trigger holds",), samples,
         tuple(sample.metric for sample in samples if not sample.known), fired, what=what, best=best,
         doubts=tuple(dict.fromkeys(one.trigger for one in doubted)), against=weighed.against,
-        overruled=weighed.overruled,
+        overruled=weighed.overruled, open=tuple(open_),
     )  # fmt: skip
 
 

@@ -209,28 +209,3 @@ def _first(
 
 def _doubted(match: Match, when: Condition, known: Known) -> Match:
     return replace(match, unsaid=unsaid(when, known))
-
-
-# -- breakers ------------------------------------------------------------------------------
-
-
-def breakers(system: System, known: Known) -> Heard:
-    """Each breaker whose every condition holds, and of whose `unless` none does, which is known."""
-    fired: list[Match] = []
-    unsure: list[Match] = []
-    for breaker in system.decision.breakers:
-        if not breaker.enabled:
-            continue
-        wanted = [evaluate(one, known) for one in breaker.all]
-        spared = [evaluate(one, known, strict=True) for one in breaker.unless]
-        answers = {answer for answer, _ in wanted}
-        because = " and ".join(text for _, text in (*wanted, *spared))
-        match = Match(breaker.id, "roll-back", breaker.roll_back, because, automatic=True,
-                      inform=breaker.inform)  # fmt: skip
-        if Answer.FAIL in answers or any(answer is Answer.PASS for answer, _ in spared):
-            continue
-        if answers == {Answer.PASS} and all(answer is Answer.FAIL for answer, _ in spared):
-            fired.append(match)
-        else:
-            unsure.append(match)
-    return Heard(tuple(fired), tuple(unsure))

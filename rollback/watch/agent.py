@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
-from rollback.act import calling, deadlines, eyes, incident, reacting
+from rollback.act import breaking, calling, deadlines, eyes, incident, reacting
 from rollback.act.deciding import known, red
 from rollback.act.overhearing import overhear
 from rollback.act.site import Site
@@ -182,6 +182,7 @@ class Agent:
         deaf = overhear(site)
         knows = known(site, read_all(eyes.of(site)), {}, self._ticks, deaf=deaf)
         decision = self._barred(decide(site.system, knows))
+        self._part("breakers", lambda: breaking.note(site, knows), failed)
         self._part("stability", lambda: self._watch(knows, looked), failed)
         recorded = recording.record(site, self._ticks, decision)
         self._part("readings", lambda: recording.keep(site, self._ticks, decision), failed)
