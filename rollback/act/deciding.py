@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Reversible
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from rollback.act import eyes
+from rollback.act import breaking, eyes, overruling
 from rollback.act.overhearing import overhear
 from rollback.act.site import Site
 from rollback.act.told import When, events_of, facts_of, written_at
@@ -40,10 +40,12 @@ def decide_now(
     """
     deaf = overhear(site)
     samples = read_all(eyes.of(site))
-    decision = decide(site.system, known(site, samples, facts or {}, deaf=deaf))
+    knows = known(site, samples, facts or {}, deaf=deaf)
+    decision = decide(site.system, knows)
     if decision.level:
         decision = replace(decision, blocked=_blocked(site, decision.level, requester))
     if site.state.writable:
+        breaking.note(site, knows)
         site.tell("decision.taken", run="", **decision.as_json())
     return decision
 
@@ -89,6 +91,7 @@ def known(
         history=_history(system, readings(events, since, when), ticks),
         normals={name: one.normal for name, one in system.metrics.items() if one.normal is not None},
         now=now, lookback_s=lookback_s, gap_s=GAP_INTERVALS * system.monitor.interval, deaf=deaf or {},
+        overruled=overruling.counting(site), tripped=breaking.tripped(site, now, when),
     )  # fmt: skip
 
 

@@ -119,7 +119,8 @@ def watch(site: Site, known: Known, *, looked_s: float | None, worse: bool) -> A
     stability = site.system.monitor.stability
     if now.word != "MONITORING" or stability is None:
         return now
-    answers = [evaluate(one, known) for one in stability.limits]
+    # a limit that has not lasted yet is not broken, and is not seen to hold
+    answers = [evaluate(one, known, strict=True) for one in stability.limits]
     broken = [because for answer, because in answers if answer is Answer.FAIL]
     untold = [because for answer, because in answers if answer is Answer.UNKNOWN]
     mine = _mine(site)
@@ -142,7 +143,8 @@ def breaks(site: Site, known: Known) -> bool:
     stability = site.system.monitor.stability
     if stability is None or after(site).word != "MONITORING":
         return False
-    return any(evaluate(one, known)[0] is Answer.FAIL for one in stability.limits)
+    answers = (evaluate(one, known, strict=True)[0] for one in stability.limits)
+    return Answer.FAIL in answers
 
 
 def closer(site: Site) -> Closer:

@@ -21,6 +21,7 @@ from rollback.act.stopping import abort
 from rollback.host.clock import moment_of
 from rollback.judge import loop
 from rollback.judge.decision import Decision, Match
+from rollback.judge.severity import rules
 from rollback.judge.unasked import AGENT, ask_first
 from rollback.keep.ticks import Ticks
 from rollback.model.errors import NotAuthorized, PlanError, RollbackError, RunLocked, UsageError
@@ -97,8 +98,14 @@ def react(
         if isinstance(follows, responding.Held):
             return Reaction(follows.because, person=follows.person)
         best = follows
+        if best.level and decision.against:
+            return Reaction(f"{best.trigger} calls for a person: {best.said}: {decision.against}",
+                            person=True)  # fmt: skip
     elif best.word not in _ACTS or decision.respond not in _ACTS:
-        return Reaction(f"{best.trigger} calls for a person: {best.said}", person=True)
+        doubted = (
+            f", since nobody can tell of {', '.join(decision.doubts)}" if decision.doubts else ""
+        )
+        return Reaction(f"{best.trigger} calls for a person: {best.said}{doubted}", person=True)
     if not known:
         return Reaction(f"{best.said} is what follows when no rule holds: a person must say so",
                         person=True)  # fmt: skip
@@ -190,7 +197,7 @@ def _turn(site: Site, best: Match, cooldown_s: float, tried_s: float | None) -> 
         at = moment_of(clock, event.at, event.boot, event.boot_s)
         return (clock.now() - at).total_seconds()
 
-    own = next((one.cooldown for one in site.system.triggers if one.id == best.trigger), 0.0)
+    own = next((one.cooldown for one in rules(site.system) if one.id == best.trigger), 0.0)
     acted = _last_acted(site, events)
     return loop.turn(
         best.trigger, _target(site, best.what, best.component), tuple(_past(site, events, age_s)),
@@ -249,7 +256,9 @@ def _seen_well(system: System, events: list[Event], trigger: str, *, after: int)
             blind = (
                 wanted & {str(name) for name in unknown} if isinstance(unknown, list) else wanted
             )
-            if trigger not in fired and not blind:
+            untold = (event.data.get(name) for name in ("doubts", "open"))
+            told = not any(isinstance(one, list) and trigger in one for one in untold)
+            if trigger not in fired and not blind and told:
                 return True
     return False
 
@@ -265,7 +274,7 @@ def _conditions(system: System, rule: str) -> tuple[Condition, ...]:
     """What a rule of any style asks."""
     policy = system.decision
     rows: tuple[Trigger | Branch | Score | Tier, ...] = (
-        *system.triggers, *policy.tree, *policy.scores, *policy.tiers
+        *rules(system), *policy.tree, *policy.scores, *policy.tiers
     )  # fmt: skip
     return tuple(one.when for one in rows if one.id == rule) + tuple(
         asked_ for one in policy.breakers if one.id == rule for asked_ in (*one.all, *one.unless)

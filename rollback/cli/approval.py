@@ -1,4 +1,4 @@
-"""`rollback approval export|import`: an approval that travels between users as a file."""
+"""`rollback approval …`: words of people that travel as files, hold beforehand, or overrule a reason."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any
 import click
 
 from rollback.cli.desk import Desk, pass_desk
-from rollback.cli.show import plain_json
+from rollback.cli.show import plain_json, safe
 from rollback.model.errors import UsageError
 
 _BYTES_MAX = 1 << 20
 
 
-@click.group("approval", short_help="Approvals that travel as files.")
+@click.group("approval", short_help="Approvals as files, beforehand, and against a reason.")
 def command() -> None:
-    """Ask for an approval in a file, and take in what comes back signed."""
+    """Ask for an approval in a file, and take in what comes back signed; say yes beforehand; overrule."""
 
 
 @command.command("export", short_help="Print what PERSON is to sign.")
@@ -124,17 +124,11 @@ def standing(
 ) -> int:  # fmt: skip
     """Give an approval beforehand, where LEVEL declares that it takes such (standing:)."""
     from rollback.act.beforehand import give
-    from rollback.model.quantity import duration_s
 
-    try:
-        valid_s = duration_s(valid_for)
-    except ValueError as error:
-        raise UsageError(
-            f"--for {valid_for}: {error}", hint="write a time like 12h or 7d"
-        ) from None
+    lasts = _lasts(valid_for)
     with desk.site() as site:
         grant = give(site, level, person=desk.person(person), uses=uses, key=key, note=note,
-                     valid_for=timedelta(seconds=valid_s))  # fmt: skip
+                     valid_for=lasts)  # fmt: skip
         until = f"until {grant.expires[:16]}Z"
         said = f"{grant.person} says yes beforehand to {grant.level}: {uses} of its runs, {until}"
         taken_back = f"  take it back with: rollback approval withdraw {grant.nonce[:8]}"
@@ -142,35 +136,94 @@ def standing(
         return 0
 
 
-@command.command("list", short_help="Approvals that were given beforehand.")
+def _lasts(valid_for: str) -> timedelta:
+    from rollback.model.quantity import duration_s
+
+    try:
+        return timedelta(seconds=duration_s(valid_for))
+    except ValueError as error:
+        raise UsageError(
+            f"--for {valid_for}: {error}", hint="write a time like 12h or 7d"
+        ) from None
+
+
+@command.command("overrule", short_help="Overrule a declared reason against going back.")
+@click.argument("name", metavar="FILTER")
+@click.option("--note", required=True, help="Why it does not hold here; it stands in the report.")
+@click.option("--as", "person", default=None, metavar="PERSON", help="Who says so.")
+@click.option("--key", default="", metavar="FILE", help="Your private SSH key, to sign with.")
+@click.option("--for", "valid_for", default="1h", show_default=True, metavar="TIME",
+              help="How long; 4h at most.")  # fmt: skip
+@pass_desk
+def overrule(
+    desk: Desk, name: str, note: str, person: str | None, key: str, valid_for: str
+) -> int:  # fmt: skip
+    """Overrule FILTER, a reason against going back that names your role (overridden_by:).
+
+    It is no approval: whoever has to say yes to a run is asked all the same.
+    """
+    from rollback.act import overruling
+
+    lasts = _lasts(valid_for)
+    with desk.site() as site:
+        one = overruling.overrule(
+            site, name, person=desk.person(person), note=note, key=key, valid_for=lasts
+        )
+        said = f"{one.person} overrules {one.filter} until {one.expires[:16]}Z: {safe(one.note)}"
+        if not one.signature:
+            said += "; unauthenticated: no key is declared"
+        desk.out(one.as_json(), lambda: [
+            said, f"  take it back with: rollback approval withdraw {one.nonce[:8]}",
+            "  try: rollback decide",
+        ])  # fmt: skip
+        return 0
+
+
+@command.command("list", short_help="Approvals given beforehand, and overrulings.")
 @pass_desk
 def list_(desk: Desk) -> int:
-    """List every approval that was given beforehand and not taken back, and whether it counts."""
-    from rollback.act.beforehand import listed
+    """List what was given beforehand, or overrules, and was not taken back, and whether it counts."""
+    from rollback.act import beforehand, overruling
 
     with desk.look() as site:
-        found = listed(site)
+        found, against = beforehand.listed(site), overruling.listed(site)
         body = [{**one.grant.as_json(), "used": one.used, "why_not": one.why_not} for one in found]
+        body += [{**one.overruling.as_json(), "why_not": one.why_not} for one in against]
         lines = [
             f"{one.grant.nonce[:8]}  {one.grant.level} by {one.grant.person}: {one.used} of "
-            f"{one.grant.uses} used, until {one.grant.expires[:16]}Z"
-            + (f"; it counts for nothing: {one.why_not}" if one.why_not else "")
+            f"{one.grant.uses} used, until {one.grant.expires[:16]}Z" + _nothing(one.why_not)
             for one in found
         ]
+        lines += [
+            f"{said.nonce[:8]}  {said.filter} overruled by {said.person} until {said.expires[:16]}Z: "
+            f"{safe(said.note)}" + _nothing(one.why_not)
+            for one in against for said in (one.overruling,)
+        ]  # fmt: skip
         desk.out(body, lambda: lines or ["no approval was given beforehand"])
         return 0
 
 
-@command.command("withdraw", short_help="Take back an approval that was given beforehand.")
+def _nothing(why_not: str) -> str:
+    return f"; it counts for nothing: {why_not}" if why_not else ""
+
+
+@command.command("withdraw", short_help="Take back what was given beforehand, or overrules.")
 @click.argument("beginning")
 @click.option("--as", "person", default=None, metavar="PERSON", help="Who takes it back.")
 @pass_desk
 def withdraw(desk: Desk, beginning: str, person: str | None) -> int:
     """Take back the one whose id starts with BEGINNING: it counts for nothing any more."""
-    from rollback.act.beforehand import withdraw as take_back
+    from rollback.act import beforehand, overruling
 
     with desk.site(create=False) as site:
-        grant = take_back(site, beginning, by=desk.person(person))
+        by = desk.person(person)
+        against = overruling.withdraw(site, beginning, by=by)
+        if against is not None:
+            body = {"nonce": against.nonce, "filter": against.filter, "withdrawn": True}
+            said = f"{against.person}'s overruling of {against.filter} counts for nothing any more"
+            desk.out(body, lambda: [said])
+            return 0
+        grant = beforehand.withdraw(site, beginning, by=by)
         body = {"nonce": grant.nonce, "level": grant.level, "withdrawn": True}
         desk.out(
             body,

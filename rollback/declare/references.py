@@ -145,6 +145,8 @@ SINGULAR = {
 def check(document: Document, data: dict[str, Any]) -> None:
     """Every name that leads nowhere is among the document's problems."""
     for pattern, section, words in TABLE:
+        if section == "triggers":  # a word of severity is one, by its name
+            words = (*words, *(walk.names(data, "severity") or ()))
         for path, value in walk.find(data, pattern):
             lookup(document, data, path, value, section, words)
     responses(document, data)

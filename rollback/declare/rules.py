@@ -212,6 +212,7 @@ def _unique(document: Document, data: dict[str, Any]) -> None:
                 name = one.get("id") if isinstance(one, dict) else None
                 if isinstance(name, str):
                     _once(document, seen, name, (*path, index, "id"))
+    _rules(document, data)
     checks: dict[str, Spot] = {}
     for _, found in walk.checks(data):
         name = found.parameters.get("id")
@@ -227,6 +228,20 @@ def _unique(document: Document, data: dict[str, Any]) -> None:
             first = steps.setdefault((owner, name), (*step.path, "id"))
             if first != (*step.path, "id"):
                 _twice(document, name, first, (*step.path, "id"))
+
+
+def _rules(document: Document, data: dict[str, Any]) -> None:
+    """A severity with `when` is a trigger by its word: which of two rules decided must be plain."""
+    triggers = data.get("triggers")
+    ids: dict[str, Spot] = {}
+    for index, one in enumerate(triggers if isinstance(triggers, list) else ()):
+        name = one.get("id") if isinstance(one, dict) else None
+        if isinstance(name, str):
+            ids.setdefault(name, ("triggers", index, "id"))
+    for path, _ in walk.find(data, "severity.*.when"):
+        name = str(path[1])
+        if name in ids:
+            _twice(document, name, ids[name], path[:-1])
 
 
 def _once(document: Document, seen: dict[str, Spot], name: str, path: Spot) -> None:

@@ -1,7 +1,8 @@
 """Whether a declared condition holds: yes, no, or UNKNOWN, and in words why.
 
 Readings, facts, events and earlier readings are given. A lasting condition (`for`, `times`) rests on
-readings without a gap: while nobody looked, nobody knows. "Not yet" is a no; "not seen" is UNKNOWN.
+readings without a gap: while nobody looked, nobody knows. "Not yet" is a no, but none to act on: under
+a negation, and for whoever is strict, it is UNKNOWN. "Not seen" is UNKNOWN.
 
 Hides: how three-valued answers combine, and how far back readings count.
 Never: reads a metric, a clock or the journal.
@@ -44,7 +45,9 @@ class Known:
     `events` is None where nobody can tell what happened; `deaf` says of single kinds of events why
     nobody can. `history` holds earlier readings by metric, oldest first, the present one left out; two
     that lie further apart than `gap_s` seconds have a gap between them. `now` is the moment of the
-    decision; None: that of the newest reading.
+    decision; None: that of the newest reading. `overruled` are the filters that somebody with authority
+    has overruled, with who it was and why, in words; `tripped` the breakers that opened and have not
+    closed, with how many seconds ago.
     """
 
     samples: Mapping[str, Sample]
@@ -56,6 +59,8 @@ class Known:
     lookback_s: float = LOOKBACK_S
     gap_s: float | None = None
     deaf: Mapping[str, str] = field(default_factory=dict)
+    overruled: Mapping[str, str] = field(default_factory=dict)
+    tripped: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def moment(self) -> datetime | None:
@@ -63,41 +68,56 @@ class Known:
         return self.now or max((sample.at for sample in self.samples.values()), default=None)
 
 
-def evaluate(condition: Condition, known: Known) -> tuple[Answer, str]:
-    """PASS when the condition holds, FAIL when not, UNKNOWN when it cannot be told; in words why."""
+def evaluate(condition: Condition, known: Known, *, strict: bool = False) -> tuple[Answer, str]:
+    """PASS when the condition holds, FAIL when not, UNKNOWN when it cannot be told; in words why.
+
+    What is too young to have lasted does not hold yet: a no. Whoever acts on a no asks `strict`ly, as
+    a negation does: then it is UNKNOWN. Less knowledge never makes a PASS, nor a FAIL to act on.
+    """
+    return _told(condition, known, strict=strict, negated=False)
+
+
+def _told(condition: Condition, known: Known, *, strict: bool, negated: bool) -> _Told:
+    if condition.not_ is not None:
+        answer, because = _told(condition.not_, known, strict=strict, negated=not negated)
+        return _OPPOSITE[answer], f"not ({because})"
+    inner = (*condition.all, *condition.any)
+    if inner:
+        parts = [_told(one, known, strict=strict, negated=negated) for one in inner]
+        return _several(condition, parts)
+    return _single(condition, known, yet=Answer.UNKNOWN if strict or negated else Answer.FAIL)
+
+
+def _single(condition: Condition, known: Known, *, yet: Answer) -> _Told:
+    """What is made of no others; `yet` is the answer to what has not lasted long enough so far."""
     if condition.metric is not None:
-        return _metric(condition, known)
+        return _metric(condition, known, yet)
     if condition.fact is not None:
         return _fact(condition, known)
-    if condition.event is not None:
-        return _event(condition, known)
-    if condition.not_ is not None:
-        answer, because = evaluate(condition.not_, known)
-        return _OPPOSITE[answer], f"not ({because})"
-    return _several(condition, known)
+    return _event(condition, known)
 
 
-def unsaid(condition: Condition, known: Known) -> bool:
-    """True when only facts that nobody told keep a condition from being told.
+def unsaid(condition: Condition, known: Known, *, strict: bool = False) -> bool:
+    """True when only facts that nobody told keep a condition, asked like this, from being told.
 
     A fact that was told, and is no answer to what is asked, is a doubt like any other.
     """
-    read = (known.samples.get(name) for name in condition.metrics)
-    told = (one for one in _facts_of(condition) if str(one.fact) in known.facts)
-    return (
-        all(sample is not None and sample.known for sample in read)
-        and known.events is not None
-        and not any(name in known.deaf for name in condition.events)
-        and all(_fact(one, known)[0] is not Answer.UNKNOWN for one in told)
+    return all(
+        answer is not Answer.UNKNOWN or (one.fact is not None and one.fact not in known.facts)
+        for one, answer in _singles(condition, known, strict=strict, negated=False)
     )
 
 
-def _facts_of(condition: Condition) -> Iterator[Condition]:
-    """The condition and those inside it that ask for a fact."""
-    if condition.fact is not None:
-        yield condition
+def _singles(
+    condition: Condition, known: Known, *, strict: bool, negated: bool
+) -> Iterator[tuple[Condition, Answer]]:
+    """Each condition inside that is made of no others, with its answer."""
+    if not condition.inner:
+        yet = Answer.UNKNOWN if strict or negated else Answer.FAIL
+        yield condition, _single(condition, known, yet=yet)[0]
     for one in condition.inner:
-        yield from _facts_of(one)
+        turned = condition.not_ is not None
+        yield from _singles(one, known, strict=strict, negated=negated is not turned)
 
 
 def limits(condition: Condition, value: float, normal: float | None = None) -> bool | None:
@@ -120,7 +140,7 @@ def limits(condition: Condition, value: float, normal: float | None = None) -> b
     return None if None in tests or not tests else True
 
 
-def _metric(condition: Condition, known: Known) -> _Told:
+def _metric(condition: Condition, known: Known, yet: Answer) -> _Told:
     name = str(condition.metric)
     sample = known.samples.get(name)
     if sample is None or sample.value is None:
@@ -133,7 +153,7 @@ def _metric(condition: Condition, known: Known) -> _Told:
     if held is None:
         return Answer.UNKNOWN, f"{name} has no normal value to compare with"
     if held and (condition.for_ is not None or condition.times is not None):
-        return _lasting(condition, sample, known, said)
+        return _lasting(condition, sample, known, said, yet)
     return (Answer.PASS if held else Answer.FAIL), said
 
 
@@ -143,22 +163,54 @@ def _held(condition: Condition, sample: Sample, known: Known) -> bool | None:
     return limits(condition, sample.value, known.normals.get(str(condition.metric)))
 
 
-def _lasting(condition: Condition, present: Sample, known: Known, said: str) -> _Told:
-    """The present reading holds: for how long, and how often in a row, is counted backwards."""
-    first, count, after = present.at, 1, present.at
+def _lasting(condition: Condition, present: Sample, known: Known, said: str, yet: Answer) -> _Told:
+    """The present reading holds: for how long, and how often in a row, is counted backwards.
+
+    A no within what is asked for is a no. A reading that nobody has within it leaves it open; where
+    the readings end too early, or nobody looked, the answer is `yet`.
+    """
+    row, blind = [present], ""
+    whole, near, place, later = True, True, 1, present
     for sample in reversed(known.history.get(str(condition.metric), ())):
-        far = known.gap_s is not None and (after - sample.at).total_seconds() > known.gap_s
-        held = _held(condition, sample, known)
-        if far or not held:
+        far = known.gap_s is not None and (later.at - sample.at).total_seconds() > known.gap_s
+        near, place, later = near and not far, place + 1, sample
+        whole = whole and near
+        wanted = _wanted(
+            condition, (present.at - sample.at).total_seconds(), place if near else None
+        )
+        if not whole and not wanted:
             break
-        first, count, after = sample.at, count + 1, sample.at
-    since_s = (present.at - first).total_seconds()
-    if condition.times is not None and count < condition.times:
-        return Answer.FAIL, f"{said}; {count} of {condition.times} times in a row"
-    if condition.for_ is not None and since_s < condition.for_:
-        return Answer.FAIL, f"{said}; for {spoken(since_s)} of {spoken(condition.for_)}"
-    lasted = f"{count} times in a row" if condition.for_ is None else f"for {spoken(since_s)}"
-    return Answer.PASS, f"{said}; {lasted}"
+        held = _held(condition, sample, known)
+        if held is False and wanted:
+            return Answer.FAIL, f"{said}; {_lasted(condition, row)}"
+        if held is None and wanted:
+            blind = f"{condition.metric} was unknown in between: {sample.note or 'it was not read'}"
+        whole = whole and held is True
+        if whole:
+            row.append(sample)
+    since_s = (present.at - row[-1].at).total_seconds()
+    if len(row) >= (condition.times or 1) and since_s >= (condition.for_ or 0.0):
+        lasted = (
+            f"{len(row)} times in a row" if condition.for_ is None else f"for {spoken(since_s)}"
+        )
+        return Answer.PASS, f"{said}; {lasted}"
+    if blind:
+        return Answer.UNKNOWN, f"{said}; {_lasted(condition, row)}, and {blind}"
+    return yet, f"{said}; {_lasted(condition, row)}"
+
+
+def _wanted(condition: Condition, age_s: float, place: int | None) -> bool:
+    """True for a reading, so old and at this place of the row (None: in none), that has to hold."""
+    often = condition.times is not None and place is not None and place <= condition.times
+    return often or (condition.for_ is not None and age_s <= condition.for_)
+
+
+def _lasted(condition: Condition, row: Sequence[Sample]) -> str:
+    """How far it has come, newest reading first, in words."""
+    if condition.times is not None and len(row) < condition.times:
+        return f"{len(row)} of {condition.times} times in a row"
+    since_s = (row[0].at - row[-1].at).total_seconds()
+    return f"for {spoken(since_s)} of {spoken(condition.for_ or 0.0)}"
 
 
 def _fact(condition: Condition, known: Known) -> _Told:
@@ -204,8 +256,7 @@ def _event(condition: Condition, known: Known) -> _Told:
     return (Answer.PASS if len(found) >= wanted else Answer.FAIL), said
 
 
-def _several(condition: Condition, known: Known) -> _Told:
-    parts = [evaluate(one, known) for one in (*condition.all, *condition.any)]
+def _several(condition: Condition, parts: Sequence[_Told]) -> _Told:
     answers = [answer for answer, _ in parts]
     joined = " and " if condition.all else " or "
     because = joined.join(text for _, text in parts)

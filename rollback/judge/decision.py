@@ -1,8 +1,8 @@
 """From what is known to a decision: what is called for, and the rules that led to it.
 
 The declared style and the triggers both speak, and the strictest answer wins. What is UNKNOWN fires
-nothing; where it could have been stricter than what was found, a person is asked. That nobody has
-stated a fact is no such doubt: people state facts when they know them.
+nothing, nor does what rests on passing it over; where it could have been stricter than what was found,
+a person is asked. That nobody has stated a fact is no such doubt: people state facts when they know them.
 
 Hides: which styles speak in which order.
 Never: reads a metric; samples, facts and events are given.
@@ -11,15 +11,14 @@ Never: reads a metric; samples, facts and events are given.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from rollback.judge import styles
-from rollback.judge.condition import Known, evaluate
+from rollback.judge import appropriate, breaker, styles
+from rollback.judge.appropriate import Weighed
+from rollback.judge.condition import Known
 from rollback.judge.match import Match, Word, called_for, strictest, weight
 from rollback.judge.styles import Heard
-from rollback.model.finding import Answer, Json, Sample
-from rollback.model.policy import Decision as Policy
-from rollback.model.policy import Filter
+from rollback.model.finding import Json, Sample
 from rollback.model.system import System
 
 
@@ -27,8 +26,11 @@ from rollback.model.system import System
 class Decision:
     """`respond` is what is called for, with `level` where it is roll-back, else `what`.
 
-    `unknown` are the metrics that gave no number. `matches` are all rules that fired. `blocked` says
-    why the level is known not to be ready: then nobody starts it unasked.
+    `unknown` are the metrics that gave no number. `matches` are all rules that fired, `doubts` those of
+    which nobody can tell although nobody owes a fact. `against` says why going back is not appropriate,
+    or not known to be; `overruled` which reasons against it somebody has overruled. `blocked` says why
+    the level is known not to be ready: then nobody starts it unasked. `open` are breakers that wait to
+    be tried again.
     """
 
     respond: Word
@@ -41,6 +43,10 @@ class Decision:
     what: str = ""
     best: Match | None = None
     blocked: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
+    against: str = ""
+    overruled: tuple[str, ...] = ()
+    open: tuple[str, ...] = ()
 
     @property
     def confidence(self) -> float | None:
@@ -53,7 +59,8 @@ class Decision:
             "respond": self.respond, "level": self.level, "what": self.what, "trigger": self.trigger,
             "confidence": self.confidence, "urgency_s": self.best.urgency_s if self.best else None,
             "severity": self.best.severity if self.best else "",
-            "reasoning": [*self.reasoning], "unknown": [*self.unknown], "blocked": [*self.blocked],
+            "reasoning": [*self.reasoning], "unknown": [*self.unknown], "doubts": [*self.doubts],
+            "blocked": [*self.blocked], "overruled": [*self.overruled], "open": [*self.open],
             "matches": [match.as_json() for match in self.matches],
             "samples": [
                 {"metric": s.metric, "value": s.value, "unit": s.unit, "count": s.count,
@@ -63,7 +70,7 @@ class Decision:
         }  # fmt: skip
 
 
-_Style = Callable[[Policy, Known], Heard]
+_Style = Callable[[System, Known], Heard]
 _STYLES: dict[str, tuple[_Style, ...]] = {
     "most-severe": (), "first": (), "asked": (), "tree": (styles.tree,),
     "scored": (styles.scored,), "tiers": (styles.tiers,),
@@ -73,86 +80,61 @@ _STYLES: dict[str, tuple[_Style, ...]] = {
 
 def decide(system: System, known: Known) -> Decision:
     """What the declared rules call for."""
-    policy = system.decision
-    heard = [styles.triggers(system, known), styles.breakers(policy, known)]
-    heard += [style(policy, known) for style in _STYLES[policy.style]]
-    fired = tuple(match for one in heard for match in one.fired)
+    speaking = (styles.triggers, breaker.breakers, *_STYLES[system.decision.style])
+    heard = [style(system, known) for style in speaking]
+    weighed = appropriate.weigh(
+        system.decision, known, tuple(match for one in heard for match in one.fired)
+    )
     unsure = tuple(match for one in heard for match in one.unsure)
-    spared, notes = _filtered(policy, known, fired)
-    return _conclude(system, known, spared, unsure, notes)
+    return _conclude(system, known, weighed, (*weighed.unsure, *unsure))
 
 
 def ask_tree(system: System, known: Known) -> Match | None:
     """What the declared questions call for when a person answers them, whatever the style."""
-    return next(iter(styles.tree(system.decision, known).fired), None)
-
-
-def _filtered(
-    policy: Policy, known: Known, fired: tuple[Match, ...]
-) -> tuple[tuple[Match, ...], tuple[str, ...]]:
-    """Going back is held when a reason against it holds, none for it, and nobody overrules it."""
-    told = [(one, evaluate(one.when, known)) for one in policy.filters if one.when is not None]
-    pro = [
-        one for one, (answer, _) in told if one.answer == "appropriate" and answer is Answer.PASS
-    ]
-    con = [
-        (one, why) for one, (answer, why) in told
-        if one.answer == "not-appropriate" and answer is Answer.PASS
-        and not _overruled(one, known)
-    ]  # fmt: skip
-    notes = tuple(f"appropriate: {one.title}" for one in pro)
-    if pro or not con or not any(match.level for match in fired):
-        return fired, notes
-    one, why = con[0]
-    who = (
-        f"; {' or '.join(one.overridden_by)} may overrule it: --fact overrule_{one.id}=ROLE"
-        if one.overridden_by
-        else ""
-    )
-    notes += (f"not appropriate: {one.title}: {why}{who}",)
-    held = tuple(
-        replace(match, word="hold", what=one.title, because=f"{match.said}, but {one.title}")
-        if match.level and not match.automatic else match
-        for match in fired
-    )  # fmt: skip
-    return held, notes
-
-
-def _overruled(one: Filter, known: Known) -> bool:
-    return known.facts.get(f"overrule_{one.id}", "") in one.overridden_by
+    return next(iter(styles.tree(system, known).fired), None)
 
 
 def _conclude(
-    system: System, known: Known, fired: tuple[Match, ...], unsure: tuple[Match, ...],
-    notes: tuple[str, ...],
-) -> Decision:  # fmt: skip
-    samples = tuple(known.samples.values())
-    unknown = tuple(sample.metric for sample in samples if not sample.known)
-    doubts = tuple(f"{match.trigger} cannot be told: {match.because}" for match in unsure)
+    system: System, known: Known, weighed: Weighed, unsure: tuple[Match, ...]
+) -> Decision:
+    fired = weighed.fired
     best = _best(system, fired)
-    doubted = (one for one in unsure if not one.unsaid)
+    doubted = [one for one in unsure if not one.unsaid]
     stricter = [
         one for one in doubted if best is None or weight(system, one) > weight(system, best)
     ]
-    said = tuple(f"{'also ' if match is not best else ''}{match.trigger}: {match.because}: {match.said}"
-                 for match in sorted(fired, key=lambda match: match is not best))  # fmt: skip
-    reasons = (*said, *notes, *doubts)
+    open_ = breaker.open_ones(system, known)
+    reasons = (*_said(fired, best), *weighed.notes, *_doubts(unsure), *open_.values())
     if best is None:
         best = _otherwise(system) if not stricter else None
-    if (
-        stricter
-        and (best is None or not best.level)
-        and system.autonomy.default_when_unknown == "ask"
-    ):
-        return Decision("escalate", "", best.trigger if best else "", reasons, samples, unknown, fired,
-                        what=best.said if best else "", best=best)  # fmt: skip
-    if best is None:
-        return Decision("hold", "", "", reasons or ("no trigger holds",), samples, unknown, fired)
-    word: Word = "decide" if system.decision.style == "asked" and best.level else best.word
+    asks = system.autonomy.default_when_unknown == "ask"
+    word: Word = "hold" if best is None else best.word
+    what = "" if best is None else best.what
+    if stricter and asks and (best is None or not best.level):
+        word, what = "escalate", "" if best is None else best.said
+    elif system.decision.style == "asked" and best is not None and best.level:
+        word = "decide"
+    samples = tuple(known.samples.values())
     return Decision(
-        word, best.level if word == "roll-back" else "", best.trigger,
-        reasons or (best.because,), samples, unknown, fired, what=best.what, best=best,
+        word, what if word == "roll-back" else "", best.trigger if best else "",
+        reasons or (best.because if best else "no trigger holds",), samples,
+        tuple(sample.metric for sample in samples if not sample.known), fired, what=what, best=best,
+        doubts=tuple(dict.fromkeys(one.trigger for one in doubted)), against=weighed.against,
+        overruled=weighed.overruled, open=tuple(open_),
     )  # fmt: skip
+
+
+def _said(fired: tuple[Match, ...], best: Match | None) -> tuple[str, ...]:
+    """Each rule that fired in words, the one that decided first."""
+    return tuple(f"{'also ' if match is not best else ''}{match.trigger}: {match.because}: {match.said}"
+                 for match in sorted(fired, key=lambda match: match is not best))  # fmt: skip
+
+
+def _doubts(unsure: tuple[Match, ...]) -> tuple[str, ...]:
+    return tuple(
+        f"{match.trigger} cannot be told: {match.because}: it would be {match.said}"
+        for match in unsure
+    )
 
 
 def _best(system: System, fired: tuple[Match, ...]) -> Match | None:

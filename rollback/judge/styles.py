@@ -1,7 +1,8 @@
 """The styles of deciding: an ordered tree, scores with confidence, tiers, and the triggers themselves.
 
 Each looks at rules in their declared order and says which fired, which could not be told, and which
-did not. A rule that cannot be told never fires; whether it would have been stricter is for the caller.
+did not. A rule that cannot be told never fires, and where the first one decides, none behind it acts
+that it could have kept from acting; whether it would have been stricter is for the caller.
 
 Hides: what a yes, a no and a confidence lead to.
 Never: lets UNKNOWN pass for a no without saying so.
@@ -9,15 +10,18 @@ Never: lets UNKNOWN pass for a no without saying so.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from rollback.judge.condition import Known, evaluate, unsaid
-from rollback.judge.match import Match, called_for
+from rollback.judge.match import Match, called_for, weight
+from rollback.judge.severity import graded, rules
 from rollback.model.finding import Answer
 from rollback.model.people import Authority
 from rollback.model.policy import Branch, Condition, Decision, Respond, Score, Tier, Trigger
 from rollback.model.system import System
+
+_ACTS = ("roll-back", "procedure", "attempt", "watch")  # the others ask a person, or change nothing
 
 
 @dataclass(frozen=True)
@@ -32,17 +36,28 @@ class Heard:
 
 
 def triggers(system: System, known: Known) -> Heard:
-    """Every enabled trigger, by itself."""
+    """Every enabled trigger, those of the severity table too, by itself.
+
+    Where the first one decides, nothing fires that is not known to be first.
+    """
     fired: list[Match] = []
     unsure: list[Match] = []
-    for trigger in system.triggers:
-        if trigger.enabled and _here(system, trigger):
-            answer, because = evaluate(trigger.when, known)
-            if answer is Answer.PASS:
-                fired.append(_triggered(trigger, because))
-            elif answer is Answer.UNKNOWN:
-                unsure.append(_doubted(_triggered(trigger, because), trigger.when, known))
-    return Heard(tuple(fired), tuple(unsure))
+    passed: list[_Passed] = []
+    for trigger in rules(system):
+        if not trigger.enabled or not _here(system, trigger):
+            continue
+        answer, because = evaluate(trigger.when, known)
+        match = graded(system, _triggered(trigger, because))
+        if answer is Answer.PASS:
+            fired.append(match)
+        elif answer is Answer.UNKNOWN:
+            unsure.append(_doubted(match, trigger.when, known))
+        if not fired:
+            passed += _passed_over(match, trigger.when, known, answer)
+    if system.decision.style != "first" or not fired:
+        return Heard(tuple(fired), tuple(unsure))
+    first = _after(system, fired[0], passed)
+    return Heard(tuple(fired) if first.fired else (), _once(unsure, first.unsure))
 
 
 def _here(system: System, trigger: Trigger) -> bool:
@@ -58,31 +73,99 @@ def _triggered(trigger: Trigger, because: str) -> Match:
     )  # fmt: skip
 
 
-def tree(policy: Decision, known: Known) -> Heard:
+# -- rules in an order ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Passed:
+    """What an earlier rule would have called for, had it held; `known` to be UNKNOWN, or only not yet."""
+
+    match: Match
+    unknown: bool
+
+
+def _passed_over(
+    match: Match, when: Condition, known: Known, answer: Answer
+) -> tuple[_Passed, ...]:
+    """What is passed over with a rule that did not hold; nothing, when it is known not to."""
+    if answer is Answer.UNKNOWN:
+        return (_Passed(_doubted(match, when, known), unknown=True),)
+    strict, because = evaluate(when, known, strict=True)
+    if answer is Answer.PASS or strict is Answer.FAIL:
+        return ()
+    return (_Passed(replace(match, because=because), unknown=False),)
+
+
+def _after(system: System, match: Match, passed: Sequence[_Passed]) -> Heard:
+    """A rule that holds, behind those that were passed over.
+
+    It is the first that holds only if they do not. Where one of them, which nobody can tell, would have
+    called for something else, it cannot be told whether this one acts; neither where one that does not
+    hold yet would have called for something milder. That nobody has stated a fact is no doubt.
+    """
+    unsure = tuple(one.match for one in passed if one.unknown)
+    shaken = [
+        one.match for one in passed
+        if not one.match.unsaid and not _same(one.match, match)
+        and (one.unknown or weight(system, one.match) < weight(system, match))
+    ]  # fmt: skip
+    if match.word not in _ACTS or not shaken:
+        return Heard((match,), unsure)
+    names = ", ".join(one.trigger for one in shaken)
+    doubted = replace(match, because=f"{match.because}, but {names} cannot be told", unsaid=False)
+    return Heard((), _once((*unsure, *shaken), (doubted,)))
+
+
+def _once(some: Iterable[Match], others: Iterable[Match]) -> tuple[Match, ...]:
+    found: list[Match] = []
+    for one in (*some, *others):
+        found += [] if one in found else [one]
+    return tuple(found)
+
+
+def _same(one: Match, other: Match) -> bool:
+    """True when both call for the very same by the same people."""
+    wanted = ("word", "what", "component", "authority", "respond")
+    return all(getattr(one, name) == getattr(other, name) for name in wanted)
+
+
+def tree(system: System, known: Known) -> Heard:
     """The first question with a yes decides; one whose no is declared decides by its no."""
-    unsure: list[Match] = []
-    for branch in policy.tree:
+    passed: list[_Passed] = []
+    for branch in system.decision.tree:
         answer, because = evaluate(branch.when, known)
         said = f"{branch.question} {because}"
-        if answer is Answer.UNKNOWN:
-            if branch.yes is not None:
-                unsure.append(_doubted(_branched(branch, branch.yes, said), branch.when, known))
-            continue
-        respond = branch.yes if answer is Answer.PASS else branch.no
-        if respond is not None:
-            return Heard((_branched(branch, respond, said),), tuple(unsure))
-    return Heard((), tuple(unsure))
+        yes, no = (_branched(system, branch, one, said) for one in (branch.yes, branch.no))
+        if answer is Answer.PASS and yes is not None:
+            return _after(system, yes, passed)
+        if yes is not None:
+            passed += _passed_over(yes, branch.when, known, answer)
+        if answer is Answer.FAIL and no is not None:
+            return _after(system, no, passed)
+        if answer is Answer.UNKNOWN and no is not None:
+            doubted = _doubted(no, branch.when, known)
+            passed.append(_Passed(doubted, unknown=True))
+            if yes is not None and not doubted.unsaid:
+                break  # whatever the answer is, no later question is asked
+    return Heard((), tuple(one.match for one in passed if one.unknown))
 
 
-def _branched(branch: Branch, respond: Respond, because: str) -> Match:
+def _branched(
+    system: System, branch: Branch, respond: Respond | None, because: str
+) -> Match | None:
+    if respond is None:
+        return None
     word, what = called_for(respond)
-    return Match(branch.id, word, what, because, branch.urgency, branch.severity or "",
-                 authority=branch.authority, respond=respond)  # fmt: skip
+    found = Match(branch.id, word, what, because, branch.urgency, branch.severity or "",
+                  authority=branch.authority, respond=respond)  # fmt: skip
+    return graded(system, found)
 
 
-def scored(policy: Decision, known: Known) -> Heard:
+def scored(system: System, known: Known) -> Heard:
     """The first row that holds decides, as far as it is sure: act, ask, or only write it down."""
-    return _first(policy.scores, known, lambda score, because: _scored(policy, score, because))
+    policy = system.decision
+    rows = policy.scores
+    return _first(system, rows, known, lambda score, because: _scored(policy, score, because))
 
 
 def _scored(policy: Decision, score: Score, because: str) -> Match:
@@ -99,9 +182,9 @@ def _scored(policy: Decision, score: Score, because: str) -> Match:
     return Match(score.id, "hold", "not sure enough", why, confidence=score.confidence)
 
 
-def tiers(policy: Decision, known: Known) -> Heard:
+def tiers(system: System, known: Known) -> Heard:
     """The first tier of the table that holds."""
-    return _first(policy.tiers, known, _tier)
+    return _first(system, system.decision.tiers, known, _tier)
 
 
 def _tier(tier: Tier, because: str) -> Match:
@@ -112,39 +195,17 @@ def _tier(tier: Tier, because: str) -> Match:
 
 
 def _first(
-    rows: tuple[Score, ...] | tuple[Tier, ...], known: Known, match: Callable[..., Match]
-) -> Heard:
-    unsure: list[Match] = []
+    system: System, rows: tuple[Score, ...] | tuple[Tier, ...], known: Known,
+    match: Callable[..., Match],
+) -> Heard:  # fmt: skip
+    passed: list[_Passed] = []
     for row in rows:
         answer, because = evaluate(row.when, known)
         if answer is Answer.PASS:
-            return Heard((match(row, because),), tuple(unsure))
-        if answer is Answer.UNKNOWN:
-            unsure.append(_doubted(match(row, because), row.when, known))
-    return Heard((), tuple(unsure))
+            return _after(system, match(row, because), passed)
+        passed += _passed_over(match(row, because), row.when, known, answer)
+    return Heard((), tuple(one.match for one in passed if one.unknown))
 
 
 def _doubted(match: Match, when: Condition, known: Known) -> Match:
     return replace(match, unsaid=unsaid(when, known))
-
-
-def breakers(policy: Decision, known: Known) -> Heard:
-    """Each breaker whose every condition holds, and of whose `unless` none does."""
-    fired: list[Match] = []
-    unsure: list[Match] = []
-    for breaker in policy.breakers:
-        if not breaker.enabled:
-            continue
-        wanted = [evaluate(one, known) for one in breaker.all]
-        spared = [evaluate(one, known) for one in breaker.unless]
-        answers = {answer for answer, _ in wanted}
-        because = " and ".join(text for _, text in (*wanted, *spared))
-        match = Match(breaker.id, "roll-back", breaker.roll_back, because, automatic=True,
-                      inform=breaker.inform)  # fmt: skip
-        if Answer.FAIL in answers or any(answer is Answer.PASS for answer, _ in spared):
-            continue
-        if answers == {Answer.PASS} and all(answer is Answer.FAIL for answer, _ in spared):
-            fired.append(match)
-        else:
-            unsure.append(match)
-    return Heard(tuple(fired), tuple(unsure))

@@ -10,6 +10,7 @@ Never: gives a right that the current autonomy level does not hold.
 
 from __future__ import annotations
 
+from rollback.judge.severity import rules
 from rollback.model.people import Authority
 from rollback.model.system import System
 
@@ -37,4 +38,4 @@ def automatic(system: System, trigger: str) -> bool:
     """True for a breaker, and for a trigger that is declared to act by itself."""
     if any(one.id == trigger and one.enabled for one in system.decision.breakers):
         return True
-    return any(one.id == trigger and one.automatic and one.enabled for one in system.triggers)
+    return any(one.id == trigger and one.automatic and one.enabled for one in rules(system))

@@ -285,7 +285,12 @@ class EventKind(Declared):
 
 
 class SeverityWord(Declared):
-    """One word of severity; the higher `order`, the worse."""
+    """One word of severity; the higher `order`, the worse.
+
+    With `when` it is a trigger too, which calls for its `level` or `procedure`, else for a person.
+    Whatever rule names the word must be acted on within `respond_within`, and says the `response`.
+    `automatic` is as in a trigger.
+    """
 
     order: Annotated[int, Field(ge=0, le=100)]
     title: Text
@@ -296,7 +301,16 @@ class SeverityWord(Declared):
     response: tuple[Text, ...] = ()
     level: Id | None = None
     procedure: Id | None = None
+    automatic: bool = False
     examples: tuple[Text, ...] = ()
+
+    @model_validator(mode="after")
+    def _one(self) -> SeverityWord:
+        if self.when is not None and self.level is not None and self.procedure is not None:
+            raise ValueError("with when, a severity calls for one of: level, procedure")
+        if self.automatic and self.when is None:
+            raise ValueError("only a severity with when acts by itself")
+        return self
 
 
 class Stability(Declared):

@@ -61,6 +61,9 @@ def _parts(source: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     yield "verification", _proof(_dict(source.get("verification")))
     yield "checks before a start", _asked_first(source)
     yield "triggers", [_trigger(_dict(one)) for one in _list(source.get("triggers"))]
+    for name, word in _dict(source.get("severity")).items():
+        if _dict(word).get("automatic"):  # it acts by itself, as such a trigger does
+            yield f"severity.{name}", dict(_dict(word))
     yield "decision", _decision(_dict(source.get("decision")))
     for name, ladder in _dict(_dict(source.get("notify")).get("ladders")).items():
         if _dict(ladder).get("self_authorize"):  # who may say yes when it was silent, and how soon
@@ -138,6 +141,9 @@ def _decision(decision: Mapping[str, Any]) -> dict[str, Any]:
     for name in ("tree", "tiers"):
         rows = [_some(_dict(one), ("id", "authority")) for one in _list(decision.get(name))]
         found.update({name: rows} if rows else {})
+    against = [_some(_dict(one), ("id", "answer", "when", "overridden_by"))
+               for one in _list(decision.get("filters"))]  # fmt: skip
+    found.update({"filters": against} if against else {})
     return found
 
 

@@ -263,7 +263,11 @@ class Filter(Declared):
 
 
 class Breaker(Declared):
-    """Fires without being asked when every condition of `all` holds and none of `unless`."""
+    """Fires without being asked when every condition of `all` holds and none of `unless`.
+
+    With `reset_after` a run that it led to leaves it open for so long: then one look tries it. It closes
+    when that says no, and stays open as long again when that says yes.
+    """
 
     id: Id
     title: Text | None = None

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from rollback.judge.authority import present
+from rollback.judge.severity import rules
 from rollback.model.event import Event
 from rollback.model.finding import Json
 from rollback.model.level import Level, Procedure
@@ -221,7 +222,7 @@ def _said_by_people(system: System, run: Run, mine: Sequence[Event]) -> dict[str
 
 def _told(system: System, run: Run, events: Sequence[Event]) -> dict[str, str]:
     """The fields of the event that the run's trigger waits for, as it was told last before the run."""
-    rule = next((one for one in system.triggers if one.id == run.trigger), None)
+    rule = next((one for one in rules(system) if one.id == run.trigger), None)
     if rule is None:
         return {}
     wanted = {one.event for one in _conditions(rule.when) if one.event}

@@ -18,6 +18,7 @@ from rollback.model.lifecycle import Run, State, elapsed_s
 from rollback.model.quantity import counted, sized, spoken
 from rollback.model.system import System
 from rollback.tell.loss import loss, measured, stands, taken_back_by
+from rollback.tell.overruled import overruled
 from rollback.tell.phases import of_a_run, phases
 
 FORMAT = 1
@@ -59,6 +60,7 @@ def build(system: System, run: Run, events: Iterable[Event]) -> dict[str, Any]:
         "fallbacks": list(plan.get("fallbacks", ())),
         "smallest_scope": run.verdict.get("offer") or None,
         "approvals": [_approval(a) for a in run.approvals], "glass": _glass(mine),
+        "overruled": overruled(mine, events, str(plan["level"])),
         "suites": {name: dict(found) for name, found in run.suites.items()},
         "gate": dict(run.verdict), "not_looked_at": _not_looked_at(system, run, plan),
         "checklist": [dict(e.data) for e in _last_items(mine)],
@@ -93,6 +95,7 @@ def markdown(report: Mapping[str, Any]) -> str:
         lines += [f"> {_text(r['stopped_for'])}", ""]
     if r["glass"]:
         lines += [_glass_line(r["glass"]), ""]
+    lines += [line for said in r["overruled"] for line in (f"> **Overruled**: {_text(said)}", "")]
     lines += (
         _clock_lines(r)
         + _step_lines(r)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
-from rollback.act import calling, deadlines, eyes, incident, reacting
+from rollback.act import breaking, calling, deadlines, eyes, incident, reacting
 from rollback.act.deciding import known, red
 from rollback.act.overhearing import overhear
 from rollback.act.site import Site
@@ -182,6 +182,7 @@ class Agent:
         deaf = overhear(site)
         knows = known(site, read_all(eyes.of(site)), {}, self._ticks, deaf=deaf)
         decision = self._barred(decide(site.system, knows))
+        self._part("breakers", lambda: breaking.note(site, knows), failed)
         self._part("stability", lambda: self._watch(knows, looked), failed)
         recorded = recording.record(site, self._ticks, decision)
         self._part("readings", lambda: recording.keep(site, self._ticks, decision), failed)
@@ -193,7 +194,7 @@ class Agent:
             held, person, behind = reaction.held, reaction.person, reaction.behind
             runs.extend(reaction.runs)
         elif recorded.doubts >= monitor.threshold:
-            held, person = f"nobody can tell: {', '.join(decision.unknown)} UNKNOWN", True
+            held, person = _untold(decision), True
         self._hold(decision, held if person else "", behind)
         return Looked(
             at, decision, recorded.seq, recorded.new, recorded.row, monitor.threshold, held, person
@@ -309,6 +310,12 @@ class Agent:
         self._said[name] = ""
         with suppress(RollbackError, OSError):  # the journal itself may be what failed
             self.site.tell(kind, **data)
+
+
+def _untold(decision: Decision) -> str:
+    """What nobody can tell: the metrics without a number, else the rules that rest on what is not known."""
+    read = f"{', '.join(decision.unknown)} UNKNOWN" if decision.unknown else ""
+    return f"nobody can tell: {read or ', '.join(decision.doubts) + ' cannot be told'}"
 
 
 def _told(error: Exception) -> str:

@@ -83,7 +83,7 @@ def close(site: Site, ticks: Ticks, because: str) -> None:
 def gist(decision: Decision) -> str:
     """What makes a decision another one: what it calls for, by which rules, and what nobody knows."""
     fired = ", ".join(sorted(match.trigger for match in decision.matches))
-    unknown = ", ".join(sorted(decision.unknown))
+    unknown = ", ".join(sorted({*decision.unknown, *decision.doubts}))
     return (f"{decision.respond} {decision.level or decision.what} by {decision.trigger}; "
             f"fired: {fired}; unknown: {unknown}" + ("; blocked" if decision.blocked else ""))  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from itertools import product
@@ -247,11 +248,13 @@ def test_what_is_not_appropriate_holds_unless_somebody_with_authority_overrules_
     bad = {**QUIET, "startable": 0.0}
     held = decide(there, known(bad, facts={"workaround": "true"}))
     assert (held.respond, held.trigger) == ("hold", "tier-1")
-    assert any("overrule_workaround" in reason for reason in held.reasoning)
-    note = {"workaround": "true", "overrule_workaround": "tech-lead"}
-    assert decide(there, known(bad, facts=note)).level == "release"
-    note["overrule_workaround"] = "product-manager"
-    assert decide(there, known(bad, facts=note)).respond == "hold"
+    assert any("rollback approval overrule workaround" in reason for reason in held.reasoning)
+    said = {"workaround": "overruled by tech-lead-1 (tech-lead): the way around fails too"}
+    overruled = decide(there, replace(known(bad, facts={"workaround": "true"}), overruled=said))
+    assert overruled.level == "release"
+    assert any(said["workaround"] in reason for reason in overruled.reasoning)
+    typed = {"workaround": "true", "overrule_workaround": "tech-lead"}
+    assert decide(there, known(bad, facts=typed)).respond == "hold", "a word that anybody can type"
     core = known(bad, told("core_broken"), facts={"workaround": "true"})
     assert decide(there, core).level == "release"
 
