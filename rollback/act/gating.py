@@ -153,7 +153,7 @@ def _closed(
     onwards = climbing.not_enough(site, run, plan, _failing(run)) if climbs else climbing.Next()
     return site.note(
         run, "gate.closed", reason=reasons[0], reasons=list(reasons),
-        notes=list(asking.wanted.notes), **onwards.data(), **more,
+        notes=list(asking.wanted.notes), not_asked=[*asking.wanted.not_asked], **onwards.data(), **more,
         down=[*stopped.services(site, plan.environment)],
     )  # fmt: skip
 
@@ -168,10 +168,14 @@ def _unsettled(
 
 
 def _opened(asking: _Asking, run: Run) -> Run:
-    red = [key for key, one in asking.wanted.checks.items() if one.wanted == "known-red"]
+    red = [key for suite in run.suites.values() for key in _list(suite.get("known_red"))]
     said = (*settling.told(asking.site, run), *unsettled.noted(asking.site, run))
     notes: list[Json] = [*asking.wanted.notes, *said]
-    return asking.site.note(run, "gate.opened", notes=notes, known_red=list(red), reason="")
+    from rollback.prove.listed import listed
+
+    return asking.site.note(run, "gate.opened", notes=notes, known_red=red, reason="",
+                            not_asked=[*asking.wanted.not_asked],
+                            asked=listed(asking.site.system, asking.wanted).as_json())  # fmt: skip
 
 
 def _failing(run: Run) -> list[str]:
@@ -223,7 +227,8 @@ def _told(result: SuiteResult) -> dict[str, Json]:
     }
     return {
         "suite": result.suite, "open": result.open, "passed": result.passed, "failed": result.failed,
-        "skipped": result.skipped, "duration_s": round(result.duration_s, 3),
+        "skipped": result.skipped, "known_red": list(result.known_red),
+        "duration_s": round(result.duration_s, 3),
         "reasons": list(result.reasons), "findings": findings, "status": result.status,
     }  # fmt: skip
 
@@ -245,6 +250,10 @@ def _changed(site: Site, run: Run, name: str) -> list[str]:
     except (OSError, ValueError, RollbackError) as error:
         return [f"(cannot be compared: {why(error)})"]
     return sorted(path for path in {*then, *now} if then.get(path) != now.get(path))
+
+
+def _list(value: object) -> list[Json]:
+    return value if isinstance(value, list) else []
 
 
 def _dict(value: object) -> Mapping[str, Json]:

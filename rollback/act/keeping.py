@@ -18,9 +18,10 @@ from rollback.act import cut, guarding, incident, phasing
 from rollback.act.authorize import one_at_a_time
 from rollback.act.copying import copy_along
 from rollback.act.plan import plan_of
+from rollback.act.sealed import known_red
 from rollback.act.site import Site
 from rollback.act.standing_by import make_ready
-from rollback.act.target import last_good
+from rollback.act.target import Wish, last_good
 from rollback.host.clock import iso, parse_iso
 from rollback.keep.lease import Lease
 from rollback.keep.retention import kind_of
@@ -219,9 +220,10 @@ def held(site: Site) -> dict[str, str]:
     first = [one for one in listed if one.kind != "safety"]
     if first and "initial" in _named(site):
         found[first[-1].id] = "it is the initial one, which the declaration goes back to"
-    best = last_good(site)
-    if best is not None:
-        found[best.id] = "it is the last good one"
+    for level in (None, *site.system.levels.values()):  # of a level that allows known failures, too
+        best = last_good(site, Wish(may_be_red=known_red(site, level)) if level else Wish())
+        if best is not None:
+            found[best.id] = "it is the last good one"
     runs = site.runs()
     incidents = {run.incident for run in runs.values() if _open(run) and run.incident}
     for run in runs.values():

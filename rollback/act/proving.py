@@ -149,7 +149,8 @@ def ask_each(
     scene: Scene, names: Iterable[str], level: str
 ) -> tuple[dict[str, Finding], list[str]]:
     """What each check says, and what of that is not as the level expects it: it must pass by default."""
-    from rollback.prove.expect import Expected, fingerprint, shortfall
+    from rollback.prove.expect import Expected, shortfall
+    from rollback.prove.likeness import likeness
 
     view, wanted_here = scene.view(), set(names)
     found = {
@@ -160,7 +161,7 @@ def ask_each(
     wanted = _wanted(scene, level, SUITES, sealed).checks
     said = [
         shortfall(wanted.get(key, Expected(key, "smoke", "pass")), one.answer,
-                  fingerprint(key, one), one.evidence)
+                  likeness(key, one), one.evidence)
         for key, one in found.items()
     ]  # fmt: skip
     return found, [one for one in said if one]

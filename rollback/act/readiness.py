@@ -16,8 +16,9 @@ from urllib.parse import urlsplit
 from rollback.act import asked, authorize, holding, rehearsed
 from rollback.act.plan import Plan, find_level, make_plan
 from rollback.act.row import Row
+from rollback.act.sealed import known_red, sealed_as
+from rollback.act.seen import seen
 from rollback.act.site import Site
-from rollback.act.target import last_green, sealed_as
 from rollback.act.unfounded import review_is_late, silent_suites
 from rollback.host.below import why
 from rollback.host.clock import iso
@@ -128,7 +129,8 @@ def _target(site: Site, plan: Plan) -> Iterator[Row]:
         yield Row("target", passed(f"{named}; {others}"))
         return
     found = site.checkpoints.get(target.id)
-    colour = sealed_as(site, found)
+    _, level = find_level(site, plan.level)
+    colour = sealed_as(site, found, known_red(site, level))
     if colour == "green":
         yield Row("target", passed(f"{named}, sealed green; {others}"))
     else:
@@ -193,20 +195,17 @@ def _gate(site: Site, level: Level, plan: Plan) -> Iterator[Row]:
         yield Row("gate", failed(f"it could not open: {listed(said, between=', ')}"),
                   "declare them under verification:")  # fmt: skip
         return
+    found = seen(site, plan.level, level)
     asked_for = f"{counted(len(wanted.checks), 'check')} in {', '.join(wanted.suites)}"
-    last = _last_open(site, plan.level)
-    if last:
-        yield Row("gate", passed(f"{asked_for}; open at {last[:16]}"))
-    else:
+    if found.at:
+        yield Row("gate", passed(f"{asked_for}; all of it seen to pass, last at {found.at[:16]}"))
+    elif len(found.never) == found.count:
         yield Row("gate", unknown(f"{asked_for}; they have never been seen to pass"),
-                  "rollback checkpoint create NAME --seal")  # fmt: skip
-
-
-def _last_open(site: Site, level: str) -> str:
-    """When this level's gate last opened, or a checkpoint was sealed green."""
-    found = [run.moments["gate.opened"][2] for run in site.runs().values()
-             if run.plan.get("level") == level and "gate.opened" in run.moments]  # fmt: skip
-    return max(*found, last_green(site), "")
+                  f"rollback verify --level {plan.level}")  # fmt: skip
+    else:
+        new = listed(found.never, between=", ")
+        yield Row("gate", unknown(f"{asked_for}; never seen to pass as declared now: {new}"),
+                  f"rollback verify --level {plan.level}")  # fmt: skip
 
 
 def _drills(site: Site, level: str) -> Iterator[Row]:

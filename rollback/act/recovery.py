@@ -17,8 +17,9 @@ from rollback.act.guarding import risky
 from rollback.act.plan import Plan, ad_hoc
 from rollback.act.repairing import By
 from rollback.act.scene import Target
+from rollback.act.sealed import sealed_as
 from rollback.act.site import Site
-from rollback.act.target import candidates, sealed_as
+from rollback.act.target import candidates
 from rollback.keep.content import Content
 from rollback.model import dependencies
 from rollback.model.errors import PlanError, UsageError

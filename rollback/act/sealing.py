@@ -7,15 +7,19 @@ Never: calls a version good that the suites did not.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from rollback.act import eyes
+from rollback.act.plan import find_level
 from rollback.act.proving import deadline_s
+from rollback.act.sealed import known_red
+from rollback.act.seen import VERIFIED
 from rollback.act.site import Site
+from rollback.act.target import Wish, last_good
 from rollback.host.below import why
-from rollback.host.clock import iso
+from rollback.host.clock import iso, parse_iso
 from rollback.keep.checkpoint import Checkpoint
 from rollback.model.errors import HostError, UsageError
 from rollback.model.finding import Json
@@ -24,7 +28,11 @@ from rollback.model.step import Suite
 from rollback.observe.expect import shown
 from rollback.prove import seal
 from rollback.prove.expect import expectations
+from rollback.prove.listed import listed as listed_now
+from rollback.prove.seal import Seal
 from rollback.prove.suite import SuiteResult, run_suite
+
+TOLD_AGAIN_S = 3600.0  # whoever verifies every minute does not fill the journal
 
 
 @dataclass(frozen=True)
@@ -60,7 +68,8 @@ def ask_suites(
     """
     if leaves is not None:
         leaves = _made(site, leaves)
-    wanted = expectations(site.system, level or None, None, today=site.host.clock.now())
+    now, sealed = site.host.clock.now(), _sealed_for(site, level)
+    wanted = expectations(site.system, level or None, sealed, today=now)
     chosen = tuple(suites) or tuple(suite for suite in wanted.suites if wanted.of(suite))
     view = eyes.of(site, environment)
     results = []
@@ -72,6 +81,29 @@ def ask_suites(
                 deadline_s=deadline_s(site.system, suite), level=level or None, held=view.held,
             ))  # fmt: skip
     return results
+
+
+def passed(site: Site, level: str) -> None:
+    """That everything of this list has passed is in the journal; not again when that was told just now."""
+    asked = listed_now(site.system, expectations(site.system, level or None))
+    if not site.state.writable or not site.system.state_path.is_dir():
+        return
+    told: Json = asked.as_json()
+    before = [one for one in site.journal.events() if one.kind == VERIFIED
+              and (one.data.get("level"), one.data.get("asked")) == (level, told)]  # fmt: skip
+    since_s = TOLD_AGAIN_S
+    if before:
+        since_s = (site.host.clock.now() - parse_iso(before[-1].at)).total_seconds()
+    if since_s >= TOLD_AGAIN_S:
+        site.tell(VERIFIED, level=level, asked=told)
+
+
+def _sealed_for(site: Site, level: str) -> Seal | None:
+    """The seal of what this level would go back to by default; None where none is asked about."""
+    if not level:
+        return None
+    best = last_good(site, Wish(may_be_red=known_red(site, find_level(site, level)[1])))
+    return seal.newest(site.state.tree, {"checkpoint": best.id}) if best is not None else None
 
 
 def _made(site: Site, folder: Path) -> Path:
@@ -93,12 +125,16 @@ def seal_checkpoint(site: Site, made: Checkpoint) -> Sealed:
     """The outcome of all suites, run now, is kept as the seal of this checkpoint (and its commit)."""
     results = ask_suites(site)
     findings = {key: one for result in results for key, one in result.sealed().items()}
+    tests: dict[str, Mapping[str, str]] = {one.suite: one.team for one in results}
+    asked = listed_now(site.system, expectations(site.system))
     at = iso(site.host.clock.now())
     kept = None
     owners: list[dict[str, str]] = [{"checkpoint": made.id}]
     owners += [{"commit": commit} for commit in made.heads.values()]
     for owner in owners:
-        sealed = seal.make(findings, belongs_to=owner, at=at, system_digest=site.system.digest)
+        sealed = seal.make(findings, belongs_to=owner, at=at, system_digest=site.system.digest,
+                           tests=tests,
+                           asked={"checks": asked.checks, "files": asked.files})  # fmt: skip
         kept = (
             seal.save(site.state.tree, sealed)
             if kept is None

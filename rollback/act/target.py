@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING
 from rollback.act.acceptable import commit_why_not, why_not
 from rollback.act.phasing import of_runs
 from rollback.act.scene import Target
+from rollback.act.sealed import colour, known_red, sealed_as, seals
 from rollback.act.site import Site
 from rollback.host.below import why
 from rollback.host.clock import iso
 from rollback.model.errors import (
     Choice,
     HostError,
-    ObjectCorrupt,
     PlanError,
     RollbackError,
     SeveralFit,
@@ -36,7 +36,6 @@ from rollback.model.registry import closest
 if TYPE_CHECKING:
     from rollback.keep import git_refs
     from rollback.keep.checkpoint import Checkpoint
-    from rollback.prove.seal import Seal
 
 WORDS = ("last-good", "newest", "initial")
 SOURCES = ("checkpoint", "git", "phase", "archive")
@@ -72,21 +71,34 @@ class Candidate:
                       self.why_not)  # fmt: skip
 
 
-def candidates(
-    site: Site, source: str, wanted: str, *, alone: bool = False, needed: tuple[str, ...] = ()
-) -> tuple[Candidate, ...]:
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a level asks of a target, beside what a person may have named.
+
+    `alone`: one component goes back on purpose; `needed` are the components that a checkpoint or an
+    archive has to hold; `may_be_red` the checks of which its gate allows that they were red before.
+    """
+
+    alone: bool = False
+    needed: tuple[str, ...] = ()
+    may_be_red: frozenset[str] = frozenset()
+
+
+ANY = Wish()
+
+
+def candidates(site: Site, source: str, wanted: str, wish: Wish = ANY) -> tuple[Candidate, ...]:
     """Everything of one source that `wanted` may mean, valid or not, the best (the newest) first.
 
-    `source` is checkpoint, git, phase or archive; `wanted` a word, a name, an id or a pattern;
-    `alone` that one component goes back on purpose; `needed` are the components that a checkpoint
-    or an archive has to hold. Raises: PlanError, UsageError; what opening a repository raises.
+    `source` is checkpoint, git, phase or archive; `wanted` a word, a name, an id or a pattern.
+    Raises: PlanError, UsageError; what opening a repository raises.
     """
     if source == "git":
         return _commits(site, wanted)
     if source in ("checkpoint", "phase"):
-        return _checkpoints(site, source, wanted, alone=alone, needed=needed)
+        return _checkpoints(site, source, wanted, wish)
     if source == "archive":
-        return _archives(site, wanted, needed)
+        return _archives(site, wanted, wish.needed)
     raise PlanError(
         f"targets of source {source} are not built yet", hint="use --to checkpoint:ID or git:REF"
     )
@@ -102,14 +114,14 @@ def choose(
     SeveralFit when what was named fits several.
     """
     declared = getattr(level, "target", None)
-    needed = _needed(site, level, component, variant)
+    wish = Wish(bool(component), _needed(site, level, component, variant), known_red(site, level))
     if to:
-        return _named(site, to, alone=bool(component), needed=needed)
+        return _named(site, to, wish)
     if declared is None:
         return Target(), ()
     seen: dict[tuple[str, str], Candidate] = {}
     for source in declared.sources:
-        for one in _looked(site, source, alone=bool(component), needed=needed):
+        for one in _looked(site, source, wish):
             seen.setdefault((one.source, one.id), one)
     found = tuple(seen.values())
     taken = next((one for one in found if one.valid), None)
@@ -130,13 +142,11 @@ def fallbacks(target: Target, seen: Iterable[Candidate]) -> tuple[Target, ...]:
     return tuple(others)[:FALLBACKS_MAX]
 
 
-def _looked(
-    site: Site, source: Source, *, alone: bool, needed: tuple[str, ...]
-) -> tuple[Candidate, ...]:
+def _looked(site: Site, source: Source, wish: Wish) -> tuple[Candidate, ...]:
     """The candidates of one declared source; one that cannot be asked is a reason, no error."""
     name, wanted = next((n, w) for n in SOURCES if (w := getattr(source, n)) is not None)
     try:
-        return candidates(site, name, wanted, alone=alone, needed=needed)
+        return candidates(site, name, wanted, wish)
     except (RollbackError, OSError) as error:
         return (Candidate(name, wanted, wanted, "", False, why(error)),)
 
@@ -145,9 +155,7 @@ def _reasons(found: Iterable[Candidate]) -> str:
     return listed([f"{one.label}: {one.why_not}" for one in found])
 
 
-def _named(
-    site: Site, to: str, *, alone: bool, needed: tuple[str, ...]
-) -> tuple[Target, tuple[Candidate, ...]]:
+def _named(site: Site, to: str, wish: Wish) -> tuple[Target, tuple[Candidate, ...]]:
     source, colon, wanted = to.partition(":")
     if not colon:
         source, wanted = ("checkpoint", to) if to in WORDS else ("", to)
@@ -158,7 +166,7 @@ def _named(
             or "write --to checkpoint:ID, git:REF, git:/MESSAGE, phase:NAME, archive:PATH, "
             "last-good, newest or initial",
         )
-    found = candidates(site, source, wanted, alone=alone, needed=needed)
+    found = candidates(site, source, wanted, wish)
     valid = {one.id: one for one in reversed(found) if one.valid}
     if len(valid) > 1 and wanted not in WORDS:
         listed = ", ".join(f"{c.label} ({c.at[:10]})" for c in [*reversed(valid.values())][:3])
@@ -261,42 +269,38 @@ def sized(site: Site, found: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
     return tuple(replace(one, size_bytes=sizes.get(one.id, one.size_bytes)) for one in found)
 
 
-def _checkpoints(
-    site: Site, source: str, wanted: str, *, alone: bool, needed: tuple[str, ...]
-) -> tuple[Candidate, ...]:
-    kept = site.checkpoints
+def _checkpoints(site: Site, source: str, wanted: str, wish: Wish) -> tuple[Candidate, ...]:
+    kept, looked = site.checkpoints, partial(_candidate, site, alone=wish.alone, needed=wish.needed)
     if source == "checkpoint" and wanted not in WORDS:
-        return (_candidate(site, kept.get(wanted), alone=alone, needed=needed),)
+        return (looked(kept.get(wanted)),)
     listed = kept.list()
     if source == "phase":
         found = [one for one in listed if one.name == wanted or one.name.startswith(f"{wanted}-")]
-        return tuple(_candidate(site, one, alone=alone, needed=needed) for one in found)
+        return tuple(looked(one) for one in found)
     # what a run kept, before it went back or between two steps, is no state to go back to unasked
     between = of_runs(site)
     found = [one for one in listed if one.kind != "safety" and one.id not in between]
     if wanted == "last-good":
-        return _last_good_first(site, found, alone=alone, needed=needed)
+        return _last_good_first(site, found, wish)
     if wanted == "initial":
         found.reverse()
-    return tuple(_candidate(site, one, alone=alone, needed=needed) for one in found)
+    return tuple(looked(one) for one in found)
 
 
-def _last_good_first(
-    site: Site, found: list[Checkpoint], *, alone: bool, needed: tuple[str, ...]
-) -> tuple[Candidate, ...]:
+def _last_good_first(site: Site, found: list[Checkpoint], wish: Wish) -> tuple[Candidate, ...]:
     """The last good one, and what could be gone back to instead: proved ones, then newer ones."""
-    best = last_good(site, needed)
+    best = last_good(site, wish)
     rest = [one for one in found if best is None or one.id != best.id][:OLDER_MAX]
-    seals = _seals(site)
-    looked = partial(_candidate, site, alone=alone, needed=needed)
-    told = {one.id: _colour(seals, one) for one in rest}
+    known = seals(site)
+    looked = partial(_candidate, site, alone=wish.alone, needed=wish.needed)
+    told = {one.id: colour(known, one, wish.may_be_red) for one in rest}
     others = [looked(one, bad="its suites were red" if told[one.id] == "red"
                      else "; ".join(one.damage))
               for one in sorted(rest, key=lambda one: told[one.id] != "green")]  # fmt: skip
     return (*([looked(best)] if best is not None else []), *others)
 
 
-def last_good(site: Site, needed: tuple[str, ...] = ()) -> Checkpoint | None:
+def last_good(site: Site, wish: Wish = ANY) -> Checkpoint | None:
     """The newest that the suites proved; where none is sealed, the newest that nobody proved bad.
 
     It holds the components that are needed. Where each is refused, the newest: so it is said why.
@@ -304,51 +308,17 @@ def last_good(site: Site, needed: tuple[str, ...] = ()) -> Checkpoint | None:
     kept = site.checkpoints
     between = of_runs(site)
     for wanted in ("green", "unsealed"):
-        found = kept.last_good(partial(_is, site, wanted, between, needed))
+        found = kept.last_good(partial(_is, site, wanted, between, wish))
         if found:
             return found
-    return kept.last_good(lambda one: sealed_as(site, one) != "red" and one.id not in between)
+    return kept.last_good(lambda one: sealed_as(site, one, wish.may_be_red) != "red"
+                          and one.id not in between)  # fmt: skip
 
 
-def _is(
-    site: Site, wanted: str, between: frozenset[str], needed: tuple[str, ...], found: Checkpoint
-) -> bool:
-    holds = set(needed) <= set(found.parts) and found.id not in between
-    return holds and sealed_as(site, found) == wanted and not why_not(site, found, needed=needed)
-
-
-def sealed_as(site: Site, found: Checkpoint) -> str:
-    """How the newest seal of a checkpoint came out: green, red, or unsealed."""
-    return _colour(_seals(site), found)
-
-
-def _seals(site: Site) -> tuple[Seal, ...] | None:
-    """Every seal, the newest last; None when one cannot be read: then nothing is known to be green."""
-    from rollback.prove import seal
-
-    try:
-        return tuple(sorted(seal.every(site.state.tree), key=lambda one: one.at))
-    except ObjectCorrupt:
-        return None
-
-
-def last_green(site: Site) -> str:
-    """When everything that a seal holds last passed; "" when never, or where one cannot be read."""
-    return max((one.at for one in _seals(site) or () if _passed(one)), default="")
-
-
-def _passed(seal: Seal) -> bool:
-    answers = [one.answer for one in seal.findings.values()]
-    return bool(answers) and all(answer == "pass" for answer in answers)
-
-
-def _colour(seals: tuple[Seal, ...] | None, found: Checkpoint) -> str:
-    if seals is None:
-        return "red"
-    mine = [one for one in seals if one.belongs_to == {"checkpoint": found.id}]
-    if not mine:
-        return "unsealed"
-    return "green" if _passed(mine[-1]) else "red"
+def _is(site: Site, wanted: str, between: frozenset[str], wish: Wish, found: Checkpoint) -> bool:
+    holds = set(wish.needed) <= set(found.parts) and found.id not in between
+    told = sealed_as(site, found, wish.may_be_red) if holds else ""
+    return told == wanted and not why_not(site, found, needed=wish.needed)
 
 
 def _needed(site: Site, level: Level | Procedure, chosen: str, variant: str) -> tuple[str, ...]:

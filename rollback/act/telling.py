@@ -20,6 +20,7 @@ from rollback.model.errors import RollbackError
 from rollback.model.event import Event
 from rollback.model.finding import Json
 from rollback.model.lifecycle import Run
+from rollback.model.quantity import counted, listed
 from rollback.tell import facts, message
 
 _MOMENTS = {
@@ -158,4 +159,10 @@ def _said(run: Run, word: str) -> str:
     undoes = run.plan.get("undoes")
     if undoes and word == "mitigated":
         return f"done: what run {undoes} did is taken back"
-    return _WORDS.get(word, word)
+    said = _WORDS.get(word, word)
+    red = listed(run.known_red, between=", ")
+    return (
+        f"{said}, with {counted(len(run.known_red), 'known failure')}: {red}"
+        if red and word == "complete"
+        else said
+    )

@@ -42,7 +42,8 @@ class Warned:
 def unfounded(system: System, host: Host) -> tuple[Warned, ...]:
     """Every one of them, section by section."""
     return (*_review(system, host.clock.now()), *_repository(system), *_components(system),
-            *_flags(system, host), *_gates(system), *_authorities(system), *_checks(system))  # fmt: skip
+            *_flags(system, host), *_gates(system), *_known_red(system), *_authorities(system),
+            *_checks(system))  # fmt: skip
 
 
 def review_is_late(system: System, now: datetime) -> bool:
@@ -118,6 +119,19 @@ def _gates(system: System) -> Iterator[Warned]:
                         "and no test of yours is pinned in that suite",
                         f"declare one: verification: {{{suite}: […]}}, or leave {suite} out",
                     )  # fmt: skip
+
+
+def _known_red(system: System) -> Iterator[Warned]:
+    """Known failures that no gate allows: each of them keeps every gate closed that asks for it."""
+    gates = [one.gate for one in system.levels.values()]
+    gates += [one.gate for one in system.procedures.values()]
+    if any(gate is not None and gate.known_red == "allowed" for gate in gates):
+        return
+    for at, one in enumerate(system.verification.known_red):
+        yield Warned(
+            ("verification", "known_red", at), f"no gate allows known failures: {one.id} keeps it closed",
+            "write known_red: allowed under the gate of a level that may be COMPLETE with it",
+        )  # fmt: skip
 
 
 def _authorities(system: System) -> Iterator[Warned]:

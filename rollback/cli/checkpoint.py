@@ -127,7 +127,7 @@ def list_(desk: Desk) -> int:
     from rollback.act.copying import copies_of, to_fetch
     from rollback.act.exporting import exports
     from rollback.act.keeping import missed
-    from rollback.act.target import sealed_as
+    from rollback.act.sealed import sealed_as
 
     with desk.look() as site:
         found = site.checkpoints.list()

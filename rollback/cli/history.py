@@ -39,13 +39,14 @@ def command(desk: Desk, run: str | None) -> int:
         told = [
             {"run_id": r.id, "at": r.moments["run.planned"][2], "level": plan_of(r).level,
              "undoes": plan_of(r).undoes or None, "incident": r.incident,
-             "reason": plan_of(r).reason, **clocks(site, r), "state": r.state.value}
+             "reason": plan_of(r).reason, **clocks(site, r), "state": r.state.value,
+             "known_red": [*r.known_red]}
             for r in runs
         ]  # fmt: skip
         told_rows = [
-            (t["run_id"], t["at"][:16], of(t), t["state"], spoken(t["mitigated_s"]),
+            (t["run_id"], t["at"][:16], of(t), r.word, spoken(t["mitigated_s"]),
              spoken(t["complete_s"]), t["incident"] or "-")
-            for t in reversed(told)
+            for r, t in reversed([*zip(runs, told, strict=True)])
         ]  # fmt: skip
         head = ("run", "at", "level", "state", "mitigated", "complete", "incident")
         desk.out({"runs": told}, lambda: table(head, told_rows) if told_rows else ["no run yet"])

@@ -154,6 +154,6 @@ def _lines(looked: Looked) -> list[str]:
         lines += [f"  UNKNOWN: {', '.join(found.unknown)}"] if found.unknown else []
     if looked.held:
         lines.append(f"  nothing is begun: {safe(looked.held)}")
-    lines += [f"  run {run.id} is {run.state}" for run in looked.runs]
+    lines += [f"  run {run.id} is {run.word}" for run in looked.runs]
     lines += [f"  {part} failed: {safe(error)}" for part, error in looked.failed.items()]
     return lines

@@ -50,7 +50,7 @@ def _allure(desk: Desk, site: Any, run: str, body: dict[str, Any], text: str) ->
     if not (results / "executor.json").exists():  # it stopped before a suite was asked
         allure.describe(results, site.host, site.system, {"Run": run, "Level": body["level"]})
     dated = [
-        Dated(one.id, one.moments["run.planned"][2], f"{identity.title}: {one.id}, {one.state}",
+        Dated(one.id, one.moments["run.planned"][2], f"{identity.title}: {one.id}, {one.word}",
               site.state.path / "runs" / one.id / "allure-results")
         for one in site.runs().values() if "run.planned" in one.moments
     ]  # fmt: skip

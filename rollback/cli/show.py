@@ -43,8 +43,10 @@ def paint(text: str, colour: str, *, stream: Any = None) -> str:
 
 
 def state(word: str, *, stream: Any = None) -> str:
-    """A state or answer in its colour."""
-    return paint(word, _STATE_COLOURS.get(word, ""), stream=stream)
+    """A state or answer in its colour; what is not quite that state, in the colour of a warning."""
+    first, _, more = word.partition(" with ")
+    colour = "yellow" if more and first == "COMPLETE" else _STATE_COLOURS.get(word, "")
+    return paint(word, colour, stream=stream)
 
 
 def safe(text: object) -> str:

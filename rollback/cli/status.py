@@ -76,6 +76,7 @@ def command(desk: Desk) -> int:
                 for run in still
             ],
             "last_run": {"run_id": runs[-1].id, "state": runs[-1].state.value,
+                         "known_red": [*runs[-1].known_red],
                          "because": "; ".join(reasons(runs[-1])) or None} if runs else None,
             "checkpoints": len(kept),
             "last_checkpoint": {"id": kept[0].id, "name": kept[0].name, "at": kept[0].at} if kept else None,
@@ -202,7 +203,7 @@ def _overdue(site: Site, run: Run) -> bool:
 
 def _lines(body: dict[str, Any], advice: dict[str, list[str]], fetch: str) -> list[str]:
     from rollback.act import stopped
-    from rollback.cli.timeline import of, suspended_lines
+    from rollback.cli.timeline import known_red, of, suspended_lines
 
     lines = [paint(str(body["system"]), "bold")]
     for run in body["runs_open"]:
@@ -222,7 +223,10 @@ def _lines(body: dict[str, Any], advice: dict[str, list[str]], fetch: str) -> li
             lines += [f"  {line}" for line in advice[run["run_id"]]]
     if not body["runs_open"]:
         last = body["last_run"]
-        said = f"last run {last['run_id']} ended {last['state']}" if last else "no run yet"
+        red = f" {known_red(last['known_red'])}" if last and last["known_red"] else ""
+        said = (
+            f"last run {last['run_id']} ended {last['state']}{safe(red)}" if last else "no run yet"
+        )
         why = f": {safe(last['because'])}" if last and last["because"] else ""
         lines.append(f"  no run is open; {said}{why}")
     if body["not_running"]:

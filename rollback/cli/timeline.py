@@ -7,7 +7,7 @@ Never: changes a run.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -67,8 +67,9 @@ class Live:
                 if data["open"]
                 else paint("✗", "red", stream=sys.stderr)
             )
-            counts = f"{data['passed']} passed" + (
-                f", {data['failed']} failed" if data["failed"] else ""
+            red = data.get("known_red")
+            counts = suite_counts(
+                data["passed"], data["failed"], red if isinstance(red, list) else ()
             )
             took_s = data["duration_s"]
             return f"  {sign} suite {data['suite']:<14} {spoken(float(str(took_s))):>9}  {counts}"
@@ -96,6 +97,8 @@ class Live:
         if event.kind in _WORDS:
             word = state(_WORDS[event.kind], stream=sys.stderr)
             said = str(data.get("reason") or data.get("what") or "")
+            if event.kind == "gate.opened" and data.get("known_red"):
+                said = known_red(data["known_red"])
             if _WORDS[event.kind] == "NEEDS_OPERATOR":
                 said = ""  # the end of the run says it, with everything else that is known
             return f"{event.at[11:19]} {word}" + (f"  {safe(said)}" if said else "")
@@ -109,6 +112,22 @@ _WORDS = {
     "run.undone": "UNDONE", "run.waiting": "WAITING", "run.abandoned": "ABANDONED",
     "run.expired": "EXPIRED",
 }  # fmt: skip
+
+
+def suite_counts(passed: object, failed: object, red: Collection[object]) -> str:
+    """How the tests of a suite came out; what is known to be red is no pass.
+
+    >>> suite_counts(2, 0, ()), suite_counts(2, 0, ["slow"])
+    ('2 passed', '2 passed, 1 known failure')
+    """
+    said = [f"{passed} passed", *([f"{failed} failed"] if failed else [])]
+    return ", ".join([*said, *([counted(len(red), "known failure")] if red else [])])
+
+
+def known_red(found: object) -> str:
+    """The checks that were red before and still are, as a run that is COMPLETE says it."""
+    red = [str(one) for one in found] if isinstance(found, list) else []
+    return f"with {counted(len(red), 'known failure')}: {', '.join(red)}"
 
 
 def _about(event: Event) -> str:
@@ -170,6 +189,7 @@ def result(site: Site, run: Run) -> dict[str, Any]:
             key: found.get(key)
             for key in ("open", "passed", "failed", "skipped", "duration_s", "reasons")
         }
+        | {"known_red": found.get("known_red") or []}
         for name, found in run.suites.items()
     }
     report = site.state.path / "runs" / run.id / "report.md"
@@ -178,7 +198,9 @@ def result(site: Site, run: Run) -> dict[str, Any]:
         "component": plan.component, "incident": run.incident, "target": plan.as_json()["target"],
         "changed": any(r.status in ("ended", "failed", "doubted") for r in run.steps.values()),
         **clocks(site, run), "phases": of_a_run(run), "budgeted": _budgeted(site, run),
-        "suites": suites, "reason": run.reason, "fallbacks": [one.to for one in plan.fallbacks],
+        "suites": suites, "known_red": [*run.known_red],
+        "not_asked": run.verdict.get("not_asked") or [], "reason": run.reason,
+        "fallbacks": [one.to for one in plan.fallbacks],
         "waiting_for": run.waiting_for or None, "safety": run.safety or None,
         "report": str(report) if report.is_file() else None, "system": str(site.system.declaration),
     }  # fmt: skip
@@ -187,7 +209,9 @@ def result(site: Site, run: Run) -> dict[str, Any]:
 def result_lines(site: Site, run: Run) -> list[str]:
     """The end of a run for people."""
     told = clocks(site, run)
-    lines = ["", f"{run.id}  {state(run.state.value)}"]
+    lines = ["", f"{run.id}  {state(run.word)}"]
+    if run.known_red:
+        lines.append(f"  still red, as before: {', '.join(map(safe, run.known_red))}")
     for name in ("mitigated", "complete"):
         took, budget = told[f"{name}_s"], told[f"{name}_budget_s"]
         if took is None:
@@ -196,6 +220,9 @@ def result_lines(site: Site, run: Run) -> list[str]:
         word = paint("over budget", "red") if over else paint("within budget", "green")
         within = f"  of {spoken(budget)}  {word}" if budget else ""
         lines.append(f"  {name:<10} {spoken(took):>10}{within}")
+    not_asked = run.verdict.get("not_asked")
+    if run.state is State.COMPLETE and isinstance(not_asked, list) and not_asked:
+        lines.append(f"  sealed, and not asked at this level: {', '.join(map(str, not_asked))}")
     for phase in _budgeted(site, run):
         if phase["took_s"] is not None and phase["budget_s"]:
             word = paint("over budget", "red") if phase["over"] else paint("within budget", "green")

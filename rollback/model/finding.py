@@ -68,10 +68,24 @@ class Attachment:
 
 
 @dataclass(frozen=True, slots=True)
+class Measured:
+    """A measured value beside the limit that it breaks; `worse` is the side on which it breaks it.
+
+    Units: `value` and `limit` in the same one.
+    """
+
+    what: str
+    value: float
+    limit: float
+    worse: Literal["higher", "lower"]
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """The answer to one check, with the evidence that a person can read.
 
-    `samples` holds measured series by name (performance checks), for the seal.
+    `samples` holds measured series by name (performance checks), for the seal. `broken` are the limits
+    that do not hold; empty unless they, with the lines in `besides`, are all that is wrong.
     """
 
     answer: Answer
@@ -79,6 +93,8 @@ class Finding:
     details: Mapping[str, Json] = field(default_factory=dict)
     samples: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     attached: tuple[Attachment, ...] = ()
+    broken: tuple[Measured, ...] = ()
+    besides: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         assert self.evidence, "a finding without evidence proves nothing"
@@ -86,6 +102,14 @@ class Finding:
     def showing(self, *more: Attachment) -> Finding:
         """The same finding with more for a report to show."""
         return replace(self, attached=(*self.attached, *more))
+
+    def beyond(self, *wrong: tuple[Measured, ...], besides: tuple[str, ...] = ()) -> Finding:
+        """The same finding with the limits that are broken, by each thing that is wrong.
+
+        Where one of these is no matter of limits, the evidence alone says what is wrong.
+        """
+        limits = tuple(one for each in wrong for one in each)
+        return replace(self, broken=limits, besides=besides) if all(wrong) else self
 
 
 def passed(evidence: str, **details: Json) -> Finding:

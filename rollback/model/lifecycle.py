@@ -17,6 +17,7 @@ from enum import StrEnum
 from rollback.model.errors import IllegalEvent
 from rollback.model.event import Event
 from rollback.model.finding import Json
+from rollback.model.quantity import counted
 
 
 class State(StrEnum):
@@ -148,6 +149,19 @@ class Run:
     def final(self) -> bool:
         """True when nobody moves it on any more, no person either."""
         return self.state in FINAL or (self.state is State.MITIGATED and not self.gated)
+
+    @property
+    def known_red(self) -> tuple[str, ...]:
+        """The checks that were red before, and still are: its gate opened all the same."""
+        found = self.verdict.get("known_red")
+        complete = self.state is State.COMPLETE and isinstance(found, list)
+        return tuple(map(str, found)) if complete and isinstance(found, list) else ()
+
+    @property
+    def word(self) -> str:
+        """Its state as people are told of it: COMPLETE is never said without its known failures."""
+        red = counted(len(self.known_red), "known failure")
+        return f"{self.state.value} with {red}" if self.known_red else self.state.value
 
     @property
     def over(self) -> bool:

@@ -75,10 +75,19 @@ class KnownRed(Declared):
     reason: Text
 
 
-class Retired(Declared):
-    """A check that is asked no more, by whom and why."""
+Asked = Annotated[
+    str,
+    spelt(
+        r"\A(?:[a-z0-9][a-z0-9._-]{0,62}|[^\s:]{1,300}\.py(?:::\S.{0,300})?)\z",
+        "write the id of a check, or a test of yours like verification/smoke/test_shop.py::test_till",
+    ),
+]
 
-    id: Id
+
+class Retired(Declared):
+    """A check that is asked no more, or a test (or test file) of the team, by whom and why."""
+
+    id: Asked
     by: Id
     reason: Text
 

@@ -11,11 +11,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ValidationError, WithJsonSchema
 
-from rollback.model.finding import Answer, Finding, Json, same
+from rollback.model.finding import Answer, Finding, Json, Measured, same
 from rollback.model.quantity import Limit
 from rollback.model.registry import Declared
 
@@ -72,6 +72,23 @@ class Bound(Declared):
                 return f"{figure(value)} is not {word} {figure(limit)}"
         return ""
 
+    def broken(self, what: str, value: Json) -> tuple[Measured, ...]:
+        """The limits that the number is beyond; none where it is no number, or had to be another one."""
+        if not is_number(value) or "equals" in self.model_fields_set:
+            return ()
+        number = float(value)  # type: ignore[arg-type] # it is a number
+        limits = (("above", self.above), ("below", self.below),
+                  ("at least", self.at_least), ("at most", self.at_most))  # fmt: skip
+        return tuple(
+            Measured(f"{what} {word}", number, limit, WORSE[word])
+            for word, limit in limits if limit is not None and not _holds(word, number, limit)
+        )  # fmt: skip
+
+
+WORSE: Mapping[str, Literal["higher", "lower"]] = {
+    "above": "lower", "at least": "lower", "below": "higher", "at most": "higher",
+}  # fmt: skip
+"""On which side a value breaks a limit of this word."""
 
 _BOUNDS = {"above", "below", "at_least", "at_most", "equals"}
 
@@ -160,9 +177,13 @@ def combined(findings: Iterable[Finding]) -> Finding:
     samples = {key: value for finding in all_of for key, value in finding.samples.items()}
     attached = tuple(one for finding in all_of for one in finding.attached)
     for answer in (Answer.FAIL, Answer.UNKNOWN, Answer.PASS):
-        told = [finding.evidence for finding in all_of if finding.answer is answer]
-        if told:
-            return Finding(answer, "; ".join(told[:10]), details, samples, attached)
+        mine = [finding for finding in all_of if finding.answer is answer]
+        if mine:
+            limits = all(finding.broken for finding in mine)
+            broken = tuple(one for finding in mine for one in finding.broken) if limits else ()
+            besides = tuple(one for finding in mine for one in finding.besides) if limits else ()
+            told = "; ".join(finding.evidence for finding in mine[:10])
+            return Finding(answer, told, details, samples, attached, broken, besides)
     raise AssertionError("an answer is one of three")
 
 

@@ -6,18 +6,18 @@ Never: asks a check.
 
 from __future__ import annotations
 
-import hashlib
-import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
-from rollback.model.finding import Answer, Finding
+from rollback.model.finding import Answer, Measured
 from rollback.model.level import Gate, Level, Procedure
+from rollback.model.operations import Tolerance
 from rollback.model.registry import Kind, Planned
 from rollback.model.step import SUITES, Check, Suite
 from rollback.model.system import System
+from rollback.prove.likeness import SHARE, Likeness, another
 from rollback.prove.seal import Seal
 
 Wanted = Literal["pass", "fail", "absent", "known-red"]
@@ -25,26 +25,36 @@ Wanted = Literal["pass", "fail", "absent", "known-red"]
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What is wanted of one check. `missing` says why it cannot be asked, if it cannot."""
+    """What is wanted of one check. `missing` says why it cannot be asked, if it cannot.
+
+    `fingerprint` and `measured` are of the known failure; `share` and `floor` how much worse it may be.
+    """
 
     id: str
     suite: Suite
     wanted: Wanted
     fingerprint: str = ""
     missing: str = ""
+    measured: tuple[Measured, ...] = ()
+    share: float = SHARE
+    floor: float = 0.0
 
 
 @dataclass(frozen=True)
 class Expectations:
     """The required list: every check by id, and the suites that are run. `level` is "" for none.
 
-    `notes` are remarks for the report: known failures, checks that are no longer declared.
+    `notes` are remarks for the report: known failures, checks that are no longer declared. `tests` are
+    those of the team, by suite, that passed when it was sealed: each has to be there still. `not_asked`
+    are suites that were sealed, and that this gate does not ask.
     """
 
     suites: tuple[Suite, ...]
     checks: Mapping[str, Expected]
     level: str = ""
     notes: tuple[str, ...] = ()
+    tests: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    not_asked: tuple[Suite, ...] = ()
 
     def of(self, suite: str) -> dict[str, Expected]:
         """The expectations of one suite."""
@@ -92,30 +102,28 @@ def expectations(
         if key in retired or not wanted or (limited and name not in limited):
             continue
         missing = f"not built yet: {check.missing}" if isinstance(check, Planned) else ""
-        fingerprint = known.get(key, "") if outcome == "pass" else ""
-        outcome = "known-red" if fingerprint else outcome
-        checks[key] = Expected(key, suite, outcome, fingerprint, missing)
+        checks[key] = Expected(key, suite, outcome, missing=missing)
+        if key in known and outcome == "pass":
+            checks[key] = replace(known[key], suite=suite, missing=missing)
     suites = tuple(
         s for s in SUITES if s in gate.suites or any(c.suite == s for c in checks.values())
     )
-    return Expectations(suites, checks, name, _notes(system, seal, checks, retired))
+    sealed = _sealed_suites(seal)
+    return Expectations(
+        suites, checks, name, _notes(system, seal, checks, retired),
+        _tests(seal, gate.suites, retired), tuple(s for s in sealed if s not in suites),
+    )  # fmt: skip
 
 
-def fingerprint(check: str, finding: Finding) -> str:
-    """The same for the same failure: numbers in the evidence do not count."""
-    plain = re.sub(r"\d+(\.\d+)?", "#", finding.evidence)
-    return hashlib.sha256(f"{check}\0{finding.answer}\0{plain}".encode()).hexdigest()[:16]
-
-
-def shortfall(expected: Expected, answer: str, fingerprint: str, evidence: str) -> str:
+def shortfall(expected: Expected, answer: str, like: Likeness, evidence: str) -> str:
     """Why this answer is not the one that was wanted; "" when it is. UNKNOWN never is."""
     said = f"check {expected.id} answered {answer.upper()}"
     if answer == Answer.UNKNOWN:
         return f"{said}, which proves nothing: {evidence}"
     if expected.wanted == "known-red":
-        if answer == Answer.FAIL and fingerprint != expected.fingerprint:
-            return f"{said} in another way than the known failure: {evidence}"
-        return ""
+        known = Likeness(expected.fingerprint, expected.measured)
+        why = another(known, like, share=expected.share, floor=expected.floor)
+        return f"{said} {why}: {evidence}" if answer == Answer.FAIL and why else ""
     if answer != expected.wanted:
         return f"{said}, wanted {expected.wanted}: {evidence}"
     return ""
@@ -138,16 +146,41 @@ def _level(
     return level, system.levels[level]
 
 
-def _known_red(system: System, seal: Seal | None, today: datetime | None) -> dict[str, str]:
-    """Fingerprints of declared, unexpired known failures that the seal saw."""
+def _known_red(system: System, seal: Seal | None, today: datetime | None) -> dict[str, Expected]:
+    """Declared, unexpired known failures as the seal saw them, by check id."""
     if seal is None or today is None:
         return {}
-    day = today.date().isoformat()
+    day, found = today.date().isoformat(), {}
+    for one in system.verification.known_red:
+        sealed = seal.findings.get(one.id)
+        if one.expires >= day and sealed is not None and sealed.answer == "fail":
+            bound = system.verification.tolerances.get(one.id, Tolerance())
+            found[one.id] = Expected(
+                one.id, "smoke", "known-red", sealed.fingerprint, measured=sealed.measured,
+                share=SHARE if bound.ratio is None else bound.ratio, floor=bound.floor or 0.0,
+            )  # fmt: skip
+    return found
+
+
+def _tests(
+    seal: Seal | None, suites: Iterable[Suite], retired: set[str]
+) -> dict[str, tuple[str, ...]]:
+    """The tests of the team that passed in the seal and are not retired, alone or by their file."""
+    found = seal.tests if seal is not None else {}
     return {
-        one.id: seal.findings[one.id].fingerprint
-        for one in system.verification.known_red
-        if one.expires >= day and one.id in seal.findings and seal.findings[one.id].answer == "fail"
-    }
+        suite: tuple(
+            name for name, outcome in found[suite].items()
+            if outcome == "passed" and not {name, name.partition("::")[0]} & retired
+        )
+        for suite in suites if suite in found
+    }  # fmt: skip
+
+
+def _sealed_suites(seal: Seal | None) -> tuple[Suite, ...]:
+    if seal is None:
+        return ()
+    found = {one.suite for one in seal.findings.values()} | {*seal.tests}
+    return tuple(suite for suite in SUITES if suite in found)
 
 
 def _notes(

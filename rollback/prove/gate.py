@@ -27,9 +27,9 @@ from rollback.prove.expect import (
     Expected,
     declared,
     expectations,
-    fingerprint,
     shortfall,
 )
+from rollback.prove.likeness import likeness, steady
 from rollback.prove.verdict import Outcome, Verdict
 
 REASONS_MAX = 20
@@ -153,10 +153,19 @@ def _required(expected: Mapping[str, Expected], verdict: Verdict) -> Iterator[st
                 yield f"check {key} ran, wanted absent"
         elif asked is None:
             yield f"required check {key} did not run" + (f": {one.missing}" if one.missing else "")
-        elif why := shortfall(one, asked.answer, asked.fingerprint, asked.evidence):
+        elif why := shortfall(one, asked.answer, asked.like, asked.evidence):
             yield why
     for key in sorted({*answers} - {*expected}):
         yield f"check {key} ran and is not in the required list"
+
+
+def vanished(wanted: Iterable[str], tests: Iterable[Outcome]) -> Iterator[str]:
+    """Tests of the team that passed when sealed, and that are not there any more."""
+    there = {steady(test.nodeid) for test in tests}
+    for name in wanted:
+        if name not in there:
+            yield (f"test {name} passed when this was sealed and is not there any more: put it back, "
+                   "or say so under verification: retired")  # fmt: skip
 
 
 def _status(status: int) -> str:
@@ -188,7 +197,7 @@ def witness(
         if expected.wanted == "absent":
             continue
         finding = ask(check, view)
-        said = shortfall(expected, finding.answer, fingerprint(key, finding), finding.evidence)
+        said = shortfall(expected, finding.answer, likeness(key, finding), finding.evidence)
         if said:
             reasons.append(f"witness: {said}")
     return tuple(reasons)

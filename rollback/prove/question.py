@@ -7,6 +7,7 @@ Never: turns UNKNOWN into a pass.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from rollback.keep.redact import Redactor
@@ -16,7 +17,8 @@ from rollback.observe.check import ask, deadline_s
 from rollback.observe.expect import shown
 from rollback.observe.view import View
 from rollback.prove.exhibit import Exhibit
-from rollback.prove.expect import Expected, fingerprint, shortfall
+from rollback.prove.expect import Expected, shortfall
+from rollback.prove.likeness import likeness
 
 EVIDENCE_CHARS_MAX = 2000
 
@@ -77,15 +79,16 @@ class Question:
         """The finding is on record. Raises: AssertionError when it is not what is wanted."""
         __tracebackhide__ = True
         self._exhibit.show(finding)
-        mark = fingerprint(self.id, finding)
+        like = likeness(self.id, finding)
         # What a program says goes into verdicts, reports and on terminals: no secret goes along.
         evidence = self._hide.text(finding.evidence)[:EVIDENCE_CHARS_MAX]
         self._note({
             "id": self.id, "expected": self.expected.wanted, "answer": finding.answer.value,
-            "evidence": evidence, "fingerprint": mark,
+            "evidence": evidence, "fingerprint": like.fingerprint,
+            "beyond": [asdict(one) for one in like.measured],
             "samples": {name: list(series) for name, series in finding.samples.items()},
         })  # fmt: skip
-        said = shortfall(self.expected, finding.answer, mark, evidence)
+        said = shortfall(self.expected, finding.answer, like, evidence)
         words = f"Answer: {finding.answer}, wanted {self.expected.wanted}: {evidence}"
         with self._exhibit.step(shown(words, limit=300)):
             if said:

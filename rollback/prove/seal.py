@@ -11,35 +11,63 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from rollback.host import Tree
 from rollback.model.errors import ObjectCorrupt
 from rollback.model.event import canonical, digest
-from rollback.model.finding import Finding, failed, passed, unknown
+from rollback.model.finding import Finding, Measured, failed, passed, unknown
 from rollback.model.registry import Declared
 
 FOLDER = "seals"
 DOMAIN = "rollback.seal.1"
+_LATER = ("tests", "asked")
 SAMPLES_MIN = 20
 EFFECT_MIN = 0.33  # Cliff's delta: below it, two series overlap too much to be called different
 
 
+class Beyond(Declared):
+    """A value beside the limit that it breaks, as `model.finding.Measured` has it."""
+
+    what: str
+    value: float
+    limit: float
+    worse: Literal["higher", "lower"]
+
+    @property
+    def measured(self) -> Measured:
+        """The same, for comparing."""
+        return Measured(self.what, self.value, self.limit, self.worse)
+
+
 class Sealed(Declared):
-    """How one check came out. `samples` are its measured series."""
+    """How one check came out. `samples` are its measured series, `beyond` the limits that it broke."""
 
     suite: str
     answer: Literal["pass", "fail", "unknown"]
     fingerprint: str = ""
     evidence: str = ""
     samples: dict[str, tuple[float, ...]] = Field(default_factory=dict)
+    beyond: tuple[Beyond, ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without `beyond` where nothing was: a seal from before there was such a thing keeps its id."""
+        told: dict[str, Any] = handler(self)
+        return {key: value for key, value in told.items() if key != "beyond" or value}
+
+    @property
+    def measured(self) -> tuple[Measured, ...]:
+        """What was beyond its limit, in order."""
+        return tuple(one.measured for one in self.beyond)
 
 
 class Seal(Declared):
     """The outcome of the suites at one version.
 
     `belongs_to` is {"checkpoint": id} or {"component": …, "commit": …} or {"flag": …, "value": …}.
-    Units: `at` UTC ISO 8601.
+    `tests` are those of the team: by suite, how each came out; `asked` is the list of checks and files,
+    as `prove.listed` has it. Units: `at` UTC ISO 8601.
     """
 
     format: Annotated[int, Field(ge=1, le=1)] = 1
@@ -48,6 +76,14 @@ class Seal(Declared):
     environment: str = "production"
     system_digest: str = ""
     findings: dict[str, Sealed] = Field(default_factory=dict)
+    tests: dict[str, dict[str, str]] = Field(default_factory=dict)
+    asked: dict[str, dict[str, str]] = Field(default_factory=dict)
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without what came later where it is empty: a seal from before it keeps its id."""
+        told: dict[str, Any] = handler(self)
+        return {key: value for key, value in told.items() if key not in _LATER or value}
 
     @property
     def id(self) -> str:
@@ -63,11 +99,15 @@ class Seal(Declared):
 def make(
     findings: Mapping[str, Sealed], *, belongs_to: Mapping[str, str], at: str,
     environment: str = "production", system_digest: str = "",
+    tests: Mapping[str, Mapping[str, str]] | None = None,
+    asked: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Seal:  # fmt: skip
-    """A seal of these findings."""
+    """A seal of these findings, and of these tests of the team."""
     return Seal(
         belongs_to=dict(belongs_to), at=at, environment=environment, system_digest=system_digest,
         findings=dict(findings),
+        tests={suite: dict(found) for suite, found in (tests or {}).items() if found},
+        asked={name: dict(found) for name, found in (asked or {}).items()},
     )  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from rollback.keep.journal import last_at
 from rollback.keep.redact import Redactor
 from rollback.model.errors import RollbackError, SpecError, UsageError
 from rollback.model.event import canonical
-from rollback.model.finding import Json
+from rollback.model.finding import Json, Measured
 from rollback.model.registry import Kind, Planned
 from rollback.model.step import SUITES
 from rollback.model.system import System
@@ -146,7 +146,10 @@ def _wanted(wish: Wish, system: System) -> tuple[Expectations, Mapping[str, Mapp
             raise UsageError(f"there is no level {wish.level!r}")
         return expectations(system, wish.level or None), _held(system)
     value: dict[str, Any] = json.loads(Path(wish.expect).read_bytes())
-    checks = {key: Expected(**one) for key, one in value["checks"].items()}
+    checks = {
+        key: Expected(**{**one, "measured": tuple(Measured(**was) for was in one["measured"])})
+        for key, one in value["checks"].items()
+    }
     suites = tuple(s for s in SUITES if any(one.suite == s for one in checks.values()))
     return Expectations(suites, checks, value["level"]), value["held"]
 

@@ -15,7 +15,7 @@ import json
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -34,7 +34,8 @@ from rollback.model.system import System
 from rollback.prove import junit, record
 from rollback.prove import verdict as verdicts
 from rollback.prove.expect import Expectations, Expected
-from rollback.prove.gate import Evidence, judge, tampered
+from rollback.prove.gate import Evidence, judge, tampered, vanished
+from rollback.prove.likeness import steady
 from rollback.prove.seal import Sealed
 from rollback.prove.sight import gate_input
 from rollback.prove.verdict import Outcome, Verdict
@@ -52,8 +53,9 @@ class SuiteResult:
     """How one suite came out. `open` is False unless every proof is there; `reasons` say why not.
 
     `findings` holds {outcome, evidence, fingerprint, samples, duration_s} by check id, `tests` every
-    test; `status` is the worst exit status of the children; `known_red` are allowed failures that
-    are still red. No text in it holds a secret of the declaration.
+    test, `team` how those of the team came out, by name; `status` is the worst exit status of the
+    children; `known_red` are allowed failures that are still red. No text in it
+    holds a secret of the declaration.
     """
 
     suite: Suite
@@ -66,6 +68,7 @@ class SuiteResult:
     findings: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
     known_red: tuple[str, ...] = ()
     tests: tuple[Outcome, ...] = ()
+    team: Mapping[str, str] = field(default_factory=dict)
     status: int | None = None
     verdict_path: Path | None = None
     output: str = ""
@@ -76,6 +79,7 @@ class SuiteResult:
             key: Sealed.model_validate({
                 "suite": self.suite, "answer": one["outcome"], "fingerprint": one["fingerprint"],
                 "evidence": one["evidence"], "samples": one["samples"],
+                "beyond": one["beyond"],
             })
             for key, one in self.findings.items()
         }  # fmt: skip
@@ -363,7 +367,9 @@ def _together(order: _Order, ran: list[_Ran], duration_s: float) -> SuiteResult:
     ]  # fmt: skip
     counts = record.counts(tests)
     findings = {test.asked.id: _finding(test) for test in tests if test.asked is not None}
-    reasons = tuple(dict.fromkeys(hide(reason) for one in ran for reason in one.reasons))
+    said = [reason for one in ran for reason in one.reasons]
+    said += vanished(order.wanted.tests.get(order.suite, ()), tests)
+    reasons = tuple(dict.fromkeys(map(hide, said)))
     statuses = [one.ended.status for one in ran if one.ended is not None]
     known = tuple(
         key for key, one in order.wanted.of(order.suite).items()
@@ -373,11 +379,22 @@ def _together(order: _Order, ran: list[_Ran], duration_s: float) -> SuiteResult:
     return SuiteResult(
         order.suite, open=not reasons, reasons=reasons, passed=counts["passed"],
         failed=counts["failed"], skipped=counts["skipped"], duration_s=duration_s,
-        findings=findings, known_red=known, tests=tuple(tests),
+        findings=findings, known_red=known, tests=tuple(tests), team=_team(order.system, tests),
         status=max(statuses, key=abs) if statuses else None,
         verdict_path=next((one.verdict_path for one in ran if one.verdict_path), None),
         output=hide(output[-65536:].decode("utf-8", "replace")),
     )  # fmt: skip
+
+
+def _team(system: System, tests: Iterable[Outcome]) -> dict[str, str]:
+    """How the team's own tests came out, by names that stay; of several with one name, the worst."""
+    files = {one.path for one in system.verification.suites}
+    found: dict[str, str] = {}
+    for test in tests:
+        if test.nodeid.partition("::")[0] in files:
+            name, passed = steady(test.nodeid), test.plain
+            found[name] = "passed" if passed and found.get(name) != "failed" else "failed"
+    return found
 
 
 def _discreet(test: Outcome, hide: Callable[[str], str]) -> Outcome:
@@ -395,4 +412,5 @@ def _finding(test: Outcome) -> dict[str, Json]:
     return {
         "outcome": test.asked.answer, "evidence": test.asked.evidence,
         "fingerprint": test.asked.fingerprint, "samples": samples, "duration_s": test.duration_s,
+        "beyond": [one.model_dump() for one in test.asked.beyond],
     }  # fmt: skip

@@ -18,6 +18,8 @@ from pydantic import Field, ValidationError
 from rollback.host import Host
 from rollback.model.event import canonical
 from rollback.model.registry import Declared
+from rollback.prove.likeness import Likeness
+from rollback.prove.seal import Beyond
 
 FORMAT = 1
 VERDICT_BYTES_MAX = 32 * 2**20
@@ -34,7 +36,13 @@ class Asked(Declared):
     answer: Literal["pass", "fail", "unknown"]
     evidence: str
     fingerprint: str
+    beyond: tuple[Beyond, ...] = ()
     samples: dict[str, tuple[float, ...]] = Field(default_factory=dict)
+
+    @property
+    def like(self) -> Likeness:
+        """What tells its failure from others."""
+        return Likeness(self.fingerprint, tuple(one.measured for one in self.beyond))
 
 
 class Outcome(Declared):
@@ -52,6 +60,12 @@ class Outcome(Declared):
     why: str = ""
     duration_s: Duration = 0.0
     asked: Asked | None = None
+
+    @property
+    def known_red(self) -> bool:
+        """Still red as it was before, which its gate allows: the test passed, and the check did not."""
+        asked = self.asked
+        return asked is not None and (asked.expected, asked.answer) == ("known-red", "fail")
 
     @property
     def plain(self) -> bool:

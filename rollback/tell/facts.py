@@ -78,7 +78,7 @@ def of_run(
         **facts(system, now=now, state=state, message=message),
         "date": str(plan["stamp"].get("date", "")), "time": str(plan["stamp"].get("time", "")),
         "run": run.id, "incident": run.incident or "none", "level": str(plan["level"]),
-        "action": str(plan["title"]), "state": run.state.value, "reason": run.reason or why,
+        "action": str(plan["title"]), "state": run.word, "reason": run.reason or why,
         "issue": why, "failure": why, "impact": _impact(plan, names),
         "requester": str(plan["requester"]),
         "approver": ", ".join(dict.fromkeys(yes)) or ("the declared rules" if run.unasked else "nobody yet"),
@@ -178,7 +178,8 @@ def _times(
 def _context(run: Run, plan: Mapping[str, Any], decision: Mapping[str, Any]) -> str:
     known: dict[str, Json] = {
         "run": run.id, "incident": run.incident, "level": str(plan["level"]),
-        "state": run.state.value, "target": str(plan["target"]["label"]), "trigger": run.trigger,
+        "state": run.state.value, "known_red": [*run.known_red],
+        "target": str(plan["target"]["label"]), "trigger": run.trigger,
         "stopped_for": run.reason, "steps": {one.index: one.status for one in run.steps.values()},
         "suites": {name: bool(found.get("open")) for name, found in run.suites.items()},
         "unknown": decision.get("unknown") or [],

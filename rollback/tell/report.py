@@ -44,6 +44,7 @@ def build(system: System, run: Run, events: Iterable[Event]) -> dict[str, Any]:
         "system_title": system.system.title, "system_version": system.system.version,
         "system_date": str(system.system.date),
         "title": plan["title"], "level": plan["level"], "rank": plan["rank"], "state": run.state.value,
+        "known_red": [*run.known_red],
         "variant": plan["variant"], "component": plan["component"], "target": plan["target"],
         "undoes": plan.get("undoes", ""), "taken_back_by": taken_back_by(run.id, events),
         "plan_digest": run.plan_digest, "system_digest": plan["system_digest"], "tool": plan["tool"],
@@ -74,7 +75,7 @@ def markdown(report: Mapping[str, Any]) -> str:
     """The report for people: what happened, both clocks, what was proved, and what was not."""
     r = report
     lines = [
-        f"# {_text(r['system'])}: {_text(r['title'])} - {r['state']}", "",
+        f"# {_text(r['system'])}: {_text(r['title'])} - {r['state']}{_red(r)}", "",
         f"{_text(r['system_title'])}, version **{_text(r['system_version'])}** of "
         f"{_text(r['system_date'])}.", "",
         f"Run **{r['run_id']}**" + (f" of incident **{r['incident']}**" if r["incident"] else "")
@@ -109,6 +110,10 @@ def markdown(report: Mapping[str, Any]) -> str:
     lines += ["", f"Plan `{r['plan_digest'][:16]}`, declaration `{r['system_digest'][:16]}`, "
               f"rollback {r['tool']}.", ""]  # fmt: skip
     return "\n".join(lines)
+
+
+def _red(r: Mapping[str, Any]) -> str:
+    return f" with {counted(len(r['known_red']), 'known failure')}" if r["known_red"] else ""
 
 
 def _glass_line(glass: Mapping[str, Any]) -> str:
@@ -200,19 +205,29 @@ def _proof_lines(r: Mapping[str, Any]) -> list[str]:
         lines += ["No suite was run.", ""]
     for name, suite in r["suites"].items():
         word = "open" if suite["open"] else "closed"
-        lines += [f"### {name}: {word}, {suite['passed']} passed, {suite['failed']} failed", ""]
+        red = suite.get("known_red") or ()
+        known = f", {counted(len(red), 'known failure')}" if red else ""
+        lines += [
+            f"### {name}: {word}, {suite['passed']} passed, {suite['failed']} failed{known}",
+            "",
+        ]
         lines += [f"- {_text(reason)}" for reason in suite["reasons"]]
         if suite["findings"]:
             lines += ["", "| check | answer | evidence |", "|---|---|---|"]
             for key, found in suite["findings"].items():
+                word = " (known red)" if key in red else ""
                 lines.append(
-                    f"| {key} | {found.get('outcome', '')} | {_cell(found.get('evidence', ''))} |"
+                    f"| {key} | {found.get('outcome', '')}{word} | {_cell(found.get('evidence', ''))} |"
                 )
         lines.append("")
     for reason in r["gate"].get("reasons") or ():
         lines.append(f"- the gate stayed closed: {_text(reason)}")
     for note in r["gate"].get("notes") or ():
         lines.append(f"- {_text(note)}")
+    if r["gate"].get("not_asked"):
+        lines.append(
+            f"- sealed, and not asked at this level: {_text(', '.join(r['gate']['not_asked']))}"
+        )
     if r["not_looked_at"]:
         lines += [
             "",

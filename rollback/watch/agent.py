@@ -69,7 +69,8 @@ class Looked:
             "trigger": found.trigger if found else "", "decision": self.seq, "new": self.new,
             "row": self.row, "threshold": self.threshold, "held": self.held, "person": self.person,
             "unknown": [*found.unknown] if found else [],
-            "runs": [{"run_id": run.id, "state": run.state.value} for run in self.runs],
+            "runs": [{"run_id": run.id, "state": run.state.value, "known_red": [*run.known_red]}
+                     for run in self.runs],
             "failed": dict[str, Json](self.failed),
         }  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from rollback.act.deciding import decide_now
 from rollback.act.practices import practices
 from rollback.act.readiness import Readiness, every_level, named, review
 from rollback.act.rehearsed import standings
-from rollback.act.sealing import seal_checkpoint
+from rollback.act.sealing import ask_suites, passed, seal_checkpoint
 from rollback.act.told import tell_event, tell_facts
 from rollback.model.errors import PlanError, UsageError
 from tests.cli.program import rollback
@@ -77,8 +78,64 @@ def test_a_sealed_checkpoint_makes_ready_what_it_holds(shop: Shop) -> None:
         assert (answers(before)["target"], before.ready, before.blocked) == ("unknown", False, ())
         assert seal_checkpoint(site, made).green
         after = named(site, "config", requester="ada")[0]
+        # a seal does not ask what is limited to one level
+        assert (answers(after)["target"], answers(after)["gate"]) == ("pass", "unknown")
+        assert "never seen to pass as declared now: limit-right" in str(after.rows)
+        assert answers(named(site, "full", requester="ada")[0])["gate"] == "pass"
+        assert all(one.open for one in ask_suites(site, level="config"))
+        passed(site, "config")
+        after = named(site, "config", requester="ada")[0]
         assert after.ready, answers(after)
         assert after.rows[1].finding.evidence.startswith("checkpoint good of ")
+
+
+def _proved(shop: Shop) -> None:
+    assert rollback(shop.folder, "checkpoint", "create", "good", "--seal").status == 0
+    assert rollback(shop.folder, "verify", "--level", "config").status == 0
+    assert ready(shop)["config"].ready
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("  smoke:\n", "  smoke:\n    - files: {id: never, exists: [pages/never.html]}\n"),
+        ("keys: [limit], levels: [config]", "values: {limit: 4}, levels: [config]"),
+        ("    gate: {suites: [smoke]}\n  pages:", "    gate: {suites: [smoke, functional]}\n  pages:"),
+        ("    gate: {suites: [smoke]}\n  pages:",
+         "    gate: {suites: [smoke], expect: {limit-right: fail}}\n  pages:"),
+    ],
+    ids=["a check more", "a check changed", "a suite more", "another outcome"],
+)  # fmt: skip
+def test_a_list_that_never_passed_is_not_ready(shop: Shop, old: str, new: str) -> None:
+    """What passed was another list: the new one is named, and what to type to have it asked."""
+    shop.edit("  smoke:\n", "  functional:\n    - files: {id: deep, exists: [pages], levels: [later]}\n"
+              "  smoke:\n")  # fmt: skip
+    _proved(shop)
+    shop.edit("levels: [later]}", "levels: [config, later]}")
+    shop.edit(old, new)
+    found = ready(shop)["config"]
+    assert not found.ready
+    row = next(one for one in found.rows if one.what == "gate")
+    assert row.finding.answer == "unknown"
+    assert "never seen to pass as declared now" in row.finding.evidence
+    assert row.hint == "rollback verify --level config"
+
+
+def test_another_test_file_of_the_team_has_not_passed_yet(shop: Shop) -> None:
+    """A pinned file counts by its digest: edited and pinned anew it is another one."""
+    file = shop.folder / "verification" / "smoke" / "test_team.py"
+    file.parent.mkdir(parents=True)
+
+    file.write_text("def test_one(): pass\n")
+    old = hashlib.sha256(file.read_bytes()).hexdigest()
+    shop.edit("verification:\n", "verification:\n"
+              f"  suites: [{{path: verification/smoke/test_team.py, sha256: {old}}}]\n")  # fmt: skip
+    _proved(shop)
+    file.write_text("def test_one(): assert False\n")
+    shop.edit(old, hashlib.sha256(file.read_bytes()).hexdigest())
+    found = ready(shop)["config"]
+    assert not found.ready
+    assert "verification/smoke/test_team.py" in str(found.rows)
 
 
 def test_a_seal_that_cannot_be_read_proves_nothing_and_stops_nobody(shop: Shop) -> None:
@@ -205,6 +262,10 @@ def test_ready_ends_with_7_until_everything_is_known_to_be_there(shop: Shop) -> 
     assert done.status == 7
     assert json.loads(done.out)["levels"][0]["ready"] is False
     assert rollback(shop.folder, "checkpoint", "create", "good", "--seal").status == 0
+    done = rollback(shop.folder, "ready", "config", "2")
+    assert done.status == 7
+    assert "try: rollback verify --level config" in done.out
+    assert rollback(shop.folder, "verify", "--level", "config").status == 0
     done = rollback(shop.folder, "ready", "config", "2")
     assert done.status == 0, done.out
     assert "2 config: ready" in done.out

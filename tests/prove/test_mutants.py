@@ -11,7 +11,7 @@ import itertools
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
@@ -20,12 +20,13 @@ from typing import Any
 import pytest
 
 from rollback.host import Host
-from rollback.model.finding import Answer, Finding
+from rollback.model.finding import Measured
 from rollback.model.system import System
 from rollback.prove import expect, gate, verdict
 from rollback.prove import seal as seals
 from rollback.prove.expect import Expected, expectations
-from rollback.prove.seal import Seal, Sealed
+from rollback.prove.likeness import Likeness
+from rollback.prove.seal import Beyond, Seal, Sealed
 from rollback.prove.verdict import Outcome
 from tests.prove.conftest import Little
 from tests.prove.mutants import mutants, survivors
@@ -72,7 +73,7 @@ class _Judge:
             all(module.judge(given) == () for given in OPEN.values())
             and all(any(why in line for line in module.judge(given)) for given, why in CLOSED.values())
             and module.judge(ONCE) == (WHY,) and module._status(0) == "status 0"
-            and self._witnesses(module) and self._unchanged(module)
+            and self._witnesses(module) and self._unchanged(module) and self._vanished(module)
         )  # fmt: skip
 
     def _witnesses(self, module: Any) -> bool:
@@ -98,6 +99,11 @@ class _Judge:
             and said("well", expectations(system, "other"), kept) == ["limited"]
             and said("limited", expectations(system, "other"), kept) == ["well"]
         )  # fmt: skip
+
+    def _vanished(self, module: Any) -> bool:
+        there = [Outcome(nodeid="a.py::one")]
+        said = [*module.vanished(("a.py::one", "a.py::two"), there)]
+        return len(said) == 1 and said[0].startswith("test a.py::two passed when this was sealed")
 
     def _unchanged(self, module: Any) -> bool:
         def said(changed: dict[str, list[str]]) -> tuple[str, ...]:
@@ -131,7 +137,9 @@ LISTED = {
                    "- planned: {kind: telepathy, with: {id: mood}, missing: a way to read minds}",
                    "- planned: {kind: telepathy, with: {}, missing: a way to read minds}"],
 }  # fmt: skip
-KNOWN = ("  retired: [{id: gone, by: operator, reason: x}]\n"
+KNOWN = ("  retired: [{id: gone, by: operator, reason: x}, {id: 'a.py::old', by: operator, reason: x},\n"
+         "            {id: b.py, by: operator, reason: x}]\n"
+         "  tolerances: {s1: {ratio: 50%, floor: 3}}\n"
          "  known_red:\n"
          "    - {id: s1, owner: operator, expires: 2026-11-20, reason: x}\n"
          "    - {id: f1, owner: operator, expires: 2026-11-19, reason: x}\n"
@@ -152,6 +160,9 @@ class _List:
     only: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ("no baseline: nothing is sealed for this target",)
     known: str = ""
+    worse: tuple[float, float] = (0.5, 3.0)
+    tests: tuple[str, ...] = ()
+    not_asked: tuple[str, ...] = ()
 
 
 BOTH, ONE = ("smoke", "functional"), ("smoke",)
@@ -185,7 +196,11 @@ LISTS = [
     _List("suites: [smoke, functional], known_red: allowed", {**S13, "f1": "pass", **MOOD}, BOTH,
           sealed="red", today=None, notes=("passed when sealed, no longer declared: vanished",)),
     _List("suites: [functional], known_red: allowed", {"f1": "pass", **MOOD}, ("functional",),
-          sealed="red", notes=("passed when sealed, no longer declared: vanished",)),
+          sealed="red", notes=("passed when sealed, no longer declared: vanished",),
+          not_asked=("smoke",)),
+    _List("suites: [smoke], known_red: allowed", {"s1": "pass", "s3": "known-red"}, ONE, sealed="bare",
+          notes=("known failures allowed: s3",), known="f-s3", worse=(0.1, 0.0),
+          tests=("a.py::one", "a.py::two"), not_asked=("functional", "performance")),
     _List("suites: [smoke], known_red: allowed", S13, ONE),
     _List("suites: [smoke], known_red: allowed", S13, ONE, sealed="green", notes=()),
 ]  # fmt: skip
@@ -208,12 +223,20 @@ class _Lists:
             "": None,
             "red": _sealed(s1=red.model_copy(update={"fingerprint": "f-s1"}), f1=red, s3=green,
                            vanished=green, gone=green, broken=red, s2=green),
+            "bare": _sealed(
+                s3=red.model_copy(update={"fingerprint": "f-s3", "beyond": (BEYOND,)}),
+                f1=Sealed(suite="functional", answer="fail"),
+            ).model_copy(update={"tests": {
+                "smoke": {"a.py::one": "passed", "a.py::old": "passed", "b.py::x": "passed",
+                          "a.py::bad": "failed", "a.py::two": "passed"},
+                "performance": {"p.py::slow": "passed"},
+            }}),
             "green": _sealed(s1=green, s3=Sealed(suite="smoke", answer="unknown")),
         }  # fmt: skip
 
     def holds(self, module: Any) -> bool:
         return (all(self._listed(module, one) for one in LISTS) and self._procedures(module)
-                and self._shortfalls(module) and self._prints(module))  # fmt: skip
+                and self._shortfalls(module) and self._names(module))  # fmt: skip
 
     def _listed(self, module: Any, one: _List) -> bool:
         system = self.systems[one.gate]
@@ -237,6 +260,10 @@ class _Lists:
             and all(set(found.of(s)) == {k for k, c in found.checks.items() if c.suite == s}
                     for s in BOTH)
             and {c.suite for c in found.checks.values()} <= set(found.suites)
+            and all((c.share, c.floor) == one.worse and bool(c.measured) == (one.sealed == "bare")
+                    for c in found.checks.values() if c.fingerprint)
+            and found.tests == ({"smoke": one.tests} if one.tests else {})
+            and found.not_asked == one.not_asked
         )  # fmt: skip
 
     def _procedures(self, module: Any) -> bool:
@@ -252,10 +279,10 @@ class _Lists:
         )  # fmt: skip
 
     def _shortfalls(self, module: Any) -> bool:
-        def said(wanted: Any, answer: str, mark: str = "f0") -> str:
-            found: str = module.shortfall(
-                Expected("c", "smoke", wanted, "f0"), answer, mark, "seen"
-            )
+        def said(wanted: Any, answer: str, mark: str = "f0", value: float = 6) -> str:
+            known = Expected("c", "smoke", wanted, "f0", measured=(OVER,), share=0.5, floor=1)
+            like = Likeness(mark, (replace(OVER, value=value),))
+            found: str = module.shortfall(known, answer, like, "seen")
             return found
 
         proves = ", which proves nothing: seen"
@@ -266,22 +293,19 @@ class _Lists:
             said("known-red", "pass") == said("known-red", "pass", "f1") == "",
             said("known-red", "fail", "f1")
             == "check c answered FAIL in another way than the known failure: seen",
+            said("known-red", "fail", value=9) == "",
+            "it was 6 and is 9.5" in said("known-red", "fail", value=9.5),
             said("pass", "fail") == "check c answered FAIL, wanted pass: seen",
             said("fail", "pass") == "check c answered PASS, wanted fail: seen",
         ))  # fmt: skip
 
-    def _prints(self, module: Any) -> bool:
-        def mark(check: str, answer: Answer, evidence: str) -> str:
-            found: str = module.fingerprint(check, Finding(answer, evidence))
-            return found
-
-        one = mark("c", Answer.FAIL, "3 of 17.5 are gone")
+    def _names(self, module: Any) -> bool:
         nameless = self.systems[LISTS[0].gate].verification.smoke[0].model_copy(update={"id": None})
-        if module._id(nameless, "smoke-1") != "smoke-1":
-            return False
-        return (one == mark("c", Answer.FAIL, "4 of 9 are gone") and len({
-            one, mark("d", Answer.FAIL, "3 of 17.5 are gone"), mark("c", Answer.PASS, "3 of 17.5 are gone"),
-            mark("c", Answer.FAIL, "3 of 17.5 are late")}) == 4)  # fmt: skip
+        return bool(module._id(nameless, "smoke-1") == "smoke-1")
+
+
+OVER = Measured("a below", 6, 5, "higher")
+BEYOND = Beyond(what="a below", value=6, limit=5, worse="higher")
 
 
 def _sealed(**findings: Sealed) -> Seal:
@@ -310,6 +334,9 @@ class _Reads:
                     for data in WRONG.values())
             and all(self._plain(module, *three) is (three == ("passed",) * 3) for three in phases)
             and not self._plain(module, "passed", "passed", "passed", oddities=("skipped",))
+            and [self._known_red(module, *two) for two in itertools.product(
+                ("known-red", "fail", "pass"), ("fail", "pass", "unknown"))] == [True] + 8 * [False]
+            and not module.Outcome(nodeid="x").known_red
         )  # fmt: skip
 
     def _read(self, module: Any, read: Callable[[], Any]) -> Any:
@@ -317,6 +344,12 @@ class _Reads:
             return read()
         except module.NoVerdict:
             return None
+
+    def _known_red(self, module: Any, expected: Any, answer: Any) -> bool:
+        asked = module.Asked(
+            id="c", expected=expected, answer=answer, evidence="x", fingerprint="f"
+        )
+        return bool(module.Outcome(nodeid="x", asked=asked).known_red)
 
     def _plain(self, module: Any, setup: str, call: str, teardown: str, **more: Any) -> bool:
         made: Outcome = module.Outcome(

@@ -11,14 +11,23 @@ import math
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
 from rollback.host.processes import Completed, base_environment, run
-from rollback.model.finding import Answer, Attachment, Finding, Json, failed, passed, unknown
+from rollback.model.finding import (
+    Answer,
+    Attachment,
+    Finding,
+    Json,
+    Measured,
+    failed,
+    passed,
+    unknown,
+)
 from rollback.model.quantity import Limit, Seconds, spoken
 from rollback.model.registry import Declared, register
 from rollback.model.step import Check, Effects, Text
@@ -193,25 +202,29 @@ class Load(Check):
             "p50_ms": percentile(result.histogram, 0.5), "errors": errors, "rate": self.rate,
         }  # fmt: skip
         told = f"{result.requests} requests, {figure(errors * 100)}% errors, p95 {p95_ms:g} ms"
-        wrong = []
+        wrong, broken = [], list[tuple[Measured, ...]]()
         if self.errors is not None and (reason := self.errors.why_not(errors)):
             wrong.append(f"errors: {reason}")
+            broken.append(self.errors.broken("errors", errors))
         if result.requests < self.min_samples and not wrong:
             return unknown(f"{told}: fewer than {self.min_samples} requests were made", **details)
         if self.p95 is not None and (reason := self.p95.why_not(p95_ms)):
             wrong.append(f"p95: {reason} ms")
+            broken.append(self.p95.broken("p95", p95_ms))
         compared, slower = self._against(sealed, result)
         if slower is Answer.FAIL:
             wrong.append(compared)
+            was_ms = median(sealed["p95_ms"])
+            broken.append((Measured("p95 beside the seal", p95_ms, was_ms, "higher"),))
         if wrong:
-            finding = failed(f"{told}; {'; '.join(wrong)}", **details)
+            finding = failed(f"{told}; {'; '.join(wrong)}", **details).beyond(*broken)
         elif slower is Answer.UNKNOWN:
             finding = unknown(f"{told}; {compared}", **details)
         else:
             finding = passed(f"{told}; {compared}", **details)
         samples = {"p95_ms": (p95_ms,),
                    "response_ms": spread_out(result.histogram, _READINGS_MAX)}  # fmt: skip
-        return Finding(finding.answer, finding.evidence, finding.details, samples)
+        return replace(finding, samples=samples)
 
     def _against(
         self, sealed: Mapping[str, Sequence[float]], result: _Result

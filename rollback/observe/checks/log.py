@@ -20,11 +20,11 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from rollback.model.finding import Attachment, Finding, Json, failed, passed, unknown
+from rollback.model.finding import Attachment, Finding, Json, Measured, failed, passed, unknown
 from rollback.model.quantity import Seconds
 from rollback.model.registry import Declared, register
 from rollback.model.step import Check, Id, Text
-from rollback.observe.expect import Expected, combined, shown, why_not
+from rollback.observe.expect import Bound, Expected, combined, shown, why_not
 from rollback.observe.lines import LATE, TICK, Tally, backwards, holds, line_time, records, rotated
 from rollback.observe.place import Place, opened
 from rollback.observe.view import View
@@ -143,6 +143,8 @@ class LogCheck(Check):
             finding = failed(
                 f"{told}; {len(bad)} hold what must not be there: {like}", lines=len(bad)
             )
+            over = Measured("lines", len(bad), 0, "higher")
+            finding = finding.beyond((over,), besides=tuple(dict.fromkeys(bad)))
             return finding.showing(_excerpt(self.file, fresh, self.lacks))
         if tally.packed or (tally.cut and len(fresh) >= len(lines) - 1):
             return unknown(told)  # older lines that count may not have been read
@@ -213,7 +215,9 @@ class LogCheck(Check):
         reason = why_not(count, wanted.count)
         note = f", {tally.note()}" if tally.note() else ""
         if reason:
-            return failed(f"{self.file}: records: {reason}{note}", count=count)
+            finding = failed(f"{self.file}: records: {reason}{note}", count=count)
+            limits = wanted.count if isinstance(wanted.count, Bound) else Bound()
+            return finding.beyond(limits.broken("records", count))
         told = f"{self.file}: {count} of {tally.read} records are such ones{note}"
         return unknown(told, count=count) if tally.cut else passed(told, count=count)
 

@@ -13,13 +13,13 @@ Never: judges a service that restarted or refused the work meanwhile.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated
 
 from pydantic import Field, model_validator
 
 from rollback.model.errors import HostUnreachable, PlanError
-from rollback.model.finding import Answer, Finding, Json, failed, passed, unknown
+from rollback.model.finding import Answer, Finding, Json, Measured, failed, passed, unknown
 from rollback.model.registry import register
 from rollback.model.step import Check, Effects, Id
 from rollback.observe.expect import Limits, figure, shown
@@ -99,13 +99,14 @@ class MemoryCheck(Check):
         told = _told(self.service, found, int(xs[-1]), limit)
         series = {"memory_bytes": tuple(ys)}
         if found.low >= limit:
-            finding = failed(f"{told}: it grows", **details)
+            grows = Measured("bytes per request below", found.estimate, limit, "higher")
+            finding = failed(f"{told}: it grows", **details).beyond((grows,))
         elif found.high < limit and not cut_short:
             finding = passed(told, **details)
         else:
             why = cut_short or "the interval lies across the limit: more work would tell"
             finding = unknown(f"{told}; {why}", **details)
-        return Finding(finding.answer, finding.evidence, finding.details, series)
+        return replace(finding, samples=series)
 
 
 def _told(service: str, found: Slope, requests: int, limit: float) -> str:

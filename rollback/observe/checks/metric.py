@@ -57,8 +57,9 @@ class MetricCheck(Check):
         if sample.value is None:
             return unknown(f"{self.name} is unknown: {sample.note or 'no reason was given'}")
         told = f"{self.name} is {figure(sample.value)} {sample.unit}"
-        reason = Bound.model_validate(self._limits()).why_not(sample.value)
+        limits = Bound.model_validate(self._limits())
         details = {"value": sample.value, "count": sample.count}
-        if reason:
-            return failed(f"{told}: {reason}", **details)
+        if reason := limits.why_not(sample.value):
+            finding = failed(f"{told}: {reason}", **details)
+            return finding.beyond(limits.broken(self.name, sample.value))
         return passed(f"{told}, of {sample.count} readings", **details)

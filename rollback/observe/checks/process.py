@@ -11,7 +11,7 @@ from typing import Annotated
 from pydantic import Field
 
 from rollback.model.errors import PlanError
-from rollback.model.finding import Finding, Json, failed, passed, unknown
+from rollback.model.finding import Finding, Json, Measured, failed, passed, unknown
 from rollback.model.registry import register
 from rollback.model.step import Check, Id
 from rollback.observe.expect import Limits, combined, figure
@@ -81,16 +81,20 @@ class ProcessCheck(Check):
             f"{service}.pid": pid, f"{service}.memory_bytes": used.memory_bytes,
             f"{service}.descriptors": used.descriptors,
         }  # fmt: skip
-        wrong = []
+        wrong, broken = [], list[tuple[Measured, ...]]()
         if used.frozen:
             wrong.append("is stopped: it holds its lock and does nothing")
+            broken.append(())
         if self.memory is not None and self.memory.why_not(used.memory_bytes):
             limit = _in_mib(self.memory.why_not(used.memory_bytes), used.memory_bytes)
             wrong.append(f"memory: {limit}")
+            broken.append(self.memory.broken(f"memory of {service}", used.memory_bytes))
         if self.descriptors is not None and (reason := self.descriptors.why_not(used.descriptors)):
             wrong.append(f"descriptors: {reason}")
+            broken.append(self.descriptors.broken(f"descriptors of {service}", used.descriptors))
         if wrong:
-            return failed(f"{service} (process {pid}) {'; '.join(wrong)}", **details)
+            finding = failed(f"{service} (process {pid}) {'; '.join(wrong)}", **details)
+            return finding.beyond(*broken)
         return passed(
             f"{service} runs as process {pid}, {figure(used.memory_bytes / _MIB)} MiB, "
             f"{used.descriptors} descriptors", **details,

@@ -58,7 +58,8 @@ class Queue(Check):
             return unknown(f"{self.directory} is no folder: there is no queue to look at")
         depth = len(first)
         if self.depth is not None and (reason := self.depth.why_not(depth)):
-            return failed(f"{self.directory}: {reason} waiting", depth=depth, value=depth)
+            finding = failed(f"{self.directory}: {reason} waiting", depth=depth, value=depth)
+            return finding.beyond(self.depth.broken("waiting", depth))
         if self.drains_within is None or not first:
             return passed(f"{self.directory}: {depth} waiting", depth=depth, value=depth)
         clock = view.host.clock

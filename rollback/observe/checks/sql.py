@@ -91,9 +91,10 @@ class Sql(Check):
             return failed("the query gives no row") if self._limits() else passed("no row")
         value = _plain(rows[0])
         details = {"value": value} if is_number(value) else {}
-        reason = Bound.model_validate(self._limits()).why_not(value) if self._limits() else ""
-        if reason:
-            return failed(f"the query gives {shown(value)}: {reason}", **details)
+        limits = Bound.model_validate(self._limits())
+        if self._limits() and (reason := limits.why_not(value)):
+            finding = failed(f"the query gives {shown(value)}: {reason}", **details)
+            return finding.beyond(limits.broken("the query", value))
         return passed(f"the query gives {shown(value)}", **details)
 
 
