@@ -34,7 +34,9 @@ class MemoryMetric(MetricSource):
     @model_validator(mode="after")
     def _one(self) -> MemoryMetric:
         if self.count == "similar" and self.pattern is not None:
-            raise ValueError("similar counts those like the newest, and takes no pattern; leave it out")
+            raise ValueError(
+                "similar counts those like the newest, and takes no pattern; leave it out"
+            )
         return self
 
     @property
