@@ -203,8 +203,9 @@ def test_what_cannot_be_taken_back_may_not_stand_before_it(shop: Shop) -> None:
     with shop.site() as site, pytest.raises(PlanError, match="cut cannot be taken back"):
         shop.plan(site, "risky")
     shop.edit("asks: op, within: 10m", "asks: op, within: 10m, on_fail: continue")
-    with pytest.raises(SpecError, match="leave on_fail out"):
+    with pytest.raises(SpecError, match="what nobody confirms is taken back") as caught:
         declare.load(shop.folder / "rollback.yaml")
+    assert [one.hint for one in caught.value.problems] == ["leave on_fail out"]
 
 
 def test_status_says_until_when_and_what_to_type(shop: Shop) -> None:
