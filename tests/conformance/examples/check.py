@@ -118,7 +118,7 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
         {"get": f"{w.url}/sessions/{{id}}", "until": {"/state": "done"}}]}, BROKEN),
     "consistent": _of(lambda w: {"url": f"{w.url}/decide", "inputs": {"task": {"text": 9}},
                                  "pointer": ["/route"], "examples": 2}, BROKEN),
-    "load": _of(lambda w: {"url": f"{w.url}/decide", "rate": 40, "users": 2, "duration": "1s",
+    "load": _of(lambda w: {"url": f"{w.url}/decide", "rate": 20, "users": 2, "duration": "2s",
                            "errors": {"below": "1%"}, "min_samples": 5, "within": "30s"}, BROKEN),
     "memory": _of(lambda w: {"service": "product", "url": f"{w.url}/agents", "requests": 240,
                              "samples": 12, "slope": {"below": "64 KiB"}, "within": "20s"},
