@@ -2,8 +2,9 @@
 
 Declared are: how long what is called for may wait (`urgency`), how long a person may take to choose
 (`answer_within`), from detection to the first step (`budgets.start`), until the steps are done, until
-it is proved and until everybody works again (`budgets.mitigated`, `complete`, `recovery`), and the time
-of each item that gates the closing of an incident (`due`).
+it is proved and until everybody works again (`budgets.mitigated`, `complete`, `recovery`), the time of
+each item that gates the closing of an incident (`due`), and when a decision (`review_after`) or a filled
+record (`review_every`) is looked at again.
 
 Hides: since when each of them counts.
 Never: does what nobody did: a run stays, and no option is taken.
@@ -17,6 +18,7 @@ from typing import Literal
 
 from rollback.act import checklist
 from rollback.act.plan import plan_of
+from rollback.act.records import SEPARATOR
 from rollback.act.site import Site
 from rollback.act.telling import tell_people
 from rollback.host.clock import moment_of
@@ -32,7 +34,7 @@ from rollback.model.quantity import spoken
 from rollback.model.registry import read_item
 
 KIND = "deadline.overdue"
-Of = Literal["urgency", "start", "choice", "mitigated", "complete", "recovery", "item"]
+Of = Literal["urgency", "start", "choice", "mitigated", "complete", "recovery", "item", "review"]
 _NOT_ANSWERED = (State.PLANNED, State.WAITING, State.EXPIRED)
 
 
@@ -65,7 +67,7 @@ def overdue(site: Site) -> tuple[Overdue, ...]:
     """Everything that should have happened by now and still has not."""
     seen = _seen(site)
     found = (*_recommended(seen), *_begun(seen), *_chosen(seen), *_ran(seen), *_recovered(seen),
-             *_items(seen))  # fmt: skip
+             *_items(seen), *_reviewed(seen))  # fmt: skip
     return tuple({one.id: one for one in found}.values())
 
 
@@ -152,6 +154,8 @@ def _may_wait(site: Site, one: Called) -> tuple[Of, float | None]:
     point = site.system.decision.points.get(one.what) if one.word == "decide" else None
     if point is not None and point.answer_within is not None:
         return "choice", point.answer_within
+    if one.urgency_s is None:
+        return "review", site.system.decision.review_after
     return "urgency", one.urgency_s
 
 
@@ -190,6 +194,24 @@ def _items(seen: _Seen) -> Iterator[Overdue]:
             yield Overdue("item", f"item:{run.id}:{one.id}", f"{one.item}: this should have been done",
                           run.moments["run.mitigated"][2], one.due_s, about=run.id,
                           level=str(run.plan.get("level")))  # fmt: skip
+
+
+def _reviewed(seen: _Seen) -> Iterator[Overdue]:
+    """A filled record was said nothing new about for as long as declared: once for each such time."""
+    for name, record in seen.site.system.records.items():
+        if record.review_every is None:
+            continue
+        about = [
+            e for e in seen.events
+            if (e.kind == "record.filled" and e.data.get("record") == name)
+            or (e.kind == "answer.given" and str(e.data.get("item")).startswith(f"{name}{SEPARATOR}"))
+        ]  # fmt: skip
+        times = int(seen.age_s(about[-1]) // record.review_every) if about else 0
+        if times > 0 and any(e.kind == "record.filled" for e in about):
+            last = about[-1]
+            yield Overdue("review", f"review:{last.hash}:{times}",
+                          f"{record.title}: somebody should have looked at it again", last.at,
+                          record.review_every * times, about=last.run)  # fmt: skip
 
 
 def _chosen(seen: _Seen) -> Iterator[Overdue]:

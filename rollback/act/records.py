@@ -16,6 +16,7 @@ from rollback.act.site import Site
 from rollback.host.clock import iso
 from rollback.model.errors import PlanError, UsageError
 from rollback.model.finding import Json
+from rollback.model.level import Level, Procedure
 from rollback.model.lifecycle import Run, elapsed_s
 from rollback.model.registry import nearest
 
@@ -30,7 +31,7 @@ _TIMES = {"duration": "run.mitigated", "time-to-complete": "gate.opened"}
 def asked_by(site: Site, plan: Plan) -> tuple[str, ...]:
     """The records that the plan's level asks for, or one of its steps, each once."""
     _, level = find_level(site, plan.level)
-    found = [one.record for one in level.prerequisites if one.record]
+    found = [*assessment(site, level), *(one.record for one in level.prerequisites if one.record)]
     found += [item.record for item in level.checklist if item.record]
     found += [
         str(step.parameters["record"]) for step in plan.every_step() if step.kind == "collect"
@@ -41,6 +42,12 @@ def asked_by(site: Site, plan: Plan) -> tuple[str, ...]:
         if option.record
     ]  # fmt: skip
     return tuple(dict.fromkeys(found))
+
+
+def assessment(site: Site, level: Level | Procedure) -> tuple[str, ...]:
+    """The record that is whole before any level starts, where the decision names one."""
+    found = site.system.decision.assessment
+    return (found,) if found is not None and isinstance(level, Level) else ()
 
 
 def look(site: Site, run: Run, name: str) -> Filled:

@@ -58,7 +58,8 @@ class Standing:
     def as_json(self) -> dict[str, Json]:
         """For `--json`."""
         last = self.last
-        return {"drill": self.drill.id, "overdue": bool(self.why), "why": self.why,
+        return {"drill": self.drill.id, "fault": self.drill.fault, "overdue": bool(self.why),
+                "why": self.why,
                 "last": None if last is None else {
                     "at": iso(last.at), "passed": last.passed, "mitigated_s": last.mitigated_s,
                     "complete_s": last.complete_s}}  # fmt: skip

@@ -290,7 +290,8 @@ def open_items(site: Site, run: Run, plan: Plan) -> tuple[ChecklistItem, ...]:
 def start_items(site: Site, run: Run, plan: Plan) -> tuple[ChecklistItem, ...]:
     """What is settled before the first step, each by a person's word, a record or a check.
 
-    Items of the checklist, prerequisites of the level, conditions that a person may let pass.
+    Items of the checklist, the assessment that the decision names, prerequisites of the level, conditions
+    that a person may let pass.
     """
     _, level = find_level(site, plan.level)
     if level.emergency or not of_its_level(plan, level):
@@ -300,13 +301,13 @@ def start_items(site: Site, run: Run, plan: Plan) -> tuple[ChecklistItem, ...]:
     if "prerequisites" in level.waives:
         return (*asked, *listed)
     named = {item.record or item.id for item in listed}
+    wanted = {name: ("", name) for name in records.assessment(site, level)}
+    wanted |= {one.record or one.attest or "": (one.attest or "", one.record or "")
+               for one in level.prerequisites if one.record or one.attest}  # fmt: skip
     needed = tuple(
-        ChecklistItem(
-            id=name, item=f"{name} is {'filled' if one.record else 'said'}", record=one.record,
-            attest=one.attest, gates="start",
-        )
-        for one in level.prerequisites
-        if (name := one.record or one.attest or "") and name not in named
+        ChecklistItem(id=name, item=f"{name} is {'filled' if record else 'said'}", record=record or None,
+                      attest=attest or None, gates="start")
+        for name, (attest, record) in wanted.items() if name not in named
     )  # fmt: skip
     return (*asked, *needed, *listed)
 

@@ -50,7 +50,8 @@ def command(desk: Desk, levels: tuple[str, ...]) -> int:
             overdue = [one for one in drills if one.why]
             if overdue:
                 said += ["", paint(f"{counted(len(overdue), 'drill')} overdue", "bold"),
-                         *(f"  {one.drill.id}: {safe(one.said)}" for one in overdue)]  # fmt: skip
+                         *(f"  {one.drill.id} ({safe(one.drill.fault)}): {safe(one.said)}"
+                           for one in overdue)]  # fmt: skip
             return [*said, *_practices(practised), "", *_row(review)]
 
         desk.out(body, lines)

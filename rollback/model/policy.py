@@ -285,6 +285,9 @@ class Decision(Declared):
     `most-severe`: the highest level wins. `first`: the first that matches. `tree`: the questions
     in order. `scored`: the most confident row. `tiers`: the first row of the table. `strictest`:
     tree and scores both speak, the stricter answer wins. `asked`: a person always decides.
+
+    `assessment` is a record that is whole before any level starts. What is called for without an urgency
+    of its own is overdue when nobody has answered it `review_after` so long.
     """
 
     style: Literal["most-severe", "first", "tree", "scored", "tiers", "strictest", "asked"]

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 import rollback.kinds  # noqa: F401 - registers the kinds
 from rollback import declare
-from rollback.judge.unenforced import unenforced
+from rollback.judge.unenforced import UNREAD, unenforced
+from tests.judge import grammar
 from tests.systems import Shop, build, environment
 
 SYSTEMS = Path(__file__).parents[2] / "systems"
@@ -95,3 +97,55 @@ def test_validate_prints_the_list_and_gives_it_as_json(shop: Shop) -> None:
         ).stdout
     )  # fmt: skip
     assert [one["where"] for one in body["unenforced"]] == ["levels.config.on_fail"]
+
+
+# -- every field of the grammar ----------------------------------------------------------------
+
+READ_AND_HELD_BY_NOTHING = {
+    "triggers.*.authority", "triggers.*.inform", "decision.tree.*.authority", "decision.tiers.*.authority",
+    "decision.breakers.*.inform", "levels.*.severity",
+}  # fmt: skip
+
+
+def within(place: str, named: Iterable[str]) -> bool:
+    """True for a field that is named, or that lies inside of one."""
+    return any(place == one or place.startswith(f"{one}.") for one in named)
+
+
+def test_every_field_is_read_or_named() -> None:
+    """Found in the source of the program; what only checks that a name leads somewhere reads nothing."""
+    assert len(grammar.fields()) > 1000
+    lost = [place for place in grammar.unread() if not within(place, UNREAD)]
+    assert lost == [], "accepted, read nowhere, and validate does not say so"
+
+
+def test_what_is_named_as_unread_is() -> None:
+    """A field leaves the list with the code that reads it; each is a field that there is."""
+    unread = grammar.unread()
+    for place in UNREAD.keys() - READ_AND_HELD_BY_NOTHING:
+        assert place in unread, place
+    assert UNREAD.keys() <= grammar.fields().keys()
+    assert len(READ_AND_HELD_BY_NOTHING) < len(UNREAD) / 4, (
+        "the search, not a list, says what is read"
+    )
+
+
+@pytest.mark.parametrize("place", ["decision.breakers.*.reset_after", "decision.review_after",
+                                   "severity.*.respond_within", "records.*.review_every",
+                                   "decision.assessment", "guardrails.whole_procedures",
+                                   "components.*.depends_on"])  # fmt: skip
+def test_the_search_finds_what_has_an_effect(place: str) -> None:
+    """By another way each: an attribute, a place in a constant, a function of the model."""
+    assert place in grammar.fields()
+    assert not within(place, grammar.unread())
+
+
+def test_validate_names_what_nothing_reads_where_it_is_written(shop: Shop) -> None:
+    """Once for many of a kind, with what happens instead."""
+    shop.edit("op: {title: Operator}, lead: {title: Lead}",
+              "op: {title: Operator, duty: Look}, lead: {title: Lead, contact: \"env:A\"}")  # fmt: skip
+    shop.edit("chief: {title: Chief}", 'chief: {title: Chief, contact: "env:B"}')
+    assert unenforced(shop.system) == (
+        ("people.roles.op.duty", "words for people: the program reads them nowhere"),
+        ("people.roles.*.contact", "nobody is called there: channels are declared under notify:"),
+    )
