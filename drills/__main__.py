@@ -19,7 +19,11 @@ from drills.faults import known as known_faults
 from drills.faults.bad_release import BadRelease
 from drills.sandboxes import find as find_sandbox
 from drills.sandboxes.studio import Studio
+from rollback.act.site import Site
+from rollback.act.strength import record
 from rollback.cli.failing import status_of
+from rollback.declare import load
+from rollback.host import Host
 from rollback.model.errors import NeedsOperator, UsageError
 
 DIRECTORY = click.Path(path_type=Path, file_okay=False)
@@ -157,19 +161,30 @@ def sweep_(
 @click.argument("name", default="studio")
 @click.option("--every", type=click.IntRange(1), default=1, help="Only every n-th fault.")
 @click.option("--offset", type=click.IntRange(0), default=0, help="Begin with another one.")
+@click.option("--level", default="", help="Whose gate; default: the level of the highest rank.")
+@click.option("--system", "file", type=click.Path(path_type=Path, dir_okay=False), default=None,
+              help="Write it down for this system, whose gate asks the same.")  # fmt: skip
 @click.option("--at-least", type=click.FloatRange(0, 1), default=strength.SHARE_MIN, show_default=True,
               help="The share that has to be noticed.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True)
-def strength_(name: str, every: int, offset: int, at_least: float, as_json: bool) -> None:
-    """Plant faults in a sandbox, one at a time, and ask its gate for each.
+def strength_(
+    name: str, every: int, offset: int, level: str, file: Path | None, at_least: float, as_json: bool
+) -> None:  # fmt: skip
+    """Plant faults in a sandbox, one at a time, and ask the gate of a level for each.
 
     They come from its declaration: every component, in every way in which its kind can be broken.
     """
     find_sandbox(name)
     told = (lambda _line: None) if as_json else click.echo
     with tempfile.TemporaryDirectory(prefix="rollback-strength-") as folder:
-        body = strength.measure(Path(folder), every=every, offset=offset, told=told)
+        body = strength.measure(Path(folder), level=level, every=every, offset=offset, told=told)
     sweep.write(body, strength.REPORT)
+    if file is not None and every > 1:
+        raise UsageError("a part of the faults is no measurement", hint="leave out --every")
+    if file is not None:
+        with Site.open(load(file), Host()) as site:
+            record(site, body["level"], asked=body["asked"], planted=body["planted"],
+                   noticed=body["noticed"])  # fmt: skip
     if as_json:
         click.echo(json.dumps(body))
     else:

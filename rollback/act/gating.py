@@ -48,7 +48,7 @@ _MARK = "mitigated.json"
 
 def mark(site: Site, run: Run, plan: Plan) -> None:
     """What stands in the restored components at mitigation is written down."""
-    found = {name: site.checkpoints.fingerprints(name) for name in _watched(site, plan)}
+    found = {name: site.checkpoints.fingerprints(name) for name in watched(site, plan)}
     site.run_folder(run.id)
     site.state.tree.write(f"runs/{run.id}/{_MARK}", canonical(found))
 
@@ -75,7 +75,7 @@ def stage(site: Site, run: Run, plan: Plan) -> Run:
     left = unsettled.keeps_closed(site, run, plan, asking.view)
     run = checklist.fill(site, run, plan, whole=True)
     paper = checklist.keeps_closed(site, run, plan)
-    paper += strength.too_weak(site, run, find_level(site, plan.level)[1].gate)
+    paper += strength.too_weak(site, run, *find_level(site, plan.level))
     if left or paper:
         return _unsettled(asking, run, left, paper)
     return _opened(asking, run)
@@ -142,8 +142,8 @@ def _besides_suites(asking: _Asking, run: Run) -> list[str]:
     missed = closer.missed(site, asking.wanted.suites, view)
     if missed:
         return missed
-    watched = tuple(_watched(site, plan))
-    return [*gate.unchanged(site.system, watched, lambda name: _changed(site, run, name))]
+    restored = tuple(watched(site, plan))
+    return [*gate.unchanged(site.system, restored, lambda name: _changed(site, run, name))]
 
 
 def _closed(
@@ -233,7 +233,7 @@ def _told(result: SuiteResult) -> dict[str, Json]:
     }  # fmt: skip
 
 
-def _watched(site: Site, plan: Plan) -> Iterator[str]:
+def watched(site: Site, plan: Plan) -> Iterator[str]:
     """What the plan put there itself; what a guarded command left may go on changing."""
     if command_of(plan):
         return

@@ -35,8 +35,8 @@ def tell_event(
 ) -> Event | None:
     """The event is in the journal; None when one with this `identity` was told before.
 
-    `kind` is a declared event, `drill` where drills are declared, `effect` where a component declares
-    `irreversible`, or `strength` where a gate declares that.
+    `kind` is a declared event, `drill` where drills are declared, or `effect` where a component declares
+    `irreversible`.
 
     Raises: PlanError for one that is not declared; UsageError for a field that is not, or is not of
     its type; Refused for a deployment while a run is open.
@@ -50,9 +50,7 @@ def tell_event(
             return None
         return unsettled.tell_effect(site, fields, by=by, identity=identity)
     if kind == strength.EVENT and kind not in site.system.events and strength.wanted(site.system):
-        if identity and _was_told(site, identity):
-            return None
-        return strength.tell(site, fields, by=by, identity=identity)
+        raise strength.no_word()
     typed = _fields(site.system, kind, fields)
     if identity and _was_told(site, identity):
         return None
@@ -65,7 +63,7 @@ def tell_event(
 
 
 def _was_told(site: Site, identity: str) -> bool:
-    kinds = ("event.told", strength.MEASURED, *rehearsed.ENDED)
+    kinds = ("event.told", *rehearsed.ENDED)
     return any(one.kind in kinds and one.data.get("id") == identity
                for one in site.journal.events())  # fmt: skip
 

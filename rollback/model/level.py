@@ -57,7 +57,8 @@ class Gate(Declared):
 
     `settle` is how long smoke, asked again and again, has to hold after everything has held once.
     `strength` is the share of planted faults that the gate must have noticed when it was last measured,
-    for a run that nobody confirmed to complete.
+    for a run that nobody confirmed to complete; a measurement counts for `strength_lasts`, and as long
+    as the gate asks the same.
     """
 
     suites: tuple[Suite, ...] = ()
@@ -66,6 +67,7 @@ class Gate(Declared):
     settle: Seconds = 0.0
     known_red: Literal["none", "allowed"] = "none"
     strength: Share | None = None
+    strength_lasts: Seconds = 90 * 86400.0
 
     @model_validator(mode="after")
     def _repeats(self) -> Gate:

@@ -7,9 +7,9 @@ Never: does any of it.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from rollback.model.component import AnyPath, RelativePath
 from rollback.model.policy import Condition
@@ -121,6 +121,32 @@ class Divergence(Declared):
     check: Check
 
 
+def _reads_only(check: Any) -> Any:
+    why = getattr(check, "writes", "")
+    if why:
+        raise ValueError(
+            f"{why}, and smoke is read-only: move it to functional or integration, with effects: test-data"
+        )
+    return check
+
+
+ReadsOnly = Annotated[Check, AfterValidator(_reads_only)]
+"""A check that stands in smoke: it is asked on every rollback, everywhere, again and again."""
+
+
+def _says_what_it_does(check: Any) -> Any:
+    why = getattr(check, "writes", "")
+    if why and check.effects == "none" and "effects" not in check.model_fields_set:
+        raise ValueError(
+            f"{why}: write effects: test-data, or effects: none where it changes nothing"
+        )
+    return check
+
+
+MayWrite = Annotated[Check, AfterValidator(_says_what_it_does)]
+"""A check that may change something, and says so: an environment allows it, or not."""
+
+
 class Verification(Declared):
     """The checks of every suite, what is known to be red, and the team's own test files.
 
@@ -128,10 +154,10 @@ class Verification(Declared):
     `requirements` is where the `item` of a check is written down, for links: `https://…/{item}`.
     """
 
-    smoke: tuple[Check, ...] = ()
-    functional: tuple[Check, ...] = ()
-    integration: tuple[Check, ...] = ()
-    performance: tuple[Check, ...] = ()
+    smoke: tuple[ReadsOnly, ...] = ()
+    functional: tuple[MayWrite, ...] = ()
+    integration: tuple[MayWrite, ...] = ()
+    performance: tuple[MayWrite, ...] = ()
     known_red: tuple[KnownRed, ...] = ()
     retired: tuple[Retired, ...] = ()
     suites: tuple[SuiteFile, ...] = ()

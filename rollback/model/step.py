@@ -125,6 +125,11 @@ class Check(Kind):
     severity: Literal["blocker", "critical", "normal", "minor", "trivial"] = "normal"
     levels: tuple[Id, ...] = ()
 
+    @property
+    def writes(self) -> str:
+        """How asking it may change the system, in a few words; "" when it only reads."""
+        return f"has effects {self.effects}" if self.effects != "none" else ""
+
 
 class MetricSource(Kind):
     """Where a number comes from. Subclasses are kinds of the family `metric`."""

@@ -145,6 +145,13 @@ def why_not(value: Json, expected: Any) -> str:
     return "" if same(value, expected) else f"{shown(value)} is not {shown(expected)}"
 
 
+def says_none(expected: object) -> bool:
+    """True when the declaration itself says that there may be none."""
+    if isinstance(expected, Bound):
+        return expected.at_least == 0 or expected.equals == 0
+    return expected == 0
+
+
 def shown(value: object, *, limit: int = _SHOWN_MAX) -> str:
     """`value` on one line, short, with control characters escaped: safe to print."""
     text = value if isinstance(value, str) else _spelt(value)

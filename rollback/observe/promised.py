@@ -49,6 +49,7 @@ class _Asking:
     clock: Clock = field(default_factory=Clock)
     end_s: float = 0.0
     requests: int = 0
+    served: int = 0
     silent: int = 0
     broken: set[tuple[str, str]] = field(default_factory=set)
 
@@ -84,6 +85,7 @@ class _Asking:
             self.tell(operation, error.message, again)
             raise
         self.requests += 1
+        self.served += 200 <= answer.status < 400
         response = Response(
             answer.status, {name: [value] for name, value in answer.headers.items()}, answer.body,
             request, answer.elapsed_s, True,
@@ -112,7 +114,13 @@ def main() -> None:
                 asked += _asked(asking, operation)
     except _Over:
         pass
-    print(json.dumps({"operations": count, "asked": asked, "requests": asking.requests}), file=out)
+    end = {
+        "operations": count,
+        "asked": asked,
+        "requests": asking.requests,
+        "served": asking.served,
+    }
+    print(json.dumps(end), file=out)
 
 
 def _operations(asking: _Asking) -> list[Any]:

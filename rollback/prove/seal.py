@@ -1,14 +1,13 @@
 """Seals: how the suites came out at one version, kept apart from the version they belong to.
 
-Hides: the spelling of a seal, and the arithmetic of "clearly slower".
+Hides: the spelling of a seal.
 Never: belongs to a checkpoint that it does not name.
 """
 
 from __future__ import annotations
 
 import json
-import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
@@ -16,14 +15,12 @@ from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, mode
 from rollback.host import Tree
 from rollback.model.errors import ObjectCorrupt
 from rollback.model.event import canonical, digest
-from rollback.model.finding import Finding, Measured, failed, passed, unknown
+from rollback.model.finding import Measured
 from rollback.model.registry import Declared
 
 FOLDER = "seals"
 DOMAIN = "rollback.seal.1"
 _LATER = ("tests", "asked")
-SAMPLES_MIN = 20
-EFFECT_MIN = 0.33  # Cliff's delta: below it, two series overlap too much to be called different
 
 
 class Beyond(Declared):
@@ -152,43 +149,6 @@ def every(tree: Tree) -> Iterator[Seal]:
     for name in tree.names(FOLDER):
         if name.endswith(b".json"):
             yield load(tree, name.decode().removesuffix(".json"))
-
-
-def compare(
-    now: Sequence[float], then: Sequence[float], *, ratio: float, floor: float,
-    lower_is_better: bool = True, unit: str = "",
-) -> Finding:  # fmt: skip
-    """PASS unless `now` is clearly worse than `then`; UNKNOWN with too few samples.
-
-    Worse takes all three: the medians differ by more than `ratio` (1.0: twice as much), by more
-    than `floor` in the unit of the series, and the series hardly overlap (Cliff's delta).
-    """
-    if min(len(now), len(then)) < SAMPLES_MIN:
-        return unknown(f"too few samples to compare: {len(now)} now, {len(then)} sealed, "
-                       f"at least {SAMPLES_MIN} of each are needed")  # fmt: skip
-    present, past = statistics.median(now), statistics.median(then)
-    worse_by = present - past if lower_is_better else past - present
-    effect = _delta(now, then) * (1 if lower_is_better else -1)
-    share = worse_by / abs(past) if past else (float("inf") if worse_by > 0 else 0.0)
-    said = (f"median {present:.4g}{unit} now, {past:.4g}{unit} sealed, effect {effect:+.2f}, "
-            f"allowed +{ratio:.0%} or {floor:g}{unit}")  # fmt: skip
-    worse = effect >= EFFECT_MIN and share > ratio and worse_by > floor
-    return failed(said) if worse else passed(said)
-
-
-def _delta(now: Sequence[float], then: Sequence[float]) -> float:
-    """Cliff's delta: +1 when every value of `now` is above every one of `then`."""
-    above = below = 0
-    ordered = sorted(then)
-    from_below = from_above = 0
-    for value in sorted(now):
-        while from_below < len(ordered) and ordered[from_below] < value:
-            from_below += 1
-        while from_above < len(ordered) and ordered[from_above] <= value:
-            from_above += 1
-        above += from_below
-        below += len(ordered) - from_above
-    return (above - below) / (len(now) * len(then))
 
 
 def _constant(name: str) -> Any:

@@ -15,7 +15,7 @@ from rollback.act.authorize import create
 from rollback.act.back import restore_plan
 from rollback.act.keeping import held, missed, schedule, take, take_due
 from rollback.act.plan import make_plan
-from rollback.act.target import candidates
+from rollback.act.target import Wish, candidates
 from rollback.keep.artefact import versions
 from rollback.keep.life import Life
 from rollback.model.errors import PlanError, Refused, SpecError, UsageError
@@ -188,7 +188,7 @@ def why(
     shop: Shop, wanted: str = "newest", source: str = "checkpoint", *, alone: bool = False
 ) -> str:
     with shop.site() as site:
-        return candidates(site, source, wanted, alone=alone)[0].why_not
+        return candidates(site, source, wanted, Wish(alone=alone))[0].why_not
 
 
 def test_a_revoked_checkpoint_is_no_target_of_anything(shop: Shop) -> None:

@@ -53,6 +53,7 @@ GOOD = {
     "run": "r0001", "level": "config", "name": "before-release", "checkpoint": "before-release",
     "item": "seen", "text": "yes", "file": "a.json", "store": "disk", "path": "config", "words": "/bin/true",
     "component": "config", "reason": "why", "kind": "deployment", "beginning": "0a", "note": "looked",
+    "pattern": "slow-again",
 }  # fmt: skip
 RECOVERIES = ("corrupted", "lost-work")  # of one component, and it has to be named
 ELSEWHERE = ("demo", "drill")  # children of their own: tests/drills/test_demo.py

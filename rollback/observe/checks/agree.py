@@ -25,7 +25,8 @@ from rollback.observe.view import View
 class Agree(Check):
     """`values` are read at once, each by a check that can give one (http, command, sql, config).
 
-    All are the same, of one kind: 3 and "3" are not. `equals` says what, where that is known.
+    All are the same, of one kind: 3 and "3" are not. `equals` says what, where that is known; nothing at
+    all (null, an empty text, list or map) is no agreement unless it says so.
     """
 
     values: Annotated[dict[Id, Asked], Field(min_length=2, max_length=50)]
@@ -59,10 +60,19 @@ class Agree(Check):
         first = next(iter(found.values()), None)
         if not all(same(first, other) for other in found.values()):
             return failed(f"they do not agree: {told}", values=found)
+        equal = "equals" in self.model_fields_set
         wrong = [f"{name}: {reason}" for name, value in found.items()
-                 if self.equals is not None and (reason := why_not(value, self.equals))]  # fmt: skip
+                 if equal and (reason := why_not(value, self.equals))]  # fmt: skip
         if wrong:
             return failed("; ".join(wrong), values=found)
         if silent:
             return unknown("; ".join(shown(one) for one in silent), values=found)
+        if _is_nothing(first) and not equal:
+            return unknown(f"nobody says anything: {told}; write equals: null if that is right",
+                           values=found)  # fmt: skip
         return passed(f"they agree: {told}", values=found)
+
+
+def _is_nothing(value: Json) -> bool:
+    """True for what two parts may well have in common without saying anything."""
+    return value is None or value in ("", [], {})

@@ -92,7 +92,10 @@ class Command(Check):
         if done.status != self.exit:
             return [f"ended with {done.status}, not {self.exit}: {tail(done)}"]
         said = (done.stdout + b"\n" + done.stderr).decode("utf-8", "replace")
-        wrong = [f"did not say {shown(part)!r}" for part in _several(self.contains)
+        wrong = []
+        if self.absent and not said.strip():
+            wrong.append("said nothing at all, of which nothing can be absent")
+        wrong += [f"did not say {shown(part)!r}" for part in _several(self.contains)
                  if part not in said]  # fmt: skip
         wrong += [f"said {shown(part)!r}" for part in _several(self.absent) if part in said]
         for pattern, expected in self.counts.items():

@@ -7,7 +7,7 @@ Never: follows a path out of the root.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
@@ -32,7 +32,8 @@ class ConfigCheck(Check):
     """`keys` and `values` are dotted (`party.enabled`, `agents.0.name`).
 
     `columns` and `rows` are about a CSV file: rows maps a column to values that must stand in
-    it. `paths` are keys whose value (a text, or a list or map of them) is a path below the root.
+    it. `paths` are keys whose value (a text, or a list or map of them) is a path below the root. A key
+    without a value (null) is missing, unless `values` says null; and so is an empty file.
     """
 
     file: Place
@@ -40,7 +41,7 @@ class ConfigCheck(Check):
     keys: tuple[Text, ...] = ()
     values: dict[str, Expected] = Field(default_factory=dict)
     columns: tuple[Text, ...] = ()
-    rows: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    rows: dict[str, Annotated[tuple[str, ...], Field(min_length=1)]] = Field(default_factory=dict)
     paths: tuple[Text, ...] = ()
 
     @model_validator(mode="after")
@@ -67,6 +68,8 @@ class ConfigCheck(Check):
             document = read(data, format_)
         except ValueError as error:
             return failed(f"{self.file} does not parse: {shown(str(error))}")
+        if document is None or (document in ([], {}, "") and not self._demands()):
+            return failed(f"{self.file} holds nothing")
         wrong = self._wrong(document)
         if format_ == "csv":
             wrong += self._wrong_table(document, header(data.decode("utf-8-sig")))
@@ -76,8 +79,10 @@ class ConfigCheck(Check):
         if wrong:
             finding = failed(f"{self.file}: {'; '.join(wrong[:_WRONG_MAX])}")
             return finding.showing(*self._difference(document))
-        count = len(self.keys) + len(self.values) + len(self.columns) + len(self.rows)
-        return passed(f"{self.file} parses; {count + len(self.paths)} demands hold")
+        return passed(f"{self.file} parses; {self._demands()} demands hold")
+
+    def _demands(self) -> int:
+        return sum(map(len, (self.keys, self.values, self.columns, self.rows, self.paths)))
 
     def read_value(self, view: View) -> Json:
         """What stands at the one key that is declared. Raises: OSError, ValueError."""
@@ -92,7 +97,11 @@ class ConfigCheck(Check):
         return found  # type: ignore[return-value] # MISSING is excluded above
 
     def _wrong(self, document: Json) -> list[str]:
-        wrong = [f"{key} is missing" for key in self.keys if dotted(document, key) is MISSING]
+        wrong = []
+        for key in self.keys:
+            there = dotted(document, key)
+            if there is MISSING or (there is None and key not in self.values):
+                wrong.append(f"{key} is missing" if there is MISSING else f"{key} has no value")
         for key, expected in self.values.items():
             found: Any = dotted(document, key)
             if found is MISSING:
@@ -130,7 +139,7 @@ class ConfigCheck(Check):
                 wrong.append(f"{key} is missing")
                 continue
             texts = _texts(found)
-            if not texts:
+            if not texts or not all(text.strip("./ ") or text == "." for text in texts):
                 wrong.append(f"{key} holds no path")
             wrong += [f"{key}: {reason}" for text in texts if (reason := _lost(text, root, view))]
         return wrong

@@ -59,6 +59,13 @@ class Consistent(Check):
     examples: Annotated[int, Field(ge=1, le=10_000)] = 25
     seed: int = 1
 
+    @property
+    def writes(self) -> str:
+        """How asking it may change the system; a POST may say that it does not: `effects: none`."""
+        if self.method == "POST" and "effects" not in self.model_fields_set:
+            return "POST may change what it is sent to"
+        return super().writes
+
     def ask(self, view: View) -> Finding:
         """PASS when all examples were asked, and some question was answered, not refused."""
         clock = view.host.clock
@@ -74,7 +81,7 @@ class Consistent(Check):
                 return finding
             answered += not refused
         if not answered:
-            return failed(f"{self.url} refused all {self.examples} questions")
+            return failed(f"{self.url} refused all {self.examples} questions, or answered null")
         return passed(
             f"{self.url}: {self.examples} questions asked twice, {answered} answered, the same "
             "each time", answered=answered, examples=self.examples,
@@ -95,7 +102,7 @@ class Consistent(Check):
                    for name, rule in self.inputs.items()}  # fmt: skip
 
     def _twice(self, inputs: Mapping[str, Json], left_s: float) -> tuple[Finding | None, bool]:
-        """A finding when the two answers are not good and alike; and whether both refused."""
+        """A finding when the two answers are not good and alike; and whether both refused, or said null."""
         asked = shown(dict(inputs))
         try:
             one, other = self._once(inputs, left_s / 2), self._once(inputs, left_s / 2)
@@ -111,6 +118,7 @@ class Consistent(Check):
             first, second = json_of(one), json_of(other)
         except ValueError as error:
             return failed(f"{self.url}: {error}"), False
+        nothing = True
         for pointer in self.pointer:
             a, b = find(first, pointer), find(second, pointer)
             if a is MISSING or b is MISSING:
@@ -120,7 +128,8 @@ class Consistent(Check):
                     f"{self.url}: {pointer} is {shown(a, limit=60)}, then {shown(b, limit=60)} "
                     f"for {asked}"
                 ), False  # fmt: skip
-        return None, False
+            nothing = nothing and a is None
+        return None, nothing
 
     def _once(self, inputs: Mapping[str, Json], timeout_s: float) -> Response:
         if self.method == "POST":

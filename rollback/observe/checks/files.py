@@ -15,19 +15,19 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, model_validator
 
-from rollback.host import Tree
 from rollback.host.below import show
 from rollback.model.errors import HostError
-from rollback.model.finding import Finding, failed, passed
+from rollback.model.finding import Finding, failed, passed, unknown
 from rollback.model.registry import register
 from rollback.model.step import Check, Text
 from rollback.observe.difference import COMPARED_BYTES_MAX, difference
-from rollback.observe.expect import Expected, combined, shown, why_not
+from rollback.observe.expect import Expected, combined, says_none, shown, why_not
 from rollback.observe.place import Place, matches, opened, opened_glob
 from rollback.observe.view import View
 
 _CHUNK_BYTES = 1 << 20
 _SHOWN_MAX = 5
+_EMPTY = hashlib.sha256().hexdigest()
 
 
 def _same_as(written: str) -> str:
@@ -43,7 +43,8 @@ Texts = Text | tuple[Text, ...]
 class Files(Check):
     """Each path may be a pattern (`steps/*.md`, `**/*.py`); then all that it names are meant.
 
-    A pattern under `exists`, `contains` or `lacks` that names nothing fails.
+    A pattern under `exists`, `contains` or `lacks` that names nothing fails; a folder holds no text, and
+    of empty files alone nothing is lacking. A count of 0 is one only where the folder is there.
     """
 
     exists: tuple[Place, ...] = ()
@@ -83,6 +84,8 @@ class Files(Check):
         for path, expected in self.count.items():
             count = len(_named(view, path))
             reason = why_not(count, expected)
+            if not count and not says_none(expected) and not _folder_of(view, path):
+                reason = "there is no such folder to count in"
             told = f"{path}: {reason or count}"
             yield failed(told, count=count) if reason else passed(told, count=count)
         for path, other in self.equal.items():
@@ -118,6 +121,8 @@ def _equal(view: View, path: str, other: str) -> Finding:
         wanted = _digest(view, other)
         if wanted is None:
             return failed(f"{other} is missing")
+    if one == wanted and one == _EMPTY and not other.startswith("sha256:"):
+        return unknown(f"{path} and {other} are both empty: they have nothing in common")
     if one == wanted:
         return passed(f"{path} equals {other}")
     finding = failed(f"{path} (sha256:{one[:12]}…) differs from {other}")
@@ -151,23 +156,39 @@ def _digest(view: View, path: str) -> str | None:
 
 
 def _texts(view: View, pattern: str, texts: Texts, *, wanted: bool) -> Finding:
-    wrong = []
+    wanted_texts = (texts,) if isinstance(texts, str) else texts
+    wrong, read, empty = [], 0, 0
     with opened_glob(view, pattern) as (tree, rest):
         found = matches(tree, rest)
         if not found:
             return failed(f"{pattern} is missing")
         for path in found:
-            wrong += _text_in(tree, path, (texts,) if isinstance(texts, str) else texts, wanted)
+            at = tree.stat(path)
+            if at is not None and stat_.S_ISDIR(at.st_mode):
+                continue  # `**` names folders too
+            content = tree.read(path)
+            read, empty = read + 1, empty + (not content)
+            wrong += _wrong(show(path), content, wanted_texts, wanted)
+    if not read:
+        return failed(f"{pattern} is a folder, and holds no text: write {pattern}/*")
+    if read == empty:
+        return failed(f"{pattern} is empty: there is nothing to look at")
     if wrong:
         return failed("; ".join(wrong[:_SHOWN_MAX]))
-    return passed(f"{pattern}: {len(found)} looked at")
+    return passed(f"{pattern}: {read} looked at")
 
 
-def _text_in(tree: Tree, path: bytes, texts: tuple[str, ...], wanted: bool) -> list[str]:
-    found = tree.stat(path)
-    if found is not None and stat_.S_ISDIR(found.st_mode):
-        return []  # a folder holds no text; `**` names folders too
-    content = tree.read(path).decode("utf-8", "surrogateescape")
+def _wrong(name: str, content: bytes, texts: tuple[str, ...], wanted: bool) -> list[str]:
+    said = content.decode("utf-8", "surrogateescape")
     word = "does not contain" if wanted else "contains"
-    return [f"{show(path)} {word} {shown(text)!r}" for text in texts
-            if (text in content) is not wanted]  # fmt: skip
+    return [f"{name} {word} {shown(text)!r}" for text in texts if (text in said) is not wanted]
+
+
+def _folder_of(view: View, pattern: str) -> bool:
+    """True when the folder is there in which the pattern begins."""
+    parts = pattern.split("/")
+    fixed = next(
+        (n for n, part in enumerate(parts) if any(mark in part for mark in "*?[")), len(parts) - 1
+    )
+    folder = "/".join(parts[:fixed])
+    return not folder or bool(_named(view, folder))

@@ -29,7 +29,8 @@ from rollback.observe.web import NOTHING, Url, exchange, fetch, json_of, text
 class Http(Check):
     """The answer to one request. `within` is the whole time that it may take.
 
-    `pointer` is a map of JSON pointers and what stands there, or (as a reader) one pointer.
+    `pointer` is a map of JSON pointers and what stands there, or (as a reader) one pointer. An empty
+    answer is none, unless `status` is written and nothing is asked about what it says.
     """
 
     url: Url
@@ -47,6 +48,14 @@ class Http(Check):
     def measures(self) -> Mapping[str, str]:
         """How long the answer took."""
         return {"milliseconds": "elapsed_ms"}
+
+    @property
+    def writes(self) -> str:
+        """How asking it may change the system; a POST may say that it does not: `effects: none`."""
+        harmless = self.method == "POST" and "effects" in self.model_fields_set
+        if self.method in ("GET", "HEAD", "OPTIONS") or (harmless and self.effects == "none"):
+            return super().writes
+        return f"{self.method} may change what it is sent to"
 
     def ask(self, view: View) -> Finding:
         """PASS when everything that is declared holds for one answer."""
@@ -90,6 +99,9 @@ class Http(Check):
         if answer.elapsed_s > self.within:
             wrong.append(f"took {spoken(answer.elapsed_s)}, more than {spoken(self.within)}")
         body = text(answer)
+        if not body.strip() and self.method != "HEAD" and (self.absent or not self._asks()):
+            wrong.append("the answer is empty" + ("" if self._asks() else f"; write status: {self.status} "
+                         "if it may be"))  # fmt: skip
         wrong += [f"does not contain {shown(part)!r}" for part in _several(self.contains)
                   if part not in body]  # fmt: skip
         wrong += [f"contains {shown(part)!r}" for part in _several(self.absent) if part in body]
@@ -97,14 +109,19 @@ class Http(Check):
             wrong += self._wrong_json(answer)
         return wrong
 
+    def _asks(self) -> bool:
+        asked = {"status", "pointer", "contains", "absent", "schema_"}
+        return bool(asked & self.model_fields_set)
+
     def _wrong_json(self, answer: Response) -> list[str]:
         try:
             document = json_of(answer)
         except ValueError as error:
             return [str(error)]
         if isinstance(self.pointer, str):
-            absent = find(document, self.pointer) is MISSING
-            wrong = [f"{self.pointer} is missing"] if absent else []
+            found = find(document, self.pointer)
+            wrong = [f"{self.pointer} is missing"] if found is MISSING else []
+            wrong += [f"{self.pointer} is null"] if found is None else []
         else:
             wrong = mismatches(document, self.pointer)
         if self.schema_ is not None:

@@ -24,7 +24,7 @@ from rollback.model.finding import Attachment, Finding, Json, Measured, failed, 
 from rollback.model.quantity import Seconds
 from rollback.model.registry import Declared, register
 from rollback.model.step import Check, Id, Text
-from rollback.observe.expect import Bound, Expected, combined, shown, why_not
+from rollback.observe.expect import Bound, Expected, combined, says_none, shown, why_not
 from rollback.observe.lines import LATE, TICK, Tally, backwards, holds, line_time, records, rotated
 from rollback.observe.place import Place, opened
 from rollback.observe.view import View
@@ -180,13 +180,14 @@ class LogCheck(Check):
     # -- records -------------------------------------------------------------------------------
 
     def _paired(self, view: View, pairs: Pairs) -> Finding:
-        tally = Tally()
+        tally, known = Tally(), False
         since = self._recent(view)
         ended: set[str] = set()
         open_: dict[str, datetime | None] = {}
         starts = 0
         for record in records(view, self.file, tally, time=self.time, since=since):
             what, key = record.values.get(pairs.field), str(record.values.get(pairs.key))
+            known = known or pairs.field in record.values
             if what == pairs.end:
                 ended.add(key)
             elif what == pairs.start:
@@ -205,13 +206,22 @@ class LogCheck(Check):
         if lost:
             names = ", ".join(shown(key) for key in lost[: _SHOWN_MAX * 3])
             return failed(f"{told}; without an end for too long: {names}", **details)
+        if not known and not self._silent_since(view, tally):
+            return unknown(f"{told}: no record with a {pairs.field} was read", **details)
         return unknown(told, **details) if tally.cut else passed(told, **details)
+
+    def _silent_since(self, view: View, tally: Tally) -> bool:
+        """True where the file holds records, and none of them is of after the mitigation."""
+        return self._recent(view) is not None and not tally.read and tally.newest is not None
 
     def _counted(self, view: View, wanted: Records) -> Finding:
         tally = Tally()
         since = self._recent(view)
         found = records(view, self.file, tally, time=self.time, since=since)
-        count = sum(holds(record, wanted.where) for record in found)
+        count, known = 0, False
+        for record in found:
+            count += holds(record, wanted.where)
+            known = known or wanted.where.keys() <= record.values.keys()
         reason = why_not(count, wanted.count)
         note = f", {tally.note()}" if tally.note() else ""
         if reason:
@@ -219,6 +229,10 @@ class LogCheck(Check):
             limits = wanted.count if isinstance(wanted.count, Bound) else Bound()
             return finding.beyond(limits.broken("records", count))
         told = f"{self.file}: {count} of {tally.read} records are such ones{note}"
+        if not known and not says_none(wanted.count) and not self._silent_since(view, tally):
+            names = ", ".join(wanted.where)
+            return unknown(f"{told}: no record has {names}; write at_least: 0 if there may be none",
+                           count=count)  # fmt: skip
         return unknown(told, count=count) if tally.cut else passed(told, count=count)
 
     # -- append_only ---------------------------------------------------------------------------

@@ -56,6 +56,8 @@ class MetricCheck(Check):
         sample = metric.read(self.name, view)
         if sample.value is None:
             return unknown(f"{self.name} is unknown: {sample.note or 'no reason was given'}")
+        if sample.count < 1:
+            return unknown(f"{self.name} is {figure(sample.value)}, of no reading at all")
         told = f"{self.name} is {figure(sample.value)} {sample.unit}"
         limits = Bound.model_validate(self._limits())
         details = {"value": sample.value, "count": sample.count}

@@ -180,6 +180,9 @@ class OpenApi(Check):
             return failed(f"{self.schema_} declares no GET operation: nothing was asked", **details)
         if end["asked"] < end["operations"]:
             return unknown(f"only {asked} were asked within {spoken(self.within)}", **details)
+        if not end["served"]:
+            return unknown(f"{asked} keep it, and each of {end['requests']} requests was refused: a refusal "
+                           "proves nothing of what is served", **details)  # fmt: skip
         return passed(
             f"{asked} keep it, in {end['requests']} requests (seed {self.seed})", **details
         )

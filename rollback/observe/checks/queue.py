@@ -65,12 +65,21 @@ class Queue(Check):
         clock = view.host.clock
         left: set[bytes] = set(first)
 
+        gone = False
+
         def drained() -> bool:
-            left.intersection_update(self._waiting(view) or ())
-            return not left
+            nonlocal gone
+            now = self._waiting(view)
+            gone = now is None
+            left.intersection_update(now or ())
+            return not left or gone
 
         began = clock.boot_s()
-        if clock.poll(drained, within_s=self.drains_within, every_s=_EVERY_S):
+        ended = clock.poll(drained, within_s=self.drains_within, every_s=_EVERY_S)
+        if gone:
+            return failed(f"{self.directory} is gone, with what waited in it: {depth} when it was looked at",
+                          depth=depth, value=depth)  # fmt: skip
+        if ended:
             took_s = clock.boot_s() - began
             return passed(
                 f"{self.directory}: {depth} left within {spoken(took_s)}", depth=depth, value=depth

@@ -29,7 +29,7 @@ _BROKEN = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 
 @register("check", "sql")
 class Sql(Check):
-    """The first column of the first row; without limits the query only has to answer.
+    """The first column of the first row; without limits the query only has to give something.
 
     `database` is a file of SQLite, `component` one that is declared as `sqlite` or `postgres`.
     """
@@ -84,12 +84,16 @@ class Sql(Check):
         """What the query gives. Raises: HostError, FileNotFoundError."""
         kept = _database(view, self.component, self.database or "")
         rows = kept.ask(self.query or "", self.within)
-        return _plain(rows[0]) if rows else None
+        if not rows:
+            raise HostError("the query gives no row")
+        return _plain(rows[0])
 
     def _gives(self, rows: Sequence[object]) -> Finding:
         if not rows:
-            return failed("the query gives no row") if self._limits() else passed("no row")
+            return failed("the query gives no row")
         value = _plain(rows[0])
+        if value is None and not self._limits():
+            return failed("the query gives null; write equals: null if that is right")
         details = {"value": value} if is_number(value) else {}
         limits = Bound.model_validate(self._limits())
         if self._limits() and (reason := limits.why_not(value)):
@@ -145,6 +149,8 @@ def _database(view: View, component: str | None, path: str) -> _Sqlite | _Postgr
 def _whole(kept: _Sqlite | _Postgres, name: str, timeout_s: float) -> Finding:
     if isinstance(kept, _Postgres):
         return unknown(f"{name}: PostgreSQL cannot be asked whether it is whole; write a query")
+    if not kept.ask("select count(*) from sqlite_master", timeout_s)[0]:
+        return failed(f"{name} holds nothing: not even a table")
     said = database.integrity(kept.path, timeout_s=timeout_s)
     if said == "ok":
         return passed(f"{name} is whole")

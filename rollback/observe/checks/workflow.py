@@ -121,6 +121,12 @@ class Workflow(Check):
         """How long the work took, where it was done."""
         return {"seconds": "elapsed_s"}
 
+    @property
+    def writes(self) -> str:
+        """How asking it may change the system: by a step that is no GET."""
+        methods = sorted({step.method for step in self.steps} - {"GET"})
+        return f"{methods[0]} may change what it is sent to" if methods else super().writes
+
     def ask(self, view: View) -> Finding:
         """PASS when every step of every session came to its declared end in time."""
         sessions = 2 if any(step.tokens for step in self.steps) else 1
@@ -213,6 +219,8 @@ class _Session:
         for part in () if isinstance(step.contains, dict) else _several(step.contains):
             if self._filled(part) not in body:
                 return f"does not contain {shown(self._filled(part))!r}: {_short(body)}"
+        if (step.absent or step.tokens) and not body.strip():
+            return "the answer is empty: there is nothing to look at"
         for part in _several(step.absent):
             if self._filled(part) in body:
                 return f"contains {shown(self._filled(part))!r}"

@@ -89,7 +89,7 @@ class JournalMetric(MetricSource):
             return number(view, declared, float(bool(told)), count=1, note=f"{len(told)} times")
         if self.count is not None:
             found = [event for event in young if event.kind == self.count]
-            return number(view, declared, float(len(found)), count=len(young))
+            return number(view, declared, float(len(found)), count=max(1, len(young)))
         if self.since == ALERT:
             return self._unattended(view, declared, young)
         if self.since is not None:
