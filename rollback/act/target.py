@@ -36,6 +36,7 @@ from rollback.model.registry import closest
 if TYPE_CHECKING:
     from rollback.keep import git_refs
     from rollback.keep.checkpoint import Checkpoint
+    from rollback.model.system import System
     from rollback.prove.seal import Seal
 
 WORDS = ("last-good", "newest", "initial")
@@ -102,7 +103,7 @@ def choose(
     SeveralFit when what was named fits several.
     """
     declared = getattr(level, "target", None)
-    needed = _needed(site, level, component, variant)
+    needed = needed_by(site.system, level, component, variant)
     if to:
         return _named(site, to, alone=bool(component), needed=needed)
     if declared is None:
@@ -351,12 +352,14 @@ def _colour(seals: tuple[Seal, ...] | None, found: Checkpoint) -> str:
     return "green" if _passed(mine[-1]) else "red"
 
 
-def _needed(site: Site, level: Level | Procedure, chosen: str, variant: str) -> tuple[str, ...]:
+def needed_by(
+    system: System, level: Level | Procedure, chosen: str = "", variant: str = ""
+) -> tuple[str, ...]:
     """The components that the level takes from its target; what is only added to is none."""
     names = [chosen if (name := str(getattr(step, "component", ""))) == "chosen" else name
              for step in level.steps if getattr(step, "from_", "") == "target"
              and getattr(step, "variant", None) in (None, variant)]  # fmt: skip
-    known = site.system.components
+    known = system.components
     return tuple(name for name in names if name in known
                  and known[name].content != "append-only")  # fmt: skip
 
