@@ -103,6 +103,30 @@ RULES: dict[str, tuple[str, str, str, str]] = {
         "there is no service 'wbe'",
         "did you mean web?",
     ),
+    "probe of nothing": (
+        "source: {log: {file: logs/access.jsonl, share: {field: status, above: 499}, time: at}}",
+        "source: {probe: {probes: 3}}",
+        "one of: url, check",
+        "",
+    ),
+    "probe of two things": (
+        "source: {log: {file: logs/access.jsonl, share: {field: status, above: 499}, time: at}}",
+        "source: {probe: {url: 'http://127.0.0.1:1/', check: {files: {exists: [a]}}}}",
+        "one of: url, check",
+        "",
+    ),
+    "probe of an unknown check": (
+        "source: {log: {file: logs/access.jsonl, share: {field: status, above: 499}, time: at}}",
+        "source: {probe: {check: {prot: {ports: [1]}}}}",
+        "there is no check 'prot'",
+        "did you mean port?",
+    ),
+    "probe of an unknown service": (
+        "source: {log: {file: logs/access.jsonl, share: {field: status, above: 499}, time: at}}",
+        "source: {probe: {check: {process: {services: [wbe]}}}}",
+        "there is no service 'wbe'",
+        "did you mean web?",
+    ),
     "unknown kind of metric": ("source: {log:", "source: {lgo:", "there is no metric 'lgo'", ""),
     "unknown notifier": ("team: {file:", "team: {pigeon:", "there is no notifier 'pigeon'", ""),
     "kind with two keys": (

@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import Any
 
 from rollback.conformance.example import Example, Given, Words
-from rollback.conformance.ours.service_product import SERVICE, serving, started, stopped
+from rollback.conformance.ours.service_product import SERVICE, broken, serving, started, stopped
 from rollback.conformance.world import World
 from rollback.host.clock import iso
 from rollback.keep.failures import REMEMBERED
@@ -117,8 +117,16 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
     "log": _of({"file": "access.jsonl", "mean": {"field": "ms"}}, _lines(7), _LINES, _MEAN),
     "machine": _of({"uses": "disk"}, _file("x", "x"), {"no such place": lambda w: _no_root(w)}, _FRACTION),
     "memory": _of({"count": "similar"}, _remembered, {"no journal": _forgotten}),
-    "probe": _of(lambda w: {"url": f"{w.url}/agents", "probes": 2, "timeout": "1s"}, started,
-                 {"stopped": stopped}, _FRACTION, silent=0.0),
+    "probe": (
+        *_of(lambda w: {"url": f"{w.url}/agents", "probes": 2, "timeout": "1s"}, started,
+             {"stopped": stopped}, _FRACTION, silent=0.0),
+        *_of(lambda w: {"check": {"port": {"ports": [w.ports[0]], "send": "GET /agents HTTP/1.0\r\n\r\n"}},
+                        "probes": 2, "timeout": "1s"}, started, {"stopped": stopped}, _FRACTION, silent=0.0),
+        *_of(lambda w: {"url": f"{w.url}/agents", "probes": 2, "timeout": "3s", "latency": "median"}, started,
+             {"stopped": stopped, "answers 500": broken}, {"unit": "milliseconds"}),
+        *_of({"check": {"command": {"argv": ["/bin/cat", "number"]}}, "probes": 2, "latency": "p95"},
+             _file("number", "7\n"), {"gone": _gone("number")}, {"unit": "seconds"}),
+    ),
     "process": _of({"service": "product"}, serving, {"stopped": stopped}, {"unit": "bytes"},
                    sections={"services": SERVICE}),
     "prometheus": _of(lambda w: {"url": w.url, "query": "up", "within": "2s"}, _server, {
