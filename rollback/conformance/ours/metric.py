@@ -7,6 +7,7 @@ Never: holds a contract.
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 from collections.abc import Callable
 from datetime import timedelta
@@ -16,6 +17,7 @@ from rollback.conformance.example import Example, Given, Words
 from rollback.conformance.ours.service_product import SERVICE, broken, serving, started, stopped
 from rollback.conformance.world import World
 from rollback.host.clock import iso
+from rollback.keep.checkpoint import Checkpoints
 from rollback.keep.failures import REMEMBERED
 
 Spoil = Callable[[World], object]
@@ -51,6 +53,22 @@ def _table(*rows: float | str | None) -> Spoil:
         database.close()
 
     return write
+
+
+def _kept(world: World) -> None:
+    (world.root / "app").mkdir()
+    (world.root / "app" / "one.txt").write_text("one\n")
+    with Checkpoints(world.system, world.host, world.state) as kept:
+        kept.create("then")
+
+
+def _packs_broken(world: World) -> None:
+    for pack in (world.state.path / "store").rglob("*.pack"):
+        pack.write_bytes(pack.read_bytes()[:10])
+
+
+def _store_gone(world: World) -> None:
+    shutil.rmtree(world.state.path / "store")
 
 
 def _told(world: World) -> None:
@@ -95,6 +113,8 @@ def _of(
     )
 
 
+_APP = {"components": {"app": {"path": "app", "content": "files"}}}
+_KEPT: dict[str, Spoil] = {"no checkpoint": _store_gone, "damaged": _packs_broken}
 _MEAN = {"unit": "milliseconds", "window": "1m"}
 _NUMBERS: dict[str, Spoil] = {"no number": _file("number", "ill\n"), "NaN": _file("number", "NaN\n"),
                               "nothing": _file("number", "\n"), "gone": _gone("number"),
@@ -109,6 +129,11 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
                  sections={"metrics": {"inner": {"unit": "count", "source": {
                      "command": {"argv": ["/bin/cat", "number"]}}}}}),
     "command": _of({"argv": ["/bin/cat", "number"]}, _file("number", "7\n"), _NUMBERS),
+    "integrity": (
+        Example({"component": "app"}, prepare=_kept, spoils=_KEPT, sections=_APP),
+        Example({"component": "app", "checkpoint": "then", "deep": True}, "named", prepare=_kept,
+                spoils=_KEPT, sections=_APP),
+    ),
     "journal": (
         Example({"count": "event.told"}, "count", prepare=_told, spoils={"no journal": _forgotten}),
         Example({"since": "event.told"}, "since", prepare=_told, spoils={"no journal": _forgotten},
