@@ -870,3 +870,11 @@ def test_a_scan_of_what_differs_by_nature_is_refused(base: str, problems: Proble
         found.message
         == "metrics.errors.source.integrity.component: component 'data' is volatile: it differs by nature"
     )
+
+
+@pytest.mark.parametrize("word", ["stable", "unstable"])
+def test_a_moment_that_never_comes_is_refused(word: str, base: str, problems: Problems) -> None:
+    """Nothing is watched after a run: nobody would ever be told."""
+    text = base.replace("audience: team, ", f"audience: team, on: [{word}], ", 1)
+    assert text != base
+    assert any(f"{word} never comes" in p.message for p in problems(text)), problems(text)
