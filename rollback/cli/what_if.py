@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,10 +12,11 @@ import click
 from rollback.cli.desk import Desk, pass_desk
 from rollback.cli.show import safe, table
 from rollback.model.errors import UsageError
-from rollback.model.quantity import duration_s, spoken
+from rollback.model.quantity import counted, duration_s, spoken
 
 if TYPE_CHECKING:
     from rollback.judge.replay import Replayed
+    from rollback.model.system import System
 
 _A_DAY = timedelta(days=1)
 
@@ -58,8 +60,37 @@ def command(
     else:
         with desk.look() as site:
             told = from_journal(site, since=_time("--since", since))
-    desk.out(told.as_json(), lambda: _lines(told))
+    kept = os.path.lexists(desk.system.state_path)
+    desk.out(
+        told.as_json(),
+        lambda: _lines(told) if told.moments else _nothing(desk.system, kept, since, readings),
+    )
     return 0
+
+
+def _nothing(system: System, kept: bool, since: str | None, table: Path | None) -> list[str]:
+    """Why there was no reading to replay, and what to type."""
+    from rollback.cli.decide import NO_METRIC, NO_TRIGGER
+    from rollback.judge.decision import NO_RULE, ruled
+
+    if not system.metrics:
+        return ["no metric is declared, so there is no reading to replay", NO_METRIC]
+    if not ruled(system):
+        return [NO_RULE, NO_TRIGGER]
+    if table is not None:
+        return [
+            f"{table} holds no row to replay",
+            "  try: another table: rollback what-if FILE.csv",
+        ]
+    others = "; or give a table: rollback what-if FILE.csv"
+    if any(one.source.kind == "prometheus" for one in system.metrics.values()):
+        others = f"; or ask the servers: rollback what-if --prometheus{others}"
+    if since:
+        return [f"the journal holds no reading since {since}", f"  try: an earlier --since{others}"]
+    if not kept:
+        return ["nothing was ever kept here, so there is no reading to replay",
+                f"  try: rollback checkpoint create NAME, then rollback decide{others}"]  # fmt: skip
+    return ["the journal holds no reading to replay", f"  try: rollback decide{others}"]
 
 
 def _from_servers(
@@ -92,18 +123,13 @@ def _time(option: str, written: str | None) -> datetime | None:
 
 
 def _lines(told: Replayed) -> list[str]:
-    if not told.moments:
-        return [
-            "no reading to replay",
-            "  try: rollback decide, or give a table: rollback what-if FILE.csv",
-        ]
     rows = [
         (f"{one.since:%Y-%m-%d %H:%M:%S}", spoken((one.until - one.since).total_seconds()),
          one.trigger, one.said)
         for one in told.alerts
     ]  # fmt: skip
     said = [
-        f"{told.moments} moments over {spoken(told.span_s)}, {told.unknown} with something UNKNOWN"
+        f"{counted(told.moments, 'moment')} over {spoken(told.span_s)}, {told.unknown} with something UNKNOWN"
     ]
     said += (
         [*table(("fires at", "for", "rule", "and calls for"), rows)]

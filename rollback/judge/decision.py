@@ -63,6 +63,7 @@ class Decision:
         }  # fmt: skip
 
 
+NO_RULE = "no rule is declared, so nothing can be called for"
 _Style = Callable[[Policy, Known], Heard]
 _STYLES: dict[str, tuple[_Style, ...]] = {
     "most-severe": (), "first": (), "asked": (), "tree": (styles.tree,),
@@ -80,6 +81,13 @@ def decide(system: System, known: Known) -> Decision:
     unsure = tuple(match for one in heard for match in one.unsure)
     spared, notes = _filtered(policy, known, fired)
     return _conclude(system, known, spared, unsure, notes)
+
+
+def ruled(system: System) -> bool:
+    """True where a rule is declared, so that something can be called for at all."""
+    policy = system.decision
+    rules = (system.triggers, policy.tree, policy.scores, policy.tiers, policy.breakers)
+    return any(rules) or policy.otherwise is not None
 
 
 def ask_tree(system: System, known: Known) -> Match | None:
@@ -147,7 +155,8 @@ def _conclude(
         return Decision("escalate", "", best.trigger if best else "", reasons, samples, unknown, fired,
                         what=best.said if best else "", best=best)  # fmt: skip
     if best is None:
-        return Decision("hold", "", "", reasons or ("no trigger holds",), samples, unknown, fired)
+        none = "no trigger holds" if ruled(system) else NO_RULE
+        return Decision("hold", "", "", reasons or (none,), samples, unknown, fired)
     word: Word = "decide" if system.decision.style == "asked" and best.level else best.word
     return Decision(
         word, best.level if word == "roll-back" else "", best.trigger,
@@ -169,4 +178,4 @@ def _otherwise(system: System) -> Match | None:
     return Match("otherwise", word, what, "no rule holds", respond=respond)
 
 
-__all__ = ["Decision", "Known", "Match", "ask_tree", "decide"]
+__all__ = ["NO_RULE", "Decision", "Known", "Match", "ask_tree", "decide", "ruled"]
