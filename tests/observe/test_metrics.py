@@ -266,6 +266,30 @@ def test_how_long_a_request_takes_is_a_number_too(view_of: ViewOf, product: str)
     assert took(f"http://127.0.0.1:{free_port()}/").value is None
 
 
+WORK = [{"post": "URL/sessions", "json": {"task": "t"}, "save": {"id": "/id"}},
+        {"get": "URL/sessions/{id}", "until": {"/state": "done"}}]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("check", "unit"),
+    [
+        ({"load": {"url": "URL/decide", "rate": 10, "users": 1, "duration": "1s", "p95": {"below": "1ms"},
+                   "min_samples": 1, "within": "60s"}}, "milliseconds"),
+        ({"load": {"url": "URL/status/500", "rate": 10, "users": 1, "duration": "1s",
+                   "errors": {"below": "1%"}, "min_samples": 1, "within": "60s"}}, "fraction"),
+        ({"workflow": {"steps": WORK, "within": "20s"}}, "seconds"),
+    ],
+)  # fmt: skip
+def test_what_load_and_work_cost_are_numbers(
+    view_of: ViewOf, product: str, check: dict[str, Any], unit: str
+) -> None:
+    """The time that most requests keep, the share that went wrong, how long the work took."""
+    written = json.loads(json.dumps(check).replace("URL", product))
+    sample = read("m", view_of(metrics={"m": {"unit": unit, "source": {"check": written}}}))
+    assert sample.value is not None, sample.note
+    assert sample.value == 1.0 if unit == "fraction" else 0.0 < sample.value < 60_000.0
+
+
 def test_a_unit_in_which_a_check_measures_nothing_is_refused(view_of: ViewOf) -> None:
     """With the units that it has: a yes is no second and no byte."""
     source = {"check": {"queue": {"directory": "data/queue", "depth": {"below": 9}}}}

@@ -156,7 +156,6 @@ def what_if(shop: Shop, *argv: str) -> Any:
     return rollback(shop.folder, "--json", "what-if", "--prometheus", *argv).json
 
 
-@pytest.mark.requirement("C-38")
 def test_the_range_of_a_server_is_replayed_through_the_present_rules(shop: Shop) -> None:
     """It would have fired while the share was high; the minutes that are gone are UNKNOWN."""
     span = ("--since", iso(at(0)), "--until", iso(at(39)), "--step", "1m")

@@ -72,7 +72,6 @@ def box(here: Place) -> list[str]:
     )
 
 
-@pytest.mark.requirement("PM-73")
 def test_people_are_told_the_all_clear_when_the_watch_is_over_and_not_before(
     tmp_path: Path,
 ) -> None:
@@ -89,7 +88,6 @@ def test_people_are_told_the_all_clear_when_the_watch_is_over_and_not_before(
         assert len(box(here)) == 1
 
 
-@pytest.mark.requirement("PM-73")
 def test_people_are_told_that_it_is_bad_again(tmp_path: Path) -> None:
     """Once, with why, and what the declaration says to do then."""
     with gone_back(tmp_path, **{"monitor:": BOX}) as (here, agent):
