@@ -34,9 +34,19 @@ def argo() -> list[str]:
 
 
 def flagger() -> list[str]:
-    (hook,) = _yaml("flagger.yaml")["spec"]["analysis"]["webhooks"]
-    assert hook["metadata"]["type"] == "bash"
-    return ["bash", "-c", hook["metadata"]["cmd"]]
+    return _flagger("pre-rollout")
+
+
+def flagger_while_it_moves() -> list[str]:
+    return _flagger("rollout")
+
+
+def _flagger(kind: str) -> list[str]:
+    """The command of one of the hooks: before traffic moves, or at every step of it."""
+    hooks = {hook["type"]: hook for hook in _yaml("flagger.yaml")["spec"]["analysis"]["webhooks"]}
+    assert list(hooks) == ["pre-rollout", "rollout"]
+    assert hooks[kind]["metadata"]["type"] == "bash"
+    return ["bash", "-c", hooks[kind]["metadata"]["cmd"]]
 
 
 def helm() -> list[str]:
@@ -92,7 +102,9 @@ def run(place: Path, command: list[str]) -> int:
                           capture_output=True, timeout=60).returncode  # fmt: skip
 
 
-@pytest.mark.parametrize("gate", [argo, flagger, helm, greenboot, systemd, github])
+@pytest.mark.parametrize(
+    "gate", [argo, flagger, flagger_while_it_moves, helm, greenboot, systemd, github]
+)
 def test_each_gate_opens_on_proof_alone(place: Path, gate: Callable[[], list[str]]) -> None:
     """Status 0 when the suites prove it, 7 when they do not, 2 when nobody can tell what to prove."""
     page = place / "html/a.json"

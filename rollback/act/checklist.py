@@ -26,6 +26,7 @@ from rollback.model.lifecycle import Run, State
 from rollback.model.step import Step
 
 _CHANGES = ("done", "evidence")
+REASON = "checklist: "  # how a reason begins that an item is one
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class Item:
     def reason(self) -> str:
         """Why it holds something up, for people."""
         late = f" (overdue since {iso(self.due)[:16]}Z)" if self.overdue and self.due else ""
-        return f"checklist: {self.declared.item}: {self.evidence}{late}"
+        return f"{REASON}{self.declared.item}: {self.evidence}{late}"
 
 
 def look(site: Site, run: Run, plan: Plan) -> tuple[Item, ...]:

@@ -17,6 +17,7 @@ from rollback.model.system import System
 if TYPE_CHECKING:
     from rollback.act.plan import Plan, PlannedStep
     from rollback.keep.checkpoint import Checkpoint
+    from rollback.model.level import Level
 
 
 def risky(system: System) -> str:
@@ -46,12 +47,21 @@ def way_back(system: System, checkpoint: str, names: tuple[str, ...]) -> tuple[s
     steps = [f"stop {', '.join(stops)}"] if stops else []
     steps += [f"put back {', '.join(names)}"]
     steps += [f"start {', '.join(stops)}"] if stops else []
-    levels = [key for key, one in system.levels.items()
-              if one.target is not None and one.component is None]  # fmt: skip
+    levels = [key for key, one in system.levels.items() if _goes_back_by(system, one, names)]
     return (
         "; ".join(steps), f"rollback checkpoint restore {checkpoint}",
         *(f"rollback run {key} --to checkpoint:{checkpoint}" for key in levels),
     )  # fmt: skip
+
+
+def _goes_back_by(system: System, level: Level, names: tuple[str, ...]) -> bool:
+    """True when the level takes checkpoints for a target, and one of these components is enough."""
+    from rollback.act.target import needed_by
+
+    if level.target is None or level.component is not None:
+        return False
+    takes = any(one.checkpoint or one.phase for one in level.target.sources)
+    return takes and set(needed_by(system, level, variant=level.variant or "")) <= set(names)
 
 
 def with_way_back(reason: str, lines: tuple[str, ...]) -> str:

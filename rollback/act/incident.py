@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Literal
 from rollback.act import built_in
 from rollback.act.plan import Plan, plan_of
 from rollback.act.site import Site
+from rollback.act.telling import tell_people
 from rollback.host.clock import moment_of
 from rollback.judge.closer import Closer
 from rollback.judge.condition import Known, evaluate
@@ -32,6 +33,8 @@ if TYPE_CHECKING:  # heavy, and a flag needs none
 Word = Literal["MONITORING", "STABLE", "UNSTABLE", ""]
 _KINDS = ("incident.monitoring", "incident.blind", "incident.seen", "incident.stable",
           "incident.unstable")  # fmt: skip
+_ENDS = {"incident.stable": "stable", "incident.unstable": "unstable"}
+TOLD_S = 3600.0  # an end that is older is no news: the message may have been declared since
 BELONGS_S = 24 * 3600.0  # after its time a new run is another incident
 
 
@@ -118,6 +121,7 @@ def watch(site: Site, known: Known, *, looked_s: float | None, worse: bool) -> A
     now = after(site)
     stability = site.system.monitor.stability
     if now.word != "MONITORING" or stability is None:
+        _tell_people(site)  # whoever noted it may have died before
         return now
     # a limit that has not lasted yet is not broken, and is not seen to hold
     answers = [evaluate(one, known, strict=True) for one in stability.limits]
@@ -135,6 +139,7 @@ def watch(site: Site, known: Known, *, looked_s: float | None, worse: bool) -> A
         elif now.left_s <= 0:
             held: list[Json] = [because for _, because in answers]
             _tell(site, mine[0], "incident.stable", watched_s=stability.watch, held=held)
+    _tell_people(site)
     return after(site)
 
 
@@ -227,6 +232,21 @@ def _gap(site: Site, last: Event, looked_s: float | None) -> bool:
 
 def _tell(site: Site, begun: Event, kind: str, **data: Json) -> None:
     site.tell(kind, run="", **{"incident": begun.data["incident"], "of": begun.data["of"], **data})
+
+
+def _tell_people(site: Site) -> None:
+    """The messages for how the watch ended are on their way, each once; nobody is told of an old one."""
+    last = next(iter(_mine(site)[-1:]), None)
+    if last is None or last.kind not in _ENDS or _age_s(site, last) > TOLD_S:
+        return
+    if last.kind == "incident.stable":
+        held = last.data["held"]
+        assert isinstance(held, list)
+        said = f"for {spoken(_number(last, 'watched_s'))}: {'; '.join(map(str, held))}"
+    else:
+        said = "; ".join(str(one) for one in (last.data["because"], last.data.get("worse")) if one)
+    word = _ENDS[last.kind]
+    tell_people(site, word, word, run=site.runs().get(str(last.data["of"])), reason=said)
 
 
 def _number(event: Event, name: str) -> float:

@@ -1,4 +1,4 @@
-"""Past readings for `what-if`: from the journal's own decisions, or from a table somebody made.
+"""Past readings for `what-if`: of the journal's own decisions, of a Prometheus, or of a table somebody made.
 
 A table is CSV: a column `at` (UTC, ISO 8601), one column for each metric, and `bad` (0 or 1) where
 somebody knows. An empty cell, or one that is no number, is UNKNOWN.
@@ -13,7 +13,7 @@ import csv
 import heapq
 import math
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -21,15 +21,18 @@ from rollback.act.deciding import GAP_INTERVALS, samples_of
 from rollback.act.site import Site
 from rollback.act.told import events_of, facts_of
 from rollback.host.below import why
-from rollback.host.clock import parse_iso
+from rollback.host.clock import iso, parse_iso
 from rollback.judge.condition import LOOKBACK_S, Known, Told
 from rollback.judge.replay import Moment, Replayed, replay
 from rollback.keep.ticks import Ticks
-from rollback.model.errors import UsageError
+from rollback.model.errors import HostUnreachable, UsageError
 from rollback.model.event import Event
 from rollback.model.finding import Sample
 from rollback.model.policy import MetricDeclared
+from rollback.model.quantity import spoken
 from rollback.model.system import System
+from rollback.observe.metric import recall, recalls
+from rollback.observe.view import View
 
 ROWS_MAX = 1_000_000
 _SAME = timedelta(seconds=5)  # a decision is written just before its tick
@@ -83,6 +86,47 @@ def _ticks(site: Site) -> Iterator[tuple[datetime, Event | list[Sample]]]:
             Sample(name, value, site.system.metrics[name].unit, latest, count=count, note=note)
             for name, (value, count, note) in tick.read.items() if name in site.system.metrics
         ]  # fmt: skip
+
+
+def from_servers(view: View, *, since: datetime, until: datetime, step_s: float) -> Replayed:
+    """What the present rules say to the readings that the sources of metrics still know, at every step.
+
+    A reading that a source does not have is UNKNOWN, and so is every metric of another source. Raises:
+    UsageError; HostUnreachable when a source does not answer.
+    """
+    names = recalls(view)
+    if not names:
+        raise UsageError("no declared metric comes from prometheus: nothing past can be asked for",
+                         hint="declare one: metrics: {NAME: {unit, source: {prometheus: {url, query}}}}, or "
+                         "give a table: rollback what-if FILE.csv")  # fmt: skip
+    count = math.floor((until - since).total_seconds() / step_s) + 1
+    if until <= since or count > ROWS_MAX:
+        what = "no time" if until <= since else f"more than {ROWS_MAX:,} moments"
+        raise UsageError(f"from {iso(since)} to {iso(until)} every {spoken(step_s)} is {what}",
+                         hint="give --since TIME that is earlier than --until, and a --step")  # fmt: skip
+    moments = [since + timedelta(seconds=step_s * place) for place in range(count)]
+    read = {name: _recall(name, view, moments) for name in names}
+    return replay(view.system, _recalled(view.system, moments, read),
+                  threshold=view.system.monitor.threshold)  # fmt: skip
+
+
+def _recall(name: str, view: View, moments: Sequence[datetime]) -> tuple[Sample, ...]:
+    try:
+        return recall(name, view, moments)
+    except HostUnreachable as error:
+        raise HostUnreachable(f"metric {name}: {error.message}", where=error.where,
+                              hint=f"see that the source of {name} answers, or give a table: "
+                              "rollback what-if FILE.csv") from error  # fmt: skip
+
+
+def _recalled(
+    system: System, moments: list[datetime], read: Mapping[str, Sequence[Sample]]
+) -> Iterator[Moment]:
+    past = _Past(system)
+    for place, at in enumerate(moments):
+        samples = {name: found[place] for name, found in read.items()}
+        yield Moment(past.known(samples, at, (), {}))
+        past.add(samples, at)
 
 
 def from_table(system: System, path: Path) -> Replayed:

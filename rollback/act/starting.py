@@ -270,21 +270,21 @@ def hold(site: Site, run: Run, plan: Plan) -> Run:
     for item in items:
         run = site.note(
             run, "checklist.item", id=item.id, item=item.item, done=True, gates="start",
-            evidence=_settled(site, run, plan, item)[1], due_s=item.due,
+            evidence=settled(site, run, plan, item)[1], due_s=item.due,
         )  # fmt: skip
     return run
 
 
 def waits_for(site: Site, run: Run, plan: Plan) -> str:
     """The open items that gate the start, and what settles each; empty when all are settled."""
-    still_open = [f"{one.item} ({_how(site, run, one)})" for one in open_items(site, run, plan)]
+    still_open = [f"{one.item} ({how(site, run, one)})" for one in open_items(site, run, plan)]
     return f"the checklist: {'; '.join(still_open)}" if still_open else ""
 
 
 def open_items(site: Site, run: Run, plan: Plan) -> tuple[ChecklistItem, ...]:
     """The items that gate the start and are not settled."""
     items = start_items(site, run, plan)
-    return tuple(item for item in items if not _settled(site, run, plan, item)[0])
+    return tuple(item for item in items if not settled(site, run, plan, item)[0])
 
 
 def start_items(site: Site, run: Run, plan: Plan) -> tuple[ChecklistItem, ...]:
@@ -324,7 +324,8 @@ def _let_pass(site: Site, run: Run) -> Iterator[ChecklistItem]:
             )
 
 
-def _how(site: Site, run: Run, item: ChecklistItem) -> str:
+def how(site: Site, run: Run, item: ChecklistItem) -> str:
+    """What settles an item before the first step, for people."""
     if item.check:
         return f"check {item.check} must pass"
     if item.record:
@@ -332,7 +333,7 @@ def _how(site: Site, run: Run, item: ChecklistItem) -> str:
     return f"rollback answer {run.id} {item.id} yes"
 
 
-def _settled(site: Site, run: Run, plan: Plan, item: ChecklistItem) -> tuple[bool, str]:
+def settled(site: Site, run: Run, plan: Plan, item: ChecklistItem) -> tuple[bool, str]:
     """A check is asked now; everything else happened before the first step: a person says yes."""
     if item.check:
         finding = ask_now(site, plan.environment, item.check)

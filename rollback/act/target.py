@@ -36,6 +36,7 @@ from rollback.model.registry import closest
 if TYPE_CHECKING:
     from rollback.keep import git_refs
     from rollback.keep.checkpoint import Checkpoint
+    from rollback.model.system import System
 
 WORDS = ("last-good", "newest", "initial")
 SOURCES = ("checkpoint", "git", "phase", "archive")
@@ -114,7 +115,9 @@ def choose(
     SeveralFit when what was named fits several.
     """
     declared = getattr(level, "target", None)
-    wish = Wish(bool(component), _needed(site, level, component, variant), known_red(site, level))
+    wish = Wish(
+        bool(component), needed_by(site.system, level, component, variant), known_red(site, level)
+    )
     if to:
         return _named(site, to, wish)
     if declared is None:
@@ -321,12 +324,14 @@ def _is(site: Site, wanted: str, between: frozenset[str], wish: Wish, found: Che
     return told == wanted and not why_not(site, found, needed=wish.needed)
 
 
-def _needed(site: Site, level: Level | Procedure, chosen: str, variant: str) -> tuple[str, ...]:
+def needed_by(
+    system: System, level: Level | Procedure, chosen: str = "", variant: str = ""
+) -> tuple[str, ...]:
     """The components that the level takes from its target; what is only added to is none."""
     names = [chosen if (name := str(getattr(step, "component", ""))) == "chosen" else name
              for step in level.steps if getattr(step, "from_", "") == "target"
              and getattr(step, "variant", None) in (None, variant)]  # fmt: skip
-    known = site.system.components
+    known = system.components
     return tuple(name for name in names if name in known
                  and known[name].content != "append-only")  # fmt: skip
 

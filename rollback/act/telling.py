@@ -90,9 +90,10 @@ def tell_people(
     """
     names = message.due_in(site.system, word)
     step = f"on-{word}" if run is None else f"on-{key}"
-    for name in names:
-        queue_one(site, run, name, {"state": word, **fields}, step=step, key=key)
-    if names:
+    new = [
+        queue_one(site, run, name, {"state": word, **fields}, step=step, key=key) for name in names
+    ]
+    if any(new):
         delivering.leave(site)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import IO
 
 import click
@@ -12,9 +13,15 @@ from rollback.cli.show import paint, safe, table
 from rollback.model.errors import UsageError
 from rollback.model.quantity import duration_s, read_as, spoken
 
+NO_METRIC = "  declare: metrics: {NAME: {title, unit, source}}, and triggers: that ask for them"
+NO_TRIGGER = "  declare: triggers: [{id, when: {metric, above}, respond: {roll_back: LEVEL}}]"
+_NOT_KEPT = [
+    "this decision is in no journal: nothing was ever kept here",
+    "  try: rollback checkpoint create NAME",
+]
 _NO_METRIC = [
     "no metric is declared, so nothing can be measured and no trigger can hold",
-    "  declare: metrics: {NAME: {title, unit, source}}, and triggers: that ask for them",
+    NO_METRIC,
 ]
 
 
@@ -31,6 +38,7 @@ def command(desk: Desk, facts: tuple[str, ...], for_: str, alerts: IO[bytes] | N
     """Read every declared metric, and say what the triggers call for. The decision is journalled."""
     from rollback.act.deciding import decide_now
     from rollback.act.told import tell_facts
+    from rollback.judge.decision import ruled
 
     told, for_s = pairs(facts), _seconds(for_)
     if told:
@@ -38,6 +46,7 @@ def command(desk: Desk, facts: tuple[str, ...], for_: str, alerts: IO[bytes] | N
             tell_facts(site, told, by=desk.asker(), for_s=for_s)
     if alerts is not None:
         _tell_alerts(desk, alerts)
+    kept = os.path.lexists(desk.system.state_path)
     with desk.look() as site:
         decision = decide_now(site, told, requester=desk.asker())
 
@@ -57,7 +66,10 @@ def command(desk: Desk, facts: tuple[str, ...], for_: str, alerts: IO[bytes] | N
                 said += [paint(f"{decision.level} is not ready", "red"),
                          *(f"  {safe(why)}" for why in decision.blocked)]  # fmt: skip
                 return [*said, f"  try: rollback ready {decision.level}"]
-            return said + ([f"  try: rollback run {decision.level}"] if decision.level else [])
+            if not ruled(site.system):
+                said.append(NO_TRIGGER)
+            said += [f"  try: rollback run {decision.level}"] if decision.level else []
+            return said if kept else [*said, *_NOT_KEPT]
 
         desk.out(decision.as_json(), lines)
         return 0

@@ -9,6 +9,7 @@ import click
 
 from rollback.cli.desk import Desk, pass_desk
 from rollback.cli.show import paint, safe, state
+from rollback.model.lifecycle import State
 from rollback.model.quantity import counted, spoken
 
 if TYPE_CHECKING:
@@ -70,14 +71,14 @@ def command(desk: Desk) -> int:
             "system": site.system.system.id,
             "runs_open": [
                 {"run_id": run.id, "state": run.state.value, "level": plan_of(run).level,
-                 "undoes": plan_of(run).undoes or None, "reason": run.reason,
-                 "waiting_for": run.waiting_for or None, "until": _until(site, run),
+                 "undoes": plan_of(run).undoes or None, "reason": _reason(site, run),
+                 "waiting_for": _waits(site, run), "until": _until(site, run),
                  "may_approve": [*may_approve(site, run)], "overdue": _overdue(site, run)}
                 for run in still
             ],
             "last_run": {"run_id": runs[-1].id, "state": runs[-1].state.value,
                          "known_red": [*runs[-1].known_red],
-                         "because": "; ".join(reasons(runs[-1])) or None} if runs else None,
+                         "because": "; ".join(reasons(site, runs[-1])) or None} if runs else None,
             "checkpoints": len(kept),
             "last_checkpoint": {"id": kept[0].id, "name": kept[0].name, "at": kept[0].at} if kept else None,
             "missed": [one.as_json() for one in missed(site)] if journal["whole"] else [],
@@ -99,6 +100,21 @@ def command(desk: Desk) -> int:
         fetch = to_fetch(site)
         desk.out(body, lambda: _lines(body, advice, fetch))
         return 0 if journal["whole"] and not body["damaged"] else 8
+
+
+def _reason(site: Site, run: Run) -> str:
+    """Why it stands where it stands, as of now."""
+    from rollback.act import unsaid
+
+    stopped = run.state is State.NEEDS_OPERATOR
+    return next(iter(unsaid.reasons(site, run)), "") if stopped else run.reason
+
+
+def _waits(site: Site, run: Run) -> dict[str, Any] | None:
+    """What it waits for, as of now."""
+    from rollback.act import unsaid
+
+    return {**run.waiting_for, "what": unsaid.waits(site, run)} if run.waiting_for else None
 
 
 def _until(site: Site, run: Run) -> str | None:

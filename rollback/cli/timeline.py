@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from rollback.act import built_in, stopped
+from rollback.act import built_in, stopped, unsaid
 from rollback.act.asked import answer_by, declared, due
 from rollback.act.authorize import may_approve
 from rollback.act.climbing import offered
@@ -230,7 +230,7 @@ def result_lines(site: Site, run: Run) -> list[str]:
             lines.append(f"    {phase['id']:<10} {took:>8}  of {budget}  {word}")
     if told["waited_s"]:
         lines.append(f"  waiting    {spoken(told['waited_s']):>10}  (included above)")
-    for reason in (*reasons(run), *_by_hand(site, run)):
+    for reason in (*reasons(site, run), *_by_hand(site, run)):
         lines.append(f"  {safe(reason)}")
     if run.state in (State.UNDONE, State.NEEDS_OPERATOR):
         environment = plan_of(run).environment
@@ -250,13 +250,12 @@ def _by_hand(site: Site, run: Run) -> list[str]:
             for name in site.system.services if name in one.evidence]  # fmt: skip
 
 
-def reasons(run: Run) -> list[str]:
+def reasons(site: Site, run: Run) -> list[str]:
     """What a run waits for, or why it ended as it did; nothing where it ended well."""
     if run.state is State.WAITING:
-        return [f"waits for {run.waiting_for.get('what', '')}"]
-    reasons = run.verdict.get("reasons")
-    if run.state is State.NEEDS_OPERATOR and isinstance(reasons, list) and reasons:
-        return [str(reason) for reason in reasons]
+        return [f"waits for {unsaid.waits(site, run)}"]
+    if run.state is State.NEEDS_OPERATOR:
+        return unsaid.reasons(site, run)
     return [run.reason] if run.reason and run.state not in (State.COMPLETE, State.MITIGATED) else []
 
 
@@ -289,7 +288,7 @@ def next_lines(site: Site, run: Run) -> list[str]:
         if onwards.declared or not run.verdict:
             way = "the next level" + (", as declared" if onwards.declared else "")
         wider = [f"  {way}: {onwards.offer}"] if onwards.offer else []
-        first = down_lines(still, plan_of(run).environment)
+        first = [*down_lines(still, plan_of(run).environment), *_to_say(site, run)]
         return [*first, *wider, *(f"  try: {hint}" for hint in _on(run)), *_further(run)]
     if run.state is State.UNDONE:
         return _further(run)
@@ -299,8 +298,7 @@ def next_lines(site: Site, run: Run) -> list[str]:
         return _driven(site, run)
     on = run.waiting_for.get("on")
     if on == "checklist":
-        said = f"rollback answer {run.id} ITEM yes, then: rollback resume {run.id}"
-        return [f"  try: say what is asked: {said}"]
+        return _to_say(site, run) or [f"  try: go on with it: rollback resume {run.id}"]
     if on == "answer":
         return _answers(site, run)
     if on == "timer":
@@ -323,12 +321,29 @@ def _silence(site: Site, run: Run) -> list[str]:
     return [f"  if nobody answers by {until:%Y-%m-%d %H:%M} UTC: {then}"]
 
 
+def _to_say(site: Site, run: Run) -> list[str]:
+    """What people have to say of the checklist, as each is typed by whoever may; and what follows."""
+    found = unsaid.unsaid(site, run)
+    said = [
+        f"  try: say it: rollback answer {run.id} {one.typed}{_by(site, one.role)}" for one in found
+    ]
+    return [*said, f"  try: then go on with it: rollback resume {run.id}"] if said else []
+
+
+def _by(site: Site, role: str) -> str:
+    """Who says it, as it is typed."""
+    able = [one.id for one in site.in_force.people.members if role in one.roles]
+    return f" --as {able[0] if len(able) == 1 else 'PERSON'}" if role else ""
+
+
 def _answers(site: Site, run: Run) -> list[str]:
     """Everything that can be said to a step that asks, as it is typed; and until when."""
     waits, until = run.waiting_for, answer_by(site, run)
-    item, choices, role = waits.get("item"), waits.get("choices"), waits.get("by")
-    able = [one.id for one in site.in_force.people.members if role in one.roles]
-    who = f" --as {able[0] if len(able) == 1 else 'PERSON'}" if role else ""
+    item, choices, who = (
+        waits.get("item"),
+        waits.get("choices"),
+        _by(site, str(waits.get("by") or "")),
+    )
     words = [f"{item} {one}" for one in (choices if isinstance(choices, list) else ()) or ("yes",)]
     words = [f"{item}.FIELD TEXT"] if waits.get("record") else words
     typed = [f"rollback answer {run.id} {said}{who}" for said in words]

@@ -13,14 +13,14 @@ from rollback.declare.text import Document, Path
 from rollback.model.errors import Problem
 from rollback.model.quantity import duration_s
 from rollback.model.registry import nearest
-from rollback.model.wording import FIELDS, MOMENT_FIELDS, MOMENTS, named, own
+from rollback.model.wording import FIELDS, MOMENT_FIELDS, MOMENTS, WATCHED, named, own
 
 
 def check(document: Document, data: dict[str, Any]) -> None:
     """A message that could never be sent whole is among the document's problems."""
     for path, message in walk.find(data, "notify.messages.*"):
         if isinstance(message, dict):
-            _moments(document, path, message)
+            _moments(document, data, path, message)
             _fields(document, data, path, message)
     for path, ladder in walk.find(data, "notify.ladders.*"):
         if isinstance(ladder, dict):
@@ -28,10 +28,13 @@ def check(document: Document, data: dict[str, Any]) -> None:
     _circle(document, data)
 
 
-def _moments(document: Document, path: Path, message: dict[str, Any]) -> None:
+def _moments(document: Document, data: dict[str, Any], path: Path, message: dict[str, Any]) -> None:
     for place, word in walk.texts((*path, "on"), message.get("on")):
         if word not in MOMENTS:
             _wrong(document, place, f"there is no moment {word!r}", nearest(word, tuple(MOMENTS)))
+        elif word in WATCHED and not walk.at(data, ("monitor", "stability")):
+            _wrong(document, place, f"{word} never comes: no stability is watched after a run",
+                   "declare monitor: {stability: {watch: 4h, limits: [{metric: …, below: …}]}}")  # fmt: skip
 
 
 def _fields(document: Document, data: dict[str, Any], path: Path, message: dict[str, Any]) -> None:

@@ -24,6 +24,7 @@ TABLE: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("services.*.components", "components", ()),
     ("services.*.host", "hosts", ()),
     ("metrics.*.source.process.service", "services", ()),
+    ("metrics.*.source.integrity.component", "components", ()),
     ("people.owner", "people.roles", ()),
     ("people.roles.*.reports_to", "people.roles", ()),
     ("people.members.*.roles", "people.roles", ()),

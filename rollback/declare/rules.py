@@ -51,6 +51,7 @@ def check(document: Document, data: dict[str, Any], found: Places) -> None:
     _levels(document, data)
     _checks(document, data)
     _contents(document, data)
+    _scans(document, data)
     _environments(document, data)
     _exempt(document, data)
     copies.check(document, data, found)
@@ -305,6 +306,13 @@ def _checks(document: Document, data: dict[str, Any]) -> None:
         if not numbers:
             _wrong(document, found.path, "a check without a number proves nothing",
                    "add a limit, like {below: 250ms} or {above: 0}")  # fmt: skip
+
+
+def _scans(document: Document, data: dict[str, Any]) -> None:
+    for path, name in walk.find(data, "metrics.*.source.integrity.component"):
+        if walk.at(data, ("components", name, "volatile")) is True:
+            _wrong(document, path, f"component {name!r} is volatile: it differs by nature",
+                   "name one that is not, or measure what it holds with a check")  # fmt: skip
 
 
 def _contents(document: Document, data: dict[str, Any]) -> None:

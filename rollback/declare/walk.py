@@ -140,7 +140,7 @@ def asked(data: Any) -> Iterator[Item]:
     yield from (found for _, found in checks(data))
     for pattern in (
         "components.*.open_items", "verification.divergence.*.check", "services.*.ready",
-        "services.*.drain", "metrics.*.source.check",
+        "services.*.drain", "metrics.*.source.check", "metrics.*.source.probe.check",
     ):  # fmt: skip
         for path, written in find(data, pattern):
             found = item(path, written)

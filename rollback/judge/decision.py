@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from rollback.judge import appropriate, breaker, styles
+from rollback.judge import appropriate, breaker, severity, styles
 from rollback.judge.appropriate import Weighed
 from rollback.judge.condition import Known
 from rollback.judge.match import Match, Word, called_for, strictest, weight
@@ -70,6 +70,7 @@ class Decision:
         }  # fmt: skip
 
 
+NO_RULE = "no rule is declared, so nothing can be called for"
 _Style = Callable[[System, Known], Heard]
 _STYLES: dict[str, tuple[_Style, ...]] = {
     "most-severe": (), "first": (), "asked": (), "tree": (styles.tree,),
@@ -87,6 +88,13 @@ def decide(system: System, known: Known) -> Decision:
     )
     unsure = tuple(match for one in heard for match in one.unsure)
     return _conclude(system, known, weighed, (*weighed.unsure, *unsure))
+
+
+def ruled(system: System) -> bool:
+    """True where a rule is declared, so that something can be called for at all."""
+    policy = system.decision
+    rules = (severity.rules(system), policy.tree, policy.scores, policy.tiers, policy.breakers)
+    return any(rules) or policy.otherwise is not None
 
 
 def ask_tree(system: System, known: Known) -> Match | None:
@@ -117,7 +125,8 @@ def _conclude(
     samples = tuple(known.samples.values())
     return Decision(
         word, what if word == "roll-back" else "", best.trigger if best else "",
-        reasons or (best.because if best else "no trigger holds",), samples,
+        reasons or (best.because if best else "no trigger holds" if ruled(system) else NO_RULE,),
+        samples,
         tuple(sample.metric for sample in samples if not sample.known), fired, what=what, best=best,
         doubts=tuple(dict.fromkeys(one.trigger for one in doubted)), against=weighed.against,
         overruled=weighed.overruled, open=tuple(open_),
@@ -151,4 +160,4 @@ def _otherwise(system: System) -> Match | None:
     return Match("otherwise", word, what, "no rule holds", respond=respond)
 
 
-__all__ = ["Decision", "Known", "Match", "ask_tree", "decide"]
+__all__ = ["NO_RULE", "Decision", "Known", "Match", "ask_tree", "decide", "ruled"]

@@ -15,7 +15,9 @@ MOMENTS = {
     "started": "the steps of a run begin",
     "phase": "the first step of a phase begins, once for each phase",
     "mitigated": "the steps of a run are done",
-    "complete": "the gate opened, and never before: the all-clear",
+    "complete": "the gate opened, and never before: the all-clear where no stability is watched",
+    "stable": "after a run the limits of stability held for their whole time: the all-clear where they are",
+    "unstable": "after a run a limit of stability was broken",
     "waiting": "a run waits for somebody or something",
     "overdue": "something was not begun, chosen, done or over by its declared time, once for each",
     "needs-operator": "a run stopped for a person",
@@ -31,6 +33,8 @@ MOMENTS = {
 """The words of `on:` of a message, and what happens then."""
 EARLY = frozenset({"started", "phase"})
 """Those that come while a run does its work."""
+WATCHED = frozenset({"stable", "unstable"})
+"""Those that come only where `monitor` declares what stability is."""
 
 FIELDS = {
     "title": "the title of the system", "system": "its id", "version": "its version",

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextvars import ContextVar
+from datetime import datetime
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from rollback.model.errors import PlanError, RollbackError
@@ -34,6 +35,16 @@ class Reads(Protocol):
 
     def read(self, view: View, declared: MetricDeclared) -> Sample:
         """One reading; `metric` is left empty, the front fills it in."""
+
+
+@runtime_checkable
+class Recalls(Protocol):
+    """What a source has that still knows its readings of the past."""
+
+    def recall(
+        self, view: View, declared: MetricDeclared, moments: Sequence[datetime]
+    ) -> Sequence[Sample]:
+        """One sample for each of these moments, which are evenly spaced. Raises: HostUnreachable."""
 
 
 def no_number(view: View, declared: MetricDeclared, why: str, *, count: int = 0) -> Sample:
@@ -92,6 +103,32 @@ def read_all(view: View, names: Iterable[str] | None = None) -> dict[str, Sample
     return samples
 
 
+def recalls(view: View) -> tuple[str, ...]:
+    """The declared metrics whose source still knows its readings of the past."""
+    return tuple(
+        name for name, one in view.system.metrics.items() if isinstance(one.source, Recalls)
+    )
+
+
+def recall(name: str, view: View, moments: Sequence[datetime]) -> tuple[Sample, ...]:
+    """What a metric was at these moments, evenly spaced; UNKNOWN where its source has no number.
+
+    Raises: HostUnreachable, PlanError when the source cannot be asked for it at all.
+    """
+    declared = view.system.metrics[name]
+    source = followed(declared.source, view)
+    if not isinstance(source, Recalls):
+        raise PlanError(
+            f"metric {name} comes from {declared.source.kind}, which knows no past readings"
+        )
+    found = source.recall(view, declared, moments)
+    assert len(found) == len(moments), "a sample for each moment"
+    return tuple(
+        dataclasses.replace(_enough(declared, one), metric=name, at=at, source=source.kind)
+        for one, at in zip(found, moments, strict=True)
+    )
+
+
 def deadline_s(view: View, declared: MetricDeclared) -> float:
     """How long a reading may take, in seconds: the source's own deadline, else that of the declaration."""
     own = getattr(declared.source, "deadline_s", getattr(declared.source, "within", None))
@@ -123,7 +160,11 @@ def _read(name: str, declared: MetricDeclared, view: View) -> Sample:
     sample = outcome.result
     if not isinstance(sample, Sample):
         return no_number(view, declared, f"{source.kind} gave no sample")
-    sample = dataclasses.replace(sample, source=sample.source or source.kind)
+    return _enough(declared, dataclasses.replace(sample, source=sample.source or source.kind))
+
+
+def _enough(declared: MetricDeclared, sample: Sample) -> Sample:
+    """The sample; without its number where that rests on fewer readings than are declared."""
     if sample.known and 1 < declared.min_samples > sample.count:
         why = f"{sample.count} readings are too few: {declared.min_samples} are needed"
         return dataclasses.replace(sample, value=None, note=_joined(why, sample.note))

@@ -110,6 +110,38 @@ def test_a_command_that_fails_passes_its_status_on_and_says_how_to_go_back(shop:
     assert shop.bytes() == before
 
 
+BY_COMMIT = """levels:
+  code:
+    rank: 9
+    title: Code back
+    budgets: {mitigated: 1m, complete: 5m}
+    data_loss: none
+    authority: {roles: [op], alone: true}
+    target: {sources: [{git: "v1.*"}]}
+    steps: [{git: {revert: {matching: bad}}}]
+    gate: {suites: [smoke]}
+"""
+
+
+@pytest.mark.parametrize("held", ["all", "[config]"])
+def test_every_way_back_that_is_offered_can_be_planned_as_it_stands(shop: Shop, held: str) -> None:
+    """Pasted, with plan for run: a level that goes back by commits, or needs more, is not among them."""
+    shop.edit("\ncomponents:", "\nrepository: {path: .}\ncomponents:")
+    shop.edit("levels:\n", BY_COMMIT)
+    shop.edit("{on: risky,", f"{{on: risky, components: {held},")
+    subprocess.run(["git", "init", "-q", str(shop.tree)], check=True)
+    done = rollback(shop.folder, "guard", "--as", "ada", "--yes", "--", PYTHON, "-c", BAD)
+    offered = [line.partition("rollback ")[2].split() for line in done.out.splitlines()
+               if line.strip().startswith("or: rollback ")]  # fmt: skip
+    assert {words[1] for words in offered} - {"restore"} == (
+        {"config", "full"} if held == "all" else {"config"}
+    )
+    for words in offered:
+        dry = ["plan", *words[1:]] if words[0] == "run" else [*words, "--dry-run", "--as", "ada"]
+        planned = rollback(shop.folder, *dry)
+        assert planned.status == 0, (words, planned.err)
+
+
 def test_a_command_that_cannot_be_found_is_said_with_127(shop: Shop) -> None:
     """As a shell would, before anything is kept or a run is made of it."""
     (shop.folder / "not-a-program").write_text("#!/bin/sh\n")

@@ -234,6 +234,34 @@ def test_an_answer_without_words_is_told_what_is_asked(shop: Shop) -> None:
         assert (done.status, "did you mean seen?" in done.err) == (3, True)
 
 
+@pytest.mark.parametrize("gates", ["start", "complete"])
+def test_a_run_that_an_item_of_its_checklist_holds_up_says_how_that_is_settled(
+    shop: Shop, gates: str
+) -> None:
+    """`run` and `status` name the answer as it is typed; said, it is no reason any more; then it goes on."""
+    shop.edit("    gate: {suites: [smoke]}\n  pages:", "    gate: {suites: [smoke]}\n"
+              f"    checklist: [{{id: seen, item: Somebody looked, attest: chief, gates: {gates}}}]\n"
+              "  pages:")  # fmt: skip
+    done = rollback(shop.folder, "run", "config", "--as", "ada", "--yes")
+    assert done.status == (4 if gates == "start" else 9)
+    say = ["answer", "r0001", "seen", "yes", "--as", "cyd"]
+    for told in (done, rollback(shop.folder, "status")):
+        assert hinted(told)[:2] == [say, ["resume", "r0001"]], told.out
+        assert "Somebody looked" in told.out
+    assert rollback(shop.folder, *say).status == 0
+    told = rollback(shop.folder, "status")
+    assert "not said yet" not in told.out
+    assert say not in hinted(told)
+    assert ["resume", "r0001"] in hinted(told)
+    now = "is settled" if gates == "start" else "has been said"
+    assert f"{now} since" in told.out
+    assert "answer" not in told.out
+    (body,) = rollback(shop.folder, "--json", "status").json["runs_open"]
+    assert "not said yet" not in str(body)
+    assert "rollback answer" not in str(body)
+    assert rollback(shop.folder, "resume", "r0001", "--as", "ada").status == 0
+
+
 @pytest.mark.parametrize(
     ("inner", "mode"),
     [("", 0), ("journal", 0), ("journal/events.jsonl", 0o400), ("store/packs", 0o500)],

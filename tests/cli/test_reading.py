@@ -325,6 +325,75 @@ def test_without_metrics_a_decision_says_so(shop: Shop) -> None:
     assert "window" not in said
 
 
+ERRORS = "metrics:\n  errors: {unit: count, source: {command: {argv: [/bin/echo, '1'], number: stdout}}}\n"
+MANY = "triggers:\n  - {id: many, when: {metric: errors, above: 5}, respond: {roll_back: config}}\n"
+
+
+def test_a_decision_where_no_rule_is_declared_says_so(shop: Shop) -> None:
+    """That none holds would say that one was asked."""
+    shop.edit("verification:", f"{ERRORS}verification:")
+    said = rollback(shop.folder, "decide").out
+    assert "no rule is declared, so nothing can be called for" in said
+    assert "  declare: triggers:" in said
+    assert "no trigger holds" not in said
+    shop.edit("verification:", f"{MANY}verification:")
+    said = rollback(shop.folder, "decide").out
+    assert "no trigger holds" in said
+    assert "declare:" not in said
+
+
+def test_a_decision_that_is_kept_nowhere_says_so(tmp_path: Path) -> None:
+    """In a fresh folder it leaves no trace; what is typed next makes the place for it."""
+    made = build(tmp_path / "shop")
+    made.edit("verification:", f"{ERRORS}{MANY}verification:")
+    said = rollback(made.folder, "decide").out
+    assert said.splitlines()[-2:] == [
+        "this decision is in no journal: nothing was ever kept here",
+        "  try: rollback checkpoint create NAME",
+    ]
+    assert rollback(made.folder, "checkpoint", "create", "first").status == 0
+    assert "in no journal" not in rollback(made.folder, "decide").out
+
+
+def test_without_a_reading_what_if_says_which_is_missing_and_what_to_type(tmp_path: Path) -> None:
+    """No metric, no rule, nothing kept, nothing decided, nothing so late: each in a line, and its way out."""
+    made = build(tmp_path / "shop")
+    table = "or give a table: rollback what-if FILE.csv"
+
+    def said(*argv: str) -> list[str]:
+        ended = rollback(made.folder, "what-if", *argv)
+        assert ended.status == 0
+        return ended.out.splitlines()
+
+    missing, declare = said()
+    assert missing == "no metric is declared, so there is no reading to replay"
+    assert declare.startswith("  declare: metrics: {NAME: {title, unit, source}}")
+    made.edit("verification:", f"{ERRORS}verification:")
+    assert said()[0] == "no rule is declared, so nothing can be called for"
+    made.edit("verification:", f"{MANY}verification:")
+    assert said() == [
+        "nothing was ever kept here, so there is no reading to replay",
+        f"  try: rollback checkpoint create NAME, then rollback decide; {table}",
+    ]
+    assert rollback(made.folder, "checkpoint", "create", "first").status == 0
+    assert said() == [
+        "the journal holds no reading to replay",
+        f"  try: rollback decide; {table}",
+    ]
+    assert rollback(made.folder, "decide").status == 0
+    assert said()[0].startswith("1 moment over 0 s")
+    late = said("--since", "2100-01-01T00:00:00Z")
+    assert late == [
+        "the journal holds no reading since 2100-01-01T00:00:00Z",
+        f"  try: an earlier --since; {table}",
+    ]
+    (made.folder / "past.csv").write_text("at,errors\n")
+    assert said("past.csv")[0] == "past.csv holds no row to replay"
+    made.edit("source: {command: {argv: [/bin/echo, '1'], number: stdout}}",
+              "source: {prometheus: {url: 'http://127.0.0.1:1', query: up}}")  # fmt: skip
+    assert "rollback what-if --prometheus" in said("--since", "2100-01-01T00:00:00Z")[1]
+
+
 def test_one_thing_is_one_thing(shop: Shop) -> None:
     """Counts agree with their nouns."""
     one = rollback(shop.folder, "checkpoint", "create", "one", "--component", "pages").out

@@ -103,6 +103,36 @@ RULES: dict[str, tuple[str, str, str, str]] = {
         "there is no service 'wbe'",
         "did you mean web?",
     ),
+    "probe of nothing": (
+        "source: {log: {file: logs/access.jsonl, share: {field: status, above: 499}, time: at}}",
+        "source: {probe: {probes: 3}}",
+        "one of: url, check",
+        "",
+    ),
+    "probe of two things": (
+        "source: {log: {file: logs/access.jsonl, share: {field: status, above: 499}, time: at}}",
+        "source: {probe: {url: 'http://127.0.0.1:1/', check: {files: {exists: [a]}}}}",
+        "one of: url, check",
+        "",
+    ),
+    "probe of an unknown check": (
+        "source: {log: {file: logs/access.jsonl, share: {field: status, above: 499}, time: at}}",
+        "source: {probe: {check: {prot: {ports: [1]}}}}",
+        "there is no check 'prot'",
+        "did you mean port?",
+    ),
+    "probe of an unknown service": (
+        "source: {log: {file: logs/access.jsonl, share: {field: status, above: 499}, time: at}}",
+        "source: {probe: {check: {process: {services: [wbe]}}}}",
+        "there is no service 'wbe'",
+        "did you mean web?",
+    ),
+    "scan of an unknown component": (
+        "source: {log: {file: logs/access.jsonl, share: {field: status, above: 499}, time: at}}",
+        "source: {integrity: {component: daat}}",
+        "there is no component 'daat'",
+        "did you mean data?",
+    ),
     "unknown kind of metric": ("source: {log:", "source: {lgo:", "there is no metric 'lgo'", ""),
     "unknown notifier": ("team: {file:", "team: {pigeon:", "there is no notifier 'pigeon'", ""),
     "kind with two keys": (
@@ -827,3 +857,24 @@ def test_a_queue_that_has_to_drain_is_asked_with_a_number(
     assert any(
         "write depth: {below: 50} or drains_within: 10s" in p.hint + p.message for p in nothing
     ), nothing
+
+
+def test_a_scan_of_what_differs_by_nature_is_refused(base: str, problems: Problems) -> None:
+    """A volatile component is never as its checkpoint."""
+    log = "{log: {file: logs/access.jsonl, share: {field: status, above: 499}, time: at}}"
+    text = base.replace(log, "{integrity: {component: data}}", 1)
+    text = text.replace("unit: fraction", "unit: count", 1)
+    text = text.replace("content: sqlite,", "content: sqlite, volatile: true,", 1)
+    (found,) = [p for p in problems(text) if "volatile" in p.message]
+    assert (
+        found.message
+        == "metrics.errors.source.integrity.component: component 'data' is volatile: it differs by nature"
+    )
+
+
+@pytest.mark.parametrize("word", ["stable", "unstable"])
+def test_a_moment_that_never_comes_is_refused(word: str, base: str, problems: Problems) -> None:
+    """Nothing is watched after a run: nobody would ever be told."""
+    text = base.replace("audience: team, ", f"audience: team, on: [{word}], ", 1)
+    assert text != base
+    assert any(f"{word} never comes" in p.message for p in problems(text)), problems(text)

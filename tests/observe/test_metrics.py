@@ -266,6 +266,30 @@ def test_how_long_a_request_takes_is_a_number_too(view_of: ViewOf, product: str)
     assert took(f"http://127.0.0.1:{free_port()}/").value is None
 
 
+WORK = [{"post": "URL/sessions", "json": {"task": "t"}, "save": {"id": "/id"}},
+        {"get": "URL/sessions/{id}", "until": {"/state": "done"}}]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("check", "unit"),
+    [
+        ({"load": {"url": "URL/decide", "rate": 10, "users": 1, "duration": "1s", "p95": {"below": "1ms"},
+                   "min_samples": 1, "within": "60s"}}, "milliseconds"),
+        ({"load": {"url": "URL/status/500", "rate": 10, "users": 1, "duration": "1s",
+                   "errors": {"below": "1%"}, "min_samples": 1, "within": "60s"}}, "fraction"),
+        ({"workflow": {"steps": WORK, "within": "20s"}}, "seconds"),
+    ],
+)  # fmt: skip
+def test_what_load_and_work_cost_are_numbers(
+    view_of: ViewOf, product: str, check: dict[str, Any], unit: str
+) -> None:
+    """The time that most requests keep, the share that went wrong, how long the work took."""
+    written = json.loads(json.dumps(check).replace("URL", product))
+    sample = read("m", view_of(metrics={"m": {"unit": unit, "source": {"check": written}}}))
+    assert sample.value is not None, sample.note
+    assert sample.value == 1.0 if unit == "fraction" else 0.0 < sample.value < 60_000.0
+
+
 def test_a_unit_in_which_a_check_measures_nothing_is_refused(view_of: ViewOf) -> None:
     """With the units that it has: a yes is no second and no byte."""
     source = {"check": {"queue": {"directory": "data/queue", "depth": {"below": 9}}}}
@@ -283,6 +307,81 @@ def test_a_probe_counts_what_is_answered_in_time(view_of: ViewOf, product: str) 
     assert share(f"{product}/status/500") == 0.0
     assert share(f"{product}/slow?s=2") == 0.0
     assert share(f"http://127.0.0.1:{free_port()}/") == 0.0
+
+
+def test_a_probe_may_speak_tcp_or_be_a_program(view_of: ViewOf, product: str, root: Path) -> None:
+    """Any check is asked as often: its passes are the share."""
+    port = int(product.rpartition(":")[2])
+    hello = {"send": "GET /agents HTTP/1.0\r\n\r\n"}
+
+    def share(check: dict[str, Any]) -> float | None:
+        return sample_of(view_of, {"probe": {"check": check, "probes": 4, "timeout": "2s"}}).value
+
+    assert share({"port": {"ports": [port], **hello, "expect": "HTTP/1."}}) == 1.0
+    assert share({"port": {"ports": [port], **hello, "expect": "SSH-"}}) == 0.0
+    assert share({"port": {"ports": [free_port()], **hello}}) == 0.0
+    turns = "import os; os.mkdir(next(n for n in 'ab' if not os.path.isdir(n)))"
+    argv = [sys.executable, "-I", "-c", turns]  # the first two succeed, whoever is first
+    assert share({"command": {"argv": argv}}) in (0.25, 0.5)
+    assert (root / "a").is_dir()
+
+
+def test_how_long_probes_take_is_a_percentile_of_all_of_them(
+    view_of: ViewOf, product: str, root: Path
+) -> None:
+    """In the unit of the metric; spread over a while, they are not all asked at once."""
+
+    def took(unit: str, **probe: Any) -> Sample:
+        return sample_of(view_of, {"probe": {"timeout": "5s", **probe}}, unit=unit)
+
+    slow = f"{product}/slow?s=0.3"
+    median, seconds = (
+        took("milliseconds", url=slow, latency="median"),
+        took("seconds", url=slow, latency="max"),
+    )
+    assert (median.count, seconds.count) == (3, 3)
+    assert median.value is not None
+    assert seconds.value is not None
+    assert 300.0 <= median.value < 5000.0
+    assert 0.3 <= seconds.value < 5.0
+    stamp = [
+        sys.executable,
+        "-I",
+        "-c",
+        "import os, time; open('at', 'a').write(f'{time.time()}\\n')",
+    ]
+    began = time.monotonic()
+    took("seconds", check={"command": {"argv": stamp}}, probes=3, over="900ms", latency="p95")
+    assert time.monotonic() - began >= 0.6
+    times = sorted(map(float, (root / "at").read_text().split()))
+    assert times[-1] - times[0] >= 0.3
+
+
+def test_a_probe_that_is_not_answered_is_slower_than_any_that_is(
+    view_of: ViewOf, product: str, root: Path
+) -> None:
+    """Out of time it took at least that; refused, or answered badly, it has no time at all."""
+
+    def took(latency: str, **probe: Any) -> Sample:
+        source = {"probe": {"timeout": "400ms", "latency": latency, **probe}}
+        return sample_of(view_of, source, unit="milliseconds")
+
+    late = took("median", url=f"{product}/slow?s=2")
+    assert (late.value, late.note) == (400.0, "3 not answered within 0.4 s, of 3 probes")
+    for url in (f"http://127.0.0.1:{free_port()}/", f"{product}/status/500"):
+        assert took("median", url=url).value is None
+        assert took("max", url=url).note == "no max: 3 refused or answered badly, of 3 probes"
+    once = "import os; os.mkdir('only')"  # one of three succeeds
+    argv = [sys.executable, "-I", "-c", once]
+    ill = took("median", check={"command": {"argv": argv}}, timeout="5s")
+    assert (ill.value, ill.note) == (None, "no median: 2 refused or answered badly, of 3 probes")
+
+
+def test_a_latency_is_a_time(view_of: ViewOf) -> None:
+    """In another unit it is refused, with those that it can have."""
+    source = {"probe": {"url": "http://127.0.0.1:1/", "latency": "p95"}}
+    with pytest.raises(ValidationError, match="write unit: milliseconds or seconds"):
+        view_of(metrics={"m": {"unit": "fraction", "source": source}})
 
 
 def test_all_metrics_are_read_at_once_and_one_that_hangs_spoils_no_other(

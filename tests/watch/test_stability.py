@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,6 +53,72 @@ def test_the_limits_are_watched_for_their_time(tmp_path: Path, value: float, wor
         if word == "UNSTABLE":
             (event,) = told(agent.site, "incident.unstable")
             assert event.data["worse"] == "ask the lead"
+
+
+BOX = (
+    "notify:\n  channels: {box: {file: {path: box.jsonl}}}\n  audiences: {ops: [box]}\n  messages:\n"
+    '    over: {audience: ops, on: [stable], text: "all-clear {run} {incident} {state}: {reason}"}\n'
+    '    again: {audience: ops, on: [unstable], text: "bad {run} {incident} {state}: {reason}"}\nmonitor:'
+)
+
+
+def box(here: Place) -> list[str]:
+    """What was delivered."""
+    file = here.shop.folder / "box.jsonl"
+    return (
+        [json.loads(line)["text"] for line in file.read_text().splitlines()]
+        if file.exists()
+        else []
+    )
+
+
+def test_people_are_told_the_all_clear_when_the_watch_is_over_and_not_before(
+    tmp_path: Path,
+) -> None:
+    """Once, with the run, its incident and what held for how long; not when the steps were done."""
+    with gone_back(tmp_path, **{"monitor:": BOX}) as (here, agent):
+        here.tick(agent, 60, every_s=170.0)
+        assert (incident.after(agent.site).word, box(here)) == ("MONITORING", [])
+        here.tick(agent, 30, every_s=170.0)
+        assert incident.after(agent.site).word == "STABLE"
+        found = incident.after(agent.site)
+        (said,) = box(here)
+        assert said.startswith(f"all-clear r0001 {found.incident} stable: for 4 h: errors")
+        here.tick(agent, 5)
+        assert len(box(here)) == 1
+
+
+def test_people_are_told_that_it_is_bad_again(tmp_path: Path) -> None:
+    """Once, with why, and what the declaration says to do then."""
+    with gone_back(tmp_path, **{"monitor:": BOX}) as (here, agent):
+        here.read(errors=0.02)
+        here.tick(agent, 8)
+        assert incident.after(agent.site).word == "UNSTABLE"
+        (said,) = box(here)
+        assert said.startswith("bad r0001 ")
+        assert said.endswith("; ask the lead")
+        assert "errors" in said
+
+
+def test_who_dies_between_knowing_and_telling_tells_it_the_next_time(tmp_path: Path) -> None:
+    """The message rests on what the journal says, and not on whoever wrote that."""
+    with gone_back(tmp_path, **{"monitor:": BOX}) as (here, agent):
+        (begun,) = told(agent.site, "incident.monitoring")
+        agent.site.tell("incident.unstable", run="", incident=begun.data["incident"], of="r0001",
+                        because="errors above", worse="ask the lead")  # fmt: skip
+        assert box(here) == []
+        here.tick(agent)
+        assert len(box(here)) == 1
+
+
+def test_an_end_of_long_ago_is_no_news(tmp_path: Path) -> None:
+    """Whoever declares the message later is not told what was over before."""
+    with gone_back(tmp_path, **{"monitor:": BOX}) as (here, agent):
+        (begun,) = told(agent.site, "incident.monitoring")
+        agent.site.tell("incident.unstable", run="", incident=begun.data["incident"], of="r0001",
+                        because="errors above", worse="")  # fmt: skip
+        here.tick(agent, every_s=2 * 3600.0)
+        assert box(here) == []
 
 
 def test_what_nobody_knows_is_not_stable(tmp_path: Path) -> None:

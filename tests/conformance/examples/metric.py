@@ -7,6 +7,7 @@ Never: holds a contract.
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 from contextlib import closing
 from datetime import timedelta
@@ -15,8 +16,9 @@ from typing import Any
 from rollback.conformance.example import Example, Given, Words
 from rollback.conformance.world import World
 from rollback.host.clock import iso
+from rollback.keep.checkpoint import Checkpoints
 from rollback.keep.failures import REMEMBERED
-from tests.conformance.examples.service_product import SERVICE, frozen, serving, stopped
+from tests.conformance.examples.service_product import SERVICE, broken, frozen, serving, stopped
 from tests.conformance.examples.spoils import Spoil, gone, stuck, writes
 
 _FRACTION = {"unit": "fraction"}
@@ -43,6 +45,22 @@ def _table(*rows: float | str | None) -> Spoil:
         database.close()
 
     return write
+
+
+def _kept(world: World) -> None:
+    (world.root / "app").mkdir()
+    (world.root / "app" / "one.txt").write_text("one\n")
+    with Checkpoints(world.system, world.host, world.state) as kept:
+        kept.create("then")
+
+
+def _packs_broken(world: World) -> None:
+    for pack in (world.state.path / "store").rglob("*.pack"):
+        pack.write_bytes(pack.read_bytes()[:10])
+
+
+def _store_gone(world: World) -> None:
+    shutil.rmtree(world.state.path / "store")
 
 
 def _told(world: World) -> None:
@@ -93,6 +111,8 @@ def _of(
     )
 
 
+_APP = {"components": {"app": {"path": "app", "content": "files"}}}
+_KEPT: dict[str, Spoil] = {"no checkpoint": _store_gone, "damaged": _packs_broken}
 _MEAN = {"unit": "milliseconds", "window": "1m"}
 _NUMBERS: dict[str, Spoil] = {"no number": writes("number", "ill\n"), "NaN": writes("number", "NaN\n"),
                               "nothing": writes("number", "\n"), "gone": gone("number"),
@@ -101,6 +121,7 @@ _LINES: dict[str, Spoil] = {"stale": _lines(7, old_s=3600), "no number": _lines(
                             "gone": gone("access.jsonl"), "future": _lines(7, old_s=-3600)}  # fmt: skip
 _ROWS: dict[str, Spoil] = {"no row": _table(), "NULL": _table(None), "text": _table("ill"),
                            "gone": gone("state.db"), "not one": writes("state.db", "x" * 5000)}  # fmt: skip
+_DISK = "it reads files of this machine"
 _JOURNAL = "it reads our own journal, which answers or is not there"
 EXAMPLES: dict[str, tuple[Example, ...]] = {
     "check": _of({"metric": {"name": "inner", "at_least": 1}}, writes("number", "7\n"),
@@ -110,6 +131,11 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
                  hangs=stuck("number")),
     "command": _of({"argv": ["/bin/cat", "number"], "within": "1s"}, writes("number", "7\n"), _NUMBERS,
                    hangs=stuck("number")),
+    "integrity": (
+        Example({"component": "app"}, prepare=_kept, spoils=_KEPT, sections=_APP, hangs=_DISK),
+        Example({"component": "app", "checkpoint": "then", "deep": True}, "named", prepare=_kept,
+                spoils=_KEPT, sections=_APP, hangs=_DISK),
+    ),
     "journal": (
         Example({"count": "event.told"}, "count", prepare=_told, spoils={"no journal": _forgotten},
                 hangs=_JOURNAL),
@@ -121,8 +147,18 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
     "machine": _of({"uses": "disk"}, writes("x", "x"), {"no such place": lambda w: _no_root(w)}, _FRACTION,
                    hangs="it asks the kernel for a figure that it has"),
     "memory": _of({"count": "similar"}, _remembered, {"no journal": _forgotten}, hangs=_JOURNAL),
-    "probe": _of(lambda w: {"url": f"{w.url}/agents", "probes": 2, "timeout": "1s"}, serving,
-                 {"stopped": stopped}, _FRACTION, silent=0.0, hangs=frozen),
+    "probe": (
+        *_of(lambda w: {"url": f"{w.url}/agents", "probes": 2, "timeout": "1s"}, serving,
+             {"stopped": stopped}, _FRACTION, silent=0.0, hangs=frozen),
+        *_of(lambda w: {"check": {"port": {"ports": [w.ports[0]], "send": "GET /agents HTTP/1.0\r\n\r\n"}},
+                        "probes": 2, "timeout": "1s"}, serving, {"stopped": stopped}, _FRACTION, silent=0.0,
+             hangs=frozen),
+        *_of(lambda w: {"url": f"{w.url}/agents", "probes": 2, "timeout": "1s", "latency": "median"}, serving,
+             {"stopped": stopped, "answers 500": broken}, {"unit": "milliseconds"}, hangs=frozen),
+        *_of({"check": {"command": {"argv": ["/bin/cat", "number"]}}, "probes": 2, "timeout": "1s",
+              "latency": "p95"}, writes("number", "7\n"), {"gone": gone("number")}, {"unit": "seconds"},
+             hangs=stuck("number")),
+    ),
     "process": _of({"service": "product"}, serving, {"stopped": stopped}, {"unit": "bytes"},
                    sections={"services": SERVICE}, hangs="it reads what the kernel knows of a process"),
     "prometheus": _of(lambda w: {"url": w.url, "query": "up", "within": "1s"}, _server, {
