@@ -36,7 +36,6 @@ UNREAD: Mapping[str, str] = {
     )},
     "levels.*.not_when": _PEOPLE,
     "levels.*.severity": "how bad a rule is, is said by the rule and by the severity table",
-    "verification.tolerances": "what is allowed of a number is said by its check",
     "reports.*.signatures": "nobody is asked to sign a report",
     "drills.*.success_rate": "a drill is judged by its newest result",
     "drills.*.measures": _PEOPLE,

@@ -344,7 +344,9 @@ class SeverityWord(Declared):
         if self.when is not None and self.level is not None and self.procedure is not None:
             raise ValueError("with when, a severity calls for one of: level, procedure")
         if self.automatic and self.when is None:
-            raise ValueError("only a severity with when acts by itself")
+            raise ValueError(
+                "only a severity with when acts by itself; write when beside automatic, or leave automatic out"
+            )
         return self
 
 

@@ -49,9 +49,8 @@ class Probe(MetricSource):
 
     They go out together, or evenly spread over `over`. Without `latency` the number is the share of
     those that were answered well. With it, how long they took: the median, a percentile (nearest rank)
-    or the longest. One that ran out of time took at least `timeout`, and counts as that; one that was
-    refused or answered badly has no time, and where it is the one that the figure rests on, there is no
-    number.
+    or the longest. One that ran out of time, was refused or answered badly has no time, and where it is
+    the one that the figure rests on, there is no number: how long it would have taken nobody knows.
     """
 
     url: Url | None = None
@@ -96,11 +95,9 @@ class Probe(MetricSource):
         times: dict[float, int] = {}
         late = sum(not one.well and one.took_s >= self.timeout for one in found)
         for one in found:
-            took_s = one.took_s if one.well else self.timeout
-            timed = one.well or one.took_s >= self.timeout
-            key = took_s if timed else math.inf
+            key = one.took_s if one.well else math.inf
             times[key] = times.get(key, 0) + 1
-        ill = times.get(math.inf, 0)
+        ill = times.get(math.inf, 0) - late
         said = [f"{late} not answered within {spoken(self.timeout)}"] if late else []
         said += [f"{ill} refused or answered badly"] if ill else []
         told = f"{', '.join(said)}, of {counted(self.probes, 'probe')}" if said else ""

@@ -127,7 +127,8 @@ class Product(BaseHTTPRequestHandler):
         done = time.monotonic() > float(str(session["ready"])) and not session["stuck"]
         text = SECRETS if session["leaks"] and done else session["task"]
         # two rounds: what is put in is in the first of them whatever comes out of the second
-        ends = {"drops": "nothing of it", "others": SECRETS[0], "number": 7}
+        others = [one for one in SECRETS if one != session["task"]] or ["nobody else"]
+        ends = {"drops": "nothing of it", "others": others[-1], "number": 7}
         result = ends.get(str(session["way"]), session["task"])
         self.answer(200, {
             "state": "done" if done else "running", "text": text,
