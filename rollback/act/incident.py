@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Literal
 from rollback.act import built_in
 from rollback.act.plan import Plan, plan_of
 from rollback.act.site import Site
-from rollback.act.telling import tell_people
 from rollback.host.clock import moment_of
 from rollback.judge.closer import Closer
 from rollback.judge.condition import Known, evaluate
@@ -245,6 +244,8 @@ def _tell_people(site: Site) -> None:
         said = f"for {spoken(_number(last, 'watched_s'))}: {'; '.join(map(str, held))}"
     else:
         said = "; ".join(str(one) for one in (last.data["because"], last.data.get("worse")) if one)
+    from rollback.act.telling import tell_people  # messages: a flag needs none
+
     word = _ENDS[last.kind]
     tell_people(site, word, word, run=site.runs().get(str(last.data["of"])), reason=said)
 

@@ -320,6 +320,14 @@ def test_a_probe_may_speak_tcp_or_be_a_program(view_of: ViewOf, product: str, ro
     assert share({"port": {"ports": [port], **hello, "expect": "HTTP/1."}}) == 1.0
     assert share({"port": {"ports": [port], **hello, "expect": "SSH-"}}) == 0.0
     assert share({"port": {"ports": [free_port()], **hello}}) == 0.0
+    for unmade in ({"queue": {"directory": "none", "depth": {"below": 9}}},
+                   {"command": {"argv": ["/no/such/program"]}}):  # fmt: skip
+        source = {"probe": {"check": unmade, "probes": 2}}
+        found = sample_of(view_of, source)
+        assert (found.value, found.note[:31]) == (None, "2 of 2 probes could not be made"), found
+    hangs = [sys.executable, "-I", "-c", "import time; time.sleep(9)"]
+    late = {"check": {"command": {"argv": hangs}}, "probes": 2, "timeout": "300ms"}
+    assert sample_of(view_of, {"probe": late}).value == 0.0
     turns = "import os; os.mkdir(next(n for n in 'ab' if not os.path.isdir(n)))"
     argv = [sys.executable, "-I", "-c", turns]  # the first two succeed, whoever is first
     assert share({"command": {"argv": argv}}) in (0.25, 0.5)

@@ -4,7 +4,8 @@ A probe is a request that has to be answered with a 2xx status, or any declared 
 asked over TCP, a `command` is run.
 
 Hides: that the probes go out at the same time, or spread over a while.
-Never: counts an answer that came too late; takes the silence of a subject for a short time.
+Never: counts an answer that came too late; takes the silence of a subject for a short time, or a probe
+that could not be made for one that was not answered.
 """
 
 from __future__ import annotations
@@ -32,15 +33,20 @@ from rollback.observe.web import Url, fetch
 
 _SHARES = {"median": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "max": 1.0}
 _UNITS = {"milliseconds": 1000.0, "seconds": 1.0}
+_ANSWERS = {Answer.PASS: True, Answer.FAIL: False, Answer.UNKNOWN: None}
 _GRACE_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class _Probed:
-    """How one probe ended. Units: `took_s` until its answer, or until it was given up."""
+    """How one probe ended: well, ill, or nobody knows (None, and why).
 
-    well: bool
+    Units: `took_s` until its answer, or until it was given up.
+    """
+
+    well: bool | None
     took_s: float
+    why: str = ""
 
 
 @register("metric", "probe")
@@ -83,9 +89,13 @@ class Probe(MetricSource):
         limit_s = self.over + self.timeout + _GRACE_S
         outcomes = together(works, within_s=limit_s, clock=view.host.clock)
         found = [self._ended(outcome) for outcome in outcomes]
+        unknown = [one for one in found if one.well is None]
+        if unknown:
+            made = f"{len(unknown)} of {counted(self.probes, 'probe')} could not be made"
+            return no_number(view, declared, f"{made}: {unknown[0].why}", count=self.probes)
         if self.latency is not None:
             return self._latency(view, declared, found, self.latency)
-        share = sum(one.well for one in found) / self.probes
+        share = sum(one.well is True for one in found) / self.probes
         return number(view, declared, share, count=self.probes)
 
     def _latency(
@@ -108,30 +118,30 @@ class Probe(MetricSource):
         return number(view, declared, value, count=self.probes, note=told)
 
     def _ended(self, outcome: Outcome[_Probed]) -> _Probed:
-        """A probe that has not ended ran out of time; one that went wrong was not answered."""
+        """A probe that has not ended ran out of time; of one that went wrong nobody knows."""
         if not outcome.finished:
             return _Probed(False, self.timeout)
-        return outcome.result or _Probed(False, 0.0)
+        return outcome.result or _Probed(None, 0.0, str(outcome.error))
 
     def _after(self, view: View, wait_s: float) -> Callable[[], _Probed]:
         def probe() -> _Probed:
             if wait_s > 0:
                 view.host.clock.sleep(wait_s)
             began = view.host.clock.boot_s()
-            well = self._answered() if self.check is None else self._passes(self.check, view)
+            well, why = self._answered() if self.check is None else self._passes(self.check, view)
             took_s = view.host.clock.boot_s() - began
-            return _Probed(well and took_s <= self.timeout, took_s)
+            return _Probed(False if took_s > self.timeout else well, took_s, why)
 
         return probe
 
-    def _answered(self) -> bool:
+    def _answered(self) -> tuple[bool, str]:
         assert self.url is not None, "one of two"
         try:
             answer = fetch(self.url, timeout_s=self.timeout)
-        except HostUnreachable:
-            return False
-        return 200 <= answer.status < 300
+        except HostUnreachable as error:
+            return False, error.message
+        return 200 <= answer.status < 300, f"status {answer.status}"
 
-    def _passes(self, check: Kind, view: View) -> bool:
-        asked = check.model_copy(update={"within": self.timeout})
-        return ask(asked, view).answer is Answer.PASS
+    def _passes(self, check: Kind, view: View) -> tuple[bool | None, str]:
+        finding = ask(check.model_copy(update={"within": self.timeout}), view)
+        return _ANSWERS[finding.answer], finding.evidence
