@@ -51,7 +51,8 @@ def decided(here: Place, *more: str) -> tuple[str, str]:
 @pytest.mark.requirement("AW-03")
 def test_a_typed_fact_overrules_nothing(here: Place) -> None:
     """`overrule_moved=chief` is a word that anybody can type."""
-    rollback(here.shop.folder, "decide", "--fact", "overrule_moved=chief")
+    typed = rollback(here.shop.folder, "decide", "--fact", "overrule_moved=chief")
+    assert (typed.status, "nothing asks for a fact overrule_moved" in typed.err) == (2, True)
     respond, reasons = decided(here)
     assert respond == "hold"
     assert "chief may overrule it: rollback approval overrule moved --note WHY" in reasons
