@@ -57,7 +57,8 @@ def triggers(system: System, known: Known) -> Heard:
     if system.decision.style != "first" or not fired:
         return Heard(tuple(fired), tuple(unsure))
     first = _after(system, fired[0], passed)
-    return Heard(tuple(fired) if first.fired else (), _once(unsure, first.unsure))
+    also = fired[1:] if first.fired else ()
+    return Heard((*first.fired, *also), _once(unsure, first.unsure))
 
 
 def _here(system: System, trigger: Trigger) -> bool:
@@ -101,8 +102,10 @@ def _after(system: System, match: Match, passed: Sequence[_Passed]) -> Heard:
 
     It is the first that holds only if they do not. Where one of them, which nobody can tell, would have
     called for something else, it cannot be told whether this one acts; neither where one that does not
-    hold yet would have called for something milder. That nobody has stated a fact is no doubt.
+    hold yet would have called for something milder. That nobody has stated a fact is no such doubt; but
+    what a fact could have made milder is not done unasked.
     """
+    match = _asking(system, match, passed)
     unsure = tuple(one.match for one in passed if one.unknown)
     shaken = [
         one.match for one in passed
@@ -114,6 +117,14 @@ def _after(system: System, match: Match, passed: Sequence[_Passed]) -> Heard:
     names = ", ".join(one.trigger for one in shaken)
     doubted = replace(match, because=f"{match.because}, but {names} cannot be told", unsaid=False)
     return Heard((), _once((*unsure, *shaken), (doubted,)))
+
+
+def _asking(system: System, match: Match, passed: Sequence[_Passed]) -> Match:
+    unsaid = [
+        one.match for one in passed
+        if one.match.unsaid and weight(system, one.match) < weight(system, match)
+    ]  # fmt: skip
+    return replace(match, asks="; ".join(dict.fromkeys(one.because for one in unsaid)))
 
 
 def _once(some: Iterable[Match], others: Iterable[Match]) -> tuple[Match, ...]:
