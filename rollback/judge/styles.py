@@ -43,6 +43,7 @@ def triggers(system: System, known: Known) -> Heard:
     fired: list[Match] = []
     unsure: list[Match] = []
     passed: list[_Passed] = []
+    in_order = system.decision.style == "first"
     for trigger in rules(system):
         if not trigger.enabled or not _here(system, trigger):
             continue
@@ -52,9 +53,9 @@ def triggers(system: System, known: Known) -> Heard:
             fired.append(match)
         elif answer is Answer.UNKNOWN:
             unsure.append(_doubted(match, trigger.when, known))
-        if not fired:
+        if in_order and not fired:
             passed += _passed_over(match, trigger.when, known, answer)
-    if system.decision.style != "first" or not fired:
+    if not in_order or not fired:
         return Heard(tuple(fired), tuple(unsure))
     first = _after(system, fired[0], passed)
     also = fired[1:] if first.fired else ()

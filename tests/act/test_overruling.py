@@ -151,6 +151,12 @@ def test_where_nobody_has_a_key_it_says_that_it_is_unauthenticated(tmp_path: Pat
     respond, reasons = decided(here)
     assert respond == "roll-back"
     assert "cyd (chief, unauthenticated)" in reasons
+    words = ("run", "config", "--as", "ada", "--yes", "--reason", "as decided")
+    assert rollback(here.shop.folder, *words).status == 0
+    report = rollback(here.shop.folder, "report", "r0001").out
+    assert "overruled by cyd (chief, unauthenticated)" in report, (
+        "a person began it by that decision"
+    )
     listed = rollback(here.shop.folder, "approval", "list").out
     assert "moved overruled by cyd" in listed
     nonce = listed.split()[0]
