@@ -124,7 +124,7 @@ def react(
             return Reaction(f"nothing to go back to: {plan.level} is at {plan.target.label} already",
                             person=True, tried=True)  # fmt: skip
         _withdraw(site, best)
-        why = allowed.why or _ask_first(site, plan, best)
+        why = allowed.why or best.asks or _ask_first(site, plan, best)
         because: dict[str, Json] = {
             "trigger": best.trigger, "decision": seq, "unasked": not why, "asked_because": why,
         }  # fmt: skip

@@ -7,7 +7,7 @@ Never: takes what is not declared; starts anything.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 
@@ -69,10 +69,43 @@ def _was_told(site: Site, identity: str) -> bool:
 
 
 def tell_facts(site: Site, facts: Mapping[str, str], *, by: str, for_s: float) -> None:
-    """Each fact is in the journal, and holds until its time is over or it is told anew."""
+    """Each fact is in the journal, and holds until its time is over or it is told anew.
+
+    Raises: UsageError, before any is written, for one that nothing asks for.
+    """
+    known = facts_asked(site.system)
+    for name in facts:
+        if name not in known:
+            near = nearest(name, known) or "a rule asks for one with: when: {fact: NAME, is: true}"
+            raise UsageError(f"nothing asks for a fact {name}", hint=near)
     until = iso(site.host.clock.now() + timedelta(seconds=for_s))
     for name, value in facts.items():
         site.tell("fact.told", name=name, value=value, by=by, until=until)
+
+
+def facts_asked(system: System) -> tuple[str, ...]:
+    """Every fact that a rule, a guardrail, a prerequisite, a practice or a repair asks for, sorted."""
+    said = set(_texts(system.source, "fact"))
+    repairs = {
+        str(name) for one in _values(system.source, "attempt") for name in _texts(one, "task")
+    }
+    return tuple(sorted(said | repairs | {f"practice_{one.id}" for one in system.prevention}))
+
+
+def _texts(written: object, key: str) -> Iterator[str]:
+    return (value for value in _values(written, key) if isinstance(value, str))
+
+
+def _values(written: object, key: str) -> Iterator[object]:
+    """What is written below this key, wherever it stands."""
+    if isinstance(written, Mapping):
+        for name, value in written.items():
+            if name == key:
+                yield value
+            yield from _values(value, key)
+    elif isinstance(written, (list, tuple)):
+        for value in written:
+            yield from _values(value, key)
 
 
 def written_at(event: Event) -> datetime:

@@ -46,31 +46,31 @@ class _Told:
 
 def weigh(policy: Decision, known: Known, fired: tuple[Match, ...]) -> Weighed:
     """What is left of the rules that fired, when the reasons for and against going back are heard."""
-    pro, perhaps = _heard(policy, known, "appropriate")
-    con, doubted = _heard(policy, known, "not-appropriate")
+    pro, perhaps, _ = _heard(policy, known, "appropriate")
+    con, doubted, unsaid_ = _heard(policy, known, "not-appropriate")
     if pro:
         return Weighed(fired, notes=tuple(f"appropriate: {one.reason.title}" for one in pro))
     overruled = tuple(
         f"not appropriate: {one.said}; {known.overruled[one.reason.id]}"
         for one in (*con, *doubted) if one.reason.id in known.overruled
     )  # fmt: skip
-    con, doubted = (
+    con, doubted, unsaid_ = (
         tuple(one for one in some if one.reason.id not in known.overruled)
-        for some in (con, doubted)
+        for some in (con, doubted, unsaid_)
     )
     if con and not perhaps:
         found = _held(fired, con[0])
     elif con or doubted:
         found = _asked(fired, con, (*perhaps, *doubted) if con else doubted)
     else:
-        found = Weighed(fired)
+        found = Weighed(tuple(_asking(match, unsaid_) for match in fired))
     return replace(found, notes=(*overruled, *found.notes), overruled=overruled)
 
 
 def _heard(
     policy: Decision, known: Known, word: str
-) -> tuple[tuple[_Told, ...], tuple[_Told, ...]]:
-    """The reasons of that kind that hold, and those of which nobody can tell.
+) -> tuple[tuple[_Told, ...], tuple[_Told, ...], tuple[_Told, ...]]:
+    """The reasons of that kind that hold, of which nobody can tell, and which only wait for a word.
 
     That a reason against it does not hold lets a rule act, so that has to be known.
     """
@@ -79,11 +79,22 @@ def _heard(
         _Told(one, *evaluate(one.when, known, strict=strict))
         for one in policy.filters if one.answer == word and one.when is not None
     ]  # fmt: skip
+    unknown = [one for one in told if one.answer is Answer.UNKNOWN]
+    waits = [one for one in unknown
+             if one.reason.when is not None and unsaid(one.reason.when, known, strict=strict)]  # fmt: skip
     return (
         tuple(one for one in told if one.answer is Answer.PASS),
-        tuple(one for one in told if one.answer is Answer.UNKNOWN and one.reason.when is not None
-              and not unsaid(one.reason.when, known, strict=strict)),
-    )  # fmt: skip
+        tuple(one for one in unknown if one not in waits),
+        tuple(waits),
+    )
+
+
+def _asking(match: Match, waits: tuple[_Told, ...]) -> Match:
+    """A rule that goes back, or may lead there, is not acted on unasked while nobody has said a word."""
+    if not waits or match.word not in ("roll-back", "attempt", "watch"):
+        return match
+    said = (f"{one.said}{_who(one.reason)}" for one in waits)
+    return replace(match, asks="; ".join((*((match.asks,) if match.asks else ()), *said)))
 
 
 def _held(fired: tuple[Match, ...], against: _Told) -> Weighed:

@@ -49,6 +49,9 @@ class Match:
     respond: Respond | None = None
     component: str = ""  # where the level works on a single one
     unsaid: bool = False  # it cannot be told only because a person has not said something
+    asks: str = (
+        ""  # what nobody has said that could have kept it from acting: it is not done unasked
+    )
 
     @property
     def level(self) -> str:
@@ -68,6 +71,7 @@ class Match:
             "trigger": self.trigger, "respond": self.word, "what": self.what, "level": self.level,
             "because": self.because, "urgency_s": self.urgency_s, "severity": self.severity,
             "confidence": self.confidence, "automatic": self.automatic, "inform": [*self.inform],
+            "asks": self.asks,
         }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ Never: evaluates one: that is the same for every trigger.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 
 from rollback.judge.match import Match
 from rollback.model.operations import SeverityWord
@@ -16,6 +17,7 @@ from rollback.model.policy import Condition, Respond, Trigger
 from rollback.model.system import System
 
 
+@lru_cache(maxsize=8)  # a declared system never changes, and is asked at every tick
 def rules(system: System) -> tuple[Trigger, ...]:
     """Every trigger: the declared ones, then those of the severity table, the most severe first."""
     words = sorted(system.severity.items(), key=lambda item: -item[1].order)
@@ -34,12 +36,12 @@ def graded(system: System, match: Match) -> Match:
 
 
 def _rule(system: System, name: str, word: SeverityWord, when: Condition) -> Trigger:
-    respond: dict[str, str] = {"escalate": system.guardrails.escalate or system.people.owner}
+    respond = Respond.model_construct(escalate=system.guardrails.escalate or system.people.owner)
     if word.level is not None:
-        respond = {"roll_back": word.level}
+        respond = Respond.model_construct(roll_back=word.level)
     elif word.procedure is not None:
-        respond = {"procedure": word.procedure}
+        respond = Respond.model_construct(procedure=word.procedure)
     return Trigger.model_construct(
-        id=name, title=word.title, when=when, respond=Respond.model_validate(respond),
+        id=name, title=word.title, when=when, respond=respond,
         severity=name, automatic=word.automatic,
     )  # fmt: skip

@@ -43,6 +43,7 @@ def triggers(system: System, known: Known) -> Heard:
     fired: list[Match] = []
     unsure: list[Match] = []
     passed: list[_Passed] = []
+    in_order = system.decision.style == "first"
     for trigger in rules(system):
         if not trigger.enabled or not _here(system, trigger):
             continue
@@ -52,12 +53,13 @@ def triggers(system: System, known: Known) -> Heard:
             fired.append(match)
         elif answer is Answer.UNKNOWN:
             unsure.append(_doubted(match, trigger.when, known))
-        if not fired:
+        if in_order and not fired:
             passed += _passed_over(match, trigger.when, known, answer)
-    if system.decision.style != "first" or not fired:
+    if not in_order or not fired:
         return Heard(tuple(fired), tuple(unsure))
     first = _after(system, fired[0], passed)
-    return Heard(tuple(fired) if first.fired else (), _once(unsure, first.unsure))
+    also = fired[1:] if first.fired else ()
+    return Heard((*first.fired, *also), _once(unsure, first.unsure))
 
 
 def _here(system: System, trigger: Trigger) -> bool:
@@ -101,8 +103,10 @@ def _after(system: System, match: Match, passed: Sequence[_Passed]) -> Heard:
 
     It is the first that holds only if they do not. Where one of them, which nobody can tell, would have
     called for something else, it cannot be told whether this one acts; neither where one that does not
-    hold yet would have called for something milder. That nobody has stated a fact is no doubt.
+    hold yet would have called for something milder. That nobody has stated a fact is no such doubt; but
+    what a fact could have made milder is not done unasked.
     """
+    match = _asking(system, match, passed)
     unsure = tuple(one.match for one in passed if one.unknown)
     shaken = [
         one.match for one in passed
@@ -114,6 +118,14 @@ def _after(system: System, match: Match, passed: Sequence[_Passed]) -> Heard:
     names = ", ".join(one.trigger for one in shaken)
     doubted = replace(match, because=f"{match.because}, but {names} cannot be told", unsaid=False)
     return Heard((), _once((*unsure, *shaken), (doubted,)))
+
+
+def _asking(system: System, match: Match, passed: Sequence[_Passed]) -> Match:
+    unsaid = [
+        one.match for one in passed
+        if one.match.unsaid and weight(system, one.match) < weight(system, match)
+    ]  # fmt: skip
+    return replace(match, asks="; ".join(dict.fromkeys(one.because for one in unsaid)))
 
 
 def _once(some: Iterable[Match], others: Iterable[Match]) -> tuple[Match, ...]:

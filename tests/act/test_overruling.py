@@ -51,7 +51,8 @@ def decided(here: Place, *more: str) -> tuple[str, str]:
 @pytest.mark.requirement("AW-03")
 def test_a_typed_fact_overrules_nothing(here: Place) -> None:
     """`overrule_moved=chief` is a word that anybody can type."""
-    rollback(here.shop.folder, "decide", "--fact", "overrule_moved=chief")
+    typed = rollback(here.shop.folder, "decide", "--fact", "overrule_moved=chief")
+    assert (typed.status, "nothing asks for a fact overrule_moved" in typed.err) == (2, True)
     respond, reasons = decided(here)
     assert respond == "hold"
     assert "chief may overrule it: rollback approval overrule moved --note WHY" in reasons
@@ -150,6 +151,12 @@ def test_where_nobody_has_a_key_it_says_that_it_is_unauthenticated(tmp_path: Pat
     respond, reasons = decided(here)
     assert respond == "roll-back"
     assert "cyd (chief, unauthenticated)" in reasons
+    words = ("run", "config", "--as", "ada", "--yes", "--reason", "as decided")
+    assert rollback(here.shop.folder, *words).status == 0
+    report = rollback(here.shop.folder, "report", "r0001").out
+    assert "overruled by cyd (chief, unauthenticated)" in report, (
+        "a person began it by that decision"
+    )
     listed = rollback(here.shop.folder, "approval", "list").out
     assert "moved overruled by cyd" in listed
     nonce = listed.split()[0]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rollback.act.deciding import decide_now
-from rollback.act.told import events_of, facts_of, tell_event, tell_facts
+from rollback.act.told import events_of, facts_asked, facts_of, tell_event, tell_facts
 from rollback.model.errors import PlanError, Refused, UsageError
 from tests.cli.program import rollback
 from tests.systems import Shop, build
@@ -142,3 +142,26 @@ def test_the_command_tells_and_decides(shop: Shop) -> None:
     assert (wrong.status, "name=value" in wrong.err) == (2, True)
     assert rollback(shop.folder, "decide", "--fact", "wrong=yes", "--for", "soon").status == 2
     assert found["unknown"] == []
+
+
+def test_a_fact_that_nothing_asks_for_is_refused_with_the_nearest(shop: Shop) -> None:
+    """A slip of the pen would be believed told; one line, and nothing is written, of several neither."""
+    for typed in (("wrnog=yes",), ("wrong=yes", "wrnog=yes")):
+        words = [word for one in typed for word in ("--fact", one)]
+        done = rollback(shop.folder, "decide", *words)
+        assert done.status == 2
+        assert done.err.splitlines() == [
+            "rollback: nothing asks for a fact wrnog", "  try: did you mean wrong?",
+        ]  # fmt: skip
+    assert not shop.journal.exists() or b"fact.told" not in shop.journal.read_bytes()
+    assert rollback(shop.folder, "decide", "--fact", "wrong=yes").status == 0
+
+
+def test_every_room_that_asks_for_a_fact_is_known(shop: Shop) -> None:
+    """Conditions at any depth, prerequisites, guardrails, practices, and how a repair ended."""
+    shop.edit("levels:\n", "follow_ups: {tasks: {mend: {title: Mend it}}}\n"
+              "prevention: [{id: taught, title: T}]\nlevels:\n")  # fmt: skip
+    shop.edit("{fact: wrong, is: true}", "{not: {any: [{fact: wrong, is: true}, {fact: deep}]}}")
+    shop.edit("respond: {roll_back: flag}", "respond: {attempt: {task: mend, within: 5m, "
+              "success: {hold: ok}, failure: {roll_back: flag}}}")  # fmt: skip
+    assert facts_asked(shop.system) == ("deep", "mend", "practice_taught", "wrong")

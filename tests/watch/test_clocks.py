@@ -91,7 +91,9 @@ def test_what_ends_cools_down_or_is_capped_does_so_in_its_time(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A fact of twenty minutes, a cooldown of half an hour, one run of a day; the lock stays ours."""
-    here = place(tmp_path, edits={**UNGATED, "cooldown: 0s": "cooldown: 30m"})
+    asks = "  - {id: sure, when: {fact: sure}, respond: {hold: sure}, enabled: false}\n"
+    here = place(tmp_path, edits={**UNGATED, "cooldown: 0s": "cooldown: 30m",
+                                  "triggers:\n": f"triggers:\n{asks}"})  # fmt: skip
     clock = here.shop.clock
     with here.agent() as agent, alone(agent.site):
         tell_facts(agent.site, {"sure": "yes"}, by="ada", for_s=1200.0)

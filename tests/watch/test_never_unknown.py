@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from rollback.act.told import tell_facts
 from rollback.model.lifecycle import State
 from tests.cli.program import rollback
 from tests.watch.places import place, runs, told
@@ -170,3 +171,43 @@ def test_a_breaker_is_spared_until_it_is_known_not_to_be(tmp_path: Path) -> None
         here.read(errors=0.5, slow=0.0)
         here.tick(agent)
         assert [run.state for run in runs(agent.site)] == [State.COMPLETE]
+
+
+UNSAID = [
+    "decision: {style: most-severe, filters: [{id: busy, title: Busy, answer: not-appropriate, "
+    "when: {fact: busy, is: true}}]}\n",
+    "decision: {style: tree, tree: [{id: fine, question: Planned?, when: {fact: busy, is: true}, "
+    "yes: {hold: fine}}, {id: bad, question: Bad?, when: {metric: errors, above: 10%}, "
+    "yes: {roll_back: config}}]}\n",
+    "decision: {style: first}\ntriggers:\n"
+    "  - {id: fine, when: {fact: busy, is: true}, respond: {hold: fine}}\n  - " + AUTOMATIC,
+]
+
+
+@pytest.mark.requirement("AW-03", "C-03")
+@pytest.mark.parametrize("written", UNSAID)
+@pytest.mark.parametrize(
+    ("word", "state"), [("", State.WAITING), ("no", State.COMPLETE), ("yes", None)]
+)
+def test_what_a_word_could_have_kept_from_acting_is_not_done_unasked(
+    tmp_path: Path, written: str, word: str, state: State | None
+) -> None:
+    """Nobody has said whether it is busy: the level is called for, and a person is asked for a yes."""
+    if "style: first" in written:
+        edits = {f"triggers:\n  - {RULE}": written}
+    elif "filters" in written:
+        edits = {"triggers:\n": f"{written}triggers:\n", RULE: AUTOMATIC}
+    else:
+        edits = {"triggers:\n": f"{written}triggers:\n", RULE: RULE[:-1] + ", enabled: false}"}
+    here = place(tmp_path, edits=edits)
+    here.read(errors=0.5, slow=0.0)
+    before = here.shop.bytes()
+    with here.agent() as agent:
+        if word:
+            tell_facts(agent.site, {"busy": word}, by="ada", for_s=3600.0)
+        here.tick(agent)
+        assert [run.state for run in runs(agent.site)] == ([] if state is None else [state])
+        if state is State.WAITING:
+            (planned,) = told(agent.site, "run.planned")
+            assert "nobody has told busy" in str(planned.data["asked_because"])
+            assert here.shop.bytes() == before
