@@ -762,9 +762,8 @@ def test_a_recovery_asks_no_check_that_production_does_not_allow(tmp_path: Path)
     made = Box(tmp_path)
     made.since()
     file = made.folder / "rollback.yaml"
-    file.write_text(
-        file.read_text().replace("id: state-whole", "id: state-whole\n        effects: load")
-    )
+    loads = file.read_text().replace("id: state-whole", "id: state-whole\n        effects: load")
+    file.write_text(loads.replace("  smoke:", "  functional:"))
     ended = rollback(made.folder, "--json", "recover", "corrupted", "--as", "ada", "--yes")
     assert ended.status == 4, ended.out
     assert "state-whole has effects load, which production does not allow" in ended.out

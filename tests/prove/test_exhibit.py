@@ -67,10 +67,11 @@ def test_a_conversation_is_shown_as_it_went_without_what_opens_a_door(
     monkeypatch.setenv("APP_SECRET", SECRET)
     little.extra = "environment: {variables: {APP_SECRET: {}}}\n"
     little.checks = {"smoke": [
-        f'- http: {{id: asked, url: "{product}/a?api_key=staple-query&page=2", method: POST, '
+        f'- http: {{id: asked, url: "{product}/a?api_key=staple-query&page=2", method: POST, effects: none, '
         'headers: {Authorization: Bearer staple-bearer}, json: {n: 1}}',
         '- http: {id: silent, url: "http://127.0.0.1:1/x", within: 1s}',
-        f'- workflow: {{id: work, steps: [{{get: "{product}/one"}}, {{get: "{product}/two"}}]}}',
+        '- workflow: {id: work, effects: none, '
+        f'steps: [{{get: "{product}/one"}}, {{get: "{product}/two"}}]}}',
     ]}  # fmt: skip
     told = shown(little, tmp_path)
     text = told["asked"]["transcript"]

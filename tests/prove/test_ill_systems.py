@@ -24,6 +24,7 @@ import pytest
 
 from rollback.host import Host
 from rollback.model.finding import Answer
+from rollback.model.step import Suite
 from rollback.observe.check import ask
 from rollback.observe.view import View
 from rollback.prove.suite import SuiteResult
@@ -71,16 +72,18 @@ def server() -> Iterator[Server]:
             thread.join()
 
 
-def asked(little: Little, check: str, **options: object) -> SuiteResult:
-    """The smoke suite with this one check has run."""
-    little.checks = {"smoke": [check]}
-    return little.run(**options)  # type: ignore[arg-type]
+def asked(
+    little: Little, check: str, *, suite: Suite = "smoke", **options: object
+) -> SuiteResult:  # fmt: skip
+    """The suite with this one check has run."""
+    little.checks, little.gate = {suite: [check]}, f"suites: [{suite}]"
+    return little.run(suite, **options)  # type: ignore[arg-type]
 
 
-def well(little: Little, check: str, **view: Any) -> bool:
+def well(little: Little, check: str, *, suite: Suite = "smoke", **view: Any) -> bool:
     """The same check, asked without a suite around it, passes."""
-    little.checks = {"smoke": [check]}
-    (declared,) = little.load().verification.smoke
+    little.checks, little.gate = {suite: [check]}, f"suites: [{suite}]"
+    (declared,) = getattr(little.load().verification, suite)
     return ask(declared, View(little.load(), Host(), **view)).answer is Answer.PASS
 
 
@@ -213,10 +216,10 @@ def test_a_disk_that_is_full(little: Little) -> None:
     writes = program(little, f"cat {little.file} > {probe}")
     check = f"- command: {{id: writes, effects: test-data, argv: {writes}}}"
     little.extra = "environments: {production: {allows: [none, test-data]}}\n"
-    assert well(little, check)
+    assert well(little, check, suite="functional")
     probe.unlink()
     probe.symlink_to("/dev/full")  # the kernel's own full disk
-    refused(asked(little, check), "writes", "No space left")
+    refused(asked(little, check, suite="functional"), "writes", "No space left")
 
 
 @pytest.mark.long

@@ -44,15 +44,15 @@ def test_effects_that_an_environment_does_not_allow_close_the_suite(little: Litt
     """Then nothing runs there at all, and the reason says where it could."""
     trace = little.folder / "asked"
     check = f"- command: {{id: writes, effects: test-data, argv: [touch, {trace}]}}"
-    little.checks = {"smoke": [check]}
+    little.checks, little.gate = {"functional": [check]}, "suites: [functional]"
     little.extra = (
         "environments: {production: {allows: [none]}, staging: {allows: [none, test-data]}}\n"
     )
     system = little.load()
-    refused = little.run(system=system)
+    refused = little.run("functional", system=system)
     assert "has effects test-data, which production does not allow" in refused.reasons[0]
     assert not trace.exists()
-    assert little.run(system=system, environment="staging").open, trace
+    assert little.run("functional", system=system, environment="staging").open, trace
     assert trace.exists()
 
 
