@@ -345,7 +345,7 @@ class SeverityWord(Declared):
             raise ValueError("with when, a severity calls for one of: level, procedure")
         if self.automatic and self.when is None:
             raise ValueError(
-                "only a severity with when acts by itself; write when beside automatic, or leave automatic out"
+                "only a severity with when acts by itself; write when too, or leave automatic out"
             )
         return self
 
