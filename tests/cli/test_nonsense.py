@@ -55,6 +55,8 @@ GOOD = {
     "component": "config", "reason": "why", "kind": "deployment", "beginning": "0a", "note": "looked",
     "pattern": "slow-again",
 }  # fmt: skip
+REASON = ("decision: {style: most-severe, filters: [{id: before-release, title: No release yet, "
+          "when: {fact: released, is: 'no'}, answer: not-appropriate, overridden_by: [chief]}]}")  # fmt: skip
 RECOVERIES = ("corrupted", "lost-work")  # of one component, and it has to be named
 ELSEWHERE = ("demo", "drill")  # children of their own: tests/drills/test_demo.py
 
@@ -152,7 +154,7 @@ SHAPES = [
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shop with one waiting run and one checkpoint, which has a copy; nobody changes it here."""
     disk = f"checkpoints: {{stores: {{disk: {{folder: {{path: {tmp_path_factory.mktemp('disk')}}}}}}}}}"
-    made = build(tmp_path_factory.mktemp("nonsense"), guardrails=disk)
+    made = build(tmp_path_factory.mktemp("nonsense"), guardrails=f"{disk}\n{REASON}")
     with made.site() as site:
         site.checkpoints.create("before-release")
     assert typed(made.folder, "checkpoint", "copy", "disk", "--adopt").status == 0
