@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
-from rollback.act import checklist, records, starting
+from rollback.act import checklist, records, starting, unsettled
 from rollback.act.plan import plan_of
 from rollback.act.site import Site
 from rollback.model.errors import PlanError
@@ -45,7 +45,10 @@ def reasons(site: Site, run: Run) -> list[str]:
     with suppress(PlanError):
         there = site.under(run)
         paper = checklist.keeps_closed(there, run, plan_of(run))
-        found = [str(one) for one in told if not str(one).startswith(checklist.REASON)]
+        # each of these reasons names what is typed about it
+        typed = [f"rollback answer {run.id} {item} " for item in unsettled.said_since(there, run)]
+        found = [one for one in map(str, told) if not one.startswith(checklist.REASON)
+                 and not any(words in one for words in typed)]  # fmt: skip
         if len(found) < len(told):
             return [*found, *paper] or [_SETTLED]
     return [str(one) for one in told]

@@ -53,6 +53,15 @@ def open_items(site: Site, run: Run, plan: Plan) -> tuple[Open, ...]:
               for key, said in diverging if key in named), *effects(site, plan))  # fmt: skip
 
 
+def said_since(site: Site, run: Run) -> tuple[str, ...]:
+    """What the gate last found that people have settled, or taken note of as it was found."""
+    found = run.verdict.get("unsettled")
+    diverging = found.items() if isinstance(found, dict) else ()
+    settled = [f"{EFFECT}-{event.data['effect']}" for event in site.journal.events()
+               if event.kind == "effect.settled"]  # fmt: skip
+    return (*(key for key, said in diverging if _noted(site, run, key) == said), *settled)
+
+
 def keeps_closed(site: Site, run: Run, plan: Plan, view: View) -> tuple[Open, ...]:
     """Everything that is not settled now: divergences in order of the file, then effects as told."""
     return (*_divergences(site, run, plan, view), *effects(site, plan))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rollback.act import authorize, eyes, unsettled
+from rollback.act import authorize, eyes, unsaid, unsettled
 from rollback.act.engine import roll_back
 from rollback.act.plan import plan_of
 from rollback.act.site import Site
@@ -111,8 +111,15 @@ def test_what_can_be_said_is_listed_for_whoever_asks_what_a_run_asks(shop: Shop)
         assert listed["epochs"].startswith("config and pages diverge: ")
         assert "new mail" in listed["effect-new"]
         assert "effect-old" not in listed
+        before = unsaid.reasons(site, run)
         answer(site, site.run(run.id), item="effect-new", text="acknowledged", by="ada")
         assert "effect-new" not in asks(site, site.run(run.id))
+        left = unsaid.reasons(site, site.run(run.id))
+        assert [one for one in before if "new mail" not in one] == left != before
+        answer(site, site.run(run.id), item="epochs", text="acknowledged", by="ada")
+        (said,) = unsaid.reasons(site, site.run(run.id))
+        assert "has been said since" in said
+        assert again(site, run).state is State.COMPLETE
 
 
 def test_a_divergence_that_nobody_can_tell_is_taken_note_of_by_nobody(shop: Shop) -> None:
