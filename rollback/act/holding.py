@@ -50,6 +50,7 @@ def objections(site: Site, plan: Plan, *, climbing: bool = True, glass: bool = F
     if not found:
         asked = starting.conditions(site, plan)
         hand = (*starting.climb(site, plan), *starting.cause(site, plan)) if climbing else ()
+        hand += _against(site, plan) if climbing else ()
         above = _still(hand, glass)
         found = (*above, *starting.prerequisites(site, plan))
         found += (asked.refused,) if asked.refused else ()
@@ -102,6 +103,14 @@ def procedure(site: Site, plan: Plan) -> str:
         {"level": written.get(plan.level), "variant": plan.variant, "component": plan.component,
          "environment": plan.environment}, domain="procedure",
     )  # fmt: skip
+
+
+def _against(site: Site, plan: Plan) -> tuple[Refused, ...]:
+    if plan.emergency or not site.system.decision.filters:
+        return ()
+    from rollback.act.objecting import against  # it reads metrics; a flag needs none
+
+    return against(site, plan)
 
 
 def _still(found: tuple[Refused, ...], glass: bool) -> tuple[Refused, ...]:

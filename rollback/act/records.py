@@ -45,9 +45,11 @@ def asked_by(site: Site, plan: Plan) -> tuple[str, ...]:
 
 
 def assessment(site: Site, level: Level | Procedure) -> tuple[str, ...]:
-    """The record that is whole before any level starts, where the decision names one."""
+    """The record that is whole before a level starts, where the decision names one; no emergency waits."""
+    if not isinstance(level, Level) or level.emergency:
+        return ()
     found = site.system.decision.assessment
-    return (found,) if found is not None and isinstance(level, Level) else ()
+    return () if found is None else (found,)
 
 
 def look(site: Site, run: Run, name: str) -> Filled:

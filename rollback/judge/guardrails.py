@@ -193,7 +193,16 @@ _HELD: dict[Waiver, _Held] = {
 _NOT_IN_AN_EMERGENCY: frozenset[Waiver] = frozenset({"window", "dry-run", "staging"})
 # what a person who breaks the glass takes upon himself; never what keeps data whole
 LIFTED = frozenset(
-    {"autonomy", "rate-limit", "window", "dry-run", "staging", "climb-in-order", "cause"}
+    {
+        "autonomy",
+        "rate-limit",
+        "window",
+        "dry-run",
+        "staging",
+        "climb-in-order",
+        "cause",
+        "not-appropriate",
+    }
 )
 
 

@@ -10,7 +10,6 @@ Never: gives a right that the current autonomy level does not hold.
 
 from __future__ import annotations
 
-from rollback.judge.severity import rules
 from rollback.model.people import Authority
 from rollback.model.system import System
 
@@ -38,4 +37,6 @@ def automatic(system: System, trigger: str) -> bool:
     """True for a breaker, and for a trigger that is declared to act by itself."""
     if any(one.id == trigger and one.enabled for one in system.decision.breakers):
         return True
+    from rollback.judge.severity import rules  # the grammar of rules; a person's run needs none
+
     return any(one.id == trigger and one.automatic and one.enabled for one in rules(system))

@@ -162,3 +162,29 @@ def test_where_nobody_has_a_key_it_says_that_it_is_unauthenticated(tmp_path: Pat
     nonce = listed.split()[0]
     assert rollback(here.shop.folder, "approval", "withdraw", nonce, "--as", "cyd").status == 0
     assert decided(here)[0] == "hold"
+
+
+@pytest.mark.requirement("AW-03")
+def test_who_types_it_is_refused_with_the_reason_until_somebody_overrules_it(
+    tmp_path: Path,
+) -> None:
+    """A level by hand; an emergency is not asked, and what nobody can tell is for whoever types."""
+    here = place(tmp_path, edits={"triggers:\n": f"{FILTER}triggers:\n"})
+    here.read(errors=0.5)
+    words = ("run", "config", "--as", "ada", "--yes", "--reason", "it is bad")
+    before = here.shop.bytes()
+    refused = rollback(here.shop.folder, *words)
+    assert refused.status == 4
+    assert "Traffic moved away" in refused.err
+    assert "rollback approval overrule moved --note WHY" in refused.err
+    assert here.shop.bytes() == before
+    overruled = ("approval", "overrule", "moved", "--as", "cyd", "--note", "it came back")
+    assert rollback(here.shop.folder, *overruled).status == 0
+    assert rollback(here.shop.folder, *words).status == 0
+    here.shop.clock.ahead_s += 7200.0
+    nonce = rollback(here.shop.folder, "approval", "list").out.split()[0]
+    assert rollback(here.shop.folder, "approval", "withdraw", nonce, "--as", "cyd").status == 0
+    assert rollback(here.shop.folder, "run", "flag", "--as", "ada", "--yes").status == 0
+    here.break_it()
+    here.read(errors=None)
+    assert rollback(here.shop.folder, *words).status == 0

@@ -211,3 +211,22 @@ def test_what_a_word_could_have_kept_from_acting_is_not_done_unasked(
             (planned,) = told(agent.site, "run.planned")
             assert "nobody has told busy" in str(planned.data["asked_because"])
             assert here.shop.bytes() == before
+
+
+def test_a_row_with_a_gap_inside_is_said_and_begins_nothing(tmp_path: Path) -> None:
+    """Bad, bad, unknown, bad, bad: neither three in a row nor a hold; a person is told. Then it is three."""
+    here = place(tmp_path, edits={RULE: RULE.replace("above: 10%", "above: 10%, times: 3")})
+    with here.agent() as agent:
+        for errors in (0.5, 0.5, None, 0.5, 0.5):
+            here.read(errors=errors, slow=0.0)
+            looked = here.tick(agent)
+        assert looked.decision is not None
+        assert (looked.decision.respond, looked.decision.doubts) == ("escalate", ("errors-high",))
+        assert (
+            "2 of 3 times in a row, and errors was unknown in between"
+            in looked.decision.reasoning[0]
+        )
+        assert looked.person
+        assert runs(agent.site) == []
+        here.tick(agent)
+        assert [run.state for run in runs(agent.site)] == [State.COMPLETE]
