@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from rollback.act.sealed import known_red, seals
 from rollback.act.site import Site
 from rollback.model.level import Level
+from rollback.model.system import HOME
 
 if TYPE_CHECKING:
     from rollback.prove.listed import Listed
@@ -58,7 +59,8 @@ def _moments(site: Site, key: str, may_be_red: frozenset[str]) -> Iterator[tuple
     from rollback.prove.listed import Listed
 
     for run in site.runs().values():
-        if run.plan.get("level") == key and "gate.opened" in run.moments:
+        here = run.plan.get("environment", HOME) == site.system.environment_name
+        if run.plan.get("level") == key and here and "gate.opened" in run.moments:
             yield run.moments["gate.opened"][2], Listed.read(run.verdict.get("asked"))
     for event in site.journal.events():
         if event.kind == VERIFIED and event.data.get("level") in ("", key):

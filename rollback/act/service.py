@@ -282,7 +282,10 @@ def ready(view: View, name: str) -> Finding:
 
 def _ready_check(view: View, name: str) -> Kind | None:
     check = declared(view.system, name).ready
-    return check if isinstance(check, Kind) and not isinstance(check, Planned) else None
+    if not isinstance(check, Kind) or isinstance(check, Planned):
+        return None
+    status = getattr(check, "status", None)  # to be ready is to answer: an empty 200 is an answer
+    return check if status is None else check.model_copy(update={"status": status})
 
 
 def _up(view: View, name: str) -> Finding:

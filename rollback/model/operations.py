@@ -124,8 +124,14 @@ class Divergence(Declared):
 def _reads_only(check: Any) -> Any:
     why = getattr(check, "writes", "")
     if why:
+        suite = (
+            "performance"
+            if getattr(check, "effects", "") == "load"
+            else "functional or integration"
+        )
+        effects = "load" if suite == "performance" else "test-data"
         raise ValueError(
-            f"{why}, and smoke is read-only: move it to functional or integration, with effects: test-data"
+            f"{why}, and smoke is read-only: move it to {suite}, with effects: {effects}"
         )
     return check
 

@@ -363,6 +363,7 @@ class Proof:
         suites = [suite for suite in SUITES if suite in found]
         if self.in_gate or not suites or int(exitstatus) == pytest.ExitCode.USAGE_ERROR:
             return
+        from rollback.model.quantity import counted
         from rollback.prove.gate import REASONS_MAX, Evidence, judge
 
         try:
@@ -376,6 +377,9 @@ class Proof:
         name = self.sight().system.system
         told = f"{name.title} {name.version}: {', '.join(suites)}, tests: {len(verdict.tests)}"
         said = "NOT VERIFIED" if self._reasons else "VERIFIED"
+        red = sum(one.known_red for one in verdict.tests)
+        if red and not self._reasons:
+            said = f"VERIFIED with {counted(red, 'known failure')}"
         terminalreporter.write_sep("=", f"{said}  {told}", red=bool(self._reasons),
                                    green=not self._reasons, bold=True)  # fmt: skip
         for suite in suites:

@@ -30,6 +30,7 @@ from rollback.model.system import System
 from rollback.observe.view import View
 from rollback.prove import past
 from rollback.prove.expect import Expectations, Expected, declared, expectations
+from rollback.prove.seal import Seal
 
 MITIGATED = "run.mitigated"  # by hand, "since mitigation" means since the last one
 
@@ -103,12 +104,13 @@ def look(wish: Wish, environ: Mapping[str, str] | None = None) -> Sight:
             wish = replace(wish, level=wish.level or about.level, environment=about.environment,
                            since=wish.since or about.since or None)  # fmt: skip
             system = system.in_environment(wish.environment)
-        wanted, held = _wanted(wish, system)
+        sealed = _sealed(wish, system, about)
+        wanted, held = _wanted(wish, system, sealed)
         since_at = wish.since or (
             "" if wish.expect else last_at(system.state_path, MITIGATED, Host())
         )
         since = parse_iso(since_at) if since_at else None
-        baseline = _baseline(wish, system, about)
+        baseline = sealed.samples if sealed is not None else {}
     except SpecError as error:
         lines = [f"{p.where}: {p.message}" for p in error.problems[:20]]
         raise UsageError("the declaration is wrong: " + "\n       ".join(lines)) from error
@@ -140,11 +142,14 @@ def _system(wish: Wish, file: Path) -> System:
     return found.in_environment(wish.environment)
 
 
-def _wanted(wish: Wish, system: System) -> tuple[Expectations, Mapping[str, Mapping[str, Json]]]:
+def _wanted(
+    wish: Wish, system: System, sealed: Seal | None
+) -> tuple[Expectations, Mapping[str, Mapping[str, Json]]]:
     if wish.expect is None:
         if wish.level and wish.level not in system.levels:
             raise UsageError(f"there is no level {wish.level!r}")
-        return expectations(system, wish.level or None), _held(system)
+        today = Host().clock.now()
+        return expectations(system, wish.level or None, sealed, today=today), _held(system)
     value: dict[str, Any] = json.loads(Path(wish.expect).read_bytes())
     checks = {
         key: Expected(**{**one, "measured": tuple(Measured(**was) for was in one["measured"])})
@@ -165,11 +170,8 @@ def _held(system: System) -> Mapping[str, Mapping[str, Json]]:
         return kept.held()
 
 
-def _baseline(
-    wish: Wish, system: System, about: past.Named | None
-) -> Mapping[str, Mapping[str, tuple[float, ...]]]:
-    """The sealed samples that are compared with: those named, else of what the run went back to."""
+def _sealed(wish: Wish, system: System, about: past.Named | None) -> Seal | None:
+    """The seal that is compared with: the one named, else of what the run went back to."""
     if wish.baseline is not None:
-        return past.seal(system, wish.baseline).samples
-    found = past.newest_seal(system, about.target) if about is not None else None
-    return found.samples if found is not None else {}
+        return past.seal(system, wish.baseline)
+    return past.newest_seal(system, about.target) if about is not None else None

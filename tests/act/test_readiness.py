@@ -138,6 +138,21 @@ def test_another_test_file_of_the_team_has_not_passed_yet(shop: Shop) -> None:
     assert "verification/smoke/test_team.py" in str(found.rows)
 
 
+def test_a_suite_of_the_teams_tests_alone_is_asked_too(shop: Shop) -> None:
+    """Where no check is declared in it, its pinned tests are what a seal and a verification rest on."""
+    file = shop.folder / "verification" / "functional" / "test_team.py"
+    file.parent.mkdir(parents=True)
+    file.write_text("def test_one(): assert False\n")
+    shop.edit("verification:\n", "verification:\n  suites: [{path: verification/functional/test_team.py, "
+              f"sha256: {hashlib.sha256(file.read_bytes()).hexdigest()}}}]\n")  # fmt: skip
+    sealed = rollback(shop.folder, "checkpoint", "create", "good", "--seal")
+    assert "not green" in sealed.out
+    assert "its suites were red" in rollback(shop.folder, "plan", "config").err
+    verified = rollback(shop.folder, "verify")
+    assert verified.status == 7
+    assert "test_team.py::test_one" in verified.out
+
+
 def test_a_seal_that_cannot_be_read_proves_nothing_and_stops_nobody(shop: Shop) -> None:
     """Not known to be ready, and nothing falls over: the decision is still taken."""
     with shop.site() as site:

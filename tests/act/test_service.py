@@ -8,7 +8,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -194,6 +196,30 @@ def test_a_frozen_service_is_named_soon_with_what_sets_it_going(world, asks):
     os.kill(pid, signal.SIGCONT)
     start.apply(scene)
     assert start.probe(scene).answer is Answer.PASS
+
+
+class _Empty(BaseHTTPRequestHandler):
+    """Answers 200, and says nothing."""
+
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        """Silent."""
+
+
+def test_an_empty_answer_is_enough_to_be_ready(world):
+    """To be ready is to answer; what a check asks of a service is another matter."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Empty) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/healthz"
+        _web(world, ready=read_item("check", {"http": {"url": url}}))
+        start, scene = world.bound("service", {"start": ["web"], "within": "20s"})
+        start.apply(scene)
+        assert start.probe(scene).answer is Answer.PASS
+        server.shutdown()
 
 
 def test_what_a_service_said_last_is_told_when_it_ends_while_it_starts(world):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from tests.cli.program import rollback
 from tests.systems import Shop, build
 
+ROOT = Path(__file__).parents[2]
 RED = ("  known_red: [{id: limit-right, owner: op, expires: 2099-01-01, reason: being mended}]\n"
        "  smoke:\n")  # fmt: skip
 LEVEL = "    steps: [{restore: {component: config}}]\n    gate: {suites: [smoke]"
@@ -29,6 +32,12 @@ def _sealed(shop: Shop) -> None:
     done = rollback(shop.folder, "checkpoint", "create", "good", "--seal")
     assert "limit-right answered FAIL" in done.out, done.out
     (shop.tree / "config" / "app.yaml").write_text("party: true\nlimit: 99\n")
+
+
+def _by_hand(shop: Shop, *more: str) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-m", "pytest", "verification", "-m", "smoke", "-p", "no:cacheprovider",
+            "--system", str(shop.folder / "rollback.yaml"), *more]  # fmt: skip
+    return subprocess.run(argv, cwd=ROOT, text=True, capture_output=True, timeout=240, check=False)
 
 
 @pytest.mark.requirement("MB-71")
@@ -56,6 +65,11 @@ def test_known_failures_are_said_with_complete_everywhere(shop: Shop) -> None:
     assert 'skipped="1"' in (folder / "junit" / "smoke.xml").read_text()
     again = json.loads(rollback(shop.folder, "--json", "run", "config", "--yes", "--as", "ada").out)
     assert again["changed"] is False
+    by_hand = _by_hand(shop, "--run", "r0001")
+    assert by_hand.returncode == 0, by_hand.stdout
+    assert "VERIFIED with 1 known failure" in by_hand.stdout
+    assert "1 passed, 1 known red" in by_hand.stdout
+    assert "NOT VERIFIED" in _by_hand(shop).stdout
     verified = rollback(shop.folder, "verify", "--level", "config")
     assert verified.status == 0, verified.out
     assert "1 passed, 0 failed, 1 known failure" in verified.out

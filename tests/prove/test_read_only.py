@@ -37,7 +37,8 @@ def test_what_may_write_is_refused_in_smoke(little: Little, name: str) -> None:
     with pytest.raises(SpecError) as refused:
         little.load()
     (problem,) = refused.value.problems
-    assert "smoke is read-only: move it to functional or integration" in problem.message
+    place = "performance" if name == "load" else "functional or integration"
+    assert f"smoke is read-only: move it to {place}, with effects: " in problem.message
     line = little.file.read_text().splitlines()[int(problem.where.rpartition(":")[2]) - 1]
     assert "id: one" in line
     little.checks = {"functional": [WRITING[name].replace("id: one,", "id: one, effects: test-data,")
