@@ -65,6 +65,17 @@ def test_three_faults_of_three_kinds_are_noticed_by_the_suite_that_looks_there(
     assert all("answered" in reason for reason in reasons.values()), reasons
 
 
+@pytest.mark.long
+def test_the_tree_is_looked_at_where_the_level_put_it_back_and_nowhere_else(tmp_path: Path) -> None:
+    """As its gate does: what another component holds is no matter of this level's comparison."""
+    here, elsewhere = "cut config/config.yaml", "flipped knowledge/sources.json"
+    body = measure(tmp_path, level="configuration", only=(here, elsewhere), tiers=("tree",))
+    assert (body["level"], body["restored"]) == ("configuration", ["config"])
+    assert (body["planted"], body["missed"]) == (2, [elsewhere])
+    assert list(body["faults"][0]) == ["fault", "tier", "took_s", "reason"]
+    assert len(body["asked"]) == 64
+
+
 def test_what_nobody_noticed_is_counted_and_named() -> None:
     """A tier answers for those that came as far as it."""
     faults = [
