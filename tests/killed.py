@@ -9,15 +9,18 @@ import ctypes
 import errno
 import os
 import platform
+import signal
 import struct
 from collections.abc import Callable
 from typing import TypeVar
 
+import psutil
+
 from rollback.conformance.dying import KILLED, CountingTap, DyingTap, Point, in_child, shots
-from rollback.host import Tap
+from rollback.host import Clock, Tap
 
 __all__ = ["KILLED", "KILL_EVERY", "KILL_SOME", "CountingTap", "DyingAt", "DyingTap", "Failing", "Lacking",
-           "Point", "in_child", "shots", "without_renameat2"]  # fmt: skip
+           "Point", "freeze", "in_child", "shots", "without_renameat2"]  # fmt: skip
 T = TypeVar("T")
 # of the longest tests every so many points are killed at; `make drill` asks for each
 KILL_EVERY = int(os.environ.get("KILL_EVERY", "24"))
@@ -25,6 +28,15 @@ KILL_SOME = max(1, KILL_EVERY // 3)  # of long ones
 _RENAMEAT2 = {"x86_64": 316, "aarch64": 276, "riscv64": 276}
 _NO_NEW_PRIVS, _SECCOMP, _FILTER = 38, 22, 2
 _LOAD, _IF_EQUAL, _RETURN, _ALLOW, _FAIL = 0x20, 0x15, 0x06, 0x7FFF0000, 0x00050000
+
+
+def freeze(pid: int) -> None:
+    """The process is stopped, and is seen to be: a signal takes effect a moment after it was sent."""
+    os.kill(pid, signal.SIGSTOP)
+    stopped = Clock().poll(
+        lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED, within_s=30, every_s=0.005
+    )
+    assert stopped, f"process {pid} goes on"
 
 
 class Lacking(Tap):

@@ -16,6 +16,7 @@ import pytest
 
 from tests.cli.program import rollback
 from tests.keep.postgres_lab import PASSWORD, Lab, running
+from tests.killed import freeze
 from tests.observe.world import free_port
 
 EXAMPLES = Path(__file__).parents[1] / "docs" / "examples"
@@ -114,7 +115,7 @@ def test_a_frozen_nginx_is_noticed(started: Path) -> None:
     assert len(stopped) > 1
     try:
         for one in stopped:
-            os.kill(one, signal.SIGSTOP)
+            freeze(one)
         found = verified(started, "smoke")
         assert not found["verified"]
         assert "does nothing" in reasons(found)  # the lock is held

@@ -24,7 +24,7 @@ from rollback.model.errors import HostError, PlanError
 from rollback.model.finding import Answer
 from rollback.model.registry import kinds, read_item
 from tests.conformance.examples.managers import MANAGERS, how, installed
-from tests.killed import KILLED, DyingAt, in_child
+from tests.killed import KILLED, DyingAt, freeze, in_child
 
 
 def _web(world, **changes):
@@ -184,8 +184,8 @@ def test_a_frozen_service_is_named_soon_with_what_sets_it_going(world, asks):
     view = world.scene().view()
     service.start(view, "web", within_s=10)
     with processes.holder(str(world.root / "run" / "web.lock")) as holder:
-        holder.signal(signal.SIGSTOP, tap=world.host.tap)
         pid = holder.pid
+    freeze(pid)
     start, scene = world.bound("service", {"start": ["web"], "within": "60s"})
     began = world.host.clock.boot_s()
     with pytest.raises(HostError, match=f"web is frozen: its process {pid}") as caught:

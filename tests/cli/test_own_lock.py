@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import socket
 import sys
 from pathlib import Path
@@ -12,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.program import rollback
+from tests.killed import freeze
 from tests.systems import Shop, build
 
 PROGRAM = """
@@ -67,7 +66,7 @@ def test_a_run_that_meets_a_frozen_service_says_what_sets_it_going(shop: Shop) -
     assert rollback(shop.folder, "run", "start", *words).status == 0
     pid = json.loads((shop.tree / "run/web.lock").read_text())["pid"]
     try:
-        os.kill(pid, signal.SIGSTOP)
+        freeze(pid)
         done = rollback(shop.folder, "run", "start", *words)
         assert done.status == 6
         assert f"web is frozen: its process {pid} was stopped by a signal" in done.out

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from rollback.conformance.world import World
 from rollback.host.processes import base_environment, start_service
+from tests.killed import freeze
 
 PRODUCT = Path(__file__).parent / "product.py"
 SERVICE = {"product": {"argv": ["unused"], "lock": "run/product.lock"}}
@@ -53,7 +54,7 @@ def broken(world: World) -> None:
 
 def frozen(world: World) -> None:
     """It takes connections and says nothing."""
-    os.kill(int((world.root / "run" / "pid").read_text()), signal.SIGSTOP)
+    freeze(int((world.root / "run" / "pid").read_text()))
 
 
 def serving(world: World) -> None:
