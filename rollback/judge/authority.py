@@ -24,8 +24,22 @@ GLASS = "break the glass"  # the answer that stands for all approvals
 VALID_FOR_S = 4 * 3600.0  # the longest urgency that the declared systems ask for (PM-18)
 
 
+class Signed:
+    """What a person says and signs: every field but `signature`, which is one of them."""
+
+    __slots__: tuple[str, ...] = ()
+
+    def signed_bytes(self) -> bytes:
+        """Exactly what the signature covers."""
+        return canonical({name: one for name, one in self.as_json().items() if name != "signature"})
+
+    def as_json(self) -> dict[str, Json]:
+        """For the journal and for files that travel."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
 @dataclass(frozen=True, slots=True)
-class Approval:
+class Approval(Signed):
     """One person's yes, about one plan. `signature` is "" when unauthenticated."""
 
     run: str
@@ -39,15 +53,6 @@ class Approval:
     answer: str = "yes"
     note: str = ""
     signature: str = ""
-
-    def signed_bytes(self) -> bytes:
-        """Exactly what the signature covers."""
-        body = {name: getattr(self, name) for name in self.__slots__ if name != "signature"}
-        return canonical(body)
-
-    def as_json(self) -> dict[str, Json]:
-        """For the journal and for files that travel."""
-        return {name: getattr(self, name) for name in self.__slots__}
 
 
 def read(data: Mapping[str, object]) -> Approval:

@@ -13,16 +13,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from rollback.judge.authority import Approval, member
-from rollback.model.event import canonical
-from rollback.model.finding import Json
+from rollback.judge.authority import Approval, Signed, member
 from rollback.model.people import Authority, People
 
 NAMESPACE = "rollback-standing-v1"
 
 
 @dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(Signed):
     """One person's yes to runs of one level, on one machine, under one policy."""
 
     level: str
@@ -35,16 +33,6 @@ class Grant:
     expires: str
     note: str = ""
     signature: str = ""
-
-    def signed_bytes(self) -> bytes:
-        """Exactly what the signature covers."""
-        return canonical(
-            {name: getattr(self, name) for name in self.__slots__ if name != "signature"}
-        )
-
-    def as_json(self) -> dict[str, Json]:
-        """For the journal."""
-        return {name: getattr(self, name) for name in self.__slots__}
 
     def approval(self, *, run: str, plan: str) -> Approval:
         """What it says about this run."""

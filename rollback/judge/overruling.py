@@ -13,9 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from rollback.judge.authority import VALID_FOR_S, member
-from rollback.model.event import canonical
-from rollback.model.finding import Json
+from rollback.judge.authority import VALID_FOR_S, Signed, member
 from rollback.model.people import People
 from rollback.model.policy import Filter
 
@@ -24,7 +22,7 @@ LONGEST_S = VALID_FOR_S  # no longer than an approval: a reason against is looke
 
 
 @dataclass(frozen=True, slots=True)
-class Overruling:
+class Overruling(Signed):
     """One person's word against one filter, under one policy. `signature` is "" when unauthenticated."""
 
     filter: str
@@ -36,16 +34,6 @@ class Overruling:
     expires: str
     note: str
     signature: str = ""
-
-    def signed_bytes(self) -> bytes:
-        """Exactly what the signature covers."""
-        return canonical(
-            {name: getattr(self, name) for name in self.__slots__ if name != "signature"}
-        )
-
-    def as_json(self) -> dict[str, Json]:
-        """For the journal."""
-        return {name: getattr(self, name) for name in self.__slots__}
 
     def said(self, people: People, declared: Filter) -> str:
         """In words, for reasons and reports."""
