@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from rollback.act import (
     asked,
@@ -20,6 +21,7 @@ from rollback.act import (
     eyes,
     gating,
     holding,
+    overtaken,
     phasing,
     protecting,
     records,
@@ -113,7 +115,12 @@ def _protect(site: Site, run: Run, plan: Plan) -> Run:
     run = starting.hold(site, run, plan)
     if run.state is S.WAITING:
         return run
-    gone = "" if run.steps else authorize.lost(site, run, plan)
+    gone = (
+        ""
+        if run.steps
+        else authorize.lost(site, run, plan)
+        or overtaken.why_not(site, run, plan, partial(scene_of, site, run, plan))
+    )
     if gone:
         return site.note(run, "run.abandoned", reason=gone)
     opens = holding.opens(site, run, plan)

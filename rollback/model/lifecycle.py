@@ -91,7 +91,7 @@ TRANSITIONS: dict[tuple[State | None, str], State | str] = {
             "sample.read", "answer.given", "run.noted", "glass.broken", "glass.reviewed",
             "standing.used", "record.computed", "record.filled",
             "report.written", "run.merged", "prevention.begun", "tightening.begun",
-            "checkpoint.created", "checkpoint.revoked",
+            "checkpoint.created", "checkpoint.revoked", "impact.measured",
         )
     },
 }  # fmt: skip

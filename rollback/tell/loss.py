@@ -48,8 +48,9 @@ def stands(report: Mapping[str, Any]) -> bool:
 
 def measured(report: Mapping[str, Any]) -> str:
     """What the lines of `loss` are for this run: what it cost, or what it would have."""
+    when = "when the run began" if report.get("impact_at") == "start" else "for the plan"
     if stands(report):
-        return "As it was measured for the plan:"
+        return f"As it was measured {when}:"
     if report["taken_back_by"]:
         said = f"Run {report['taken_back_by']} took back what this run did."
     elif any(step["status"] for step in report["steps"]):
@@ -57,8 +58,8 @@ def measured(report: Mapping[str, Any]) -> str:
     elif report["state"] in FINAL:
         said = "The run took no step."
     else:
-        return "The run has taken no step yet. It would cost, as it was measured for the plan:"
-    return f"{said} It would have cost, as it was measured for the plan:"
+        return f"The run has taken no step yet. It would cost, as it was measured {when}:"
+    return f"{said} It would have cost, as it was measured {when}:"
 
 
 def _paths(impact: Mapping[str, Any]) -> Iterator[str]:

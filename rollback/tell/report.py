@@ -39,6 +39,7 @@ def build(system: System, run: Run, events: Iterable[Event]) -> dict[str, Any]:
     plan: dict[str, Any] = dict(run.plan)
     level = system.levels.get(plan["level"]) or system.procedures.get(plan["level"])
     budgets = level.budgets if level else None
+    now = next((e.data["impact"] for e in reversed(mine) if e.kind == "impact.measured"), None)
     return {
         "format": FORMAT, "run_id": run.id, "incident": run.incident, "system": plan["system"],
         "system_title": system.system.title, "system_version": system.system.version,
@@ -57,7 +58,8 @@ def build(system: System, run: Run, events: Iterable[Event]) -> dict[str, Any]:
         },
         "phases": of_a_run(run), "budgeted": phases(level, plan, mine),
         "steps": list(_steps(run, plan)), "safety": run.safety,
-        "impact": plan["impact"], "kept": list(_kept(run, mine)),
+        "impact": now or plan["impact"], "impact_at": "start" if now else "plan",
+        "kept": list(_kept(run, mine)),
         "fallbacks": list(plan.get("fallbacks", ())),
         "smallest_scope": run.verdict.get("offer") or None,
         "approvals": [_approval(a) for a in run.approvals], "glass": _glass(mine),

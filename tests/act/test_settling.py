@@ -177,8 +177,9 @@ def test_a_long_settling_time_is_waited_for_without_a_driver(shop: Shop) -> None
 def test_a_settling_time_without_smoke_is_no_declaration(shop: Shop) -> None:
     """There would be nothing to ask meanwhile."""
     shop.edit("{suites: [smoke], settle: 3s}", "{suites: [functional], settle: 3s}")
-    with pytest.raises(SpecError, match="name smoke under suites"):
+    with pytest.raises(SpecError, match="settle asks smoke again and again") as caught:
         _ = shop.system
+    assert caught.value.hint == "name smoke under suites"
 
 
 # -- killed --------------------------------------------------------------------------------------

@@ -170,13 +170,11 @@ def test_a_suite_must_stay_good_as_long_as_it_says(shop: Shop) -> None:
     assert run.steps["2"].evidence["held_s"] == 1.5
 
 
-def left(shop: Shop) -> tuple[list[str], int]:
-    """The JUnit files of the run, and how many Allure results there are of the check of the shop."""
+def left(shop: Shop, asked: str = "app-valid") -> tuple[list[str], int]:
+    """The JUnit files of the run, and how many Allure results there are of a check of the shop."""
     run = shop.folder / ".rollback/runs/r0001"
     allure = [
-        one
-        for one in (run / "allure-results").glob("*-result.json")
-        if "app-valid" in one.read_text()
+        one for one in (run / "allure-results").glob("*-result.json") if asked in one.read_text()
     ]
     return sorted(path.name for path in (run / "junit").iterdir()), len(allure)
 
@@ -194,9 +192,9 @@ def test_what_a_suite_leaves_for_people_lies_beside_that_of_the_gate(shop: Shop)
 
 def test_a_look_that_is_not_good_is_shown_though_the_one_before_was(shop: Shop) -> None:
     """The file of the step is the one of the look that ended it."""
-    check(shop, "command: {id: once, argv: [mkdir, asked], effects: test-data}")
+    check(shop, "command: {id: once, argv: [mkdir, asked], effects: test-data}", "functional")
     shop.edit("components:\n", "environments: {production: {allows: [test-data]}}\ncomponents:\n")
-    step(shop, "verify: {suite: smoke, for: 60s, every: 100ms, within: 60s}")
+    step(shop, "verify: {suite: functional, for: 60s, every: 100ms, within: 60s}")
     assert ran(shop).state in (State.UNDONE, State.WAITING)
     with shop.site() as site:
         run = site.run("r0001")
@@ -204,8 +202,8 @@ def test_a_look_that_is_not_good_is_shown_though_the_one_before_was(shop: Shop) 
             shop.clock.ahead_s += 1
             run = roll_back(site, run.id)
         assert run.state is State.UNDONE, run.reason
-    assert left(shop) == (["2.smoke.xml"], 2)
-    text = (shop.folder / ".rollback/runs/r0001/junit/2.smoke.xml").read_text()
+    assert left(shop, "once") == (["2.functional.xml"], 2)
+    text = (shop.folder / ".rollback/runs/r0001/junit/2.functional.xml").read_text()
     assert "check once answered FAIL" in text
 
 

@@ -417,6 +417,7 @@ class TestBadReleases:
             second = finished(studio, open_session(studio, "party", "secret-two"))
             assert "secret-one" in second["result"]
             assert "secret-two" not in first["result"]
+            until(lambda: any(e["event"] == "SECURITY_VIOLATION" for e in audit(studio)))
             violations = [e for e in audit(studio) if e["event"] == "SECURITY_VIOLATION"]
             assert [(e["code"], e["sessionId"]) for e in violations] == [
                 ("SEC-PM-004", second["id"])
