@@ -39,3 +39,14 @@ def test_before_any_run_has_ended_none_is_the_last(shop: Shop) -> None:
     """A run that waits has not ended."""
     assert rollback(shop.folder, "run", "full", "--as", "ada").status == 4
     assert rollback(shop.folder, "--json", "status").json["last_run"] is None
+
+
+def test_what_is_said_of_an_ended_run_does_not_ask_to_go_on_with_it(shop: Shop) -> None:
+    """It cannot be resumed; an item that stays open is still named."""
+    assert rollback(shop.folder, "run", "config", "--as", "ada", "--yes").status == 0
+    noted = rollback(shop.folder, "answer", "r0001", "looked", "not yet", "--as", "ada")
+    assert "try: rollback answer r0001 looked yes" in noted.out
+    said = rollback(shop.folder, "answer", "r0001", "looked", "yes", "--as", "ada")
+    assert said.status == 0
+    assert "looked of r0001: said by ada: settled" in said.out
+    assert "try:" not in said.out
