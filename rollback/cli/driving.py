@@ -104,7 +104,7 @@ def carry(desk: Desk, site: Site, run: Run, *, person: str, yes: bool, wait: boo
     runs = upwards(site, drive(there, run, wait=wait), wait=wait)
     told = [result(site.under(one), one) for one in runs]
     body = {**told[-1], "climbed_from": told[:-1]}
-    desk.out(body, lambda: [line for one in runs for line in result_lines(site.under(one), one)])
+    desk.out(body, lambda: [line for one in runs for line in end_lines(site.under(one), one)])
     return NEEDS_OPERATOR if runs[1:] and exit_status(runs[-1]) else exit_status(runs[-1])
 
 

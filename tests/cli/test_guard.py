@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
 import shutil
 import signal
@@ -109,6 +110,36 @@ def test_a_command_that_fails_passes_its_status_on_and_says_how_to_go_back(shop:
     back = rollback(shop.folder, "--json", "undo", "r0001", "--as", "ada", "--yes")
     assert back.json["state"] == "MITIGATED"
     assert shop.bytes() == before
+
+
+@pytest.mark.parametrize("code", [GOOD, BAD])
+def test_whoever_says_yes_to_it_reads_what_guard_itself_says_at_the_end(
+    shop: Shop, code: str
+) -> None:
+    """What was kept, the checklist, and where it did not end well every way back: the same lines."""
+    shop.edit("\nlevels:", PREREQUISITE.replace("prerequisites: [{check: limit-right}]", ""))
+    shop.edit("keys: [limit], levels: [config]", "keys: [limit]")
+    asked = rollback(shop.folder, "guard", "--as", "ada", "--", PYTHON, "-c", code)
+    assert asked.status == 4
+    assert "kept before it" not in asked.out
+    said = _ended_lines(rollback(shop.folder, "approve", "r0001", "--as", "ada").out)
+    assert said[0].startswith("  kept before it: checkpoint before-RUN ")
+    if code is GOOD:
+        assert "    ✓ The limit is there: " in "\n".join(said)
+    else:
+        assert "  to go back: rollback undo RUN" in said
+        assert "    or: rollback checkpoint restore before-RUN" in said
+        assert rollback(shop.folder, "abort", "r0001", "--as-it-is", "--as", "ada").status == 0
+    again = rollback(shop.folder, "guard", "--as", "ada", "--yes", "--", PYTHON, "-c", code)
+    assert said == _ended_lines(again.out)
+
+
+def _ended_lines(out: str) -> list[str]:
+    """The lines from what was kept on, the same for every run."""
+    said = re.sub(r"r000\d", "RUN", out).splitlines()
+    found = [at for at, line in enumerate(said) if line.startswith("  kept before it")]
+    lines = said[found[0] :] if found else []
+    return [re.sub(r"(before-RUN) [0-9a-f]{12}$", r"\1 ID", line) for line in lines]
 
 
 BY_COMMIT = """levels:
