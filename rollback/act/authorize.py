@@ -15,6 +15,7 @@ from typing import Any
 
 from rollback.act import asked, beforehand, holding, incident, starting
 from rollback.act.glass import broken, may_break
+from rollback.act.guarding import command_of
 from rollback.act.ladders import taken_with_a_no
 from rollback.act.plan import Plan, plan_of
 from rollback.act.site import Site
@@ -112,9 +113,12 @@ def one_at_a_time(site: Site, *, besides: str = "") -> None:
         # a mitigated one has done its steps: it is whole, though not proved
         rests = run.state in ENDED or run.state is State.MITIGATED
         if run.steps and not rests and run.id != besides:
+            back = f"or take it back: rollback abort {run.id}"
+            if command_of(plan_of(run)):  # it has no undo of its own: what was kept is put back
+                back = f"then go back to what was before it: rollback undo {run.id}"
             raise RunLocked(
                 f"run {run.id} has begun and not ended: it is {run.state}",
-                hint=f"go on with it: rollback resume {run.id}; or take it back: rollback abort {run.id}",
+                hint=f"go on with it: rollback resume {run.id}; {back}",
             )
 
 

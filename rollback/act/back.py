@@ -25,7 +25,8 @@ from rollback.model.errors import PlanError, UsageError
 from rollback.model.lifecycle import ENDED, Run, State
 from rollback.model.registry import nearest
 
-_DONE = ("ended", "failed", "doubted")
+# one that only began was cut off, and nobody looked since: what it did is there all the same
+_DONE = ("began", "ended", "failed", "doubted")
 
 
 def last_done(site: Site) -> Run:

@@ -17,6 +17,7 @@ from rollback.model.system import System
 if TYPE_CHECKING:
     from rollback.act.plan import Plan, PlannedStep
     from rollback.keep.checkpoint import Checkpoint
+    from rollback.keep.state import StateDir
     from rollback.model.level import Level
 
 
@@ -116,3 +117,24 @@ def status_of(run: Run, plan: Plan) -> int | None:
     if not isinstance(found, int):
         return None
     return 128 - found if found < 0 else found
+
+
+def lock_of(state: StateDir, run: str) -> str:
+    """The file that the guarded command of a run, and whatever it started, holds locked while it lives."""
+    return str(state.path / "runs" / run / "command.lock")
+
+
+def still_runs(site: Site, run: Run) -> str:
+    """That the guarded command of the run lives now, and as which processes; "" where it does not."""
+    from rollback.act.plan import plan_of
+    from rollback.host import processes
+
+    step, lock = command_of(plan_of(run)), lock_of(site.state, run.id)
+    if step is None or not processes.held(lock):
+        return ""
+    words = step.bound["argv"]
+    assert isinstance(words, list)
+    pids = processes.carriers(lock)
+    kind = "process" if len(pids) == 1 else "processes"
+    who = f"{kind} {', '.join(map(str, pids))}" if pids else f"look with: fuser -v {lock}"
+    return f"the command {words[0]} still runs: {who}"

@@ -21,11 +21,13 @@ def command(
 ) -> int:  # fmt: skip
     """Give RUN up (default: the newest that has not ended).
 
-    Before its first effect it is ABANDONED; later its steps are taken back and it ends UNDONE.
+    Before its first effect it is ABANDONED; later its steps are taken back and it ends UNDONE. What
+    cannot be taken back, like the command of a guard, needs a person: exit status 9.
     """
     from rollback.act.driving import drive
     from rollback.act.stopping import abort
-    from rollback.cli.timeline import result, result_lines
+    from rollback.cli.driving import NEEDS_OPERATOR, end_lines
+    from rollback.cli.timeline import result
     from rollback.model.lifecycle import State
 
     with desk.site(create=False, listen=desk.live()) as site:
@@ -33,5 +35,5 @@ def command(
         ended = abort(site, site.run(run), by=who, reason=reason, as_it_is=as_it_is)
         if ended.state is State.UNDOING:
             ended = drive(site, ended, wait=False)
-        desk.out(result(site, ended), lambda: result_lines(site, ended))
-        return 0
+        desk.out(result(site, ended), lambda: end_lines(site.under(ended), ended))
+        return NEEDS_OPERATOR if ended.state is State.NEEDS_OPERATOR else 0

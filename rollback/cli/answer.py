@@ -54,7 +54,10 @@ def command(desk: Desk, run: str, item: str, text: str, person: str | None) -> i
             if plain
             else f"   (it waits for {waits.get('what', '')})"
         )
-        desk.out(body, lambda: [f"{item} of {found.id}: said by {who}: {word}", follows])
+        told = [f"{item} of {found.id}: said by {who}: {word}"]
+        if not (found.final and (done or not plain)):  # one that has ended goes nowhere by it
+            told.append(follows)
+        desk.out(body, lambda: told)
         return 0
 
 

@@ -6,16 +6,19 @@ Never: a command.
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from rollback.act import asked, authorize, climbing, incident, lifeline, stopped
 from rollback.act.driving import drive, upwards
+from rollback.act.guarding import command_of
 from rollback.act.plan import Plan, plan_of
 from rollback.act.site import Site
 from rollback.act.stopping import abort
 from rollback.cli.desk import Desk
 from rollback.cli.planning import plan_lines, terminal
-from rollback.cli.show import safe
+from rollback.cli.show import paint, safe
 from rollback.cli.timeline import (
     down_lines,
     exit_status,
@@ -62,6 +65,32 @@ def decline_idle(desk: Desk, site: Site, plan: Plan) -> int:
     return NEEDS_OPERATOR if unproved is not None else 0
 
 
+def checklist_of(site: Site, run: Run) -> list[dict[str, Any]]:
+    """The items of the run's checklist, as they were filled."""
+    return [event.data for event in site.journal.events()
+            if event.run == run.id and event.kind == "checklist.item"]  # fmt: skip
+
+
+def end_lines(site: Site, run: Run) -> list[str]:
+    """The end of a run for people; of a guard also what was kept, its checklist, and every way back."""
+    said, step = result_lines(site, run), command_of(plan_of(run))
+    if step is None:
+        return said
+    kept = site.checkpoints.get(run.safety) if run.safety else None
+    items = checklist_of(site, run)
+    if kept:
+        said.append(f"  kept before it: checkpoint {kept.name} {kept.id[:12]}")
+    said += ["  checklist"] if items else []
+    said += [f"    {paint('✓', 'green') if one['done'] else '·'} {safe(one['item'])}: "
+             f"{safe(one['evidence'])}" for one in items]  # fmt: skip
+    if kept and exit_status(run) != 0:
+        said.append(f"  to go back: rollback undo {run.id}")
+        back = step.bound["way_back"]
+        assert isinstance(back, list)
+        said += [f"    or: {safe(line)}" for line in back[1:]]
+    return said
+
+
 def carry(desk: Desk, site: Site, run: Run, *, person: str, yes: bool, wait: bool) -> int:
     """The run goes as far as it can, and up where that is declared; the end is told.
 
@@ -75,7 +104,7 @@ def carry(desk: Desk, site: Site, run: Run, *, person: str, yes: bool, wait: boo
     runs = upwards(site, drive(there, run, wait=wait), wait=wait)
     told = [result(site.under(one), one) for one in runs]
     body = {**told[-1], "climbed_from": told[:-1]}
-    desk.out(body, lambda: [line for one in runs for line in result_lines(site.under(one), one)])
+    desk.out(body, lambda: [line for one in runs for line in end_lines(site.under(one), one)])
     return NEEDS_OPERATOR if runs[1:] and exit_status(runs[-1]) else exit_status(runs[-1])
 
 

@@ -39,10 +39,9 @@ def command(
     from rollback.act.driving import drive, upwards
     from rollback.act.guarding import command_of, status_of
     from rollback.act.plan import make_plan, plan_of
-    from rollback.cli.driving import confirm
+    from rollback.cli.driving import checklist_of, confirm, end_lines
     from rollback.cli.planning import plan_lines
-    from rollback.cli.show import paint, safe
-    from rollback.cli.timeline import exit_status, result, result_lines
+    from rollback.cli.timeline import exit_status, result
     from rollback.host.attended import said_aside
     from rollback.model.errors import PlanError
 
@@ -69,8 +68,7 @@ def command(
             above = upwards(home, run, wait=False)[1:]
         failed = status_of(run, plan_of(run))
         kept = site.checkpoints.get(run.safety) if run.safety else None
-        items = [e.data for e in site.journal.events()
-                 if e.run == run.id and e.kind == "checklist.item"]  # fmt: skip
+        items = checklist_of(site, run)
         body = {
             **result(site, run), "command_status": failed if failed is not None else
             (0 if run.steps.get(step.index) and run.steps[step.index].status == "ended" else None),
@@ -79,21 +77,8 @@ def command(
         }  # fmt: skip
 
         def lines() -> list[str]:
-            said = result_lines(site, run)
-            if kept:
-                said.append(f"  kept before it: checkpoint {kept.name} {kept.id[:12]}")
-            if items:
-                said.append("  checklist")
-            said += [f"    {paint('✓', 'green') if one['done'] else '·'} {safe(one['item'])}: "
-                     f"{safe(one['evidence'])}" for one in items]  # fmt: skip
-            if kept and exit_status(run) != 0:
-                said.append(f"  to go back: rollback undo {run.id}")
-                back = step.bound["way_back"]
-                assert isinstance(back, list)
-                said += [f"    or: {safe(line)}" for line in back[1:]]
-            for one in above:
-                said += result_lines(home.under(one), one)
-            return said
+            ends = [(site, run), *((home.under(one), one) for one in above)]
+            return [line for there, one in ends for line in end_lines(there, one)]
 
         desk.out(body, lines)
         return failed or exit_status(run)

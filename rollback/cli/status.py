@@ -9,7 +9,7 @@ import click
 
 from rollback.cli.desk import Desk, pass_desk
 from rollback.cli.show import paint, safe, state
-from rollback.model.lifecycle import State
+from rollback.model.lifecycle import ENDINGS, State
 from rollback.model.quantity import counted, spoken
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def command(desk: Desk) -> int:
     with desk.look() as site:
         runs = list(site.runs().values())
         still = [run for run in runs if not run.final]
+        last = _last_ended(site)
         kept = site.checkpoints.list()
         try:
             count, _, anchors = site.journal.verify()
@@ -76,9 +77,9 @@ def command(desk: Desk) -> int:
                  "may_approve": [*may_approve(site, run)], "overdue": _overdue(site, run)}
                 for run in still
             ],
-            "last_run": {"run_id": runs[-1].id, "state": runs[-1].state.value,
-                         "known_red": [*runs[-1].known_red],
-                         "because": "; ".join(reasons(site, runs[-1])) or None} if runs else None,
+            "last_run": {"run_id": last.id, "state": last.state.value,
+                         "known_red": [*last.known_red],
+                         "because": "; ".join(reasons(site, last)) or None} if last else None,
             "checkpoints": len(kept),
             "last_checkpoint": {"id": kept[0].id, "name": kept[0].name, "at": kept[0].at} if kept else None,
             "missed": [one.as_json() for one in missed(site)] if journal["whole"] else [],
@@ -100,6 +101,13 @@ def command(desk: Desk) -> int:
         fetch = to_fetch(site)
         desk.out(body, lambda: _lines(body, advice, fetch))
         return 0 if journal["whole"] and not body["damaged"] else 8
+
+
+def _last_ended(site: Site) -> Run | None:
+    """The run that came to its end last; None before any has. What is said of it later moves it not."""
+    ended = {run.id: run for run in site.runs().values() if run.final}
+    return next((ended[event.run] for event in reversed(site.journal.events())
+                 if event.kind in ENDINGS and event.run in ended), None)  # fmt: skip
 
 
 def _reason(site: Site, run: Run) -> str:

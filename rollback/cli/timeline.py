@@ -15,7 +15,7 @@ from rollback.act import built_in, stopped, unsaid
 from rollback.act.asked import answer_by, declared, due
 from rollback.act.authorize import may_approve
 from rollback.act.climbing import offered
-from rollback.act.guarding import command_of
+from rollback.act.guarding import command_of, still_runs
 from rollback.act.plan import plan_of
 from rollback.act.site import Site
 from rollback.cli.planning import instead
@@ -114,6 +114,9 @@ _WORDS = {
 }  # fmt: skip
 
 
+_LEFT = ("began", "ended", "failed", "doubted")  # what steps may have left something behind
+
+
 def suite_counts(passed: object, failed: object, red: Collection[object]) -> str:
     """How the tests of a suite came out; what is known to be red is no pass.
 
@@ -196,7 +199,7 @@ def result(site: Site, run: Run) -> dict[str, Any]:
     return {
         "run_id": run.id, "state": run.state.value, "level": plan.level, "rank": plan.rank,
         "component": plan.component, "incident": run.incident, "target": plan.as_json()["target"],
-        "changed": any(r.status in ("ended", "failed", "doubted") for r in run.steps.values()),
+        "changed": any(r.status in _LEFT for r in run.steps.values()),
         **clocks(site, run), "phases": of_a_run(run), "budgeted": _budgeted(site, run),
         "suites": suites, "known_red": [*run.known_red],
         "not_asked": run.verdict.get("not_asked") or [], "reason": run.reason,
@@ -288,7 +291,8 @@ def next_lines(site: Site, run: Run) -> list[str]:
         if onwards.declared or not run.verdict:
             way = "the next level" + (", as declared" if onwards.declared else "")
         wider = [f"  {way}: {onwards.offer}"] if onwards.offer else []
-        first = [*down_lines(still, plan_of(run).environment), *_to_say(site, run)]
+        down_now = down_lines(still, plan_of(run).environment)
+        first = [*_alive(site, run), *down_now, *_to_say(site, run)]
         return [*first, *wider, *(f"  try: {hint}" for hint in _on(run)), *_further(run)]
     if run.state is State.UNDONE:
         return _further(run)
@@ -379,8 +383,14 @@ def _driven(site: Site, run: Run) -> list[str]:
     gone = [f"  try: or give it up: rollback abort {run.id}"]
     stops = (run.state, "run.undoing") in TRANSITIONS or (run.state, "run.abandoned") in TRANSITIONS
     since = "any more" if "lease.taken" in run.moments else "yet"
-    return [f"  nobody drives it {since}", f"  try: go on with it: rollback resume {run.id}",
-            *(gone if stops else [])]  # fmt: skip
+    return [f"  nobody drives it {since}", *_alive(site, run),
+            f"  try: go on with it: rollback resume {run.id}", *(gone if stops else [])]  # fmt: skip
+
+
+def _alive(site: Site, run: Run) -> list[str]:
+    """That the guarded command goes on without a driver: what it does next is in no journal."""
+    said = still_runs(site, run)
+    return [f"  {safe(said)}"] if said else []
 
 
 def _further(run: Run) -> list[str]:
@@ -401,7 +411,7 @@ def _on(run: Run) -> list[str]:
     # who takes back what a run did that itself takes back does it all again
     back = leave if run.plan.get("undoes") else f"or take back what it did: rollback undo {run.id}"
     guarded = command_of(plan_of(run))
-    if guarded and _status(run, guarded.index) in ("failed", "doubted"):  # it never runs again
+    if guarded and _status(run, guarded.index) in ("began", "failed", "doubted"):  # never again
         return [f"go back to what was before it: rollback undo {run.id}", leave, look]
     if run.waiting_in is State.MITIGATED:
         return [
@@ -416,7 +426,7 @@ def _on(run: Run) -> list[str]:
             look,
         ]
     stopped = [one for one in run.steps.values() if one.status in ("failed", "doubted")]
-    did = any(one.status in ("ended", "failed", "doubted") for one in run.steps.values())
+    did = any(one.status in _LEFT for one in run.steps.values())
     step = f"step {stopped[-1].index}" if stopped else "it"
     again = f"put right what stopped it, then let {step} be tried again: rollback resume {run.id}"
     gone = f"or give it up: rollback abort {run.id}"

@@ -368,9 +368,14 @@ def _leader(lock: str) -> int | None:
 
     None when there is not exactly one.
     """
-    pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
-    leaders = [pid for pid in pids if session(pid) == pid and _carries(pid, lock)]
+    leaders = [pid for pid in carriers(lock) if session(pid) == pid]
     return leaders[0] if len(leaders) == 1 else None
+
+
+def carriers(lock: str) -> list[int]:
+    """The processes that hold the lock now, without those that are not ours to look into."""
+    pids = sorted(int(name) for name in os.listdir("/proc") if name.isdigit())
+    return [pid for pid in pids if _carries(pid, lock)]
 
 
 def _carries(pid: int, lock: str) -> bool:

@@ -96,6 +96,11 @@ TRANSITIONS: dict[tuple[State | None, str], State | str] = {
     },
 }  # fmt: skip
 
+# events after which a run is final; steps that are done are the end where there is no gate
+ENDINGS = frozenset(
+    {kind for (was, kind), to in TRANSITIONS.items() if to in FINAL and was not in FINAL}
+) | {"run.mitigated"}
+
 
 Moment = tuple[str, float, str]  # boot id, seconds of CLOCK_BOOTTIME in it, wall time
 

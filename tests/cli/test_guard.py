@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import select
 import shutil
 import signal
 import subprocess
@@ -108,6 +110,36 @@ def test_a_command_that_fails_passes_its_status_on_and_says_how_to_go_back(shop:
     back = rollback(shop.folder, "--json", "undo", "r0001", "--as", "ada", "--yes")
     assert back.json["state"] == "MITIGATED"
     assert shop.bytes() == before
+
+
+@pytest.mark.parametrize("code", [GOOD, BAD])
+def test_whoever_says_yes_to_it_reads_what_guard_itself_says_at_the_end(
+    shop: Shop, code: str
+) -> None:
+    """What was kept, the checklist, and where it did not end well every way back: the same lines."""
+    shop.edit("\nlevels:", PREREQUISITE.replace("prerequisites: [{check: limit-right}]", ""))
+    shop.edit("keys: [limit], levels: [config]", "keys: [limit]")
+    asked = rollback(shop.folder, "guard", "--as", "ada", "--", PYTHON, "-c", code)
+    assert asked.status == 4
+    assert "kept before it" not in asked.out
+    said = _ended_lines(rollback(shop.folder, "approve", "r0001", "--as", "ada").out)
+    assert said[0].startswith("  kept before it: checkpoint before-RUN ")
+    if code is GOOD:
+        assert "    ✓ The limit is there: " in "\n".join(said)
+    else:
+        assert "  to go back: rollback undo RUN" in said
+        assert "    or: rollback checkpoint restore before-RUN" in said
+        assert rollback(shop.folder, "abort", "r0001", "--as-it-is", "--as", "ada").status == 0
+    again = rollback(shop.folder, "guard", "--as", "ada", "--yes", "--", PYTHON, "-c", code)
+    assert said == _ended_lines(again.out)
+
+
+def _ended_lines(out: str) -> list[str]:
+    """The lines from what was kept on, the same for every run."""
+    said = re.sub(r"r000\d", "RUN", out).splitlines()
+    found = [at for at, line in enumerate(said) if line.startswith("  kept before it")]
+    lines = said[found[0] :] if found else []
+    return [re.sub(r"(before-RUN) [0-9a-f]{12}$", r"\1 ID", line) for line in lines]
 
 
 BY_COMMIT = """levels:
@@ -272,6 +304,51 @@ def test_killed_while_the_command_runs_the_lease_is_free_and_what_is_known_is_sa
     assert "nobody saw how" in again.json["reason"]
     with shop.site() as site, Lease(site.state.tree, site.host, purpose="look"):
         assert site.checkpoints.get("before-r0001").target
+
+
+def test_cut_off_and_given_up_it_needs_a_person_and_every_way_back_works(shop: Shop) -> None:
+    """Status 9, the live command by its number, and each hint puts back what stood before."""
+    shop.edit("{roles: [lead, chief], quorum: all}", "{roles: [op], alone: true}")
+    shop.edit("{roles: [lead], count: 2}", "{roles: [op], alone: true}")
+    before = shop.bytes()
+    code = "import os, pathlib, time\npathlib.Path('tree/pages/new.html').write_text('new')\n"
+    code += "pathlib.Path('up').write_text(f'{os.getpid()}.')\ntime.sleep(600)"
+    argv = [PYTHON, "-c", "from rollback.cli import main; main()", "guard", "--as", "ada", "--yes",
+            "--", PYTHON, "-c", code]  # fmt: skip
+    child = subprocess.Popen(argv, cwd=shop.folder, env=environment(), stdin=subprocess.DEVNULL,
+                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+    reached(shop.folder / "up")
+    until = time.monotonic() + 10
+    while not (said := (shop.folder / "up").read_text()).endswith("."):
+        assert time.monotonic() < until
+    number = int(said[:-1])
+    pidfd = os.pidfd_open(number)
+    try:
+        child.send_signal(signal.SIGKILL)
+        assert child.wait(30) == -signal.SIGKILL
+        alive = f"still runs: process {number}\n"
+        assert alive in rollback(shop.folder, "status").out
+        other = rollback(shop.folder, "checkpoint", "create", "x")
+        assert other.status == 5
+        assert "rollback undo r0001" in other.err
+        assert "abort" not in other.err, "it would take nothing back"
+        given_up = rollback(shop.folder, "abort", "r0001", "--as", "ada")
+        assert given_up.status == 9, given_up
+        assert alive in given_up.out
+    finally:
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        select.select([pidfd], [], [], 30)
+        os.close(pidfd)
+    assert "try: go back to what was before it: rollback undo r0001" in given_up.out
+    assert "or: rollback checkpoint restore before-r0001" in given_up.out
+    state = rollback(shop.folder, "status").out
+    assert "still runs" not in state
+    assert "rollback undo r0001" in state
+    for words in (["undo", "r0001"], ["checkpoint", "restore", "before-r0001"]):
+        (shop.tree / "pages/new.html").write_text("new")
+        back = rollback(shop.folder, "--json", *words, "--as", "ada", "--yes")
+        assert (back.status, back.json["state"]) == (0, "MITIGATED"), back
+        assert shop.bytes() == before
 
 
 def test_an_interrupt_is_passed_on_and_the_run_says_how_it_ended(shop: Shop) -> None:

@@ -107,4 +107,6 @@ def _words(scene: Scene) -> list[str]:
 
 
 def _lock(scene: Scene) -> str:
-    return str(scene.state.path / "runs" / scene.run / "command.lock")
+    from rollback.act.guarding import lock_of
+
+    return lock_of(scene.state, scene.run)
