@@ -134,6 +134,16 @@ def react(
     return Reaction(runs=tuple(upwards(site, drive(site, run, wait=False), wait=False)))
 
 
+def settling(site: Site, best: Match) -> str:
+    """Why what the rule rests on may be what the last run has put right already; "" when it cannot be."""
+    acted, clock = _last_acted(site, site.journal.events()), site.host.clock
+    if acted is None:
+        return ""
+    at = moment_of(clock, acted.at, acted.boot, acted.boot_s)
+    age_s = (clock.now() - at).total_seconds()
+    return loop.SETTLING if age_s < _settles_s(site.system, best) else ""
+
+
 def open_runs(site: Site) -> tuple[Run, ...]:
     """The runs that have not ended and hold others up."""
     return tuple(run for run in site.runs().values() if asked.holds_up(site, run))

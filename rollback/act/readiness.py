@@ -17,7 +17,7 @@ from rollback.act import asked, authorize, holding, rehearsed
 from rollback.act.plan import Plan, find_level, make_plan
 from rollback.act.row import Row
 from rollback.act.sealed import known_red, sealed_as
-from rollback.act.seen import seen
+from rollback.act.seen import elsewhere, seen
 from rollback.act.site import Site
 from rollback.act.unfounded import review_is_late, silent_suites
 from rollback.host.below import why
@@ -197,15 +197,21 @@ def _gate(site: Site, level: Level, plan: Plan) -> Iterator[Row]:
         return
     found = seen(site, plan.level, level)
     asked_for = f"{counted(len(wanted.checks), 'check')} in {', '.join(wanted.suites)}"
-    if found.at:
-        yield Row("gate", passed(f"{asked_for}; all of it seen to pass, last at {found.at[:16]}"))
-    elif len(found.never) == found.count:
-        yield Row("gate", unknown(f"{asked_for}; they have never been seen to pass"),
-                  f"rollback verify --level {plan.level}")  # fmt: skip
+    # A system that runs as it should cannot be seen as such a level leaves it.
+    hint = "rollback verify" if elsewhere(level) else f"rollback verify --level {plan.level}"
+    after = f"; only once {plan.level} is in force: {listed(found.after, between=', ')}"
+    after = after if found.after else ""
+    if not found.never and (found.at or found.after):
+        rest = "the rest" if found.after else "all of it"
+        past = f"; {rest} seen to pass, last at {found.at[:16]}" if found.at else ""
+        yield Row("gate", passed(f"{asked_for}{after}{past}"))
+    elif len(found.never) + len(found.after) == found.count:
+        yield Row("gate", unknown(f"{asked_for}; they have never been seen to pass{after}"), hint)
     else:
         new = listed(found.never, between=", ")
-        yield Row("gate", unknown(f"{asked_for}; never seen to pass as declared now: {new}"),
-                  f"rollback verify --level {plan.level}")  # fmt: skip
+        yield Row(
+            "gate", unknown(f"{asked_for}; never seen to pass as declared now: {new}{after}"), hint
+        )
 
 
 def _drills(site: Site, level: str) -> Iterator[Row]:

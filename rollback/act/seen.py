@@ -1,7 +1,8 @@
 """What of a gate's list has been seen to pass: when its gate opened, was sealed, or was verified.
 
 Hides: which of these moments counts for which check.
-Never: takes a check for seen whose declaration, or a test file whose bytes, were others then.
+Never: takes a check for seen whose declaration, or a test file whose bytes, were others then; waits
+for a pass that normal operation cannot give.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from typing import TYPE_CHECKING
 from rollback.act.sealed import known_red, seals
 from rollback.act.site import Site
 from rollback.model.level import Level
-from rollback.model.system import HOME
+from rollback.model.lifecycle import State
+from rollback.model.system import HOME, System
 
 if TYPE_CHECKING:
+    from rollback.prove.expect import Expectations
     from rollback.prove.listed import Listed
 
 VERIFIED = "suites.passed"
@@ -23,11 +26,15 @@ VERIFIED = "suites.passed"
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Since when all of the list has been seen to pass, "" if not; what of it never was; how much it is."""
+    """Since when all of the list has been seen to pass, "" if not; what of it never was; how much it is.
+
+    `after` was not seen either, and holds only once the level is in force: nobody can see it before.
+    """
 
     at: str
     never: tuple[str, ...]
     count: int
+    after: tuple[str, ...] = ()
 
 
 def seen(site: Site, key: str, level: Level) -> Seen:
@@ -50,8 +57,38 @@ def seen(site: Site, key: str, level: Level) -> Seen:
         for path, mark in now.files.items()
     }
     found = checks | files
-    never = tuple(one for one, at in found.items() if not at)
-    return Seen("" if never else min(found.values(), default=""), never, len(found))
+    late = _only_after(site.system, level, wanted)
+    after = tuple(one for one, at in found.items() if not at and one in late)
+    never = tuple(one for one, at in found.items() if not at and one not in late)
+    past = [at for one, at in found.items() if one not in after]
+    return Seen("" if never else min(past, default=""), never, len(found), after)
+
+
+def elsewhere(level: Level) -> bool:
+    """True for a level after which the system is meant to answer otherwise than in normal operation."""
+    return level.gate is not None and any(one != "pass" for one in level.gate.expect.values())
+
+
+def in_force(site: Site, key: str, environment: str) -> bool:
+    """True when the last level that was gone back to there is this one, and nobody took it back."""
+    gone = [run for run in site.runs().values()
+            if run.plan.get("level") in site.system.levels and "run.mitigated" in run.moments
+            and run.plan.get("environment", HOME) == environment]  # fmt: skip
+    if not gone or gone[-1].plan.get("undoes"):
+        return False
+    back = gone[-1].state in (State.UNDOING, State.UNDONE)
+    return gone[-1].plan["level"] == key and not back
+
+
+def _only_after(system: System, level: Level, wanted: Expectations) -> frozenset[str]:
+    """What is only to be collected: what has to fail, and what such a level alone asks."""
+    from rollback.prove.expect import declared
+
+    limited = {key for _, key, check in declared(system) if getattr(check, "levels", ())}
+    return frozenset(
+        key for key, one in wanted.checks.items()
+        if one.wanted == "fail" or (key in limited and elsewhere(level))
+    )  # fmt: skip
 
 
 def _moments(site: Site, key: str, may_be_red: frozenset[str]) -> Iterator[tuple[str, Listed]]:

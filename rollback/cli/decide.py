@@ -37,6 +37,7 @@ _NO_METRIC = [
 def command(desk: Desk, facts: tuple[str, ...], for_: str, alerts: IO[bytes] | None) -> int:
     """Read every declared metric, and say what the triggers call for. The decision is journalled."""
     from rollback.act.deciding import decide_now
+    from rollback.act.reacting import settling
     from rollback.act.told import tell_facts
     from rollback.judge.decision import ruled
 
@@ -49,6 +50,8 @@ def command(desk: Desk, facts: tuple[str, ...], for_: str, alerts: IO[bytes] | N
     kept = os.path.lexists(desk.system.state_path)
     with desk.look() as site:
         decision = decide_now(site, told, requester=desk.asker())
+        best = decision.best
+        held = settling(site, best) if decision.level and best is not None else ""
 
         def lines() -> list[str]:
             rows = [
@@ -62,6 +65,9 @@ def command(desk: Desk, facts: tuple[str, ...], for_: str, alerts: IO[bytes] | N
             head = ("metric", "value", "readings", "window", "")
             said = [*(table(head, rows) if rows else _NO_METRIC), "",
                     paint(word, "bold"), *(f"  {safe(reason)}" for reason in decision.reasoning)]  # fmt: skip
+            if held:
+                said += [f"  {held}", "  try: rollback verify"]
+                return said if kept else [*said, *_NOT_KEPT]
             if decision.blocked:
                 said += [paint(f"{decision.level} is not ready", "red"),
                          *(f"  {safe(why)}" for why in decision.blocked)]  # fmt: skip
@@ -71,7 +77,7 @@ def command(desk: Desk, facts: tuple[str, ...], for_: str, alerts: IO[bytes] | N
             said += [f"  try: rollback run {decision.level}"] if decision.level else []
             return said if kept else [*said, *_NOT_KEPT]
 
-        desk.out(decision.as_json(), lines)
+        desk.out({**decision.as_json(), "held": held}, lines)
         return 0
 
 

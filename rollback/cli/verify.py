@@ -29,6 +29,7 @@ def command(
     from rollback.act import stopped
     from rollback.act.plan import find_level
     from rollback.act.sealing import ask_suites, passed
+    from rollback.act.seen import in_force
     from rollback.cli.timeline import down_lines, suspended_lines
     from rollback.judge.scope import smallest
 
@@ -47,7 +48,9 @@ def command(
             passed(site, level)
         failing = [key for r in results for key, found in r.findings.items()
                    if found["outcome"] != "pass" and key not in r.known_red]  # fmt: skip
-        offer = smallest(site.system, failing) if not green else None
+        # what the gate of a level wants after it is no sign that anything is wrong before it
+        early = not green and bool(level) and not in_force(site, level, environment)
+        offer = smallest(site.system, failing) if not green and not early else None
         down = () if green else stopped.services(site, environment)
         ill = {} if green else stopped.suspended(site, environment)
         body = {
@@ -71,6 +74,9 @@ def command(
                 said += [f"    {safe(reason)}" for reason in r.reasons]
             said.append(paint("VERIFIED", "green") if green else paint("NOT VERIFIED", "red"))
             said += suspended_lines(ill, environment) + down_lines(down, environment)
+            if early:
+                said.append(f"  {level} is not in force: its gate asks for what holds after it; "
+                            f"try: {_plainly(environment)}")  # fmt: skip
             if offer:
                 covers = ", ".join(offer.components)
                 said.append(
@@ -80,3 +86,8 @@ def command(
 
         desk.out(body, lines)
         return 0 if green else 7
+
+
+def _plainly(environment: str) -> str:
+    """What to type to ask how the system is now, whatever a level wants."""
+    return "rollback verify" + (f" --environment {environment}" if environment != HOME else "")

@@ -136,6 +136,7 @@ def _lines(told: Replayed) -> list[str]:
         if rows
         else ["nothing would have fired"]
     )
+    said += _held_back(told)
     if told.episodes is None:
         return [safe(line) for line in said]
     share = {"precision": told.precision, "recall": told.recall}
@@ -148,3 +149,15 @@ def _lines(told: Replayed) -> list[str]:
     if told.false_a_month is not None:
         said.append(f"false      {told.false_a_month:.1f} alerts a month")
     return [safe(line) for line in said]
+
+
+def _held_back(told: Replayed) -> list[str]:
+    """What was called for too few times in a row, the longest row of each rule."""
+    said = []
+    for trigger in dict.fromkeys(one.trigger for one in told.held_back):
+        mine = [one for one in told.held_back if one.trigger == trigger]
+        most = max(mine, key=lambda one: one.row)
+        times = f", {len(mine)} times" if len(mine) > 1 else ""
+        said.append(f"held back by monitor.threshold: {trigger}, {most.row} of {told.threshold} in a row, "
+                    f"from {most.since:%Y-%m-%d %H:%M:%S}{times}")  # fmt: skip
+    return said

@@ -11,6 +11,7 @@ from typing import Any
 
 from rollback.declare import walk
 from rollback.declare.ports import names
+from rollback.declare.references import SERVICE_VERBS
 from rollback.declare.text import Document, Path
 from rollback.model.errors import Problem
 from rollback.model.registry import kinds
@@ -19,13 +20,28 @@ _REACHES = ("environment", "required_environment", "fallback_ports")
 
 
 def check(document: Document, data: dict[str, Any]) -> None:
-    """Variables and ports that reach no program, ports of two, and questions nobody can answer."""
+    """Variables and ports that reach no program, ports of two, dependents of nothing, idle questions."""
     for spot, one in walk.find(data, "services.*"):
         if isinstance(one, dict):
             _reaches(document, spot, one)
             _falls_back(document, spot, one)
             _alone(document, data, spot, one)
     _measured(document, data)
+    _of_something(document, data)
+
+
+def _of_something(document: Document, data: dict[str, Any]) -> None:
+    """A level that works on no component has no dependents of it: it could never be planned."""
+    for owner, step in walk.steps(data):
+        if owner[0] != "levels" or step.kind != "service" or step.planned:
+            continue
+        if walk.at(data, (*owner, "component")) is not None:
+            continue  # a procedure has that of the level that calls it
+        for verb in SERVICE_VERBS:
+            if step.parameters.get(verb) == "dependents":
+                _wrong(document, (*step.path, verb), f"dependents of what? {owner[1]} works on no component",
+                       f"name the services: {verb}: [NAME]; or say what {owner[1]} works on: "
+                       "component: required")  # fmt: skip
 
 
 def _wrong(document: Document, path: Path, message: str, hint: str) -> None:

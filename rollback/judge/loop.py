@@ -19,6 +19,7 @@ from rollback.model.quantity import spoken
 WITHIN_S = 24 * 3600.0
 UNASKED_MAX = 1  # for one target within that time
 AGAIN_S = 60.0  # what could not be begun is not tried at every tick
+SETTLING = "its readings still reach back before the last run"
 ASKED_MAX = 3  # runs of the agent for one target, those that people were asked about included
 
 
@@ -68,7 +69,7 @@ def turn(
         return Turn("nothing", "it is cooling down after what was done last")
     acted = [ago for one, ago in rested if one.acted] + ([] if acted_s is None else [acted_s])
     if any(ago < settles_s for ago in acted):
-        return Turn("nothing", "its readings still reach back before the last run")
+        return Turn("nothing", SETTLING)
     if any(one.trigger == trigger and not one.seen_well for one in past):
         why = f"{trigger} has held ever since it led to a run: a person must look"
         return Turn("nothing", why, person=True)

@@ -11,7 +11,7 @@ Never: reads a past that is not given; invents a label.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from rollback.judge.condition import Known
@@ -50,10 +50,24 @@ class Alert:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldBack:
+    """Something was called for, but not at enough moments in a row: from when, by which rule, at how many."""
+
+    since: datetime
+    trigger: str
+    row: int
+
+    def as_json(self) -> dict[str, Json]:
+        """For `--json`."""
+        return {"since": self.since.isoformat(), "trigger": self.trigger, "row": self.row}
+
+
+@dataclass(frozen=True, slots=True)
 class Replayed:
     """The whole replay. The figures that need labels are None where there are none.
 
-    Units: `span_s` from the first moment to the last, `delays_s` by detected episode.
+    `threshold` is how many moments in a row have to call for something; `held_back` are the rows that
+    were shorter. Units: `span_s` from the first moment to the last, `delays_s` by detected episode.
     """
 
     moments: int
@@ -64,6 +78,8 @@ class Replayed:
     detected: int | None = None
     true_alerts: int | None = None
     delays_s: tuple[float, ...] = ()
+    threshold: int = 1
+    held_back: tuple[HeldBack, ...] = ()
 
     @property
     def precision(self) -> float | None:
@@ -93,7 +109,8 @@ class Replayed:
             "alerts": [alert.as_json() for alert in self.alerts], "episodes": self.episodes,
             "detected": self.detected, "true_alerts": self.true_alerts,
             "precision": self.precision, "recall": self.recall, "delays_s": [*self.delays_s],
-            "false_alerts_a_month": self.false_a_month,
+            "false_alerts_a_month": self.false_a_month, "threshold": self.threshold,
+            "held_back": [one.as_json() for one in self.held_back],
         }  # fmt: skip
 
 
@@ -103,6 +120,7 @@ def replay(system: System, moments: Iterable[Moment], *, threshold: int = 1) -> 
     Something is called for once `threshold` moments in a row called for it.
     """
     told: list[tuple[datetime, Decision | None, bool | None]] = []
+    held: list[HeldBack] = []
     unknown = row = 0
     for moment in moments:
         at = moment.known.moment
@@ -111,18 +129,33 @@ def replay(system: System, moments: Iterable[Moment], *, threshold: int = 1) -> 
         unknown += bool(decision.unknown)
         # a doubt is no alert: nothing fired
         calls = decision.respond not in _QUIET and bool(decision.matches)
+        if calls and row < threshold:
+            first = held.pop() if row else HeldBack(at, decision.trigger, 0)
+            held.append(replace(first, row=row + 1))
         row = row + 1 if calls else 0
+        if row == threshold:
+            held.pop()  # it was not held back after all
         told.append((at, decision if row >= threshold else None, moment.bad))
     span_s = (told[-1][0] - told[0][0]).total_seconds() if told else 0.0
     alerts = tuple(_alerts(system, told))
     labelled = any(bad is not None for _, _, bad in told)
+    back = tuple(held)
     if not labelled:
-        return Replayed(len(told), unknown, span_s, alerts)
+        return Replayed(len(told), unknown, span_s, alerts, threshold=threshold, held_back=back)
     episodes = _episodes([(at, bool(bad)) for at, _, bad in told])
     delays = [delay for delay in (_delay(one, alerts) for one in episodes) if delay is not None]
     true = sum(any(_overlap(alert, one) for one in episodes) for alert in alerts)
     return Replayed(
-        len(told), unknown, span_s, alerts, len(episodes), len(delays), true, tuple(delays)
+        len(told),
+        unknown,
+        span_s,
+        alerts,
+        len(episodes),
+        len(delays),
+        true,
+        tuple(delays),
+        threshold,
+        back,
     )
 
 

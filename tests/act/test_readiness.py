@@ -101,10 +101,8 @@ def _proved(shop: Shop) -> None:
         ("  smoke:\n", "  smoke:\n    - files: {id: never, exists: [pages/never.html]}\n"),
         ("keys: [limit], levels: [config]", "values: {limit: 4}, levels: [config]"),
         ("    gate: {suites: [smoke]}\n  pages:", "    gate: {suites: [smoke, functional]}\n  pages:"),
-        ("    gate: {suites: [smoke]}\n  pages:",
-         "    gate: {suites: [smoke], expect: {limit-right: fail}}\n  pages:"),
     ],
-    ids=["a check more", "a check changed", "a suite more", "another outcome"],
+    ids=["a check more", "a check changed", "a suite more"],
 )  # fmt: skip
 def test_a_list_that_never_passed_is_not_ready(shop: Shop, old: str, new: str) -> None:
     """What passed was another list: the new one is named, and what to type to have it asked."""
@@ -119,6 +117,47 @@ def test_a_list_that_never_passed_is_not_ready(shop: Shop, old: str, new: str) -
     assert row.finding.answer == "unknown"
     assert "never seen to pass as declared now" in row.finding.evidence
     assert row.hint == "rollback verify --level config"
+
+
+SWITCHED = """  smoke:
+    - config: {id: party-on, file: config/app.yaml, values: {party: true}}
+    - config: {id: party-off, file: config/app.yaml, values: {party: false}, levels: [flag]}
+"""
+
+
+@pytest.mark.parametrize("other", ["party-on: absent", "party-on: fail"])
+def test_what_holds_only_once_a_level_is_in_force_is_not_waited_for(shop: Shop, other: str) -> None:
+    """A level after which another outcome is wanted is ready once `rollback verify` passed."""
+    shop.edit("  smoke:\n", SWITCHED)
+    shop.edit("gate: {suites: [smoke]}\n  config:",
+              f"gate: {{suites: [smoke], expect: {{{other}}}}}\n  config:")  # fmt: skip
+    row = next(one for one in ready(shop)["flag"].rows if one.what == "gate")
+    assert (row.finding.answer, row.hint) == ("unknown", "rollback verify")
+    assert rollback(shop.folder, "checkpoint", "create", "any").status == 0
+    told = rollback(shop.folder, "verify", "--level", "flag")
+    assert told.status == 7
+    assert "rollback run" not in told.out
+    assert "flag is not in force" in told.out
+    told = rollback(shop.folder, "verify", "--level", "flag", "--json")
+    assert json.loads(told.out)["smallest_scope"] is None
+    assert answers(ready(shop)["flag"])["gate"] == "unknown"  # what did not pass was not seen to
+    assert rollback(shop.folder, "verify").status == 0
+    found = ready(shop)["flag"]
+    assert found.ready, answers(found)
+    row = next(one for one in found.rows if one.what == "gate")
+    assert "only once flag is in force: " in row.finding.evidence
+    assert "party-off" in row.finding.evidence
+
+
+def test_a_level_in_force_that_fails_its_gate_offers_what_covers_it(shop: Shop) -> None:
+    """After the level its gate speaks of now: what fails is offered to be covered; before it is not."""
+    bad = "    - files: {id: sold, exists: [pages/sold.html]}\n"
+    shop.edit("  smoke:\n", f"  smoke:\n{bad}")
+    assert "rollback run" not in rollback(shop.folder, "verify", "--level", "flag").out
+    assert "rollback run pages" in rollback(shop.folder, "verify").out
+    assert rollback(shop.folder, "run", "flag", "--yes", "--as", "ada").status == 9
+    assert "rollback run pages" in rollback(shop.folder, "verify", "--level", "flag").out
+    assert "rollback run" not in rollback(shop.folder, "verify", "--level", "config").out
 
 
 def test_another_test_file_of_the_team_has_not_passed_yet(shop: Shop) -> None:

@@ -878,3 +878,24 @@ def test_a_moment_that_never_comes_is_refused(word: str, base: str, problems: Pr
     text = base.replace("audience: team, ", f"audience: team, on: [{word}], ", 1)
     assert text != base
     assert any(f"{word} never comes" in p.message for p in problems(text)), problems(text)
+
+
+@pytest.mark.parametrize("verb", ["start", "stop", "restart"])
+def test_dependents_in_a_level_that_works_on_no_component_are_refused(
+    base: str, problems: Problems, declare: Callable[..., System], verb: str
+) -> None:
+    """It could never be planned; either of what the hint says makes it valid, in an alternative, too."""
+    old = "      - restore: {id: data, component: data}\n"
+    step = f"service: {{id: turn, {verb}: dependents}}"
+    text = base.replace(old, f"{old}      - {step}\n")
+    (found,) = problems(text)
+    assert f".{verb}: dependents of what? all works on no component" in found.message
+    assert f"{verb}: [NAME]" in found.hint
+    assert "component: required" in found.hint
+    then = f"restore: {{id: data, component: data, on_fail: {{then: [{{{step}}}]}}}}"
+    (nested,) = problems(base.replace(old, f"      - {then}\n"))
+    assert "dependents of what?" in nested.message
+    assert declare(text.replace(f"{verb}: dependents", f"{verb}: [web]"))
+    assert declare(
+        text.replace("    title: Everything\n", "    title: Everything\n    component: data\n")
+    )

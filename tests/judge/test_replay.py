@@ -132,3 +132,36 @@ verification:""")  # fmt: skip
     assert told["moments"] == 4
     assert told["precision"] is None
     assert shop.journal.read_bytes() == before
+
+
+def test_what_the_threshold_holds_back_is_said(tmp_path: Path) -> None:
+    """Two bad looks of three that are wanted fire nothing, and are named; three fire and are not."""
+    shop = build(tmp_path)
+    shop.edit(
+        "verification:",
+        """metrics:
+  errors: {unit: fraction, source: {command: {argv: [/bin/cat, errors.txt], number: stdout}}}
+triggers: [{id: errors-high, when: {metric: errors, above: 10%}, respond: {roll_back: config}}]
+monitor: {interval: 60s, threshold: 3}
+verification:""",
+    )
+    table = tmp_path / "past.csv"
+
+    def said(*values: float) -> tuple[str, dict[str, object]]:
+        lines = [f"2026-11-20T12:{minute:02}:00Z,{one}" for minute, one in enumerate(values)]
+        table.write_text("\n".join(["at,errors", *lines]) + "\n")
+        told = rollback(shop.folder, "what-if", str(table), "--json").json
+        return rollback(shop.folder, "what-if", str(table)).out, told
+
+    text, told = said(0, 0.5, 0.5, 0, 0.5)
+    assert "nothing would have fired" in text
+    assert ("held back by monitor.threshold: errors-high, 2 of 3 in a row, from 2026-11-20 12:01:00, 2 times"
+            in text)  # fmt: skip
+    assert told["threshold"] == 3
+    assert told["held_back"] == [
+        {"since": "2026-11-20T12:01:00+00:00", "trigger": "errors-high", "row": 2},
+        {"since": "2026-11-20T12:04:00+00:00", "trigger": "errors-high", "row": 1},
+    ]
+    text, told = said(0, 0.5, 0.5, 0.5, 0.5, 0)
+    assert "held back" not in text
+    assert (told["held_back"], len(told["alerts"])) == ([], 1)  # type: ignore[arg-type]

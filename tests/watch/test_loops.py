@@ -17,6 +17,7 @@ from rollback.judge import loop
 from rollback.keep.lease import Lease
 from rollback.model.lifecycle import State
 from rollback.watch.agent import Agent
+from tests.cli.program import rollback
 from tests.watch.places import Place, place, runs, told
 
 UNGATED = {"    gate: {suites: [smoke]}\n": ""}
@@ -174,6 +175,23 @@ def test_readings_of_before_a_run_do_not_begin_the_next_one(tmp_path: Path) -> N
         looked = here.tick(agent, 9)
         assert looked.held == "its readings still reach back before the last run"
         assert len(runs(agent.site)) == 1
+
+
+def test_a_decision_after_a_run_says_that_its_readings_reach_back_before_it(tmp_path: Path) -> None:
+    """Who asks by hand is told the same as the agent, and no run is offered, where that is so."""
+    here = place(tmp_path, edits={"slow: {unit: fraction,": "slow: {unit: fraction, window: 10m,"})
+    here.read(errors=0.0, slow=0.8)
+    before = rollback(here.shop.folder, "decide")
+    assert "try: rollback run config" in before.out
+    assert rollback(here.shop.folder, "run", "config", "--as", "ada", "--yes").status == 0
+    said = rollback(here.shop.folder, "decide")
+    assert loop.SETTLING in said.out
+    assert "rollback run" not in said.out
+    assert rollback(here.shop.folder, "--json", "decide").json["held"] == loop.SETTLING
+    here.read(errors=0.5, slow=0.0)  # a rule whose readings look back over no time
+    said = rollback(here.shop.folder, "decide")
+    assert loop.SETTLING not in said.out
+    assert "try: rollback run" in said.out
 
 
 def test_the_cooldown_holds_after_whatever_was_done_last(tmp_path: Path) -> None:

@@ -74,7 +74,8 @@ class ServiceStep(Step):
         if wanted == "dependents":
             if not scene.component:
                 raise PlanError("dependents of what? no component is chosen",
-                                hint="add --component, or name the services")  # fmt: skip
+                                hint="name the services in the declaration, or call it from a level "
+                                     "that works on a component")  # fmt: skip
             names = dependencies.dependents(scene.system, scene.component)
         else:
             for name in wanted:
