@@ -424,6 +424,7 @@ def test_a_good_one_is_good(lab: Lab) -> None:
 HOUR, DAY, YEAR = 3600.0, 86400.0, 366 * 86400.0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("back_s", [1.5, 60.0, HOUR, DAY, YEAR, 50 * YEAR])
 def test_a_clock_set_back_makes_nothing_good_again(
     back_s: float, tmp_path: Path, keys: dict[str, tuple[Path, str]]

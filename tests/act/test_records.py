@@ -189,6 +189,7 @@ def test_only_who_fills_a_field_fills_it(shop: Shop) -> None:
         assert records.look(site, site.run(run.id), "authorisation").values["issue"] == "second"
 
 
+@pytest.mark.long
 def test_a_step_waits_until_its_record_is_filled(shop: Shop) -> None:
     """In the middle of a run, like an approval; across processes."""
     shop.edit(

@@ -260,7 +260,8 @@ def unproved(shop: Shop, settle_s: float, near_s: float) -> list[str]:
 
 @pytest.mark.requirement("MB-40")
 @pytest.mark.parametrize(
-    ("settle", "settle_s", "near_s"), [("10s", 10.0, 3.0), ("3m", 180.0, 180.0)]
+    ("settle", "settle_s", "near_s"),
+    [("10s", 10.0, 3.0), pytest.param("3m", 180.0, 180.0, marks=pytest.mark.long)],
 )
 def test_killed_at_any_change_while_it_settles_no_run_is_complete_unseen(
     shop: Shop, settle: str, settle_s: float, near_s: float

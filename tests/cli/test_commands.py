@@ -295,6 +295,7 @@ def test_a_full_disk_behind_standard_output_is_one_line(folder: Path) -> None:
     assert b"No space left" in done.stderr
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "changed",
     [{"LC_ALL": "C"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},

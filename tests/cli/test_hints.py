@@ -85,6 +85,7 @@ def stopped_undo(shop: Shop, site: Site) -> Run:
     return site.note(run, "run.needs-operator", reason="somebody pulled the plug")
 
 
+@pytest.mark.long
 def test_a_run_between_its_steps_and_its_gate_is_told_to_ask_the_gate(shop: Shop) -> None:
     """Nothing to stop, nothing to leave as it is, not ended yet: every hint of the chain is taken."""
     with shop.site() as site:
@@ -211,6 +212,7 @@ def test_a_misspelt_suite_is_told_the_nearest_one(shop: Shop) -> None:
     assert "did you mean smoke?" in done.err
 
 
+@pytest.mark.long
 def test_an_answer_without_words_is_told_what_is_asked(shop: Shop) -> None:
     """Item by item, with what to type; where nothing is asked, that."""
     assert rollback(shop.folder, "run", "flag", "--as", "ada", "--yes").status == 0
@@ -262,6 +264,7 @@ def test_a_run_that_an_item_of_its_checklist_holds_up_says_how_that_is_settled(
     assert rollback(shop.folder, "resume", "r0001", "--as", "ada").status == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("inner", "mode"),
     [("", 0), ("journal", 0), ("journal/events.jsonl", 0o400), ("store/packs", 0o500)],
@@ -284,6 +287,7 @@ def test_who_may_not_write_is_told_whose_it_is(shop: Shop, inner: str, mode: int
     assert f"(uid {os.geteuid()}), which is this user: chmod u+rwX {closed}" in done.err
 
 
+@pytest.mark.long
 def test_runs_are_listed_newest_first(shop: Shop) -> None:
     """For people; a program reads them in the order in which they were."""
     for party in ("true", "true"):

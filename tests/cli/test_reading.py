@@ -79,6 +79,7 @@ def test_who_looks_needs_no_folder_to_write_in_and_makes_none(tmp_path: Path, li
     assert walk(made.folder) == before
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "line", [*LOOKS, "plan config", "checkpoint diff before-release", "report"]
 )
@@ -297,6 +298,7 @@ def test_somebody_at_work_is_said_without_a_stray_dot(shop: Shop) -> None:
     assert done.err.startswith(f"rollback: {shop.folder}/.rollback: process ")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("line", [
     "run pages --component pagse --as ada", "plan pages --component pagse",
     "checkpoint create x --component pagse",
@@ -411,6 +413,7 @@ def test_the_help_of_a_drill_says_what_was_typed() -> None:
     assert done.stdout.startswith("Usage: rollback drill [OPTIONS] COMMAND")
 
 
+@pytest.mark.long
 def test_only_a_yes_settles_an_item_that_gates_the_start(shop: Shop) -> None:
     """No, or anything else, is noted and keeps the run waiting; the last word counts."""
     shop.edit("    steps: [{restore: {component: config}}]\n",
@@ -465,6 +468,7 @@ def test_a_typo_in_the_declaration_hides_nothing_that_happened(shop: Shop, line:
     assert rollback(shop.folder, "--json", *line.split()).json is not None
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("line", ["run flag --as ada --yes", "resume", "verify", "plan flag"])
 def test_what_acts_or_asks_needs_a_declaration_without_a_typo(shop: Shop, line: str) -> None:
     """What was kept is for looking back, never for going on."""

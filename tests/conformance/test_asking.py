@@ -139,6 +139,7 @@ def test_what_is_typed_wrong_is_told_in_one_line(refused: dict[str, str], what: 
     assert "\n" not in refused[what]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("what", ["no kind", "no module", "no example", "an unknown family"])
 def test_it_ends_with_4_and_no_traceback(folder: Path, what: str) -> None:
     """No test is collected; pytest says it as it says what else is typed wrong."""

@@ -226,6 +226,7 @@ def cases(folder: Path) -> list[Case]:
     return found
 
 
+@pytest.mark.long
 def test_what_counts_as_wrong_is_counted_and_printed(
     cases: list[Case], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -265,6 +265,7 @@ def test_killed_at_any_change_each_file_is_old_or_new_and_the_next_call_converge
 WITHOUT = {"enosys": errno.ENOSYS, "einval": errno.EINVAL}  # no such call; not on this file system
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("code", WITHOUT)
 def test_without_renameat2_it_comes_back_all_the_same_killed_at_any_change(code: str) -> None:
     """An old kernel, or a file system that knows no flags: nothing is lost, and it converges."""

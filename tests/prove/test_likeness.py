@@ -142,6 +142,7 @@ def test_a_known_failure_that_became_worse_closes_the_gate(little: Little) -> No
     assert any("it was 6 and is 999999" in reason for reason in witness(system, Host(), wanted))
 
 
+@pytest.mark.long
 def test_a_declared_tolerance_says_how_much_worse(little: Little) -> None:
     """A ratio beside the id of the check replaces the tenth; nothing else is taken from it."""
     seal = _sealed(_red(little, 100, "  tolerances: {one: {ratio: 50%}}\n"))
