@@ -334,18 +334,21 @@ class Tree(Looking):
     def dress(
         self, path: bytes | str, *, mode: int | None = None, owner: tuple[int, int] | None = None,
         mtime_ns: int | None = None, attributes: Attributes = (),
-        only: tuple[int, int] | None = None,
+        only: tuple[int, int] | None = None, links: int | None = None,
     ) -> None:  # fmt: skip
         """The file or folder has this owner, mode, time and these extended attributes.
 
         Owner first: it may clear mode bits. An attribute whose value is None is taken away.
-        `only` is device and inode. Raises: HostError when another file stands there by now.
+        `only` is device and inode, `links` how many names it has. Raises: HostError when another
+        file stands there by now, or it has got another name.
         """
         fd = self.open_fd(path, os.O_RDONLY | os.O_NONBLOCK)
         try:
             found = os.fstat(fd)
             if only is not None and only != (found.st_dev, found.st_ino):
                 raise HostError("another file stands there by now", where=self.place(path))
+            if links is not None and links != found.st_nlink:
+                raise HostError("it has another name by now", where=self.place(path))
             dress(fd, checked(path), self._tap, mode=mode, owner=owner, mtime_ns=mtime_ns,
                   attributes=attributes)  # fmt: skip
         finally:

@@ -119,7 +119,8 @@ def freeze(
         state.write(_name(component), canonical({
             "run": run, "immutable": immutable, "keeps": keeps, "modes": body}))  # fmt: skip
         for path, seen in due:
-            root.dress(path, mode=stat_.S_IMODE(seen.st_mode) & keeps, only=_which(seen))
+            root.dress(path, mode=stat_.S_IMODE(seen.st_mode) & keeps, only=_which(seen),
+                       links=_links(seen))  # fmt: skip
         if immutable:
             for path, seen in paths:
                 fix(root, path, on=True, only=_which(seen))
@@ -161,7 +162,7 @@ def thaw(state: Tree, root: Tree, component: str, at: bytes, scope: Scope) -> in
             if stat_.S_IMODE(seen.st_mode) != mode & found.keeps:
                 continue
             if stat_.S_ISREG(seen.st_mode) or stat_.S_ISDIR(seen.st_mode):
-                root.dress(path, mode=mode, only=_which(seen))
+                root.dress(path, mode=mode, only=_which(seen), links=_links(seen))
                 changed += 1
         root.sync_all()
         state.unlink(_name(component))
@@ -193,6 +194,11 @@ def _elsewhere(found: Mapping[bytes, os.stat_result]) -> list[bytes]:
     names = Counter(_which(seen) for seen in found.values())
     return [path for path, seen in found.items()
             if stat_.S_ISREG(seen.st_mode) and seen.st_nlink > names[_which(seen)]]  # fmt: skip
+
+
+def _links(seen: os.stat_result) -> int | None:
+    """How many names a file has; a look at a name that is just replaced says one too few."""
+    return seen.st_nlink if stat_.S_ISREG(seen.st_mode) else None
 
 
 def _which(seen: os.stat_result) -> tuple[int, int]:

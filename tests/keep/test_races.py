@@ -378,6 +378,36 @@ def test_a_file_planted_between_plan_and_change_is_not_dressed(world: World) -> 
     assert seen(outside) == before
 
 
+class Naming(Tap):
+    """At the first change of a mode, another file gets a second name outside."""
+
+    def __init__(self, victim: Path, name: Path) -> None:
+        self.victim, self.name, self.done = victim, name, False
+
+    def change(
+        self, call: str, where: str | bytes, do: Callable[[], T],
+        torn: Callable[[], object] | None = None,
+    ) -> T:  # fmt: skip
+        done = super().change(call, where, do, torn)
+        if call == "fchmod" and not self.done:
+            self.done = True
+            os.link(self.victim, self.name)
+        return done
+
+
+def test_a_file_that_got_a_name_elsewhere_meanwhile_is_not_frozen(world: World) -> None:
+    """What is a file of ours alone when it is planned may be somebody else's too when it is its turn."""
+    outside = fill(world, b"then", 0o640)
+    tap = Naming(world.root / "app/d/f0", outside / "ours")
+    with (
+        tree_of(world.root, tap) as root, tree_of(world.state) as state,
+        pytest.raises(HostError, match="another name by now"),
+    ):  # fmt: skip
+        freeze(state, root, "app", b"app", Scope(), "r", immutable=False)
+    assert tap.done
+    assert (outside / "ours").stat().st_mode & 0o777 == 0o640
+
+
 # -- things come and go while it is compared -----------------------------------------------------
 
 
