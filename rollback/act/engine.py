@@ -115,12 +115,10 @@ def _protect(site: Site, run: Run, plan: Plan) -> Run:
     run = starting.hold(site, run, plan)
     if run.state is S.WAITING:
         return run
-    gone = (
-        ""
-        if run.steps
-        else authorize.lost(site, run, plan)
-        or overtaken.why_not(site, run, plan, partial(scene_of, site, run, plan))
-    )
+    gone = ""
+    if not run.steps:
+        seen = partial(scene_of, site, run, plan)
+        gone = authorize.lost(site, run, plan) or overtaken.why_not(site, run, plan, seen)
     if gone:
         return site.note(run, "run.abandoned", reason=gone)
     opens = holding.opens(site, run, plan)

@@ -31,9 +31,9 @@ def why_not(site: Site, run: Run, plan: Plan, seen: Seen) -> str:
 
     What it would cost by now is in the journal, where that is not what its plan said.
     """
-    events = [event for event in site.journal.events() if event.seq > _planned(site, run)]
-    if not any(event.run == run.id and event.kind == "run.waiting" for event in events):
-        return ""
+    if not run.waits:
+        return ""  # its plan is from a moment ago
+    events = _since(site, run)
     other = _changed(site, run, plan, events)
     if other or plan.emergency:  # an emergency is not measured again
         return other
@@ -51,10 +51,13 @@ def why_not(site: Site, run: Run, plan: Plan, seen: Seen) -> str:
     return ""
 
 
-def _planned(site: Site, run: Run) -> int:
-    return next(
-        (e.seq for e in site.journal.events() if e.run == run.id and e.kind == "run.planned"), 0
-    )
+def _since(site: Site, run: Run) -> list[Event]:
+    """What happened after the run was planned."""
+    events = iter(site.journal.events())
+    for event in events:
+        if event.run == run.id and event.kind == "run.planned":
+            break
+    return list(events)
 
 
 def _changed(site: Site, run: Run, plan: Plan, events: list[Event]) -> str:

@@ -76,7 +76,7 @@ def opened(data: Any, values: Values, missing: list[str] | None = None) -> Any:
 
 
 def of_now(data: Mapping[str, Any], folder: Path, environ: Values) -> dict[str, str]:
-    """What each variable of a kept declaration stands for now; `folder` is where the declaration lies."""
+    """The value that each variable of a kept declaration has now; `folder` is where the declaration lies."""
     section = data.get("environment")
     section = section if isinstance(section, dict) else {}
     declared, name = section.get("variables"), section.get("file")
