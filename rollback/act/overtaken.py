@@ -65,7 +65,7 @@ def _changed(site: Site, run: Run, plan: Plan, events: list[Event]) -> str:
     began = dict.fromkeys(e.run for e in events if e.kind == "step.ended" and e.run != run.id)
     for name in began:
         other = site.run(name)
-        both = [one for one in plan_of(other).touched if one in plan.touched]
+        both = [one for one in plan_of(other).touched_in(plan.environment) if one in plan.touched]
         if both and other.state is not State.UNDONE:
             return f"{other.id} has changed {listed(both)} since this was planned; plan it anew"
     return ""

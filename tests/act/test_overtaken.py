@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,25 @@ def test_what_another_run_took_back_itself_is_no_reason(shop: Shop) -> None:
         other = authorize.create(site, shop.plan(site, "config"))
         authorize.approve(site, other, person="ada")
         assert roll_back(site, other.id).state is State.UNDONE
+        authorize.approve(site, site.run(name), person="ada")
+        assert roll_back(site, name).state is State.COMPLETE
+
+
+def test_what_a_run_changed_in_another_environment_is_no_reason(shop: Shop) -> None:
+    """Staging first, then production: that is how it is meant."""
+    shop.edit(
+        "components:\n", "environments: {production: {}, staging: {root: trial}}\ncomponents:\n"
+    )
+    shutil.copytree(shop.tree, shop.folder / "trial")
+    (shop.tree / "config" / "app.yaml").write_text("party: true\nlimit: 3\n")
+    with shop.site() as site:
+        site.there("staging").checkpoints.create("tried")
+        (shop.folder / "trial" / "config" / "app.yaml").write_text("party: true\nlimit: 7\n")
+        name = waiting(shop, site)
+        other = authorize.create(site, shop.plan(site, "config", environment="staging"))
+        authorize.approve(site, other, person="ada")
+        roll_back(site, other.id)
+        assert [e.run for e in site.journal.events() if e.kind == "step.ended"] == [other.id]
         authorize.approve(site, site.run(name), person="ada")
         assert roll_back(site, name).state is State.COMPLETE
 
